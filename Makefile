@@ -1,0 +1,47 @@
+# One command per verb, the same for a person and for CI.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find native src -type f -not -name '*.pyc' -not -name 'rmsprop_native.*')
+# Pins hold for installs and for build environments; newer pips read the second name for the latter.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint format bench docs clean
+.DELETE_ON_ERROR:
+
+demo: .venv/lab  ## train on handwritten digits and show where the pictures are
+	$(BIN)/rmsprop train digits --force
+
+test: .venv/test  ## the whole suite, against the installed wheel
+	$(BIN)/pytest --pyargs rmsprop --doctest-modules tests README.md docs
+
+lint: .venv/lint  ## ruff, mypy --strict, clang-format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/clang-format --dry-run --Werror native/*
+
+format: .venv/lint  ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/clang-format -i native/*
+
+bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+docs: .venv/docs  ## the documentation as a site
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+clean:
+	rm -rf .venv build dist
+
+.venv/created:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+dist/built: .venv/created $(SOURCES) constraints.txt
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	touch $@
+
+# .venv/lab, .venv/test ...: the wheel with that extra. A rebuilt wheel of the same version must be forced in.
+.venv/%: dist/built
+	$(BIN)/pip install --quiet "$$(echo dist/*.whl)[$*]"
+	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
+	touch $@

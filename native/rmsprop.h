@@ -1,0 +1,103 @@
+/* The C interface of the kernel: segments of memory, a rule and a way to run in parallel. */
+#ifndef RMSPROP_H
+#define RMSPROP_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define RMSPROP_EXPORT __declspec(dllexport)
+#else
+#define RMSPROP_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What parameters and gradients are stored as. State is float64 for float64 and float32 for the others. */
+enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
+/* Where the learning rate stands: outside the momentum buffer or inside it. */
+enum {
+  RMSPROP_NO_MOMENTUM,
+  RMSPROP_LR_OUTSIDE,
+  RMSPROP_LR_INSIDE,
+  RMSPROP_NESTEROV_LR_OUTSIDE,
+  RMSPROP_NESTEROV_LR_INSIDE,
+  RMSPROP_MOMENTUM_MODES
+};
+enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_WEIGHT_DECAY_MODES };
+
+/* One update: the numbers are rounded to the working precision once, here. */
+typedef struct {
+  double lr;
+  double grad_scale; /* negative to maximize */
+  double gain;       /* share of the new value in an average */
+  double keep;       /* share of the old one */
+  double eps_inside; /* under the root, or 0 */
+  double eps_outside;
+  double momentum;
+  double weight_decay; /* times lr when decoupled */
+  int32_t new_is_base; /* write averages as new + keep * (old - new) */
+  int32_t centered;
+  int32_t momentum_mode;
+  int32_t weight_decay_mode;
+} rmsprop_rule;
+
+/* Tensors that share a rule and a storage type. Entry i of each table belongs to tensor i. */
+typedef struct {
+  rmsprop_rule rule;
+  int32_t dtype;
+  int64_t count;
+  int64_t* sizes; /* numbers per tensor; a complex one counts twice */
+  void** params;
+  void** grads;
+  void** spreads; /* square_avg, or grad_var when centered */
+  void** means;   /* grad_avg; unused unless centered */
+  void** buffers; /* momentum_buffer; unused without momentum */
+} rmsprop_batch;
+
+/* DLPack's DLTensor, the common description of an array in memory. */
+typedef struct {
+  void* data;
+  struct {
+    int32_t type, id;
+  } device;
+  int32_t ndim;
+  struct {
+    uint8_t code, bits;
+    uint16_t lanes;
+  } dtype;
+  int64_t* shape;
+  int64_t* strides;
+  uint64_t byte_offset;
+} rmsprop_dltensor;
+
+/* DLPack's DLPackDLTensorFromPyObjectNoSync: describes a tensor object of a framework, returns 0 if it could. */
+typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
+
+enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
+/* Fills the tables of a batch from tensor objects and checks that the kernel may run over them: on the CPU, of the
+ * batch's storage type, dense, and all arrays of a tensor in one memory order. objects holds `count` params, then as
+ * many grads, spreads, and means and buffers where the rule has them. Returns RMSPROP_BOUND, the position in objects of
+ * the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe failed. */
+RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, rmsprop_describe describe);
+
+typedef void (*rmsprop_body)(int64_t begin, int64_t end, void* context);
+/* Calls body on disjoint ranges that cover [begin, end), none shorter than grain unless it is the only one;
+ * returns 0, or anything else if it could not. torch_parallel_for is one. */
+typedef int32_t (*rmsprop_parallel_for)(int64_t begin, int64_t end, int64_t grain, rmsprop_body body, void* context);
+
+/* Updates all batches in one parallel region. Without parallel_for it uses up to `threads` threads of its own.
+ * Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_update(const rmsprop_batch* batches, int64_t count, rmsprop_parallel_for parallel_for,
+                                      int32_t threads);
+
+/* The instruction set in use: "avx512", "avx2", "baseline". */
+RMSPROP_EXPORT const char* rmsprop_instruction_set(void);
+/* Chooses one by name; returns 0, or 1 if this machine or this build has none of that name. */
+RMSPROP_EXPORT int32_t rmsprop_use_instruction_set(const char* name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,17 @@
+"""RMSProp for PyTorch: a drop-in for ``torch.optim.RMSprop`` in every framework's dialect.
+
+- `optimizer`: the class, its parameter groups and what a step does in which order.
+- `groups`: from a parameter group to a `Rule` and a learning rate, checked.
+- `state`: what is kept per parameter, its precision, and its exchange with ``torch.optim.RMSprop``.
+- `fused`: the compiled kernel on CPU tensors.
+- `composite`: plain tensor operations, for everything the kernel can't do.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'") from error
+
+from rmsprop.torch.optimizer import RMSprop
+
+__all__ = ["RMSprop"]

@@ -1,0 +1,72 @@
+"""The update in plain tensor operations: the path for everything the compiled kernel can't do.
+
+Differentiable steps, ``torch.compile``, devices other than the CPU, parameters with gaps in memory. The arithmetic is
+`rmsprop.reference.apply`, run on torch's tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmsprop.reference import apply
+from rmsprop.rule import Rule
+from rmsprop.torch.state import ParamState, as_real
+
+
+def update_group(
+    rule: Rule,
+    lr: Any,
+    params: Sequence[Tensor],
+    group: Mapping[str, Any],
+    states: Mapping[Tensor, ParamState],
+    scale: float,
+) -> None:
+    """Update parameters of a group whose step counters already count this step.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate, a number or a tensor of one element.
+        params: The parameters, all with gradients; changed in place.
+        group: The options of their group.
+        states: The optimizer's state; the entries of these parameters are changed.
+        scale: What gradients are multiplied with first.
+    """
+    lr = lr.squeeze() if isinstance(lr, Tensor) else lr
+    scale = -scale if group["maximize"] else scale
+    waits = not (group["capturable"] or torch.compiler.is_compiling())
+    for param in params:
+        state = states[param]
+        step = int(state["step"].item()) if rule.bias_correction and waits else state["step"]
+        update(rule, lr, step, param, param.grad, state, scale, group["differentiable"])
+
+
+def update(
+    rule: Rule, lr: Any, step: Any, param: Tensor, grad: Any, state: ParamState, scale: float, differentiable: bool
+) -> None:
+    """Update a parameter and its state.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate, a number or a 0-d tensor.
+        step: The number of this update, counted from 1, a number or a 0-d tensor.
+        param: The parameter, of any shape; changed in place.
+        grad: Its gradient, of the same shape; left as it is.
+        state: Its state. Changed in place, but replaced by new tensors if ``differentiable``.
+        scale: What the gradient is multiplied with first.
+        differentiable: Keep the step part of the autograd graph.
+    """
+    p, g = as_real(param), as_real(grad)
+    kept = {name: as_real(state[name]) for name in rule.state_names}
+    working = next(iter(kept.values())).dtype
+    g = g.to(working) * scale
+    new_p, new_state = apply(rule, lr, step, p.to(working), g, kept, torch)
+    for name, value in new_state.items():
+        if differentiable:
+            state[name] = torch.view_as_complex(value) if param.is_complex() else value
+        else:
+            kept[name].copy_(value)
+    p.copy_(new_p)

@@ -1,0 +1,184 @@
+"""The compiled kernel on CPU tensors: which tensors it takes, and the tables it reads them from.
+
+A step must look at every tensor, because a user may replace any of them between two steps. It does so in C, through
+DLPack's exchange interface, over tables that are built once: `Bucket`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from array import array
+from collections.abc import Sequence
+from functools import cache
+from operator import is_, itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmsprop import native
+from rmsprop.rule import Rule
+from rmsprop.torch.state import ParamState
+
+_DTYPES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.complex64: "float32",
+    torch.complex128: "float64",
+}
+_PLAIN = (Tensor, torch.nn.Parameter)
+_GRADS_OF_THE_KERNEL = {Tensor}
+_read_step = itemgetter("step")
+
+
+def unfit(param: Tensor) -> str | None:
+    """Return why the kernel can't update a parameter, or None if it can.
+
+    Args:
+        param: The parameter, with a gradient.
+
+    Returns:
+        A reason that completes "the fused kernel can't update a parameter that ...".
+    """
+    if not hasattr(Tensor, "__dlpack_c_exchange_api__"):
+        return f"belongs to PyTorch {torch.__version__}; it needs 2.10 or newer"
+    if type(param) not in _PLAIN:
+        return f"is a {type(param).__name__}, not a plain tensor"
+    if param.device.type != "cpu" or param.layout != torch.strided:
+        return f"is on device {param.device} with layout {param.layout}; it takes strided CPU tensors"
+    if param.dtype not in _DTYPES:
+        return f"has dtype {param.dtype}; it takes {', '.join(str(dtype) for dtype in _DTYPES)}"
+    if param.grad is not None and (type(param.grad) is not Tensor or param.grad.dtype != param.dtype):
+        return f"of dtype {param.dtype} has a gradient of type {type(param.grad).__name__}, {param.grad.dtype}"
+    if not _is_dense(param) or param.is_neg():
+        return "has gaps or overlaps in memory"
+    return None
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the elements fill one stretch of memory, each once."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != expected:
+                return tensor.numel() == 0
+            expected *= size
+    return True
+
+
+class Bucket:
+    """Parameters of one group that the kernel takes together: one dtype and one step counter.
+
+    Args:
+        params: The parameters, all with gradients and none `unfit`.
+        states: The state of each.
+        rule: The rule of the group.
+    """
+
+    def __init__(self, params: Sequence[Tensor], states: Sequence[ParamState], rule: Rule) -> None:
+        self.params = params
+        self.states = states
+        self.counter: Tensor = states[0]["step"]
+        self.batch = native.Batch(_DTYPES[params[0].dtype], len(params), rule)
+        self._objects = array("Q", bytes(8 * len(params) * self.batch.columns))
+        self._objects[: len(params)] = array("Q", map(id, params))
+        self._counters = [self.counter] * len(params)
+        # 0-d and one-element gradients may carry torch's lazy minus sign, which DLPack does not show.
+        self._single = [i for i, param in enumerate(params) if param.numel() == 1]
+        self._readers = [itemgetter(name) for name in self._state_columns(rule)]
+        self._grads: Sequence[Tensor] = ()
+        self._numbers: tuple[Any, ...] = ()
+
+    @staticmethod
+    def _state_columns(rule: Rule) -> tuple[str, ...]:
+        order = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
+        return tuple(name for name in order if name in rule.state_names)
+
+    def bind(self) -> bool:
+        """Look at every tensor as it is now; return whether the kernel can run on all of them.
+
+        Returns:
+            False if something no longer fits: a gradient is missing, of another kind, or a tensor was replaced by one
+            of another shape, dtype or device.
+        """
+        grads = [param.grad for param in self.params]
+        if set(map(type, grads)) != _GRADS_OF_THE_KERNEL:
+            return False
+        if not all(map(is_, map(_read_step, self.states), self._counters)):
+            return False
+        has_lazy_sign = any(grads[i].is_neg() for i in self._single)  # type: ignore[union-attr]
+        return (not has_lazy_sign and self._bind(grads)) or self._bind(self._in_order(grads))
+
+    def _bind(self, grads: Sequence[Any]) -> bool:
+        count = len(self.params)
+        self._grads = grads  # keeps copies alive until the kernel has read them
+        self._objects[count : 2 * count] = array("Q", map(id, grads))
+        for column, read in enumerate(self._readers, 2):
+            self._objects[column * count : (column + 1) * count] = array("Q", map(id, map(read, self.states)))
+        try:
+            return self.batch.bind(self._objects, _describe()) is None
+        except (BufferError, KeyError, RuntimeError):  # no plain memory (sparse), or state was taken away
+            return False
+
+    def _in_order(self, grads: Sequence[Any]) -> list[Tensor]:
+        """Return the gradients, copied into their parameter's memory order where they have another one."""
+
+        def in_order(param: Tensor, grad: Tensor) -> Tensor:
+            same = grad.layout != torch.strided or (grad.stride() == param.stride() and not grad.is_neg())
+            return grad if same else torch.empty_like(param).copy_(grad)
+
+        return [in_order(param, grad) for param, grad in zip(self.params, grads, strict=True)]
+
+    def release(self) -> None:
+        """Let go of the gradients."""
+        self._grads = ()
+
+    def set_numbers(self, lr: float, maximize: bool, scale: float) -> None:
+        """Set what the next update computes, if it changed.
+
+        Args:
+            lr: The learning rate.
+            maximize: Ascend instead of descend.
+            scale: What gradients are multiplied with first.
+        """
+        step = int(self.counter.item()) + 1 if self.batch.rule.bias_correction else 1
+        numbers = lr, step, maximize, scale
+        if numbers != self._numbers:
+            self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=scale)
+            self._numbers = numbers
+
+
+def run(buckets: Sequence[Bucket]) -> None:
+    """Update all parameters of all buckets in one parallel region, on torch's threads.
+
+    Args:
+        buckets: What to update, bound and with its numbers set.
+    """
+    native.update([bucket.batch for bucket in buckets], _parallel_for(), torch.get_num_threads())
+    for bucket in buckets:
+        bucket.release()
+
+
+@cache
+def _describe() -> int:
+    """Return the address of torch's function that describes a tensor to C (DLPack's exchange table)."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = get(Tensor.__dlpack_c_exchange_api__, b"dlpack_exchange_api")  # type: ignore[attr-defined]
+    header_and_three_functions = 16 + 3 * 8
+    address = ctypes.c_void_p.from_address(table + header_and_three_functions).value
+    assert address is not None, "torch fills this entry of the table"
+    return address
+
+
+@cache
+def _parallel_for() -> int | None:
+    """Return the address of ``torch_parallel_for``, or None where torch does not export it (before 2.10)."""
+    folder = os.path.join(os.path.dirname(torch.__file__), "lib")
+    names = ("libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll")
+    found = [path for path in (os.path.join(folder, name) for name in names) if os.path.exists(path)]
+    function = getattr(ctypes.CDLL(found[0]), "torch_parallel_for", None) if found else None
+    return ctypes.cast(function, ctypes.c_void_p).value if function else None

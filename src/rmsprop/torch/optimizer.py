@@ -1,0 +1,356 @@
+"""`RMSprop` for PyTorch: its parameter groups and what a step does in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import (
+    Optimizer,
+    ParamsT,
+    StateDict,
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+    _use_grad_for_differentiable,
+)
+
+from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.rule import WeightDecayMode
+from rmsprop.torch import composite, fused
+from rmsprop.torch.groups import KEYS, check_group, lr_of, read_options
+from rmsprop.torch.plan import Plan, check_gradients
+from rmsprop.torch.state import adopted, exported, share_counters
+
+
+class RMSprop(Optimizer):
+    r"""RMSProp in any framework's dialect: a drop-in for ``torch.optim.RMSprop``.
+
+    .. math::
+        v_t &= \rho v_{t-1} + (1 - \rho) g_t^2 \\
+        \theta_t &= \theta_{t-1} - \mathrm{lr} \cdot g_t / (\sqrt{v_t} + \epsilon)
+
+    On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads; whatever the kernel
+    can't do (a differentiable step, ``torch.compile``, another device, a parameter with gaps in memory) is done with
+    tensor operations. State is kept in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
+    every option.
+
+    Args:
+        params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
+        lr: Learning rate, a number or a tensor of one element, at least 0. Default: the dialect's, 1e-2 for torch.
+        alpha: The decay ρ of the moving averages, from 0 to 1. Default: the dialect's, 0.99 for torch.
+        eps: ε in the denominator, at least 0. Default: the dialect's, 1e-8 for torch.
+        weight_decay: λ, at least 0. Default: the dialect's, 0 for torch.
+        momentum: μ, from 0 to 1. Default: the dialect's, 0 for torch.
+        centered: Divide by the standard deviation of the gradient instead of its root mean square. Default: the
+            dialect's, False for torch.
+        capturable: Keep step counters on the parameters' device, so that a CUDA graph can hold the step. Default False.
+        foreach: False asks for tensor operations instead of the kernel, as in torch; True and None leave the choice.
+        maximize: Ascend instead of descend. Default False.
+        differentiable: Keep the step part of the autograd graph. Default False.
+        dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. It gives the defaults; an explicit argument wins.
+            Default ``"torch"``.
+        fused: True demands the compiled kernel, False forbids it. Default None: use it where it can serve.
+        eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
+        initial_square_avg: What v starts from, at least 0. Default: the dialect's.
+        nesterov: Nesterov momentum. Default: the dialect's.
+        lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
+        bias_correction: Divide the averages by 1 − ρᵗ; their state then holds the corrected averages. Default: the
+            dialect's.
+        weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the parameter, times
+            lr). Default: the dialect's.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range, or ``lr`` is left out for a dialect without a default.
+        RuntimeError: If ``fused=True`` is combined with what the kernel can't do.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = RMSprop(model.parameters(), lr=0.256, dialect="tensorflow1", momentum=0.9, eps=1e-3)
+        >>> model(torch.ones(1, 2)).sum().backward()
+        >>> optimizer.step()
+
+    Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
+    centered: Graves, arXiv 1308.0850, equations 38 to 45.
+    """
+
+    # torch.amp.GradScaler then leaves gradients as they are and passes grad_scale and found_inf to the step.
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | None = None,
+        alpha: float | None = None,
+        eps: float | None = None,
+        weight_decay: float | None = None,
+        momentum: float | None = None,
+        centered: bool | None = None,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        *,
+        dialect: str = "torch",
+        fused: bool | None = None,
+        eps_inside_sqrt: bool | None = None,
+        initial_square_avg: float | None = None,
+        nesterov: bool | None = None,
+        lr_in_momentum: bool | None = None,
+        bias_correction: bool | None = None,
+        weight_decay_mode: WeightDecayMode | None = None,
+    ) -> None:
+        given = {
+            "alpha": alpha,
+            "eps": eps,
+            "eps_inside_sqrt": eps_inside_sqrt,
+            "initial_square_avg": initial_square_avg,
+            "centered": centered,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "lr_in_momentum": lr_in_momentum,
+            "bias_correction": bias_correction,
+            "weight_decay": weight_decay,
+            "weight_decay_mode": weight_decay_mode,
+        }
+        rule = get_dialect(dialect).rule
+        defaults = {key: getattr(rule, field) if given[key] is None else given[key] for field, key in KEYS.items()}
+        defaults |= {
+            "lr": learning_rate(dialect, lr),
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        check_group(defaults)
+        self._plans: list[Plan] | None = None
+        self._planned_states: list[Any] = []
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own.
+
+        Args:
+            param_group: ``"params"`` and any of the constructor's options; what is left out is the optimizer's default.
+
+        Raises:
+            TypeError: If an option is of the wrong type, or a parameter not a tensor.
+            ValueError: If an option is out of range.
+            RuntimeError: If ``fused=True`` is combined with what the kernel can't do.
+
+        Example:
+            >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
+            >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
+        """
+        if isinstance(param_group, dict):
+            check_group({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        self._plans = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over groups and state from a pickle, a copy, or a loaded state dict."""
+        super().__setstate__(state)
+        self._plans = None
+        self._planned_states = []
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+            for param in group["params"]:
+                if isinstance(saved := self.state.get(param), _Saved):
+                    self.state[param] = adopted(saved.state, param)
+            share_counters(group["params"], self.state, group["capturable"])
+
+    def state_dict(self) -> StateDict:
+        """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.
+
+        Returns:
+            ``"state"`` by parameter number and ``"param_groups"``. Centered state carries ``square_avg`` for torch
+            beside the ``grad_var`` and ``grad_avg`` that it is rebuilt from.
+
+        Example:
+            >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
+            >>> optimizer.state_dict()["param_groups"][0]["alpha"]
+            0.99
+        """
+        packed = super().state_dict()
+        packed["state"] = {key: exported(state) for key, state in packed["state"].items()}
+        return packed
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Load what `state_dict` returned, of this class or of ``torch.optim.RMSprop``.
+
+        Tensors are copied, to the parameters' devices, and state keeps its own precision (torch would cast it to the
+        parameter's).
+
+        Args:
+            state_dict: The state dict; left as it is.
+
+        Raises:
+            ValueError: If it does not belong to parameters like these, or an option in it is out of range. The
+                optimizer is then as it was before.
+
+        Example:
+            >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
+            >>> optimizer.load_state_dict(torch.optim.RMSprop([torch.zeros(2, requires_grad=True)]).state_dict())
+        """
+        before = {"state": self.state, "param_groups": self.param_groups}
+        # The last hook to run, so that it sees what all others have made of the state dict.
+        last_hook = self.register_load_state_dict_pre_hook(_keep_precision)
+        try:
+            super().load_state_dict(state_dict)
+            for group in self.param_groups:
+                check_group(group)
+        except Exception:
+            self.__setstate__(before)
+            raise
+        finally:
+            last_hook.remove()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have a gradient.
+
+        Everything is checked before anything is changed: after an exception parameters and state are as they were.
+
+        Args:
+            closure: Evaluates the model again and returns the loss.
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            TypeError: If an option of a group was set to something of the wrong type.
+            ValueError: If one was set out of range.
+            RuntimeError: If a gradient is sparse, a state tensor was replaced by one that does not fit, or
+                ``fused=True`` meets what the kernel can't do.
+
+        Example:
+            >>> weight = torch.zeros(2, requires_grad=True)
+            >>> optimizer = RMSprop([weight], lr=0.1)
+            >>> weight.sum().backward()
+            >>> optimizer.step()
+            >>> weight.detach()
+            tensor([-1.0000, -1.0000])
+        """
+        if torch.compiler.is_compiling() and not self._kernel_serves():
+            return RMSprop._step_traced(self, closure)
+        if torch.compiler.is_compiling():
+            return RMSprop._step_untraced(self, closure)
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
+        return self._step(closure)
+
+    # Tells the base class that this step runs the hooks itself. Its wrapper would cost as much as a small update.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = _evaluate(closure)
+        scale = self._unscaling()
+        if scale is None:
+            return loss
+        plans = self._current_plans()
+        lrs = [lr_of(group) for group in self.param_groups]
+        for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
+            for bucket in plan.buckets:
+                bucket.set_numbers(float(lr), group["maximize"], scale)
+        if buckets := [bucket for plan in plans for bucket in plan.buckets]:
+            fused.run(buckets)
+        for plan in plans:
+            for counter in plan.counters:
+                counter += 1
+        for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
+            if plan.composite:
+                self._accelerator_graph_capture_health_check()
+                with torch.set_grad_enabled(group["differentiable"]):
+                    composite.update_group(plan.rule, lr, plan.composite, group, self.state, scale)
+        return loss
+
+    # With the base class's hooks and its mark for the profiler around it.
+    _step_observed = Optimizer.profile_hook_step(_step)
+    # On CPU the kernel is faster than what a compiler makes of the step, and needs no compiling.
+    _step_untraced = torch.compiler.disable(_step)
+
+    @_use_grad_for_differentiable
+    def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = _evaluate(closure)
+        for group, plan in zip(self.param_groups, self._composite_plans(), strict=True):
+            for counter in plan.counters:
+                counter += 1
+            composite.update_group(plan.rule, group["lr"], plan.composite, group, self.state, 1.0)
+        return loss
+
+    @torch.compiler.disable
+    def _composite_plans(self) -> list[Plan]:
+        return self._new_plans(kernel=False)
+
+    def _kernel_serves(self) -> bool:
+        """Whether the kernel may be used for all groups, as far as their options and devices say."""
+        return all(
+            group["fused"] is not False
+            and group["foreach"] is not False
+            and not group["differentiable"]
+            and all(param.device.type == "cpu" for param in group["params"])
+            for group in self.param_groups
+        )
+
+    def _current_plans(self) -> list[Plan]:
+        """Return the plan of each group: those of the last step if nothing has changed since, else new ones."""
+        if self._plans is not None and self._still_planned(self._plans):
+            return self._plans
+        self._plans = None
+        plans = self._new_plans(kernel=True)
+        self._plans, self._planned_states = plans, list(self.state.values())
+        return plans
+
+    def _still_planned(self, plans: list[Plan]) -> bool:
+        states = self.state.values()
+        return (
+            len(plans) == len(self.param_groups)
+            and len(states) == len(self._planned_states)
+            and all(map(is_, states, self._planned_states))
+            and all(plan.still_fits(group) for plan, group in zip(plans, self.param_groups, strict=True))
+        )
+
+    def _new_plans(self, kernel: bool) -> list[Plan]:
+        rules = [check_group(group) for group in self.param_groups]
+        for group in self.param_groups:
+            check_gradients(group, self.state)
+        return [
+            Plan(group, rule, self.state, kernel) for group, rule in zip(self.param_groups, rules, strict=True)
+        ]
+
+    def _unscaling(self) -> float | None:
+        """Return what gradients must be multiplied with; None if GradScaler found them infinite, so nothing moves."""
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and found_inf.item():
+            return None
+        grad_scale = getattr(self, "grad_scale", None)
+        return 1.0 if grad_scale is None else 1.0 / float(grad_scale)
+
+
+class _Saved:
+    """A parameter's saved state, wrapped so that the base class does not cast it to the parameter's dtype."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+def _keep_precision(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
+    wrapped = {key: _Saved(value) if isinstance(value, dict) else value for key, value in state_dict["state"].items()}
+    return {**state_dict, "state": wrapped}
+
+
+def _evaluate(closure: Callable[[], Any] | None) -> Any:
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()

@@ -1,0 +1,109 @@
+"""How one parameter group takes its steps: which parameters the kernel updates, which tensor operations update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import is_
+from typing import Any
+
+from torch import Tensor
+
+from rmsprop.rule import Rule
+from rmsprop.torch.fused import Bucket, unfit
+from rmsprop.torch.groups import read_options
+from rmsprop.torch.state import ParamState, complete, separate_counters, state_dtype
+
+
+def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState]) -> None:
+    """Check that every gradient and every state tensor of a group can be used.
+
+    Args:
+        group: A parameter group.
+        states: The optimizer's state.
+
+    Raises:
+        RuntimeError: If a gradient is sparse, a state tensor has another shape, dtype or device than it should, or
+            ``fused=True`` meets a parameter that the kernel can't update.
+    """
+    for position, param in enumerate(group["params"]):
+        if param.grad is None:
+            continue
+        if param.grad.is_sparse:
+            raise RuntimeError("RMSprop does not support sparse gradients")
+        if group["fused"] and (reason := unfit(param)):
+            raise RuntimeError(f"`fused=True`: the kernel can't update a parameter that {reason}: use fused=None")
+        for name, value in states.get(param, {}).items():
+            if name != "step" and isinstance(value, Tensor):
+                _check_state(position, name, value, param)
+
+
+def _check_state(position: int, name: str, value: Tensor, param: Tensor) -> None:
+    found = tuple(value.shape), value.dtype, value.device
+    expected = tuple(param.shape), state_dtype(param), param.device
+    if found != expected:
+        raise RuntimeError(
+            f"state {name!r} of parameter {position} is {_described(found)}, but it must be {_described(expected)}: "
+            "load it with load_state_dict, or delete it to start it anew"
+        )
+
+
+def _described(properties: tuple[Any, ...]) -> str:
+    shape, dtype, device = properties
+    return f"{dtype} of shape {shape} on {device}"
+
+
+class Plan:
+    """The parameters of a group that have a gradient, sorted by what updates them.
+
+    Making a plan gives every parameter with a gradient the state that it lacks.
+
+    Args:
+        group: The parameter group, checked.
+        rule: The rule that its options describe.
+        states: The optimizer's state; completed in place.
+        kernel: Whether the compiled kernel may be used.
+    """
+
+    def __init__(self, group: Mapping[str, Any], rule: Rule, states: dict[Tensor, ParamState], kernel: bool) -> None:
+        self.rule = rule
+        self._options = read_options(group)
+        self._params = list(group["params"])
+        active = [param for param in self._params if param.grad is not None]
+        self._inactive = [param for param in self._params if param.grad is None]
+        for param in active:
+            complete(states[param], param, rule)
+        separate_counters(active, self._inactive, states, group["capturable"])
+        self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
+
+        kernel = kernel and not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
+        chosen = [param for param in active if kernel and unfit(param) is None]
+        self.buckets = [bucket for bucket in _buckets(chosen, states, rule) if bucket.bind()]
+        bound = {id(param) for bucket in self.buckets for param in bucket.params}
+        self.composite: list[Tensor] = [param for param in active if id(param) not in bound]
+
+    def still_fits(self, group: Mapping[str, Any]) -> bool:
+        """Bind the tensors of a next step; return whether all is still as it was when the plan was made.
+
+        Args:
+            group: The parameter group as it is now.
+
+        Returns:
+            False if options, parameters, state or the set of parameters with gradients have changed.
+        """
+        params: Sequence[Tensor] = group["params"]
+        return (
+            read_options(group) == self._options
+            and not self.composite
+            and len(params) == len(self._params)
+            and all(map(is_, params, self._params))
+            and all(param.grad is None for param in self._inactive)
+            and all(bucket.bind() for bucket in self.buckets)
+        )
+
+
+def _buckets(params: Sequence[Tensor], states: Mapping[Tensor, ParamState], rule: Rule) -> list[Bucket]:
+    """Sort parameters by dtype and step counter."""
+    sorted_params: dict[tuple[Any, int], list[Tensor]] = {}
+    for param in params:
+        sorted_params.setdefault((param.dtype, id(states[param]["step"])), []).append(param)
+    return [Bucket(members, [states[p] for p in members], rule) for members in sorted_params.values()]
