@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,14 @@ class Batch:
         """
         self.struct.rule = _numbers(self.rule, lr, step, maximize, grad_scale)
 
-    def bind(self, objects: array[int], describe: Callable[..., int]) -> int | None:
+    def bind(self, objects: int, describe: int) -> int | None:
         """Read the addresses of tensor objects, checking each against what the kernel can do.
 
         Args:
-            objects: The ids of the parameters, then of as many gradients, ``square_avg`` or ``grad_var``,
-                ``grad_avg`` and ``momentum_buffer``, as far as the rule has them. The caller keeps the objects alive.
-            describe: The framework's DLPack function (``dltensor_from_py_object_no_sync``).
+            objects: The address of a table of references to Python objects, in rows: the parameters, their
+                gradients, ``square_avg`` or ``grad_var``, ``grad_avg`` and ``momentum_buffer``, as far as the rule
+                has them.
+            describe: The address of the framework's DLPack function ``dltensor_from_py_object_no_sync``.
 
         Returns:
             None if all fit, else the position in ``objects`` of the first that does not.
@@ -118,7 +119,7 @@ class Batch:
         Raises:
             Exception: Whatever the framework raises for an object that DLPack cannot describe.
         """
-        found: int = _libraries()[1].rmsprop_bind(ctypes.byref(self.struct), objects.buffer_info()[0], describe)
+        found: int = _libraries()[1].rmsprop_bind(self.struct, objects, describe)
         if found == _NOT_DESCRIBED:
             raise BufferError("a tensor has no memory that DLPack can describe")
         return None if found == _BOUND else found

@@ -48,7 +48,7 @@ def check_number(field: str, value: object, label: str | None = None) -> float:
     name, high = _NUMBERS[field]
     name = label or name
     allowed = "a finite number >= 0" if high == math.inf else f"a number from 0 to {high:g}"
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
     number = float(value)
     if not (0.0 <= number <= high and number < math.inf):

@@ -1,0 +1,62 @@
+"""What several tests need: every rule, and the kernel run on NumPy arrays."""
+
+from itertools import product
+
+import numpy as np
+
+from rmsprop import Rule, native
+
+# Every combination of the options that decide which instructions run.
+ALL_RULES = [
+    Rule(
+        decay=decay,
+        eps=1e-3 if inside else 1e-8,
+        eps_inside_sqrt=inside,
+        initial_square_avg=v0,
+        centered=centered,
+        momentum=momentum,
+        nesterov=nesterov,
+        lr_in_momentum=lr_inside,
+        bias_correction=correction,
+        weight_decay=weight_decay,
+        weight_decay_mode=mode,
+    )
+    for decay, inside, v0, centered, (momentum, nesterov, lr_inside), correction, (weight_decay, mode) in product(
+        (0.3, 0.9),
+        (False, True),
+        (0.0, 1.0),
+        (False, True),
+        ((0.0, False, False), *product((0.8,), (False, True), (False, True))),
+        (False, True),
+        ((0.0, "l2"), (0.1, "l2"), (0.1, "decoupled")),
+    )
+]
+
+
+def kernel_batch(rule, params, grads, states, dtype=None):
+    """Return a batch over arrays; the caller keeps them alive."""
+    order = [n for n in ("square_avg", "grad_var", "grad_avg", "momentum_buffer") if n in rule.state_names]
+    batch = native.Batch(dtype or params[0].dtype.name, len(params), rule)
+    columns = [params, grads, *([state[name] for state in states] for name in order)]
+    batch.place([p.size for p in params], [array.ctypes.data for column in columns for array in column])
+    return batch
+
+
+def kernel_update(rule, lr, step, params, grads, states, *, threads=1, maximize=False, grad_scale=1.0):
+    """Update arrays in place with the compiled kernel."""
+    batch = kernel_batch(rule, params, grads, states)
+    batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
+    native.update([batch], threads=threads)
+
+
+def same_bits(a, b):
+    """Whether two arrays are equal bit by bit, but for the payload of NaN."""
+    return np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]))
+
+
+def wild_gradients(rng, shape, dtype=np.float32):
+    """Gradients over many magnitudes, with zeros, infinities and NaN among them."""
+    grads = rng.standard_normal(shape) * 10.0 ** rng.uniform(-30, 15, shape)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38])
+    where = rng.random(shape) < 0.1
+    return np.where(where, rng.choice(special, shape), grads).astype(dtype)

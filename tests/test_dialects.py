@@ -1,0 +1,66 @@
+"""The rows of the dialect table, and that a dialect gives defaults which an explicit argument wins over."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import rmsprop
+from rmsprop import DIALECTS, Rule
+from rmsprop.dialects import get_dialect, learning_rate
+
+# What each framework's documentation or source gives: lr, decay, epsilon, its place, v0, lr inside the momentum.
+ROWS = {
+    "hinton": (None, 0.9, 1e-8, False, 0.0, False),
+    "torch": (1e-2, 0.99, 1e-8, False, 0.0, False),
+    "tensorflow1": (None, 0.9, 1e-10, True, 1.0, True),
+    "keras": (1e-3, 0.9, 1e-7, True, 0.0, True),
+    "optax": (None, 0.9, 1e-8, True, 0.0, True),
+    "d2l": (1e-2, 0.9, 1e-6, True, 0.0, False),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows(name):
+    dialect = DIALECTS[name]
+    rule = dialect.rule
+    found = dialect.lr, rule.decay, rule.eps, rule.eps_inside_sqrt, rule.initial_square_avg, rule.lr_in_momentum
+    assert found == ROWS[name]
+    assert dialect.source
+    assert dialect.notes
+
+
+def test_the_table_is_complete_and_read_only():
+    assert set(DIALECTS) == set(ROWS)
+    with pytest.raises(TypeError):
+        DIALECTS["mine"] = DIALECTS["torch"]
+
+
+def test_the_torch_row_has_the_defaults_of_the_installed_torch():
+    defaults = torch.optim.RMSprop([torch.zeros(1, requires_grad=True)]).defaults
+    dialect = DIALECTS["torch"]
+    assert (dialect.lr, dialect.rule.decay, dialect.rule.eps) == (defaults["lr"], defaults["alpha"], defaults["eps"])
+
+
+def test_explicit_arguments_win_and_none_stands_for_the_default():
+    assert Rule.from_dialect("keras") == DIALECTS["keras"].rule
+    assert Rule.from_dialect("keras", decay=None, eps=1e-3) == dataclasses.replace(DIALECTS["keras"].rule, eps=1e-3)
+
+
+def test_a_default_learning_rate_is_used_only_where_there_is_one():
+    assert learning_rate("torch", None) == 0.01
+    assert learning_rate("torch", 0.5) == 0.5
+    with pytest.raises(ValueError, match="dialect 'optax' has no default learning rate: pass one"):
+        learning_rate("optax", None)
+
+
+def test_an_unknown_dialect_lists_the_known_ones():
+    with pytest.raises(ValueError, match="Unknown dialect 'tf' .known: d2l, hinton, keras, optax, tensorflow1, torch."):
+        get_dialect("tf")
+
+
+def test_the_package_sends_who_wants_an_optimizer_to_the_front_ends():
+    with pytest.raises(ImportError, match=r"from rmsprop\.torch import RMSprop"):
+        rmsprop.RMSprop  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'rmsprops'"):
+        rmsprop.rmsprops  # noqa: B018

@@ -1,0 +1,215 @@
+"""The kernel computes reference.py to the last bit, however the work is cut and whatever instructions do it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from support import ALL_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
+
+from rmsprop import Rule, native, reference
+
+EVERYTHING = Rule(
+    decay=0.9,
+    centered=True,
+    momentum=0.9,
+    nesterov=True,
+    lr_in_momentum=True,
+    bias_correction=True,
+    weight_decay=0.01,
+)
+
+
+def _available():
+    before = native.instruction_set()
+    names = []
+    for name in native.INSTRUCTION_SETS:
+        try:
+            native.use_instruction_set(name)
+            names.append(name)
+        except ValueError:
+            pass
+    native.use_instruction_set(before)
+    return names
+
+
+@pytest.fixture(params=_available())
+def instruction_set(request):
+    before = native.instruction_set()
+    native.use_instruction_set(request.param)
+    yield request.param
+    native.use_instruction_set(before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_rule_has_the_bits_of_the_reference(instruction_set, dtype):
+    rng = np.random.default_rng(1)
+    for rule in ALL_RULES:
+        param = rng.standard_normal(83).astype(dtype)
+        state = reference.init(rule, param)
+        ours, our_state = param.copy(), {name: value.copy() for name, value in state.items()}
+        for step in range(1, 4):
+            grad = wild_gradients(rng, 83, dtype)
+            param, state = reference.update(rule, 0.01, step, param, grad, state, maximize=True, grad_scale=0.7)
+            kernel_update(rule, 0.01, step, [ours], [grad], [our_state], maximize=True, grad_scale=0.7)
+            assert same_bits(ours, param), (rule, step)
+            assert all(same_bits(our_state[name], state[name]) for name in state), (rule, step)
+
+
+def _spread_out(rng, sizes, rule, offset):
+    """One case as views that start `offset` numbers past the start of their memory, cut into tensors of these sizes."""
+
+    def views(fill):
+        flat = np.empty(sum(sizes) + offset, np.float32)[offset:]
+        flat[:] = fill
+        return np.split(flat, np.cumsum(sizes)[:-1])
+
+    total = sum(sizes)
+    params, grads = views(rng.standard_normal(total)), views(wild_gradients(rng, total))
+    columns = {name: views(np.abs(rng.standard_normal(total))) for name in rule.state_names}
+    return params, grads, [{name: columns[name][i] for name in columns} for i in range(len(sizes))]
+
+
+SPLITS = {
+    "one": [100_003],
+    "halves": [50_001, 50_002],
+    "with empty tensors": [0, 99_999, 0, 4, 0],
+    "growing": [*range(1, 400), 100_003 - 400 * 399 // 2],
+    "vector and tail": [16 * i + i % 16 for i in range(1, 100)] + [100_003 - sum(16 * i + i % 16 for i in range(1, 100))],
+    "ones": [1] * 3 + [100_000],
+}
+
+
+@pytest.mark.parametrize("sizes", SPLITS.values(), ids=SPLITS.keys())
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_threads_splits_and_alignment_do_not_change_a_bit(instruction_set, sizes, threads):
+    assert sum(sizes) == 100_003
+    for offset in (0, 1, 7, 15):
+        rng = np.random.default_rng(offset)
+        params, grads, states = _spread_out(rng, sizes, EVERYTHING, offset)
+        whole = [np.concatenate(column) for column in (params, grads)]
+        whole_state = {name: np.concatenate([state[name] for state in states]) for name in EVERYTHING.state_names}
+        expected, expected_state = reference.update(EVERYTHING, 0.01, 3, *whole, whole_state)
+        kernel_update(EVERYTHING, 0.01, 3, params, grads, states, threads=threads)
+        assert same_bits(np.concatenate(params), expected)
+        for name, value in expected_state.items():
+            assert same_bits(np.concatenate([state[name] for state in states]), value)
+
+
+def test_own_threads_divide_a_large_tensor():
+    rule, rng = Rule(), np.random.default_rng(0)
+    size = 1_000_003  # above what one own thread takes alone
+    param, grad = rng.standard_normal(size).astype(np.float32), rng.standard_normal(size).astype(np.float32)
+    expected, _ = reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))
+    for threads in (1, 2, 3, 8):
+        ours = param.copy()
+        kernel_update(rule, 0.01, 1, [ours], [grad], [reference.init(rule, ours)], threads=threads)
+        assert same_bits(ours, expected)
+
+
+def test_torchs_threads_divide_a_large_tensor():
+    from rmsprop.torch.fused import _parallel_for
+
+    assert _parallel_for(), "this torch exports torch_parallel_for"
+    rule, rng = Rule(), np.random.default_rng(0)
+    param, grad = rng.standard_normal(200_003).astype(np.float32), rng.standard_normal(200_003).astype(np.float32)
+    expected, state = reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3, 8):
+        ours, ours_state = param.copy(), reference.init(rule, param)
+        batch = kernel_batch(rule, [ours], [grad], [ours_state])
+        batch.set_numbers(0.01, 1)
+        torch.set_num_threads(threads)
+        native.update([batch], _parallel_for())
+        torch.set_num_threads(before)
+        assert same_bits(ours, expected)
+        assert same_bits(ours_state["square_avg"], state["square_avg"])
+
+
+def test_many_batches_run_in_one_call():
+    rng = np.random.default_rng(0)
+    rules = [Rule(), Rule(momentum=0.9), Rule(centered=True, decay=0.5)]
+    expected, batches, kept = [], [], []
+    for rule, dtype in zip(rules, (np.float32, np.float64, np.float32), strict=True):
+        param, grad = rng.standard_normal(70_000).astype(dtype), rng.standard_normal(70_000).astype(dtype)
+        state = reference.init(rule, param)
+        expected.append(reference.update(rule, 0.1, 1, param, grad, state)[0])
+        batch = kernel_batch(rule, [param], [grad], [state])
+        batch.set_numbers(0.1, 1)
+        batches.append(batch)
+        kept.append((param, grad, state))
+    native.update(batches, threads=3)
+    assert all(same_bits(param, e) for (param, _, _), e in zip(kept, expected, strict=True))
+
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+KEEP = Rule(decay=1.0, eps=1.0, momentum=1.0)  # with no gradient: θ ← θ − lr·b, and b stays as it is
+
+
+def _tables(params, grads, *state):
+    return [tensor.data_ptr() for tensor in (params, grads, *state)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_16_bit_number_is_read_and_written_back_unchanged(instruction_set, dtype):
+    patterns = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    params = patterns.clone().view(HALVES[dtype])
+    zeros, v, b = torch.zeros_like(params), torch.zeros(2**16), torch.zeros(2**16)
+    batch = native.Batch(dtype, 1, KEEP)
+    batch.set_numbers(0.0, 1)
+    batch.place([2**16], _tables(params, zeros, v, b))
+    native.update([batch])
+    number = ~patterns.view(HALVES[dtype]).isnan()
+    assert torch.equal(params.view(torch.int16)[number], patterns[number])
+    assert params[~number].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_16_bit_gradient_widens_exactly(instruction_set, dtype):
+    grads = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(HALVES[dtype])
+    params, v = torch.zeros_like(grads), torch.zeros(2**16)
+    batch = native.Batch(dtype, 1, Rule(decay=0.0))  # v = g²
+    batch.set_numbers(0.0, 1)
+    batch.place([2**16], _tables(params, grads, v))
+    native.update([batch])
+    assert torch.equal(v.nan_to_num(-1.0), grads.float().square().nan_to_num(-1.0))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_float32_rounds_to_16_bits_as_torch_rounds_it(dtype):
+    chunk = 2**26
+    params, grads = torch.empty(chunk, dtype=HALVES[dtype]), torch.zeros(chunk, dtype=HALVES[dtype])
+    v, b = torch.zeros(chunk), torch.empty(chunk)
+    batch = native.Batch(dtype, 1, KEEP)
+    batch.set_numbers(1.0, 1)
+    batch.place([chunk], _tables(params, grads, v, b))
+    counting = torch.arange(chunk, dtype=torch.int32)
+    for start in range(-(2**31), 2**31, chunk):
+        torch.add(counting, start, out=b.view(torch.int32))
+        params.fill_(-0.0)
+        native.update([batch], threads=2)  # b ← b + 0, then θ ← −0 − b rounded to 16 bits
+        expected = b.neg().to(HALVES[dtype])
+        equal = params.view(torch.int16) == expected.view(torch.int16)
+        assert (equal | (params.isnan() & expected.isnan())).all()
+
+
+@pytest.mark.parametrize("name", native.INSTRUCTION_SETS)
+def test_the_environment_chooses_the_instruction_set(name):
+    code = "from rmsprop import native; print(native.instruction_set())"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, native.INSTRUCTION_SET_VARIABLE: name},
+        capture_output=True,
+        text=True,
+    )
+    if name in _available():
+        assert run.stdout.strip() == name
+    else:
+        assert f"this machine has no instruction set '{name}'" in run.stderr
+
+
+def test_an_unknown_instruction_set_is_refused():
+    with pytest.raises(ValueError, match="'mmx' .known: avx512, avx2, baseline."):
+        native.use_instruction_set("mmx")

@@ -1,0 +1,90 @@
+"""A rule refuses what it can't mean, in one sentence."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from support import ALL_RULES
+
+from rmsprop import Rule
+
+NUMBERS = {
+    "decay": ("decay value", "a number from 0 to 1"),
+    "eps": ("epsilon value", "a finite number >= 0"),
+    "initial_square_avg": ("initial_square_avg value", "a finite number >= 0"),
+    "momentum": ("momentum value", "a number from 0 to 1"),
+    "weight_decay": ("weight_decay value", "a finite number >= 0"),
+}
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e-300, math.nan, math.inf, -math.inf, np.float32(-2)])
+@pytest.mark.parametrize("field", NUMBERS)
+def test_numbers_out_of_range_are_named_with_the_allowed_range(field, value):
+    label, allowed = NUMBERS[field]
+    with pytest.raises(ValueError) as caught:
+        Rule(**{field: value})
+    assert str(caught.value) == f"Invalid {label}: {value} (allowed: {allowed})"
+
+
+@pytest.mark.parametrize("field", ["decay", "momentum"])
+def test_shares_above_one_are_refused(field):
+    with pytest.raises(ValueError, match=r"1\.0000001 \(allowed: a number from 0 to 1\)"):
+        Rule(**{field: 1.0000001})
+
+
+@pytest.mark.parametrize("value", ["0.9", None, True, [0.9], 1j, np.zeros(2)])
+@pytest.mark.parametrize("field", NUMBERS)
+def test_what_is_not_a_number_is_a_type_error(field, value):
+    with pytest.raises(TypeError, match=f"Invalid {NUMBERS[field][0]}: .* is a {type(value).__name__}"):
+        Rule(**{field: value})
+
+
+@pytest.mark.parametrize("value", [0, 1, "yes", None])
+@pytest.mark.parametrize("field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction"])
+def test_flags_are_bools(field, value):
+    with pytest.raises(TypeError, match=rf"Invalid {field} value: .* \(allowed: True or False\)"):
+        Rule(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"weight_decay_mode": "L2"}, "Invalid weight_decay_mode value: 'L2' (allowed: 'l2' or 'decoupled')"),
+        ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
+        (
+            {"bias_correction": True, "decay": 1.0},
+            "bias_correction=True needs a decay below 1: at decay 1 it would divide by zero",
+        ),
+    ],
+)
+def test_choices_that_contradict_each_other_are_refused(choices, message):
+    with pytest.raises(ValueError) as caught:
+        Rule(**choices)
+    assert str(caught.value) == message
+
+
+def test_a_rule_is_a_value():
+    assert Rule() == Rule(decay=0.99)
+    assert hash(Rule()) == hash(Rule())
+    assert Rule(decay=np.float64(0.5)) == Rule(decay=0.5)
+    assert type(Rule(momentum=1).momentum) is float
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Rule().decay = 0.5
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if rule.bias_correction][::16])
+def test_bias_corrected_gains_are_those_of_the_corrected_average(rule):
+    gradients = np.random.default_rng(0).standard_normal(30)
+    v, corrected, v0 = rule.initial_square_avg, 0.0, rule.initial_square_avg
+    for t, g in enumerate(gradients, 1):
+        v = rule.decay * v + (1 - rule.decay) * g**2
+        gain, keep = rule.gains(t)
+        assert gain + keep == pytest.approx(1.0, rel=1e-15)
+        corrected = keep * corrected + gain * g**2
+        assert corrected == pytest.approx((v - rule.decay**t * v0) / (1 - rule.decay**t), rel=1e-12)
+
+
+def test_an_unknown_field_of_a_dialect_is_named():
+    with pytest.raises(TypeError, match="Unknown hyperparameter 'alpha' .known: bias_correction, centered, decay,"):
+        Rule.from_dialect("torch", alpha=0.9)
