@@ -1,0 +1,122 @@
+"""The package as it is installed: what importing costs, what the wheel holds, what is said when something is missing."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code, *options, executable=sys.executable):
+    """Run code in a new interpreter, away from the source tree."""
+    return subprocess.run([executable, *options, "-c", code], capture_output=True, text=True, cwd="/")
+
+
+def wheel():
+    """Return the wheel that the package under test was installed from."""
+    installed_from = distribution("rmsprop").read_text("direct_url.json")
+    assert installed_from, "install the package from its wheel: make test"
+    return Path(unquote(urlparse(json.loads(installed_from)["url"]).path))
+
+
+def test_importing_the_package_imports_no_framework():
+    code = "import sys, rmsprop; print(sorted({name.split('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
+    third_party = set(json.loads(python(code).stdout.replace("'", '"')))
+    assert "rmsprop" in third_party
+    assert not third_party & {"torch", "matplotlib", "click", "rich", "polars", "sklearn", "scipy", "jinja2", "pandas"}
+
+
+def test_the_public_names_are_these():
+    import rmsprop
+
+    assert sorted(rmsprop.__all__) == [
+        "DIALECTS",
+        "Dialect",
+        "Rule",
+        "decay_from_half_life",
+        "decay_from_mass_window",
+        "decay_from_window",
+        "half_life",
+        "mass_window",
+        "window",
+    ]
+    assert rmsprop.__version__ == distribution("rmsprop").version
+
+
+BLOCK = "import sys; sys.modules['{name}'] = None; "
+
+
+def test_a_missing_framework_names_the_extra():
+    run = python(BLOCK.format(name="torch") + "import rmsprop.torch")
+    assert "rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'" in run.stderr
+
+
+def test_the_command_without_the_lab_names_the_extra():
+    run = python(BLOCK.format(name="click") + "from rmsprop.cli import main; main()")
+    assert run.returncode == 2
+    assert "rmsprop[lab]" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_the_wheel_serves_every_python_and_holds_library_and_types():
+    assert wheel().name.split("-")[2:4] == ["py3", "none"]
+    names = zipfile.ZipFile(wheel()).namelist()
+    assert "rmsprop/py.typed" in names
+    assert [name for name in names if name.startswith("rmsprop/rmsprop_native.")]
+    assert not [name for name in names if name.startswith(("tests/", "native/", "src/"))]
+
+
+SMOKE = """
+import numpy as np
+from rmsprop import Rule, native, reference
+rule = Rule(momentum=0.9)
+theta, g = np.ones(100_000, np.float32), np.full(100_000, 2.0, np.float32)
+state = reference.init(rule, theta)
+expected, _ = reference.update(rule, 0.1, 1, theta, g, state)
+batch = native.Batch("float32", 1, rule)
+batch.set_numbers(0.1, 1)
+batch.place([theta.size], [a.ctypes.data for a in (theta, g, state["square_avg"], state["momentum_buffer"])])
+native.update([batch], threads=2)
+assert (theta == expected).all()
+print(native.__file__)
+"""
+
+
+def test_the_wheel_works_in_a_clean_environment(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    executable = tmp_path / "venv" / "bin" / "python"
+    environment = {**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    install = [executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel())]
+    subprocess.run(install, check=True, env=environment)
+    packages = python("import importlib.metadata as m; print({d.name for d in m.distributions()})", executable=executable)
+    assert "numpy" in packages.stdout
+    assert "torch" not in packages.stdout
+    run = python(SMOKE, executable=executable)
+    assert run.returncode == 0, run.stderr
+    assert str(tmp_path) in run.stdout
+
+
+def test_a_missing_compiler_is_named_with_the_remedy(tmp_path):
+    run = subprocess.run(
+        ["cmake", "-S", ROOT, "-B", tmp_path],
+        env={**os.environ, "CXX": "/nowhere/c++"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode != 0
+    said = " ".join(run.stderr.split())
+    assert "found no C++20 compiler" in said
+    assert "apt install g++" in said
+
+
+@pytest.mark.parametrize("module", ["rule", "dialects", "horizon", "reference"])
+def test_the_core_knows_nothing_of_the_layers_above(module):
+    code = f"import sys, rmsprop.{module}; print([name for name in sys.modules if name.startswith('rmsprop.')])"
+    assert not set(eval(python(code).stdout)) & {"rmsprop.native", "rmsprop.torch", "rmsprop.lab", "rmsprop.cli"}
