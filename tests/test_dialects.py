@@ -55,7 +55,9 @@ def test_a_default_learning_rate_is_used_only_where_there_is_one():
 
 
 def test_an_unknown_dialect_lists_the_known_ones():
-    with pytest.raises(ValueError, match="Unknown dialect 'tf' .known: d2l, hinton, keras, optax, tensorflow1, torch."):
+    with pytest.raises(
+        ValueError, match=r"Unknown dialect 'tf' .known: d2l, hinton, keras, optax, tensorflow1, torch."
+    ):
         get_dialect("tf")
 
 

@@ -77,7 +77,8 @@ SPLITS = {
     "halves": [50_001, 50_002],
     "with empty tensors": [0, 99_999, 0, 4, 0],
     "growing": [*range(1, 400), 100_003 - 400 * 399 // 2],
-    "vector and tail": [16 * i + i % 16 for i in range(1, 100)] + [100_003 - sum(16 * i + i % 16 for i in range(1, 100))],
+    "vector and tail": [16 * i + i % 16 for i in range(1, 100)]
+    + [100_003 - sum(16 * i + i % 16 for i in range(1, 100))],
     "ones": [1] * 3 + [100_000],
 }
 
@@ -211,5 +212,5 @@ def test_the_environment_chooses_the_instruction_set(name):
 
 
 def test_an_unknown_instruction_set_is_refused():
-    with pytest.raises(ValueError, match="'mmx' .known: avx512, avx2, baseline."):
+    with pytest.raises(ValueError, match=r"'mmx' .known: avx512, avx2, baseline."):
         native.use_instruction_set("mmx")

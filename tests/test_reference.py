@@ -41,11 +41,9 @@ def textbook(rule, grads, lr, param):
         m_hat = m / total if rule.bias_correction else m
         d = np.maximum(v_hat - m_hat**2, 0.0) if rule.centered else v_hat
         u = g / (np.sqrt(d + rule.eps) if rule.eps_inside_sqrt else np.sqrt(d) + rule.eps)
-        b = rule.momentum * b + (lr * u if rule.lr_in_momentum else u)
-        if not rule.nesterov:
-            change = b
-        else:
-            change = (lr * u if rule.lr_in_momentum else u) + rule.momentum * b
+        collected = lr * u if rule.lr_in_momentum else u
+        b = rule.momentum * b + collected
+        change = collected + rule.momentum * b if rule.nesterov else b
         param = param - (change if rule.lr_in_momentum else lr * change)
     return param
 
@@ -164,7 +162,7 @@ def test_an_infinite_average_stays_infinite(decay, centered):
 
 def test_nan_is_not_hidden():
     for rule in ALL_RULES:
-        param, state = trajectory(rule, np.array([[1.0, np.nan]]))
+        param, _ = trajectory(rule, np.array([[1.0, np.nan]]))
         assert np.isfinite(param[0])
         assert np.isnan(param[1])
 

@@ -86,5 +86,5 @@ def test_bias_corrected_gains_are_those_of_the_corrected_average(rule):
 
 
 def test_an_unknown_field_of_a_dialect_is_named():
-    with pytest.raises(TypeError, match="Unknown hyperparameter 'alpha' .known: bias_correction, centered, decay,"):
+    with pytest.raises(TypeError, match=r"Unknown hyperparameter 'alpha' .known: bias_correction, centered, decay,"):
         Rule.from_dialect("torch", alpha=0.9)

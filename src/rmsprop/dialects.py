@@ -59,7 +59,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.9, eps=1e-8),
             lr=None,
             source="Tieleman and Hinton, COURSERA Neural Networks for Machine Learning, lecture 6e, 2012",
-            notes="The lecture divides by √v alone; ε = 1e-8 is added so that a parameter without gradient stays put.",
+            notes="The lecture divides by √v alone; ε = 1e-8 is added here, against a division by zero.",
         ),
         "torch": Dialect(
             rule=Rule(decay=0.99, eps=1e-8),
@@ -70,7 +70,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "tensorflow1": Dialect(
             rule=Rule(decay=0.9, eps=1e-10, eps_inside_sqrt=True, initial_square_avg=1.0, lr_in_momentum=True),
             lr=None,
-            source="tf.compat.v1.train.RMSPropOptimizer and the ops ApplyRMSProp, ApplyCenteredRMSProp, TensorFlow 2.21",
+            source="tf.compat.v1.train.RMSPropOptimizer, ops ApplyRMSProp and ApplyCenteredRMSProp, TensorFlow 2.21",
             notes="v starts from 1, which damps the first 1/(1 − ρ) steps. The learning rate is inside the momentum "
             "buffer. The framework rounds lr, ρ, μ and ε through float32.",
         ),

@@ -94,7 +94,7 @@ def decay_from_half_life(steps: float) -> float:
         >>> round(decay_from_half_life(69), 3)
         0.99
     """
-    return 2.0 ** (-1.0 / _steps("half-life", steps, 0.0))
+    return math.exp2(-1.0 / _steps("half-life", steps, 0.0))
 
 
 def decay_from_window(steps: float) -> float:
@@ -133,4 +133,4 @@ def decay_from_mass_window(steps: float, mass: float = 0.95) -> float:
         >>> round(decay_from_mass_window(28.4), 3)
         0.9
     """
-    return (1.0 - _open_unit("mass", mass)) ** (1.0 / _steps("mass window", steps, 0.0))
+    return math.pow(1.0 - _open_unit("mass", mass), 1.0 / _steps("mass window", steps, 0.0))

@@ -89,7 +89,12 @@ class Batch:
             setattr(self.struct, name, start + position * bytes_per_table)
 
     def _column_names(self) -> tuple[str, ...]:
-        state_tables = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
+        state_tables = {
+            "square_avg": "spreads",
+            "grad_var": "spreads",
+            "grad_avg": "means",
+            "momentum_buffer": "buffers",
+        }
         used = {"params", "grads", *(state_tables[name] for name in self.rule.state_names)}
         return tuple(name for name in _TABLES if name in used)
 

@@ -65,8 +65,10 @@ def update(
     g = g.to(working) * scale
     new_p, new_state = apply(rule, lr, step, p.to(working), g, kept, torch)
     for name, value in new_state.items():
-        if differentiable:
-            state[name] = torch.view_as_complex(value) if param.is_complex() else value
-        else:
-            kept[name].copy_(value)
-    p.copy_(new_p)
+        value = _like(param, value)
+        state[name] = value if differentiable else state[name].copy_(value)
+    param.copy_(_like(param, new_p))
+
+
+def _like(param: Tensor, value: Tensor) -> Tensor:
+    return torch.view_as_complex(value) if param.is_complex() else value

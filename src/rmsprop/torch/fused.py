@@ -53,8 +53,10 @@ def unfit(param: Tensor) -> str | None:
         return f"has dtype {param.dtype}; it takes {', '.join(str(dtype) for dtype in _DTYPES)}"
     if param.grad is not None and (type(param.grad) is not Tensor or param.grad.dtype != param.dtype):
         return f"of dtype {param.dtype} has a gradient of type {type(param.grad).__name__}, {param.grad.dtype}"
-    if not _is_dense(param) or param.is_neg():
+    if not _is_dense(param):
         return "has gaps or overlaps in memory"
+    if _is_lazy(param):
+        return "is a lazily negated or conjugated view"
     return None
 
 
@@ -67,6 +69,11 @@ def _is_dense(tensor: Tensor) -> bool:
                 return tensor.numel() == 0
             expected *= size
     return True
+
+
+def _is_lazy(tensor: Tensor) -> bool:
+    """Whether a minus sign or a conjugation is still to be done, which DLPack does not show."""
+    return tensor.is_neg() or tensor.is_conj()
 
 
 class Bucket:
@@ -88,8 +95,9 @@ class Bucket:
         self._objects[0] = _object_row(params, len(params))
         self._address: int = self._objects.ctypes.data
         self._counters = [self.counter] * len(params)
-        # 0-d and one-element gradients may carry torch's lazy minus sign, which DLPack does not show.
-        self._single = [i for i, param in enumerate(params) if param.numel() == 1]
+        # A complex gradient may be a lazy conjugate, a real one a lazily negated imaginary part; the latter's strides
+        # are even, so that it gets past the check of strides only with a single element.
+        self._may_be_lazy = [i for i, param in enumerate(params) if param.is_complex() or param.numel() == 1]
         self._readers = [itemgetter(name) for name in self._state_columns(rule)]
         self._numbers: tuple[Any, ...] = ()
 
@@ -110,8 +118,8 @@ class Bucket:
             return False
         if not all(map(is_, map(_read_step, self.states), self._counters)):
             return False
-        has_lazy_sign = any(grads[i].is_neg() for i in self._single)  # type: ignore[union-attr]
-        return (not has_lazy_sign and self._bind(grads)) or self._bind(self._in_order(grads))
+        has_lazy = any(_is_lazy(grads[i]) for i in self._may_be_lazy)  # type: ignore[arg-type]
+        return (not has_lazy and self._bind(grads)) or self._bind(self._in_order(grads))
 
     def _bind(self, grads: Sequence[Any]) -> bool:
         self._objects[1] = _object_row(grads, len(grads))
@@ -126,7 +134,8 @@ class Bucket:
         """Return the gradients, copied into their parameter's memory order where they have another one."""
 
         def in_order(param: Tensor, grad: Tensor) -> Tensor:
-            same = grad.layout != torch.strided or (grad.stride() == param.stride() and not grad.is_neg())
+            alike = grad.layout == torch.strided and grad.dtype == param.dtype and grad.shape == param.shape
+            same = not alike or (grad.stride() == param.stride() and not _is_lazy(grad))
             return grad if same else torch.empty_like(param).copy_(grad)
 
         return [in_order(param, grad) for param, grad in zip(self.params, grads, strict=True)]
@@ -162,6 +171,7 @@ def run(buckets: Sequence[Bucket]) -> None:
     """
     native.update([bucket.batch for bucket in buckets], _parallel_for(), torch.get_num_threads())
     for bucket in buckets:
+        torch.autograd.graph.increment_version(bucket.params)  # as in-place operations do, for autograd's checks
         bucket.release()
 
 
@@ -170,7 +180,7 @@ def _describe() -> int:
     """Return the address of torch's function that describes a tensor to C (DLPack's exchange table)."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    table = get(Tensor.__dlpack_c_exchange_api__, b"dlpack_exchange_api")  # type: ignore[attr-defined]
+    table = get(Tensor.__dlpack_c_exchange_api__, b"dlpack_exchange_api")
     header_and_three_functions = 16 + 3 * 8
     address = ctypes.c_void_p.from_address(table + header_and_three_functions).value
     assert address is not None, "torch fills this entry of the table"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rmsprop.rule import Rule, check_number
@@ -63,12 +62,17 @@ def lr_of(group: Mapping[str, Any]) -> float | Tensor:
     """
     lr = group["lr"]
     if not isinstance(lr, Tensor):
-        return check_number("lr", lr)
+        return 0.0 if _ended_at_zero(lr, group) else check_number("lr", lr)
     if lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
-    if lr.device.type == "cpu":
+    if lr.device.type == "cpu" and not _ended_at_zero(lr.item(), group):
         check_number("lr", lr.item())
     return lr
+
+
+def _ended_at_zero(lr: Any, group: Mapping[str, Any]) -> bool:
+    """Whether a scheduler that decays to zero rounded to the other side of it, as torch's LinearLR does."""
+    return isinstance(lr, float) and -1e-12 * float(group.get("initial_lr", 0.0)) <= lr < 0.0
 
 
 def check_group(group: Mapping[str, Any]) -> Rule:

@@ -20,7 +20,7 @@ from torch.optim.optimizer import (
 from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.rule import WeightDecayMode
 from rmsprop.torch import composite, fused
-from rmsprop.torch.groups import KEYS, check_group, lr_of, read_options
+from rmsprop.torch.groups import KEYS, check_group, lr_of
 from rmsprop.torch.plan import Plan, check_gradients
 from rmsprop.torch.state import adopted, exported, share_counters
 
@@ -176,9 +176,12 @@ class RMSprop(Optimizer):
             >>> optimizer.state_dict()["param_groups"][0]["alpha"]
             0.99
         """
-        packed = super().state_dict()
-        packed["state"] = {key: exported(state) for key, state in packed["state"].items()}
-        return packed
+        # The first hook to run, so that all others see what torch's optimizer would show them.
+        first_hook = self.register_state_dict_post_hook(_export, prepend=True)
+        try:
+            return super().state_dict()
+        finally:
+            first_hook.remove()
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load what `state_dict` returned, of this class or of ``torch.optim.RMSprop``.
@@ -244,7 +247,7 @@ class RMSprop(Optimizer):
             or self._optimizer_step_post_hooks
             or _global_optimizer_pre_hooks
             or _global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
+            or torch._C._autograd._profiler_enabled()
         ):
             return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
         return self._step(closure)
@@ -261,7 +264,8 @@ class RMSprop(Optimizer):
         lrs = [lr_of(group) for group in self.param_groups]
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             for bucket in plan.buckets:
-                bucket.set_numbers(float(lr), group["maximize"], scale)
+                # float() of a tensor that requires a gradient warns
+                bucket.set_numbers(lr.item() if isinstance(lr, Tensor) else lr, group["maximize"], scale)
         if buckets := [bucket for plan in plans for bucket in plan.buckets]:
             fused.run(buckets)
         for plan in plans:
@@ -277,7 +281,7 @@ class RMSprop(Optimizer):
     # With the base class's hooks and its mark for the profiler around it.
     _step_observed = Optimizer.profile_hook_step(_step)
     # On CPU the kernel is faster than what a compiler makes of the step, and needs no compiling.
-    _step_untraced = torch.compiler.disable(_step)
+    _step_untraced = torch.compiler.disable(_step)  # type: ignore[no-untyped-call]
 
     @_use_grad_for_differentiable
     def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -288,7 +292,7 @@ class RMSprop(Optimizer):
             composite.update_group(plan.rule, group["lr"], plan.composite, group, self.state, 1.0)
         return loss
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _composite_plans(self) -> list[Plan]:
         return self._new_plans(kernel=False)
 
@@ -324,9 +328,7 @@ class RMSprop(Optimizer):
         rules = [check_group(group) for group in self.param_groups]
         for group in self.param_groups:
             check_gradients(group, self.state)
-        return [
-            Plan(group, rule, self.state, kernel) for group, rule in zip(self.param_groups, rules, strict=True)
-        ]
+        return [Plan(group, rule, self.state, kernel) for group, rule in zip(self.param_groups, rules, strict=True)]
 
     def _unscaling(self) -> float | None:
         """Return what gradients must be multiplied with; None if GradScaler found them infinite, so nothing moves."""
@@ -345,8 +347,15 @@ class _Saved:
 
 
 def _keep_precision(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
-    wrapped = {key: _Saved(value) if isinstance(value, dict) else value for key, value in state_dict["state"].items()}
+    params = {key for group in state_dict["param_groups"] for key in group["params"]}
+    wrapped = {key: _Saved(value) if key in params else value for key, value in state_dict["state"].items()}
     return {**state_dict, "state": wrapped}
+
+
+def _export(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
+    states = state_dict["state"].items()
+    # A user's hook may have put something of another kind beside the parameters' states.
+    return {**state_dict, "state": {key: exported(s) if isinstance(s, dict) else s for key, s in states}}
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:

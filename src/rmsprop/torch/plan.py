@@ -30,11 +30,27 @@ def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState
             continue
         if param.grad.is_sparse:
             raise RuntimeError("RMSprop does not support sparse gradients")
+        if reason := _unusable(param, param.grad):
+            raise RuntimeError(f"parameter {position} {reason}")
         if group["fused"] and (reason := unfit(param)):
-            raise RuntimeError(f"`fused=True`: the kernel can't update a parameter that {reason}: use fused=None")
+            raise RuntimeError(
+                "`fused=True` requires all the params to be floating point Tensors that the kernel takes, but "
+                f"parameter {position} {reason}: use fused=None"
+            )
         for name, value in states.get(param, {}).items():
             if name != "step" and isinstance(value, Tensor):
                 _check_state(position, name, value, param)
+
+
+def _unusable(param: Tensor, grad: Tensor) -> str | None:
+    """Return why no implementation can update a parameter, or None."""
+    if not (param.is_floating_point() or param.is_complex()):
+        return f"has dtype {param.dtype}: only floating point and complex parameters can be trained"
+    if grad.shape != param.shape:
+        return f"has shape {tuple(param.shape)}, but its gradient {tuple(grad.shape)}: call zero_grad() after resizing"
+    if any(stride == 0 and size > 1 for stride, size in zip(param.stride(), param.shape, strict=True)):
+        return "has elements that share their memory (it was expanded): make it a tensor of its own with clone()"
+    return None
 
 
 def _check_state(position: int, name: str, value: Tensor, param: Tensor) -> None:

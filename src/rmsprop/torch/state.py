@@ -31,8 +31,8 @@ def state_dtype(param: Tensor) -> torch.dtype:
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return a view of a complex tensor as pairs of real numbers, any other as it is."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    """Return a complex tensor as pairs of real numbers (a view, unless it is a lazy conjugate), any other as it is."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def complete(state: ParamState, param: Tensor, rule: Rule) -> None:
@@ -47,6 +47,7 @@ def complete(state: ParamState, param: Tensor, rule: Rule) -> None:
         _split_square_avg(state)
     elif "square_avg" in rule.state_names and "square_avg" not in state and "grad_var" in state:
         state["square_avg"] = _rebuilt_square_avg(state)
+        del state["grad_var"]  # it would grow stale, and be taken for current when centered again
     for name in rule.state_names:
         if name not in state:
             state[name] = torch.zeros_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
@@ -62,7 +63,8 @@ def _squared(tensor: Tensor) -> Tensor:
 
 
 def _rebuilt_square_avg(state: ParamState) -> Tensor:
-    return state["grad_var"] + _squared(state["grad_avg"])
+    grad_var: Tensor = state["grad_var"]
+    return grad_var + _squared(state["grad_avg"])
 
 
 def _split_square_avg(state: ParamState) -> None:
