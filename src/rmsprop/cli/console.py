@@ -1,0 +1,135 @@
+"""What `rmsprop train` shows: the progress of a run, and its result."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rmsprop.lab.history import Epoch
+from rmsprop.lab.runs import Result, Run
+from rmsprop.lab.training import Divergence
+
+WIDTH = 100
+# Without a terminal there is no bar; so many lines tell how it goes.
+_LINES = 10
+
+
+def follow(run: Run, *, quiet: bool) -> Result:
+    """Train to the end and show how it goes on stderr: a live bar, or some lines where there is no terminal.
+
+    Args:
+        run: The run.
+        quiet: Show nothing.
+
+    Returns:
+        The result.
+    """
+    console = Console(stderr=True, quiet=quiet, markup=False, highlight=False, soft_wrap=True)
+    for note in (*run.problem.dataset.notes, *run.notes):
+        console.print(f"note: {note}")
+    divergence = None
+    try:
+        if console.is_terminal and not quiet:
+            _with_bar(run, console)
+        else:
+            _with_lines(run, console)
+    except Divergence as lost:
+        divergence = lost
+    return run.finish(divergence)
+
+
+def _with_bar(run: Run, console: Console) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[losses]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(
+            run.problem.name, total=run.settings.epochs, completed=run.training.epoch, losses="epoch 1"
+        )
+        for epoch in run.train():
+            progress.update(task, completed=epoch.epoch, losses=_losses(run, epoch))
+
+
+def _with_lines(run: Run, console: Console) -> None:
+    every = math.ceil(run.settings.epochs / _LINES)
+    for epoch in run.train():
+        if epoch.epoch % every == 0 or epoch.epoch == run.settings.epochs:
+            console.print(_losses(run, epoch))
+
+
+def _losses(run: Run, epoch: Epoch) -> str:
+    return (
+        f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}  "
+        f"validation loss {epoch.validation_loss:.4g}"
+    )
+
+
+def print_result(result: Result) -> None:
+    """Print the result as a table, the verdict in words, and where the files are.
+
+    Args:
+        result: The run.
+    """
+    out = Console(markup=False, highlight=False)
+    out.width = min(WIDTH, out.width) if out.is_terminal else WIDTH
+    metric = result.problem.metric
+    if result.scores:
+        table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, after training")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for part, (loss, value) in result.scores.items():
+            table.add_row(part, str(len(getattr(result.problem, part))), f"{loss:.4g}", f"{value:.4g}")
+        out.print(table)
+    if metric.unit and result.scores:
+        out.print(f"{metric.name} is in {metric.unit}.")
+    if result.line:
+        out.print(f"Learned line: {result.line}")
+    for verdict in result.verdicts:
+        out.print(f"{verdict.headline[0].upper()}{verdict.headline[1:]}. {verdict.evidence} {verdict.remedy}".rstrip())
+    out.print(f"Files: {result.folder}", soft_wrap=True)
+
+
+def print_json(result: Result) -> None:
+    """Print the result as one JSON object.
+
+    Args:
+        result: The run.
+    """
+    metric = result.problem.metric.name
+    last = result.record.epochs[-1] if result.record.epochs else None
+    content = {
+        "problem": result.problem.name,
+        "out": str(result.folder),
+        "epochs": last.epoch if last else 0,
+        "steps": last.step if last else 0,
+        "diverged_at_step": result.record.lost_at,
+        "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in result.scores.items()},
+        "line": result.line,
+        "verdicts": [
+            {"kind": verdict.kind, "since": verdict.since, "evidence": verdict.evidence, "remedy": verdict.remedy}
+            for verdict in result.verdicts
+        ],
+        "notes": list(result.problem.dataset.notes),
+        "settings": result.settings.as_dict(),
+        "versions": dict(result.versions),
+    }
+    json.dump(_finite(content), sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for (NaN, infinity) by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

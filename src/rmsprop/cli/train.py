@@ -1,0 +1,104 @@
+"""`rmsprop train`: the options, and what happens between them and the lab."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from rmsprop.dialects import DIALECTS
+from rmsprop.lab.defaults import PROBLEMS, TABLE, Defaults, Model, Schedule, Task
+from rmsprop.lab.settings import show
+
+_COLUMNS = ("model", "hidden", "epochs", "batch_size", "lr", "schedule", "weight_decay")
+
+
+def _widths(_: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Return the widths that were given as ``64`` or ``64,32``."""
+    try:
+        return None if value is None else tuple(int(width) for width in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of widths such as 64 or 64,32.", param=param) from error
+
+
+def _defaults() -> str:
+    """Return the table of defaults that the help shows; the backspaces keep click from filling its lines."""
+    rows = [("", *(name.replace("_", "-") for name in _COLUMNS))]
+    rows += [(name, *_row(row)) for name, row in {**PROBLEMS, "FILE": TABLE}.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    about = [f"{name.ljust(widths[0])}  {row.about}" for name, row in PROBLEMS.items()]
+    return "\b\nProblems:\n" + "\n".join(about) + "\n\n\b\nDefaults:\n" + "\n".join(lines)
+
+
+def _row(defaults: Defaults) -> tuple[str, ...]:
+    return tuple(show(getattr(defaults, name)) for name in _COLUMNS)
+
+
+@click.command(epilog=_defaults())
+@click.argument("problem")
+@click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y).")
+@click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]")
+@click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated.")
+@click.option("--model", type=click.Choice(get_args(Model)), help="The model.")
+@click.option("--hidden", metavar="WIDTHS", callback=_widths, help="Widths of an mlp's hidden layers, such as 64,32.")
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), help="Whose RMSProp.  [default: torch]")
+@click.option("--lr", type=float, help="Learning rate, at the top of the schedule.")
+@click.option("--decay", type=float, help="Share of the old value that the average keeps.  [default: the dialect's]")
+@click.option("--eps", type=float, help="Epsilon in the denominator.  [default: the dialect's]")
+@click.option("--momentum", type=float, help="Share of the buffer that is kept.  [default: the dialect's]")
+@click.option("--centered/--no-centered", default=None, help="Divide by the standard deviation of the gradient.")
+@click.option("--weight-decay", type=float, help="Weight decay.")
+@click.option("--epochs", type=int, help="How often to go through the training rows.")
+@click.option("--batch-size", type=int, help="Rows per step.")
+@click.option("--schedule", type=click.Choice(get_args(Schedule)), help="How the learning rate changes.")
+@click.option("--warmup", type=float, metavar="EPOCHS", help="Raise the learning rate from near 0 first.  [default: 0]")
+@click.option(
+    "--gamma", type=float, help="Factor of step and plateau [default: 0.1], per epoch of exponential [0.01 in all]."
+)
+@click.option("--step-size", type=int, metavar="EPOCHS", help="Between two drops of step.  [default: a third]")
+@click.option("--seed", type=int, help="Decides weights and order of rows.  [default: 0]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/NAME]")
+@click.option("--resume", is_flag=True, help="Continue the run in DIR; its settings are kept.")
+@click.option("--force", is_flag=True, help="Replace the run in DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")
+@click.pass_context
+def train(
+    ctx: click.Context, /, *, out: Path | None, resume: bool, force: bool, as_json: bool, **settings: Any
+) -> None:
+    """Train a model with RMSProp and judge the run.
+
+    PROBLEM is a built-in problem (see below), or FILE.csv, FILE.parquet or FILE.npz with --target. Numbers are
+    standardised, categories one-hot encoded, missing values imputed; 60 % of the rows are trained on, 20 % validate,
+    20 % test. DIR receives config.json, history.csv, model.safetensors, loss.png and report.html.
+
+    Exit codes: 0 done, 1 diverged or failed, 2 bad input, 130 interrupted (continue with --resume).
+    """
+    if resume and force:
+        raise click.UsageError("--resume continues a run and --force replaces it: give one of them")
+    _check_problem(settings["problem"])
+    settings["drop"] = settings["drop"] or None
+    from rmsprop.cli import console
+    from rmsprop.lab import runs
+
+    try:
+        with runs.begin(settings, out, resuming=resume, force=force) as run:
+            result = console.follow(run, quiet=as_json)
+    except runs.Interrupted as interrupted:
+        again = shlex.join(["rmsprop", "train", settings["problem"], "--out", str(interrupted.folder), "--resume"])
+        click.echo(f"interrupted after epoch {interrupted.epoch}: continue with {again}", err=True)
+        ctx.exit(130)
+    if as_json:
+        console.print_json(result)
+    else:
+        console.print_result(result)
+    ctx.exit(1 if result.diverged else 0)
+
+
+def _check_problem(name: str) -> None:
+    if name not in PROBLEMS and "." not in name and not Path(name).exists():
+        raise click.UsageError(
+            f"there is no problem {name!r}: choose one of {', '.join(PROBLEMS)}, or give FILE.csv, .parquet or .npz"
+        )

@@ -1,0 +1,10 @@
+"""The one exception for what a person gave and the lab can't use."""
+
+
+class InputError(ValueError):
+    """An input that can't be used; its message is one line: what was given, what is allowed, what to do.
+
+    Example:
+        >>> str(InputError("data.csv is empty: give a table with a header and rows"))
+        'data.csv is empty: give a table with a header and rows'
+    """

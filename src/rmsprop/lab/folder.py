@@ -1,0 +1,90 @@
+"""The folder of a run: what may be in it, who may write in it, and what it was begun with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.files import TEMPORARY
+
+CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
+FIGURE, REPORT = "loss.png", "report.html"
+OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT)
+_LOCK = ".lock"
+
+
+def config_to_resume(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] | None:
+    """Return what the run in a folder was begun with, or None if one is to be begun there.
+
+    Args:
+        folder: The folder, which need not exist.
+        resuming: Whether a run in it is to be continued.
+        force: Whether a run in it is to be replaced.
+
+    Returns:
+        The content of its config.json, or None.
+
+    Raises:
+        InputError: If there is a run and it is neither to be continued nor replaced, or if other files are there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file: give a folder")
+    path = folder / CONFIG
+    if not path.exists():
+        strangers = _strangers(folder)
+        if strangers:
+            raise InputError(f"{folder} holds other files ({strangers[0]}), not a run: give another --out")
+        return None
+    if force:
+        return None
+    if not resuming:
+        raise InputError(f"{folder} holds a run already: add --resume to continue it, or --force to replace it")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        settings, data, versions = (dict(config[part]) for part in ("settings", "data", "versions"))
+        return {
+            "settings": settings,
+            "data": {name: data[name] for name in ("name", "fingerprint")},
+            "versions": versions,
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: start over with --force") from error
+
+
+def _strangers(folder: Path) -> list[str]:
+    if not folder.exists():
+        return []
+    ours = {_LOCK, *OURS, *(name + TEMPORARY for name in OURS)}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder if there is none, and keep other processes out of it.
+
+    The system lets go of the lock when this process ends in any way.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: If another process has it, or it can't be written in.
+    """
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another process is running in {folder}: wait for it, or give another --out") from None
+    except OSError as error:
+        raise InputError(f"can't write in {folder}: {error.strerror or error}: give another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()

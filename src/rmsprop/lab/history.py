@@ -1,0 +1,112 @@
+"""The record of a run: one row per epoch, written to history.csv as it goes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.files import write_atomically
+
+QUANTILES = (0.1, 0.5, 0.9)
+_NUMBERS = 8  # the fields of Epoch before the effective steps
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch.
+
+    Args:
+        epoch: Its number, from 1.
+        step: Steps taken since the beginning.
+        lr: The learning rate of its last step.
+        train_loss: The mean loss on all training rows after its last step.
+        validation_loss: The same on the validation rows.
+        train_metric: The metric on the training rows.
+        validation_metric: The metric on the validation rows.
+        worst_step_loss: The largest loss of a batch that it saw.
+        effective_step: For each layer, the quantiles `QUANTILES` of lr/√v (lr over the rule's denominator).
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    validation_loss: float
+    train_metric: float
+    validation_metric: float
+    worst_step_loss: float
+    effective_step: Mapping[str, tuple[float, float, float]]
+
+
+def header(metric: str, layers: Sequence[str]) -> str:
+    r"""Return the first line of history.csv.
+
+    Args:
+        metric: The name of the metric.
+        layers: The names of the layers.
+
+    Returns:
+        The line, with its end.
+
+    Example:
+        >>> header("accuracy", [])
+        'epoch,step,lr,train_loss,validation_loss,train_accuracy,validation_accuracy,worst_step_loss\n'
+    """
+    numbers = ["epoch", "step", "lr", "train_loss", "validation_loss", f"train_{metric}", f"validation_{metric}"]
+    steps = [f"effective_step_{layer}_q{round(100 * q)}" for layer in layers for q in QUANTILES]
+    return ",".join([*numbers, "worst_step_loss", *steps]) + "\n"
+
+
+def line(epoch: Epoch) -> str:
+    """Return an epoch as a line of history.csv; reading it gives the same numbers, bit for bit.
+
+    Args:
+        epoch: The epoch.
+
+    Returns:
+        The line, with its end.
+    """
+    steps = [value for quantiles in epoch.effective_step.values() for value in quantiles]
+    return ",".join(map(repr, [*astuple(epoch)[:_NUMBERS], *steps])) + "\n"
+
+
+def restore(path: Path, first_line: str, layers: Sequence[str], epochs: int) -> list[Epoch]:
+    """Read back the epochs that a checkpoint knows of, and cut off whatever was written after it.
+
+    Args:
+        path: The path of history.csv.
+        first_line: Its header.
+        layers: The names of the layers.
+        epochs: How many epochs the checkpoint knows of.
+
+    Returns:
+        The epochs.
+
+    Raises:
+        InputError: If the file doesn't hold them.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = text.splitlines(keepends=True)[: epochs + 1]
+    try:
+        if kept[:1] != [first_line] or len(kept) != epochs + 1:
+            raise ValueError
+        rows = [_parse(row, layers) for row in csv.reader(io.StringIO("".join(kept[1:])))]
+    except ValueError as error:
+        raise InputError(f"{path} was changed, and the run can't go on without it: start over with --force") from error
+    write_atomically(path, "".join(kept).encode())
+    return rows
+
+
+def _parse(row: list[str], layers: Sequence[str]) -> Epoch:
+    numbers = [float(value) for value in row]
+    if len(numbers) != _NUMBERS + len(QUANTILES) * len(layers):
+        raise ValueError(row)
+    steps = [numbers[start : start + 3] for start in range(_NUMBERS, len(numbers), len(QUANTILES))]
+    effective = {layer: (low, mid, high) for layer, (low, mid, high) in zip(layers, steps, strict=True)}
+    lr, train, validation, train_metric, validation_metric, worst = numbers[2:_NUMBERS]
+    losses = (train, validation, train_metric, validation_metric, worst)
+    return Epoch(int(numbers[0]), int(numbers[1]), lr, *losses, effective)

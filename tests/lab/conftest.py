@@ -1,0 +1,65 @@
+"""What the tests of the lab share: short runs in memory, and a person's table."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from rmsprop.lab.problems import Problem, load
+from rmsprop.lab.settings import resolve
+from rmsprop.lab.training import Divergence, Training
+from rmsprop.lab.verdict import Record
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The models are tiny: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[..., Record]:
+    """Runs a training without a folder and returns its curves."""
+
+    def run(problem: Problem | str, **given: Any) -> Record:
+        name = problem if isinstance(problem, str) else "linear"
+        settings = resolve({"problem": name, **given})
+        training = Training(load(settings) if isinstance(problem, str) else problem, settings)
+        epochs = []
+        try:
+            while training.epoch < settings.epochs:
+                epochs.append(training.run_epoch())
+        except Divergence as divergence:
+            return training.record(epochs, divergence)
+        return training.record(epochs, None)
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A CSV file with numbers, categories, truth values, dates and gaps in it."""
+    random = np.random.default_rng(0)
+    rows = 120
+    age = [None if row % 10 == 0 else 20 + row % 40 for row in range(rows)]
+    city = [("Rome", "Oslo", None, "New York")[row % 4] for row in range(rows)]
+    frame = pl.DataFrame(
+        {
+            "age": age,
+            "city": city,
+            "member": [row % 3 == 0 for row in range(rows)],
+            "since": [f"2024-{1 + row % 12:02}-{1 + row % 28:02}" for row in range(rows)],
+            "price": random.normal(size=rows),
+            "churn": [("no", "yes")[(row % 3 == 0) ^ (row % 17 == 0)] for row in range(rows)],
+        }
+    )
+    path = tmp_path / "customers.csv"
+    frame.write_csv(path)
+    return path

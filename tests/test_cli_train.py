@@ -1,0 +1,317 @@
+"""`rmsprop train` as a person and a script use it: what it prints, what it leaves, how it fails."""
+
+import csv
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from rmsprop.cli.group import rmsprop
+from rmsprop.lab.defaults import PROBLEMS
+
+COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
+FILES = ("config.json", "history.csv", "checkpoint.safetensors", "model.safetensors", "loss.png", "report.html")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(rmsprop, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+
+def rows_of(path):
+    return path.read_text().count("\n") - 1 if path.exists() else 0
+
+
+def wait_for(path, rows, process):
+    deadline = time.monotonic() + 60
+    while rows_of(path) < rows:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_built_in_problem_trains_well_out_of_the_box(problem):
+    result = json.loads(run("train", problem, "--json").stdout)
+    assert result["verdicts"][0]["kind"] == "converged"
+    test, least = result["scores"]["test"], {"digits": 0.96, "breast-cancer": 0.95, "wine": 0.94}
+    if problem in least:
+        assert test["accuracy"] >= least[problem]
+    else:
+        assert test["rmse"] < {"linear": 0.25, "diabetes": 60}[problem]
+    assert {path.name for path in Path("runs", problem).iterdir()} == {*FILES, ".lock"}
+
+
+def test_the_line_is_found():
+    line = json.loads(run("train", "linear", "--json").stdout)["line"]
+    _, _, slope, _, sign, offset = line.split()
+    assert float(slope) == pytest.approx(2.0, abs=0.05)
+    assert sign == "+"
+    assert float(offset) == pytest.approx(3.0, abs=0.05)
+
+
+def test_what_a_person_sees_fits_a_hundred_columns():
+    result = run("train", "digits", "--epochs", 3, "--schedule", "constant")
+    assert "epoch 3/3  train loss" in result.stderr
+    assert "validation loss" in result.stderr
+    assert all(
+        word in result.stdout for word in ("train", "validation", "test", "accuracy", "Still falling", "runs/digits")
+    )
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_json_is_one_object_and_nothing_else():
+    result = run("train", "linear", "--epochs", 2, "--json", "--out", "here")
+    content = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert content["out"] == "here"
+    assert (content["epochs"], content["steps"]) == (2, 16)
+    assert content["settings"]["eps"] == 1e-8
+
+
+def test_a_run_that_diverged_fails_says_so_and_keeps_its_report():
+    result = run("train", "linear", "--lr", 1e30, "--json", code=1)
+    content = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert content["diverged_at_step"] == 2
+    assert content["verdicts"][0]["remedy"].startswith("Try a smaller learning rate, --lr 0.01")
+    assert Path("runs/linear/report.html").exists()
+    assert not Path("runs/linear/model.safetensors").exists()
+
+
+def test_a_table_of_ones_own():
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    kind = [("red", "blue", None)[i % 3] for i in range(300)]
+    gaps = [None if i % 25 == 0 else value for i, value in enumerate(x)]
+    target = 3.0 * x + np.array([5.0 if word == "red" else 0.0 for word in kind])
+    pl.DataFrame({"x": gaps, "kind": kind, "id": [f"u{i}" for i in range(300)], "y": target}).write_csv("t.csv")
+    refused = run("train", "t.csv", "--target", "y", code=2)
+    assert "--drop id" in refused.stderr
+    result = run("train", "t.csv", "--target", "y", "--drop", "id")
+    assert "note: x: 12 missing, imputed with the median" in result.stderr
+    assert "note: y: taken for a number, so this is regression" in result.stderr
+    with Path("runs/t/history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert len(history) == 60
+    assert float(history[-1]["validation_loss"]) < 0.2
+    config = json.loads(Path("runs/t/config.json").read_text())
+    assert [row["column"] for row in config["data"]["preparation"]] == ["x", "kind"]
+
+
+def test_options_are_named_as_the_field_names_them():
+    options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
+    options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3"
+    settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
+    assert settings == {
+        "problem": "wine",
+        "target": None,
+        "task": None,
+        "drop": [],
+        "dialect": "keras",
+        "lr": 0.01,
+        "decay": 0.9,
+        "eps": 1e-6,
+        "momentum": 0.5,
+        "centered": True,
+        "weight_decay": 1e-4,
+        "epochs": 3,
+        "batch_size": 64,
+        "model": "mlp",
+        "hidden": [16, 8],
+        "schedule": "exponential",
+        "warmup": 1.0,
+        "gamma": 0.5,
+        "step_size": None,
+        "seed": 3,
+    }
+
+
+def table(content):
+    return lambda: Path("t.csv").write_text(content)
+
+
+GOOD = "a,y\n" + "".join(f"{i},{i * 0.5 + 0.25}\n" for i in range(30))
+BAD = {
+    "no problem": ([], None, "Missing argument 'PROBLEM'"),
+    "unknown problem": (["zebra"], None, "there is no problem 'zebra': choose one of linear, digits"),
+    "unknown option": (["digits", "--zebra"], None, "No such option '--zebra'"),
+    "no number": (["digits", "--lr", "fast"], None, "'fast' is not a valid float"),
+    "nan": (["digits", "--lr", "nan"], None, "--lr is nan: it must be a finite number above 0"),
+    "negative": (["digits", "--momentum", "-1"], None, "-1"),
+    "unknown schedule": (["digits", "--schedule", "zigzag"], None, "'zigzag' is not one of 'constant', 'step'"),
+    "unknown dialect": (["digits", "--dialect", "zebra"], None, "'zebra' is not one of"),
+    "bad widths": (["digits", "--hidden", "64;32"], None, "'64;32' is not a list of widths such as 64 or 64,32"),
+    "wrong model": (["digits", "--model", "logistic"], None, "--model logistic is for two classes"),
+    "resume and force": (["digits", "--resume", "--force"], None, "give one of them"),
+    "folder is a file": (["wine", "--out", "t.csv"], table(GOOD), "--out t.csv is a file: give a folder"),
+    "folder in a file": (["wine", "--out", "t.csv/x"], table(GOOD), "can't write in t.csv/x"),
+    "no file": (["no.csv", "--target", "y"], None, "there is no file no.csv"),
+    "no target": (["t.csv"], table(GOOD), "--target with one of a, y"),
+    "unknown column": (["t.csv", "--target", "z"], table(GOOD), "t.csv has no column 'z': it has a, y"),
+    "empty": (["t.csv", "--target", "y"], table(""), "t.csv is empty"),
+    "header only": (["t.csv", "--target", "y"], table("a,y\n"), "has a header but no rows"),
+    "text among numbers": (
+        ["t.csv", "--target", "y"],
+        table(GOOD.replace("\n7,", "\nseven,")),
+        "column 'a' is numeric, but row 8 holds 'seven'",
+    ),
+    "constant target": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"{i},4\n" for i in range(30))),
+        "the target 'y' is constant (4)",
+    ),
+    "one class": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"{i},cat\n" for i in range(30))),
+        "the target 'y' has one class only (cat)",
+    ),
+    "nan everywhere": (["t.csv", "--target", "y"], table("a,y\n" + "nan,nan\n" * 30), "has no values at all"),
+    "a million categories": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"u{i},{i % 2}\n" for i in range(1_000_000))),
+        "column 'a' has 1,000,000 categories in 1,000,000 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "prepare", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, prepare, message):
+    if prepare:
+        prepare()
+    before = sorted(Path().rglob("*"))
+    result = run("train", *arguments, code=2)
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_existing_run_needs_resume_or_force():
+    run("train", "linear", "--epochs", 2)
+    before = {name: Path("runs/linear", name).read_bytes() for name in FILES}
+    assert "add --resume to continue it, or --force" in run("train", "linear", "--epochs", 2, code=2).stderr
+    resumed = run("train", "linear", "--resume")
+    assert "continued after epoch 2 of 2" in resumed.stderr
+    assert {name: Path("runs/linear", name).read_bytes() for name in FILES} == before
+    assert "--lr is 0.5 here and 0.01 in the run" in run("train", "linear", "--resume", "--lr", 0.5, code=2).stderr
+    run("train", "linear", "--epochs", 3, "--force")
+    assert rows_of(Path("runs/linear/history.csv")) == 3
+
+
+def test_interrupted_by_the_keyboard_and_killed_it_ends_with_the_same_bits():
+    options = ["train", "linear", "--epochs", "250", "--schedule", "plateau", "--momentum", "0.9", "--lr", "0.001"]
+    run(*options, "--out", "whole")
+    history = Path("broken/history.csv")
+
+    process = start(*options, "--out", "broken")
+    wait_for(history, 20, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "continue with rmsprop train linear --out broken --resume" in said
+    interrupted = rows_of(history)
+    assert 20 <= interrupted < 250
+
+    process = start("train", "linear", "--out", "broken", "--resume")
+    wait_for(history, interrupted + 20, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert rows_of(history) < 250
+
+    run("train", "linear", "--out", "broken", "--resume")
+    for name in FILES:
+        assert Path("broken", name).read_bytes() == Path("whole", name).read_bytes(), name
+
+
+def test_a_full_disk_is_one_line_and_a_failed_run(monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("rmsprop.lab.runs.save_checkpoint", full)
+    result = run("train", "linear", code=1)
+    assert result.stderr.splitlines()[-1] == (
+        "error: runs/linear/checkpoint.safetensors can't be written or read: No space left on device"
+    )
+
+
+def test_a_live_bar_is_for_terminals(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = run("train", "linear", "--epochs", 3)
+    assert "━" in result.stderr
+    assert "validation loss" in result.stderr
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from rmsprop.cli.group import rmsprop
+for arguments in (["--help"], ["train", "--help"]):
+    try:
+        rmsprop(arguments)
+    except SystemExit:
+        pass
+heavy = {"torch", "numpy", "polars", "sklearn", "matplotlib", "rich", "jinja2", "safetensors"}
+print("imported:", sorted(heavy & set(sys.modules)))
+"""
+    said = python(code).stdout
+    assert said.endswith("imported: []\n")
+    assert "--weight-decay" in said
+    for name, row in PROBLEMS.items():
+        assert any(line.split()[:2] == [name, row.model] for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("click", "error: the command rmsprop needs more packages: pip install 'rmsprop[lab]'\n"),
+        ("torch", "error: this command needs torch: pip install 'rmsprop[lab]'\n"),
+        ("rich", "error: this command needs rich: pip install 'rmsprop[lab]'\n"),
+    ],
+)
+def test_a_missing_package_is_one_line_that_says_what_to_install(missing, message):
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['rmsprop', 'train', 'linear']\n"
+    result = python(code + "from rmsprop.cli import main; main()")
+    assert (result.returncode, result.stderr) == (2, message)
+
+
+def test_the_commands_in_the_documentation_run():
+    random = np.random.default_rng(1)
+    age, price = random.integers(18, 80, 200), random.gamma(2.0, 20.0, 200)
+    columns = {"customer": [f"c{i}" for i in range(200)], "age": age, "city": ["Oslo", "Rome"] * 100, "price": price}
+    churn = np.where(age + random.normal(scale=5.0, size=200) > 45, "yes", "no")
+    pl.DataFrame(columns | {"churn": churn}).write_csv("customers.csv")
+    page = Path(__file__).parent.parent / "docs" / "train.md"
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 10
+    for command in commands:
+        words, _, code = command.partition("  # exit ")
+        run(*shlex.split(words)[1:], code=int(code or 0))
