@@ -19,7 +19,7 @@ class Dialect:
         source: The paper, or the file and version, that the row was read from.
         notes: What to know before comparing it with another.
 
-    Example:
+    Examples:
         >>> DIALECTS["keras"].lr
         0.001
     """
@@ -42,7 +42,7 @@ class Dialect:
             TypeError: If a field is unknown or of the wrong type.
             ValueError: If a value is out of range.
 
-        Example:
+        Examples:
             >>> DIALECTS["torch"].rule_with(decay=0.9, eps=None).eps
             1e-08
         """
@@ -109,7 +109,7 @@ def get_dialect(name: str) -> Dialect:
     Raises:
         ValueError: If there is no such dialect.
 
-    Example:
+    Examples:
         >>> get_dialect("pytorch")
         Traceback (most recent call last):
         ValueError: Unknown dialect 'pytorch' (known: d2l, hinton, keras, optax, tensorflow1, torch)
@@ -132,7 +132,7 @@ def learning_rate(dialect: str, lr: object) -> object:
     Raises:
         ValueError: If none was given and the dialect has no default.
 
-    Example:
+    Examples:
         >>> learning_rate("keras", None)
         0.001
     """

@@ -32,7 +32,7 @@ def half_life(decay: float) -> float:
     Raises:
         ValueError: If ``decay`` is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> round(half_life(0.99), 1)
         69.0
     """
@@ -51,7 +51,7 @@ def window(decay: float) -> float:
     Raises:
         ValueError: If ``decay`` is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> round(window(0.99))
         100
     """
@@ -71,7 +71,7 @@ def mass_window(decay: float, mass: float = 0.95) -> float:
     Raises:
         ValueError: If an argument is not between 0 and 1.
 
-    Example:
+    Examples:
         >>> round(mass_window(0.9))
         28
     """
@@ -90,7 +90,7 @@ def decay_from_half_life(steps: float) -> float:
     Raises:
         ValueError: If ``steps`` is not a finite number above 0.
 
-    Example:
+    Examples:
         >>> round(decay_from_half_life(69), 3)
         0.99
     """
@@ -109,7 +109,7 @@ def decay_from_window(steps: float) -> float:
     Raises:
         ValueError: If ``steps`` is not a finite number above 1.
 
-    Example:
+    Examples:
         >>> decay_from_window(100)
         0.99
     """
@@ -129,7 +129,7 @@ def decay_from_mass_window(steps: float, mass: float = 0.95) -> float:
     Raises:
         ValueError: If ``steps`` is not a finite number above 0, or ``mass`` not between 0 and 1.
 
-    Example:
+    Examples:
         >>> round(decay_from_mass_window(28.4), 3)
         0.9
     """

@@ -72,7 +72,7 @@ class Batch:
         count: The number of tensors.
         rule: What to compute; it decides which state arrays there are (`Rule.state_names`).
 
-    Example:
+    Examples:
         >>> Batch("float32", 0, Rule(momentum=0.9)).columns
         4
     """
@@ -171,7 +171,7 @@ def use_instruction_set(name: str) -> None:
     Raises:
         ValueError: If this machine or this build has none of that name.
 
-    Example:
+    Examples:
         >>> before = instruction_set(); use_instruction_set("baseline"); instruction_set()
         'baseline'
         >>> use_instruction_set(before)

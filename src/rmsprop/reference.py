@@ -29,7 +29,7 @@ def init(rule: Rule, param: Any) -> State:
         ``momentum_buffer`` where the rule has momentum. Arrays of the parameter's shape, in its dtype but never
         fewer than 32 bits, because an average in 16 bits stops moving.
 
-    Example:
+    Examples:
         >>> init(Rule(initial_square_avg=1.0), np.zeros(2))
         {'square_avg': array([1., 1.])}
     """
@@ -68,7 +68,7 @@ def update(
     Raises:
         ValueError: If the shapes of parameter and gradient differ, or ``step`` is below 1.
 
-    Example:
+    Examples:
         >>> rule, theta = Rule(decay=0.75), np.array([1.0])
         >>> theta, state = update(rule, 0.1, 1, theta, np.array([2.0]), init(rule, theta))
         >>> theta, state["square_avg"]
@@ -107,7 +107,7 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
     Returns:
         The new parameter and the new state.
 
-    Example:
+    Examples:
         >>> apply(Rule(decay=0.75), 0.1, 1, np.ones(1), np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
         array([0.8])
     """

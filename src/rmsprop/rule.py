@@ -38,7 +38,7 @@ def check_number(field: str, value: object, label: str | None = None) -> float:
         TypeError: If ``value`` is not a real number.
         ValueError: If it is NaN, infinite, negative or above the field's upper bound.
 
-    Example:
+    Examples:
         >>> check_number("momentum", 0.9)
         0.9
         >>> check_number("decay", 1.5)
@@ -84,7 +84,7 @@ class Rule:
         TypeError: If a number is not a number or a flag is not a bool.
         ValueError: If a value is out of range or two choices contradict each other.
 
-    Example:
+    Examples:
         >>> Rule(decay=0.9, eps=1e-3, eps_inside_sqrt=True).decay
         0.9
 
@@ -136,7 +136,7 @@ class Rule:
             TypeError: If a field is unknown or of the wrong type.
             ValueError: If the dialect is unknown or a value is out of range.
 
-        Example:
+        Examples:
             >>> Rule.from_dialect("tensorflow1", momentum=0.9, eps=1e-3).initial_square_avg
             1.0
         """
@@ -168,7 +168,7 @@ class Rule:
         Returns:
             The gain of the new value and the share kept of the old; they sum to 1.
 
-        Example:
+        Examples:
             >>> Rule(decay=0.5, bias_correction=True).gains(2)
             (0.6666666666666666, 0.3333333333333333)
         """

@@ -30,7 +30,7 @@ def typed(series: pl.Series, remedy: str) -> pl.Series:
     Raises:
         InputError: If it holds nothing, lists and the like, infinities, or numbers with stray text among them.
 
-    Example:
+    Examples:
         >>> typed(pl.Series("age", ["31", None, "45"]), "leave it out").to_list()
         [31.0, None, 45.0]
     """
@@ -107,7 +107,7 @@ def as_input(series: pl.Series) -> pl.Series:
     Raises:
         InputError: If it has too many categories.
 
-    Example:
+    Examples:
         >>> as_input(pl.Series("member", [True, False])).to_list()
         [1.0, 0.0]
     """
@@ -135,7 +135,7 @@ def _days(series: pl.Series) -> pl.Series:
 def leave_out(column: str) -> str:
     """Return how to leave out a column on the command line.
 
-    Example:
+    Examples:
         >>> leave_out("id")
         'leave it out with --drop id'
     """

@@ -60,7 +60,7 @@ def last_fall(losses: Sequence[float]) -> Fall:
     Returns:
         The fall.
 
-    Example:
+    Examples:
         >>> last_fall([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0])
         Fall(before=1.5, now=0.0, epochs=2, noise=1)
     """

@@ -4,7 +4,7 @@
 class InputError(ValueError):
     """An input that can't be used; its message is one line: what was given, what is allowed, what to do.
 
-    Example:
+    Examples:
         >>> str(InputError("data.csv is empty: give a table with a header and rows"))
         'data.csv is empty: give a table with a header and rows'
     """

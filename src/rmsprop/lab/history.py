@@ -52,7 +52,7 @@ def header(metric: str, layers: Sequence[str]) -> str:
     Returns:
         The line, with its end.
 
-    Example:
+    Examples:
         >>> header("accuracy", [])
         'epoch,step,lr,train_loss,validation_loss,train_accuracy,validation_accuracy,worst_step_loss\n'
     """

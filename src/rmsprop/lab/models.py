@@ -25,7 +25,7 @@ def build(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     Returns:
         The model, initialised from torch's global random state. Its layers are called ``hidden1``, ... and ``output``.
 
-    Example:
+    Examples:
         >>> list(dict(build(4, [8], 3).named_children()))
         ['hidden1', 'relu1', 'output']
     """

@@ -136,7 +136,7 @@ def load(settings: Settings) -> Problem:
     Raises:
         InputError: If the table can't be used, or the model is not one for its task.
 
-    Example:
+    Examples:
         >>> from rmsprop.lab.settings import resolve
         >>> len(load(resolve({"problem": "wine"})).train)
         107

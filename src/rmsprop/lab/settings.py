@@ -51,7 +51,7 @@ class Settings:
     Raises:
         InputError: If a value is out of range or two contradict each other.
 
-    Example:
+    Examples:
         >>> resolve({"problem": "digits", "lr": 0.01}).epochs
         30
     """
@@ -119,7 +119,7 @@ class Settings:
 def option(name: str) -> str:
     """Return the command-line option of a setting: ``batch_size`` is ``--batch-size``.
 
-    Example:
+    Examples:
         >>> option("batch_size")
         '--batch-size'
     """
@@ -183,7 +183,7 @@ def resolve(given: Mapping[str, object]) -> Settings:
     Raises:
         InputError: If a value is out of range or two contradict each other.
 
-    Example:
+    Examples:
         >>> resolve({"problem": "linear"}).eps
         1e-08
     """
@@ -224,7 +224,7 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
     Raises:
         InputError: If one that was named differs, or the run can't be made longer or shorter.
 
-    Example:
+    Examples:
         >>> resume(resolve({"problem": "linear"}), {"epochs": 200}).epochs
         200
     """
@@ -249,7 +249,7 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
 def show(value: object) -> str:
     """Return a setting's value as it is typed on the command line.
 
-    Example:
+    Examples:
         >>> show((64, 32)), show(None)
         ('64,32', 'not set')
     """

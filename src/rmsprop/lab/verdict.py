@@ -108,7 +108,7 @@ def judge(record: Record) -> tuple[Verdict, ...]:
     Returns:
         The verdict; after it, spikes if there were any besides.
 
-    Example:
+    Examples:
         >>> flat = [Epoch(n, n, 0.1, 0.2, 0.2, 1.0, 1.0, 0.2, {}) for n in range(1, 21)]
         >>> judge(Record(0.1, 1.0, 1.0, 0.7, 1, flat))[0].kind
         'converged'

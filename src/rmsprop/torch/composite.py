@@ -16,13 +16,15 @@ from rmsprop.reference import apply
 from rmsprop.rule import Rule
 from rmsprop.torch.state import ParamState, as_real
 
+# A parameter, its gradient and its state. A compiler that has to look them up itself compiles anew for every gradient.
+Member = tuple[Tensor, Any, ParamState]
+
 
 def update_group(
     rule: Rule,
     lr: Any,
-    params: Sequence[Tensor],
+    members: Sequence[Member],
     group: Mapping[str, Any],
-    states: Mapping[Tensor, ParamState],
     scale: float,
 ) -> None:
     """Update parameters of a group whose step counters already count this step.
@@ -30,18 +32,16 @@ def update_group(
     Args:
         rule: What to compute.
         lr: The learning rate, a number or a tensor of one element.
-        params: The parameters, all with gradients; changed in place.
+        members: The parameters, changed in place, their gradients and their states, which are changed.
         group: The options of their group.
-        states: The optimizer's state; the entries of these parameters are changed.
         scale: What gradients are multiplied with first.
     """
     lr = lr.squeeze() if isinstance(lr, Tensor) else lr
     scale = -scale if group["maximize"] else scale
     waits = not (group["capturable"] or torch.compiler.is_compiling())
-    for param in params:
-        state = states[param]
+    for param, grad, state in members:
         step = int(state["step"].item()) if rule.bias_correction and waits else state["step"]
-        update(rule, lr, step, param, param.grad, state, scale, group["differentiable"])
+        update(rule, lr, step, param, grad, state, scale, group["differentiable"])
 
 
 def update(
@@ -63,7 +63,8 @@ def update(
     kept = {name: as_real(state[name]) for name in rule.state_names}
     working = next(iter(kept.values())).dtype
     g = g.to(working) * scale
-    new_p, new_state = apply(rule, lr, step, p.to(working), g, kept, torch)
+    p = p.to(working, copy=differentiable)  # what the graph keeps of it must not be overwritten below
+    new_p, new_state = apply(rule, lr, step, p, g, kept, torch)
     for name, value in new_state.items():
         value = _like(param, value)
         state[name] = value if differentiable else state[name].copy_(value)

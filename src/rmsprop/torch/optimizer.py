@@ -67,7 +67,7 @@ class RMSprop(Optimizer):
         ValueError: If one is out of range, or ``lr`` is left out for a dialect without a default.
         RuntimeError: If ``fused=True`` is combined with what the kernel can't do.
 
-    Example:
+    Examples:
         >>> model = torch.nn.Linear(2, 1)
         >>> optimizer = RMSprop(model.parameters(), lr=0.256, dialect="tensorflow1", momentum=0.9, eps=1e-3)
         >>> model(torch.ones(1, 2)).sum().backward()
@@ -142,7 +142,7 @@ class RMSprop(Optimizer):
             ValueError: If an option is out of range.
             RuntimeError: If ``fused=True`` is combined with what the kernel can't do.
 
-        Example:
+        Examples:
             >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
             >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
         """
@@ -171,7 +171,7 @@ class RMSprop(Optimizer):
             ``"state"`` by parameter number and ``"param_groups"``. Centered state carries ``square_avg`` for torch
             beside the ``grad_var`` and ``grad_avg`` that it is rebuilt from.
 
-        Example:
+        Examples:
             >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
             >>> optimizer.state_dict()["param_groups"][0]["alpha"]
             0.99
@@ -196,7 +196,7 @@ class RMSprop(Optimizer):
             ValueError: If it does not belong to parameters like these, or an option in it is out of range. The
                 optimizer is then as it was before.
 
-        Example:
+        Examples:
             >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
             >>> optimizer.load_state_dict(torch.optim.RMSprop([torch.zeros(2, requires_grad=True)]).state_dict())
         """
@@ -230,7 +230,7 @@ class RMSprop(Optimizer):
             RuntimeError: If a gradient is sparse, a state tensor was replaced by one that does not fit, or
                 ``fused=True`` meets what the kernel can't do.
 
-        Example:
+        Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
             >>> optimizer = RMSprop([weight], lr=0.1)
             >>> weight.sum().backward()
@@ -238,10 +238,9 @@ class RMSprop(Optimizer):
             >>> weight.detach()
             tensor([-1.0000, -1.0000])
         """
-        if torch.compiler.is_compiling() and not self._kernel_serves():
-            return RMSprop._step_traced(self, closure)
         if torch.compiler.is_compiling():
-            return RMSprop._step_untraced(self, closure)
+            step = RMSprop._step_traced if self._must_trace() else RMSprop._step_untraced
+            return step(self) if closure is None else step(self, closure)
         if (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
@@ -275,36 +274,42 @@ class RMSprop(Optimizer):
             if plan.composite:
                 self._accelerator_graph_capture_health_check()
                 with torch.set_grad_enabled(group["differentiable"]):
-                    composite.update_group(plan.rule, lr, plan.composite, group, self.state, scale)
+                    composite.update_group(plan.rule, lr, self._members(plan), group, scale)
         return loss
 
     # With the base class's hooks and its mark for the profiler around it.
     _step_observed = Optimizer.profile_hook_step(_step)
     # On CPU the kernel is faster than what a compiler makes of the step, and needs no compiling.
-    _step_untraced = torch.compiler.disable(_step)  # type: ignore[no-untyped-call]
+    _step_untraced = torch.compiler.disable(_step_observed)  # type: ignore[no-untyped-call]
 
+    @Optimizer.profile_hook_step
     @_use_grad_for_differentiable
     def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        for group, plan in zip(self.param_groups, self._composite_plans(), strict=True):
+        for group, (plan, members) in zip(self.param_groups, self._composite_plans(), strict=True):
             for counter in plan.counters:
                 counter += 1
-            composite.update_group(plan.rule, group["lr"], plan.composite, group, self.state, 1.0)
+            composite.update_group(plan.rule, group["lr"], members, group, 1.0)
         return loss
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _composite_plans(self) -> list[Plan]:
-        return self._new_plans(kernel=False)
+    def _composite_plans(self) -> list[tuple[Plan, list[composite.Member]]]:
+        return [(plan, self._members(plan)) for plan in self._new_plans(kernel=False)]
 
-    def _kernel_serves(self) -> bool:
-        """Whether the kernel may be used for all groups, as far as their options and devices say."""
-        return all(
+    def _members(self, plan: Plan) -> list[composite.Member]:
+        return [(param, param.grad, self.state[param]) for param in plan.composite]
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _must_trace(self) -> bool:
+        """Whether a compiler should see the step: the kernel can't serve all groups, and GradScaler waits for none."""
+        kernel_serves = all(
             group["fused"] is not False
             and group["foreach"] is not False
             and not group["differentiable"]
             and all(param.device.type == "cpu" for param in group["params"])
             for group in self.param_groups
         )
+        return not kernel_serves and getattr(self, "found_inf", None) is None
 
     def _current_plans(self) -> list[Plan]:
         """Return the plan of each group: those of the last step if nothing has changed since, else new ones."""

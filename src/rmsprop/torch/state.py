@@ -83,17 +83,18 @@ def _split_square_avg(state: ParamState) -> None:
 
 
 def exported(state: ParamState) -> ParamState:
-    """Return a parameter's state as a state dict shows it: with ``square_avg``, as torch expects.
+    """Return a parameter's state as a state dict shows it: as torch expects it.
 
     Args:
         state: The parameter's state; left as it is.
 
     Returns:
-        The same tensors, and ``square_avg`` rebuilt if the state is centered.
+        The same tensors, a step counter of its own (torch would count a shared one once per parameter), and
+        ``square_avg`` rebuilt if the state is centered.
     """
-    if "grad_var" not in state:
-        return state
-    return {**state, "square_avg": _rebuilt_square_avg(state)}
+    own = {"step": state["step"].clone()} if isinstance(state.get("step"), Tensor) else {}
+    rebuilt = {"square_avg": _rebuilt_square_avg(state)} if "grad_var" in state else {}
+    return {**state, **own, **rebuilt}
 
 
 def adopted(saved: ParamState, param: Tensor) -> ParamState:
