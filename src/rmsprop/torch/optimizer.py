@@ -26,11 +26,9 @@ from rmsprop.torch.state import adopted, exported, share_counters
 
 
 class RMSprop(Optimizer):
-    r"""RMSProp in any framework's dialect: a drop-in for ``torch.optim.RMSprop``.
+    """RMSProp in any framework's dialect: a drop-in for ``torch.optim.RMSprop``.
 
-    .. math::
-        v_t &= \rho v_{t-1} + (1 - \rho) g_t^2 \\
-        \theta_t &= \theta_{t-1} - \mathrm{lr} \cdot g_t / (\sqrt{v_t} + \epsilon)
+    In the torch dialect v ← ρ·v + (1 − ρ)·g² and θ ← θ − lr·g/(√v + ε).
 
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads; whatever the kernel
     can't do (a differentiable step, ``torch.compile``, another device, a parameter with gaps in memory) is done with
