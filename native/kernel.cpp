@@ -24,14 +24,13 @@ T* from(void** table, int64_t i, int64_t begin) {
   return static_cast<T*>(table[i]) + begin;
 }
 
-template <int dtype, bool centered, int momentum_mode, int weight_decay_mode>
-void run(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end) {
+// Elements [begin, end) of tensor i, from front to back. The numbers are a copy, which no store can change.
+template <int dtype, bool centered, int momentum_mode, int weight_decay_mode, class T>
+void walk(const rmsprop_batch& batch, const Numbers<T> numbers, int64_t i, int64_t begin, int64_t end) {
   using Storage = StorageOf<dtype>;
   using Stored = typename Storage::Stored;
-  using T = typename Storage::Working;
   constexpr bool has_buffer = momentum_mode != RMSPROP_NO_MOMENTUM;
 
-  const Numbers<T> numbers(batch.rule);
   const int64_t size = end - begin;
   Stored* RMSPROP_RESTRICT params = from<Stored>(batch.params, i, begin);
   const Stored* RMSPROP_RESTRICT grads = static_cast<const Stored*>(batch.grads[i]) + begin;
@@ -51,6 +50,26 @@ void run(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end) {
     if constexpr (centered) means[k] = mean;
     if constexpr (has_buffer) buffers[k] = buffer;
   }
+}
+
+// Far beyond the caches two places at once, by turns of a kilobyte, are read a tenth faster than one: the memory's
+// prefetchers stop at every page, and meanwhile the other place goes on.
+constexpr int64_t kTurn = 256;
+constexpr int64_t kLong = 128 * 1024;
+
+template <int dtype, bool centered, int momentum_mode, int weight_decay_mode>
+void run(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end) {
+  using T = typename StorageOf<dtype>::Working;
+  const Numbers<T> numbers(batch.rule);
+  const auto walk_over = [&](int64_t first, int64_t last) {
+    walk<dtype, centered, momentum_mode, weight_decay_mode>(batch, numbers, i, first, last);
+  };
+  const int64_t half = end - begin < kLong ? 0 : (end - begin) / 2 / kTurn * kTurn;
+  for (int64_t k = begin; k < begin + half; k += kTurn) {
+    walk_over(k, k + kTurn);
+    walk_over(k + half, k + half + kTurn);
+  }
+  walk_over(begin + 2 * half, end);
 }
 
 // The inverse of kernel_index.

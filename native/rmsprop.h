@@ -36,8 +36,9 @@ typedef struct {
   double eps_inside; /* under the root, or 0 */
   double eps_outside;
   double momentum;
-  double weight_decay; /* times lr when decoupled */
-  int32_t new_is_base; /* write averages as new + keep * (old - new) */
+  double momentum_loss; /* 1 - momentum */
+  double weight_decay;  /* times lr when decoupled */
+  int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t momentum_mode;
   int32_t weight_decay_mode;

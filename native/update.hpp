@@ -74,7 +74,7 @@ struct Float16 {
 // The numbers of a rule, rounded to the working precision.
 template <class T>
 struct Numbers {
-  T lr, grad_scale, gain, keep, eps_inside, eps_outside, momentum, weight_decay;
+  T lr, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay;
   bool new_is_base;
 
   explicit Numbers(const rmsprop_rule& rule)
@@ -85,8 +85,11 @@ struct Numbers {
         eps_inside(static_cast<T>(rule.eps_inside)),
         eps_outside(static_cast<T>(rule.eps_outside)),
         momentum(static_cast<T>(rule.momentum)),
+        momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
         new_is_base(rule.new_is_base != 0) {}
+
+  static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
   // gain·new + keep·old from the side that weighs more; an infinite average stays infinite.
   T average(T old_value, T new_value) const {
@@ -94,7 +97,14 @@ struct Numbers {
     const T other = new_is_base ? old_value : new_value;
     const T share = new_is_base ? keep : gain;
     const T moved = base + share * (other - base);
-    return std::fabs(base) == std::numeric_limits<T>::infinity() ? base + other : moved;
+    return is_infinite(base) ? base + other : moved;
+  }
+
+  // momentum·old + new, with 1 − momentum rounded instead of momentum where it is the smaller one.
+  T decayed_sum(T old_value, T new_value) const {
+    const T plain = momentum * old_value + new_value;
+    const T corrected = old_value + (new_value - momentum_loss * old_value);
+    return (momentum < T(0.5)) | is_infinite(old_value) ? plain : corrected;
   }
 };
 
@@ -136,7 +146,7 @@ inline void update(const Numbers<T>& n, T g, T& p, T& spread, T& mean, T& buffer
     p = p - n.lr * u;
   } else {
     if constexpr (lr_inside) u = n.lr * u;
-    buffer = n.momentum * buffer + u;
+    buffer = n.decayed_sum(buffer, u);
     T change = buffer;
     if constexpr (nesterov) change = u + n.momentum * buffer;
     p = p - (lr_inside ? change : n.lr * change);

@@ -26,7 +26,7 @@ ALL_RULES = [
         (False, True),
         (0.0, 1.0),
         (False, True),
-        ((0.0, False, False), *product((0.8,), (False, True), (False, True))),
+        ((0.0, False, False), (0.3, False, False), *product((0.8,), (False, True), (False, True))),
         (False, True),
         ((0.0, "l2"), (0.1, "l2"), (0.1, "decoupled")),
     )

@@ -29,7 +29,7 @@ _TABLES = ("params", "grads", "spreads", "means", "buffers")
 class _Numbers(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_double) for name in ("lr", "grad_scale", "gain", "keep", "eps_inside", "eps_outside")),
-        *((name, ctypes.c_double) for name in ("momentum", "weight_decay")),
+        *((name, ctypes.c_double) for name in ("momentum", "momentum_loss", "weight_decay")),
         *((name, ctypes.c_int32) for name in ("new_is_base", "centered", "momentum_mode", "weight_decay_mode")),
     )
 
@@ -55,6 +55,7 @@ def _numbers(rule: Rule, lr: float, step: int, maximize: bool, grad_scale: float
         eps_inside=rule.eps if rule.eps_inside_sqrt else 0.0,
         eps_outside=0.0 if rule.eps_inside_sqrt else rule.eps,
         momentum=rule.momentum,
+        momentum_loss=1.0 - rule.momentum,
         weight_decay=rule.weight_decay * (lr if rule.weight_decay_mode == "decoupled" else 1.0),
         new_is_base=rule.decay < 0.5,
         centered=rule.centered,

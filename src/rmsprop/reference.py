@@ -135,7 +135,7 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         return p - lr * u, new_state
     if rule.lr_in_momentum:
         u = lr * u
-    b = rule.momentum * state["momentum_buffer"] + u
+    b = _decayed_sum(rule.momentum, state["momentum_buffer"], u, xp)
     new_state["momentum_buffer"] = b
     change = u + rule.momentum * b if rule.nesterov else b
     return p - (change if rule.lr_in_momentum else lr * change), new_state
@@ -149,3 +149,13 @@ def _average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> A
     """
     base, other, share = (new, old, keep) if rule.decay < 0.5 else (old, new, gain)
     return xp.where(xp.isinf(base), base + other, base + share * (other - base))
+
+
+def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
+    """Return μ·old + new, which collects 1/(1 − μ) of a constant.
+
+    With μ rounded to float32 that sum is off by many roundings (4 at μ = 0.9), so 1 − μ is rounded instead where it is
+    the smaller one. An infinite sum stays infinite.
+    """
+    plain = momentum * old + new
+    return plain if momentum < 0.5 else xp.where(xp.isinf(old), plain, old + (new - (1.0 - momentum) * old))

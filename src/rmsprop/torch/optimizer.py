@@ -266,8 +266,7 @@ class RMSprop(Optimizer):
         if buckets := [bucket for plan in plans for bucket in plan.buckets]:
             fused.run(buckets)
         for plan in plans:
-            for counter in plan.counters:
-                counter += 1
+            plan.count()
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             if plan.composite:
                 self._accelerator_graph_capture_health_check()

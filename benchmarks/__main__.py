@@ -1,0 +1,87 @@
+"""``python -m benchmarks``: measure everything, show it, write it down."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import chart, environment, memory, report, startup, summary, timing
+from benchmarks.cases import CASES
+from benchmarks.contenders import CONTENDERS, Contender
+from rmsprop.lab.files import write_atomically
+
+THREADS = 2
+FOLDER = Path(__file__).with_name("results")
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Tiny sizes, to see that everything runs; the numbers mean nothing.")
+@click.option("--skip-compile", is_flag=True, help="Leave torch.compile out, which takes minutes to compile.")
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
+def main(quick: bool, skip_compile: bool, results: Path | None) -> None:
+    """Measure steps of rmsprop against torch's and against the floor of the memory."""
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    about = environment.describe()
+    folder = results or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{environment.machine()}"
+    contenders = [contender for contender in CONTENDERS if not (contender.compiled and skip_compile)]
+    found, files = _run(quick, contenders, about)
+    console = Console(width=100)
+    report.show(found, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    console.print(f"written to {folder}", soft_wrap=True)
+
+
+def _run(
+    quick: bool, contenders: Sequence[Contender], about: dict[str, str | int | float]
+) -> tuple[report.Results, dict[str, bytes]]:
+    """Measure everything; return the results and the files to write."""
+    cases = [case.quick() if quick else case for case in CASES]
+    samples, first_steps = [], {}
+    columns = TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True, width=100), transient=True) as progress:
+        bar = progress.add_task("", total=sum(case.rounds * case.placements for case in cases))
+        for case in cases:
+            progress.update(bar, description=case.title)
+            timings, first_steps[case.name] = timing.measure(case, contenders, lambda: progress.advance(bar))
+            samples += timings
+        progress.update(bar, description="memory and start-up", total=None)
+        used = list(memory.measure(contenders[:2] if quick else contenders, quick))
+        starts = startup.measure(3 if quick else 21)
+    about["load after"] = environment.load()
+    summaries = {case.name: summary.summarize(case, (s for s in samples if s.case == case.name)) for case in cases}
+    typical = startup.medians(starts)
+    goals = [goal for found in summaries.values() for goal in found["goals"]]
+    goals += report.start_goals(typical, used, startup.LIMIT)
+    results = report.Results(about, cases, summaries, first_steps, used, typical, goals)
+    return results, {
+        "timings.csv": _csv([field.name for field in fields(timing.Sample)], map(astuple, samples)),
+        "startup.csv": _csv(["command", "seconds"], ((name, s) for name, values in starts.items() for s in values)),
+        "results.json": report.to_json(results).encode(),
+        "summary.md": report.to_markdown(results).encode(),
+        "chart.png": chart.draw(results, "png"),
+        "chart.svg": chart.draw(results, "svg"),
+    }
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+if __name__ == "__main__":
+    main()

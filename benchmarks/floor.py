@@ -1,0 +1,65 @@
+"""The floor: a C++ kernel that only streams, over the arrays of rmsprop's own entry, on torch's threads.
+
+Two ways to walk through memory are measured, one cursor per thread and two; the floor is the faster one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from benchmarks.contenders import Entry
+from rmsprop.torch.fused import _parallel_for
+
+SOURCE = Path(__file__).with_name("floor.cpp")
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC")
+FLOORS = {"floor-1": 1, "floor-2": 2}
+
+
+class _Segment(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_int64), ("gradient", ctypes.c_void_p), ("written", ctypes.c_void_p * 4))
+
+
+class Floor:
+    """One pass over an entry's arrays.
+
+    Args:
+        name: A key of `FLOORS`.
+        entry: Whose arrays to stream over; they keep their values.
+        arrays: Arrays per parameter, 3 or 5.
+    """
+
+    def __init__(self, name: str, entry: Entry, arrays: int) -> None:
+        self.name = name
+        self._entry = entry
+        self._arrays = arrays
+        self._segments = (_Segment * len(entry.params))()
+
+    def locate(self) -> None:
+        """Look up where the arrays are now."""
+        for segment, param in zip(self._segments, self._entry.params, strict=True):
+            written, gradient, *state = (array.data_ptr() for array in self._entry.arrays(param))
+            segment.size, segment.gradient = param.numel(), gradient
+            segment.written = (ctypes.c_void_p * 4)(written, *state)
+
+    def step(self) -> None:
+        """Stream once."""
+        cursors, count = FLOORS[self.name], len(self._segments)
+        if _library().floor_pass(self._segments, count, self._arrays, cursors, 0.0, _parallel_for()):
+            raise RuntimeError("the parallel region of the floor failed")
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "floor.so")
+        compiler = os.environ.get("CXX", "c++")
+        subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(library)], check=True)
+        loaded = ctypes.CDLL(str(library))
+    pointer, whole = ctypes.c_void_p, ctypes.c_int32
+    loaded.floor_pass.argtypes = (pointer, ctypes.c_int64, whole, whole, ctypes.c_float, pointer)
+    return loaded

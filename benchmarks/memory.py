@@ -1,0 +1,73 @@
+"""The most memory that steps need beyond parameters, gradients and state, each contender in a fresh process.
+
+``python -m benchmarks.memory CASE CONTENDER [quick]`` is that process; it needs Linux's /proc.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.cases import CASES, Case
+from benchmarks.contenders import CONTENDERS, Contender, Entry
+
+ROOT = Path(__file__).parents[1]
+CASES_MEASURED = ("one-tensor", "all-options")
+STEPS = 3
+
+
+def measure(contenders: Sequence[Contender], quick: bool) -> Iterator[dict[str, object]]:
+    """Measure each contender in each of `CASES_MEASURED`.
+
+    A compiled step is left out: the compiler itself takes hundreds of megabytes.
+
+    Args:
+        contenders: Who.
+        quick: In a size that takes no time.
+
+    Yields:
+        ``case``, ``contender``, ``tensors`` (bytes of parameters, gradients and state) and ``beyond`` (bytes that the
+        process took beyond them at its peak).
+    """
+    for name in CASES_MEASURED:
+        for contender in contenders:
+            if not contender.compiled:
+                command = [sys.executable, "-m", "benchmarks.memory", name, contender.name, *["quick"] * quick]
+                output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+                yield {"case": name, "contender": contender.name, **json.loads(output)}
+
+
+def _beyond_tensors(case: Case, contender: Contender) -> dict[str, int]:
+    """Take steps in this process and return what `measure` yields of it."""
+    _take_steps(contender, replace(case, shapes=((100_000,),)))  # threads and libraries are there from now on
+    before = _status_bytes("VmRSS")
+    entry = _take_steps(contender, case)
+    tensors = sum(array.nbytes for param in entry.params for array in entry.arrays(param))
+    return {"tensors": tensors, "beyond": _status_bytes("VmHWM") - before - tensors}
+
+
+def _take_steps(contender: Contender, case: Case) -> Entry:
+    entry = Entry(contender, case)
+    for _ in range(STEPS):
+        entry.step()
+    return entry
+
+
+def _status_bytes(name: str) -> int:
+    """Return a number of this process's status: VmRSS is what it has in memory, VmHWM the most it ever had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    case_name, contender_name, *is_quick = sys.argv[1:]
+    chosen = next(row for row in CASES if row.name == case_name)
+    who = next(row for row in CONTENDERS if row.name == contender_name)
+    torch.set_num_threads(2)
+    print(json.dumps(_beyond_tensors(chosen.quick() if is_quick else chosen, who)))

@@ -1,0 +1,195 @@
+"""Results for people: tables in the terminal, a page in Markdown, and everything in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cases import Case
+from benchmarks.contenders import CONTENDERS, DEFAULT, OURS
+from benchmarks.startup import HELP
+from benchmarks.summary import FLOOR, Goal, Row
+
+LABELS = {FLOOR: "floor: a stream kernel", **{contender.name: contender.label for contender in CONTENDERS}}
+SHORT = {DEFAULT: "for-loop", "foreach": "foreach", "compiled": "compiled", "adagrad": "fused Adagrad"}
+SHORT["adam"] = "fused Adam"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a run of the benchmarks found.
+
+    Args:
+        environment: What it was measured on.
+        cases: The cases, in order.
+        summaries: What `summary.summarize` returned for each, by name.
+        first_steps: Per case and contender, the seconds of the first step.
+        memory: What `memory.measure` yielded.
+        startup: Median seconds by command.
+        goals: Everything to reach.
+    """
+
+    environment: Mapping[str, Any]
+    cases: Sequence[Case]
+    summaries: Mapping[str, Mapping[str, Any]]
+    first_steps: Mapping[str, Mapping[str, float]]
+    memory: Sequence[Mapping[str, Any]]
+    startup: Mapping[str, float]
+    goals: Sequence[Goal]
+
+    @property
+    def caption(self) -> str:
+        """The settings, in one sentence."""
+        about = self.environment
+        rounds = {case.rounds * case.placements for case in self.cases}
+        return (
+            f"float32, {about['threads']} threads, torch {about['torch']}, {about['cpu']} ({about['cpus']} CPUs, "
+            f"{about['instruction set']}); whole step() as called; medians of {min(rounds)} to {max(rounds)} "
+            "interleaved rounds. With all options fused Adagrad moves 5/9 of the bytes, Adam (with amsgrad) the same."
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time with its unit and three digits: ``6.42 ms``."""
+    unit, factor = ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+    return f"{three_digits(seconds * factor)} {unit}"
+
+
+def three_digits(number: float) -> str:
+    """Return a number with three digits that count: ``0.94``, ``6.42``, ``28.1``, ``118``."""
+    rounded = float(f"{number:.3g}")
+    decimals = 2 if abs(rounded) < 10 else 1 if abs(rounded) < 100 else 0
+    return f"{rounded:.{decimals}f}"
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows as a reader wants them: the floor, rmsprop, then the others."""
+    order = [FLOOR, OURS, *(name for name in LABELS if name not in (FLOOR, OURS))]
+    return sorted(rows, key=lambda row: order.index(row.contender))
+
+
+def to_json(results: Results) -> str:
+    """Return everything but the single timings."""
+    cases = {
+        case.name: {
+            "title": case.title,
+            "parameters": case.parameters,
+            "tensors": len(case.shapes),
+            "bytes_per_step": case.bytes_per_step,
+            "gigabytes_per_second": results.summaries[case.name]["gigabytes_per_second"],
+            "first_step_seconds": results.first_steps[case.name],
+            "seconds_per_step": [asdict(row) for row in results.summaries[case.name]["rows"]],
+        }
+        for case in results.cases
+    }
+    content = {
+        "environment": dict(results.environment),
+        "cases": cases,
+        "memory": list(results.memory),
+        "startup_seconds": dict(results.startup),
+        "goals": [{**asdict(goal), "reached": goal.reached} for goal in results.goals],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def show(results: Results, console: Console) -> None:
+    """Print a table per case and one of the goals."""
+    for case in results.cases:
+        summary = results.summaries[case.name]
+        speed = f", rmsprop at {summary['gigabytes_per_second']:.1f} GB/s" if case.floor is not None else ""
+        table = Table(title=case.title + speed, title_justify="left")
+        for heading in ("", "median", "quartiles", "least", "× rmsprop"):
+            table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+        for row in ordered(summary["rows"]):
+            quartiles = f"{duration(row.low)} – {duration(row.high)}"
+            cells = duration(row.median), quartiles, duration(row.least), three_digits(row.times_ours)
+            table.add_row(LABELS[row.contender], *cells)
+        console.print(table)
+    console.print(_goals_table(results.goals))
+
+
+def _goals_table(goals: Sequence[Goal]) -> Table:
+    table = Table(title="goals", title_justify="left")
+    for heading in ("", "what", "to reach", "measured", ""):
+        table.add_column(heading, no_wrap=True)
+    for goal in goals:
+        sign = "≥" if goal.at_least else "≤"
+        required, measured = f"{sign} {goal.required:g}", three_digits(goal.measured)
+        table.add_row(goal.case, goal.text, required, measured, "reached" if goal.reached else "[bold]missed[/bold]")
+    return table
+
+
+def to_markdown(results: Results) -> str:
+    """Return the page for the README and the details below it."""
+    names = [name for name in SHORT if any(row.contender == name for row in _all_rows(results))]
+    head = ["", "rmsprop", "of the floor", *(SHORT[name] for name in names)]
+    lines = ["# Benchmarks", "", "![Times per step, memory and start-up](chart.png)", "", results.caption, ""]
+    lines += [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
+    lines += [_line(_overview(results, case, names)) for case in results.cases]
+    lines += ["", "On the right: how many times rmsprop's step fits into theirs. torch's default is the for-loop.", ""]
+    lines += [*_memory_lines(results), "", *_startup_lines(results), "", *_details(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _all_rows(results: Results) -> list[Row]:
+    return [row for summary in results.summaries.values() for row in summary["rows"]]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _overview(results: Results, case: Case, names: Sequence[str]) -> list[str]:
+    rows = {row.contender: row for row in results.summaries[case.name]["rows"]}
+    speed = f", {results.summaries[case.name]['gigabytes_per_second']:.0f} GB/s" if case.floor is not None else ""
+    reached = f"{rows[FLOOR].times_ours:.2f}" if case.floor is not None else "–"
+    times = (f"{three_digits(rows[name].times_ours)}×" if name in rows else "–" for name in names)
+    return [case.title, f"{duration(rows[OURS].median)}{speed}", reached, *times]
+
+
+def _memory_lines(results: Results) -> list[str]:
+    titles = {case.name: case.title for case in results.cases}
+    lines = [
+        _line(["peak memory beyond parameters, gradients and state (no compiler running)", "MB"]),
+        _line(["---", "---:"]),
+    ]
+    for found in results.memory:
+        what = f"{LABELS[found['contender']]}: {titles[found['case']]}"
+        lines.append(_line([what, f"{found['beyond'] / 1e6:.1f}"]))
+    return lines
+
+
+def _startup_lines(results: Results) -> list[str]:
+    lines = [_line(["fresh process", "median"]), _line(["---", "---:"])]
+    lines += [_line([f"`{name}`", duration(seconds)]) for name, seconds in results.startup.items()]
+    return lines
+
+
+def _details(results: Results) -> list[str]:
+    lines = ["## Details", ""]
+    lines += [f"- {name}: {value}" for name, value in results.environment.items()]
+    for case in results.cases:
+        first = results.first_steps[case.name]
+        lines += ["", f"### {case.title}", ""]
+        lines.append(_line(["seconds per step", "median", "quartiles", "least", "× rmsprop", "first step"]))
+        lines.append(_line(["---", *["---:"] * 5]))
+        for row in ordered(results.summaries[case.name]["rows"]):
+            begun = duration(first[row.contender]) if row.contender in first else "–"
+            quartiles = f"{duration(row.low)} – {duration(row.high)}"
+            cells = duration(row.median), quartiles, duration(row.least), three_digits(row.times_ours), begun
+            lines.append(_line([LABELS[row.contender], *cells]))
+    return lines
+
+
+def start_goals(startup: Mapping[str, float], memory: Sequence[Mapping[str, Any]], limit: float) -> list[Goal]:
+    """Return what start-up and memory have to reach."""
+    beyond = max(found["beyond"] for found in memory if found["contender"] == OURS) / 1e6
+    return [
+        Goal("memory", "MB beyond the tensors", 1.0, beyond, at_least=False),
+        Goal("start-up", f"s, {HELP}", limit, startup[HELP], at_least=False),
+    ]

@@ -1,0 +1,103 @@
+"""From single timings to results: medians, ratios within rounds, goals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Case
+from benchmarks.contenders import OURS
+from benchmarks.floor import FLOORS
+from benchmarks.timing import Sample
+
+FLOOR = "floor"
+Seconds = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The timings of one contender in one case, in seconds per step.
+
+    Args:
+        contender: Who, or `FLOOR`.
+        median: The median.
+        low: The lower quartile.
+        high: The upper quartile.
+        least: The smallest.
+        times_ours: The median over all rounds of its time divided by ours in the same round.
+    """
+
+    contender: str
+    median: float
+    low: float
+    high: float
+    least: float
+    times_ours: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something to reach.
+
+    Args:
+        case: The case's title.
+        text: What is measured.
+        required: The number to reach.
+        measured: The number that was measured.
+        at_least: Whether to be at or above it; else at or below. Default True.
+    """
+
+    case: str
+    text: str
+    required: float
+    measured: float
+    at_least: bool = True
+
+    @property
+    def reached(self) -> bool:
+        """Whether it was."""
+        return self.measured >= self.required if self.at_least else self.measured <= self.required
+
+
+def summarize(case: Case, samples: Iterable[Sample]) -> dict[str, Any]:
+    """Summarize the timings of a case.
+
+    Args:
+        case: The case.
+        samples: All its timings.
+
+    Returns:
+        ``rows``, ``goals`` and the bandwidth of our median step in GB/s.
+    """
+    seconds = _by_contender(samples)
+    ours = seconds[OURS]
+    rows = [_row(name, values, ours) for name, values in seconds.items()]
+    by_name = {row.contender: row for row in rows}
+    goals = [Goal(case.title, f"times {name}", n, by_name[name].times_ours) for name, n in case.at_least.items()]
+    if case.floor is not None:
+        goals.append(Goal(case.title, "of the floor", case.floor, by_name[FLOOR].times_ours))
+    return {"rows": rows, "goals": goals, "gigabytes_per_second": case.bytes_per_step / np.median(ours) / 1e9}
+
+
+def _by_contender(samples: Iterable[Sample]) -> dict[str, np.ndarray]:
+    """Return placements × rounds of seconds per step, the floors as one: in each placement the faster of them."""
+    lists: dict[str, dict[int, list[float]]] = {}
+    for sample in sorted(samples, key=lambda sample: (sample.placement, sample.round)):
+        lists.setdefault(sample.contender, {}).setdefault(sample.placement, []).append(sample.seconds_per_step)
+    arrays = {name: np.array(list(placements.values())) for name, placements in lists.items()}
+    if floors := [arrays.pop(name) for name in FLOORS if name in arrays]:
+        arrays[FLOOR] = _fastest(floors)
+    return arrays
+
+
+def _fastest(runners: Sequence[np.ndarray]) -> np.ndarray:
+    chosen = np.argmin([np.median(times, axis=1) for times in runners], axis=0)
+    return np.array([runners[runner][placement] for placement, runner in enumerate(chosen)])
+
+
+def _row(contender: str, seconds: np.ndarray, ours: np.ndarray) -> Row:
+    low, median, high = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
+    return Row(contender, median, low, high, float(seconds.min()), float(np.median(seconds / ours)))
