@@ -54,13 +54,14 @@ def roundings(rule, sqrt=1):
     """Count the roundings, in u, that the worst case adds up in a step of numbers of one sign.
 
     An average with gain k: u each for k, the difference, the product and the sum, and for what is averaged k·g² ≤ v.
+    A buffer that loses (1 − μ)·b ≤ b/4: u each for the difference and the sum, u/4 each for 1 − μ and the product.
     """
     squared = 5 if rule.centered else 1  # (keep·deviation)·deviation, or g·g
     average = squared + 4 + rule.bias_correction  # where its gain is above ½, the difference weighs more
     inside = rule.eps_inside_sqrt
     denominator = (average + inside) / 2 + sqrt + (not inside)
     u = denominator + 1 + 2 * rule.lr_in_momentum
-    buffer = u + 1 if rule.momentum else u
+    buffer = u + 2.5 if rule.momentum else u
     change = max(u, buffer + 2) + 1 if rule.nesterov else buffer
     return {"average": average, "change": change + (0 if rule.lr_in_momentum else 2)}
 
@@ -91,8 +92,8 @@ def test_every_element_of_every_step_has_no_more_error_than_its_roundings(implem
 
 
 def test_every_element_of_every_step_is_within_4_ulp(implementation, keywords):
-    # Storing the new parameter rounds by half a ULP, and so does a decoupled weight decay. A change of at most a fifth
-    # of the parameter is off by 15 roundings of that fifth at most (see above), less than 3 ULP of the parameter.
+    # Storing the new parameter rounds by half a ULP, and so does a decoupled weight decay. A change of at most a sixth
+    # of the parameter is off by 16 roundings of that sixth at most (see above), less than 3 ULP of the parameter.
     optimizer, params = grouped(RULES, 512, keywords, implementation, lambda size: torch.rand(size) * 2 + 2)
     random, usual = np.random.default_rng(0), []
     for step in range(1, 5):
@@ -104,19 +105,19 @@ def test_every_element_of_every_step_is_within_4_ulp(implementation, keywords):
         optimizer.step()
         for rule, param, old, new in zip(RULES, params, before, expected, strict=True):
             change, unit = np.abs(new - old), ulp(np.maximum(np.abs(old), np.abs(new)))
-            # Centered, a gradient that repeats its mean makes a far greater change: 15 roundings of that, times what a
+            # Centered, a gradient that repeats its mean makes a far greater change: 16 roundings of that, times what a
             # weight decay of the other sign takes away from the gradient.
-            small = change <= np.abs(old) / 5
+            small = change <= np.abs(old) / 6
             grad, decay = wide(param.grad), rule.weight_decay * old * (rule.weight_decay_mode == "l2")
-            roundings_of_change = 15 * U * change * (np.abs(grad) + np.abs(decay)) / np.abs(grad + decay)
+            roundings_of_change = 16 * U * change * (np.abs(grad) + np.abs(decay)) / np.abs(grad + decay)
             errors = np.abs(wide(param) - new)
             assert (errors <= np.where(small, 4 * unit, unit + roundings_of_change)).all(), rule
             usual.append(small.mean())
     assert np.mean(usual) > 0.85
 
 
-def test_the_count_of_roundings_allows_no_more_than_15():
-    assert max(roundings(rule)["change"] for rule in RULES) <= 15
+def test_the_count_of_roundings_allows_no_more_than_16():
+    assert max(roundings(rule)["change"] for rule in RULES) <= 16
 
 
 def compare(rule, flags, keywords, param, lr=LR):

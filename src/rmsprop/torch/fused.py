@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.rule import Rule
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.state import ARRAYS, ParamState
 
 _DTYPES = {
     torch.float32: "float32",
@@ -103,8 +103,7 @@ class Bucket:
 
     @staticmethod
     def _state_columns(rule: Rule) -> tuple[str, ...]:
-        order = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
-        return tuple(name for name in order if name in rule.state_names)
+        return tuple(name for name in ARRAYS if name in rule.state_names)
 
     def bind(self) -> bool:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.

@@ -11,7 +11,7 @@ from torch import Tensor
 from rmsprop.rule import Rule
 from rmsprop.torch.fused import Bucket, unfit
 from rmsprop.torch.groups import read_options
-from rmsprop.torch.state import ParamState, complete, separate_counters, state_dtype
+from rmsprop.torch.state import ARRAYS, ParamState, complete, separate_counters
 
 
 def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState]) -> None:
@@ -22,7 +22,7 @@ def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState
         states: The optimizer's state.
 
     Raises:
-        RuntimeError: If a gradient is sparse, a state tensor has another shape, dtype or device than it should, or
+        RuntimeError: If a gradient is sparse, a state tensor has another shape or device than it should, or
             ``fused=True`` meets a parameter that the kernel can't update.
     """
     for position, param in enumerate(group["params"]):
@@ -37,9 +37,9 @@ def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState
                 "`fused=True` requires all the params to be floating point Tensors that the kernel takes, but "
                 f"parameter {position} {reason}: use fused=None"
             )
-        for name, value in states.get(param, {}).items():
-            if name != "step" and isinstance(value, Tensor):
-                _check_state(position, name, value, param)
+        for name in ARRAYS:
+            if name in states.get(param, {}):
+                _check_state(position, name, states[param][name], param)
 
 
 def _unusable(param: Tensor, grad: Tensor) -> str | None:
@@ -54,18 +54,15 @@ def _unusable(param: Tensor, grad: Tensor) -> str | None:
 
 
 def _check_state(position: int, name: str, value: Tensor, param: Tensor) -> None:
-    found = tuple(value.shape), value.dtype, value.device
-    expected = tuple(param.shape), state_dtype(param), param.device
-    if found != expected:
+    if (value.shape, value.device, value.is_complex()) != (param.shape, param.device, param.is_complex()):
         raise RuntimeError(
-            f"state {name!r} of parameter {position} is {_described(found)}, but it must be {_described(expected)}: "
-            "load it with load_state_dict, or delete it to start it anew"
+            f"state {name!r} of parameter {position} is {_described(value)}, but the parameter is {_described(param)}: "
+            "load the state with load_state_dict, or delete it to start it anew"
         )
 
 
-def _described(properties: tuple[Any, ...]) -> str:
-    shape, dtype, device = properties
-    return f"{dtype} of shape {shape} on {device}"
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
 
 
 class Plan:

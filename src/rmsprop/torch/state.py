@@ -16,6 +16,7 @@ from torch import Tensor
 from rmsprop.rule import Rule
 
 ParamState = dict[str, Any]
+ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
 
 _STATE_DTYPES = {
     torch.float64: torch.float64,
@@ -38,11 +39,16 @@ def as_real(tensor: Tensor) -> Tensor:
 def complete(state: ParamState, param: Tensor, rule: Rule) -> None:
     """Add what a rule needs and a parameter's state lacks: all at its first step, some when options are turned on.
 
+    State whose dtype is not what the parameter needs any more (after ``model.double()``, say) is converted.
+
     Args:
         state: The parameter's state; changed in place.
         param: The parameter.
         rule: The rule of its group.
     """
+    for name in ARRAYS:
+        if name in state:
+            state[name] = state[name].to(state_dtype(param))
     if "grad_var" in rule.state_names and "grad_var" not in state and "square_avg" in state:
         _split_square_avg(state)
     elif "square_avg" in rule.state_names and "square_avg" not in state and "grad_var" in state:
