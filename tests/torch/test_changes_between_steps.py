@@ -68,12 +68,12 @@ def test_state_may_lie_in_another_memory_order(optimizer, twin, train):
 
 
 @pytest.mark.parametrize("name", STATE)
-def test_state_of_another_precision_is_converted(optimizer, twin, name):
+def test_state_of_another_precision_is_converted(optimizer, twin, train, name):
     last = params_of(optimizer)[-1]
     optimizer.state[last][name] = optimizer.state[last][name].double()
     train(optimizer, twin, seed=2)
     assert optimizer.state[last][name].dtype == torch.float32
-    assert all(map(torch.equal, params_of(optimizer), params_of(twin)))
+    assert_equal(optimizer, twin)
 
 
 def test_training_goes_on_in_float64_after_model_double(implementation):
