@@ -12,6 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
 	$(BIN)/rmsprop train digits --force
+	@echo "Pictures: runs/digits/loss.png and runs/digits/report.html"
 
 test: .venv/test  ## the whole suite, against the installed wheel
 	$(BIN)/pytest --pyargs rmsprop --doctest-modules tests README.md docs
