@@ -155,6 +155,7 @@ GOOD = "a,y\n" + "".join(f"{i},{i * 0.5 + 0.25}\n" for i in range(30))
 BAD = {
     "no problem": ([], None, "Missing argument 'PROBLEM'"),
     "unknown problem": (["zebra"], None, "there is no problem 'zebra': choose one of linear, digits"),
+    "empty problem": ([""], None, "there is no problem ''"),
     "unknown option": (["digits", "--zebra"], None, "No such option '--zebra'"),
     "no number": (["digits", "--lr", "fast"], None, "'fast' is not a valid float"),
     "nan": (["digits", "--lr", "nan"], None, "--lr is nan: it must be a finite number above 0"),
@@ -185,6 +186,11 @@ BAD = {
         ["t.csv", "--target", "y"],
         table("a,y\n" + "".join(f"{i},cat\n" for i in range(30))),
         "the target 'y' has one class only (cat)",
+    ),
+    "a class with control characters": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"{i},\x1b[31mcat\n" for i in range(30))),
+        "one class only (\\x1b[31mcat)",
     ),
     "nan everywhere": (["t.csv", "--target", "y"], table("a,y\n" + "nan,nan\n" * 30), "has no values at all"),
     "a million categories": (
@@ -286,6 +292,19 @@ print("imported:", sorted(heavy & set(sys.modules)))
     assert "--weight-decay" in said
     for name, row in PROBLEMS.items():
         assert any(line.split()[:2] == [name, row.model] for line in said.splitlines())
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped():
+    Path("t.csv").write_text(GOOD.replace("y", "目"), encoding="utf-8")
+    code = "import sys; sys.argv = ['rmsprop', *'train t.csv --target 目 --epochs 2 --model linear'.split()]\n"
+    code += "sys.stdout.reconfigure(encoding='ascii', errors='strict')\n"
+    result = python(code + "from rmsprop.cli import main; main()")
+    assert result.returncode == 0, result.stderr
+    assert "Learned line: \\u76ee = " in result.stdout
+    assert "Warning" not in result.stderr
+    content = run("train", "t.csv", "--target", "目", "--resume", "--json").stdout
+    assert content.isascii()
+    assert json.loads(content)["settings"]["target"] == "目"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from rmsprop.lab.datasets import from_file, prepare
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.settings import resolve
 
+NOT_TRAINED_ON = 7  # a row, of 30 with a number to predict
+
 
 def frame(y, **columns):
     return pl.DataFrame({"x": np.arange(len(y), dtype=float), **columns, "y": y})
@@ -83,6 +85,29 @@ def test_rows_without_a_target_are_left_out_and_said():
     data = prepare("t", frame([None, 1.5, float("nan")] + [0.5 * i for i in range(30)]), "y", None)
     assert data.rows == 31
     assert "y: 2 rows without a target left out" in data.notes
+
+
+def test_rows_are_counted_as_in_the_file_where_targets_are_missing():
+    y = [None] * 5 + [0.3 * i for i in range(25)]
+    stray = ["zz" if i == 20 else str(i) for i in range(30)]
+    with pytest.raises(InputError, match="column 'w' is numeric, but row 21 holds 'zz'"):
+        prepare("t", frame(y, w=stray), "y", None)
+
+
+@pytest.mark.parametrize("column", ["w", "y"])
+def test_a_value_too_far_from_the_training_rows_is_one_line(column):
+    columns = {name: np.arange(30.0) / 3 for name in ("w", "y")}
+    columns[column][NOT_TRAINED_ON] = 1e140
+    with pytest.raises(InputError, match=rf"column '{column}' holds a value in row 8 that is over 1e\+12"):
+        prepare("t", frame(columns["y"], w=columns["w"]), "y", None)
+
+
+@pytest.mark.parametrize("value", [1.5, "word"])
+def test_a_column_without_values_in_the_training_rows_is_one_line(value):
+    y = np.arange(30.0) / 7
+    words = [value if row == NOT_TRAINED_ON else None for row in range(30)]
+    with pytest.raises(InputError, match="column 'w' has no value in any training row: leave it out with --drop w"):
+        prepare("t", frame(y, w=words), "y", None)
 
 
 def test_constant_columns_are_said():

@@ -101,6 +101,13 @@ def test_names_from_the_table_are_text(tmp_path):
     assert result.line in "".join(Page(text).text)
 
 
+def test_steps_of_zero_and_signs_that_the_font_lacks_are_drawn_without_a_warning(tmp_path):
+    pl.DataFrame({"x": np.arange(40.0), "目": np.arange(40.0) / 3}).write_csv(tmp_path / "t.csv")
+    given = {"problem": str(tmp_path / "t.csv"), "target": "目", "epochs": 2, "eps": 1e300, "hidden": (2,) * 12}
+    _, text = report(tmp_path / "run", given)
+    assert Page(text).tags.count("svg") == 5
+
+
 def test_long_curves_are_thinned_to_their_ends():
     kept = figures._thin(12_345)
     assert len(kept) <= figures.MOST_POINTS

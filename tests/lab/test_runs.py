@@ -75,7 +75,8 @@ def lose_all_but_the_configuration(folder):
 
 def lose_everything_but_half_a_configuration(folder):
     for path in folder.iterdir():
-        path.unlink()
+        if path.name != ".lock":  # it is there before anything is written
+            path.unlink()
     (folder / (CONFIG + ".tmp")).write_bytes(b"{")
 
 
@@ -193,6 +194,23 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("name", [CONFIG, MODEL, HISTORY])
+@pytest.mark.parametrize("content", ['{"architectures": ["Bert"]}', "[]"])
+def test_other_files_of_the_same_names_are_left_alone(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    for choice in ({}, {"force": True}, {"resuming": True}):
+        with pytest.raises(InputError, match=rf"holds other files \({name}\), not a run"):
+            train(tmp_path, **choice)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / CONFIG).mkdir()
+    for folder in (tmp_path, tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match=r"can't read .*: give another --out"):
+            train(folder)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -241,9 +259,11 @@ def test_a_run_is_not_continued_with_other_data(tmp_path, table):
     [
         (CONFIG, b"{", "is damaged"),
         (CONFIG, b'{"settings": {}, "data": {}, "versions": {}}', "is damaged"),
-        (CONFIG, b'{"settings": {}, "data": {"name": "linear", "fingerprint": ""}, "versions": {}}', "another version"),
+        (CONFIG, b'{"settings": {}, "data": {}, "versions": {}, "checksum": ""}', "was changed"),
+        (CONFIG, b"[" * 100_000, "is damaged"),
         (CHECKPOINT, b"zzz", "is damaged"),
         (HISTORY, b"epoch\n1\n", "was changed"),
+        (HISTORY, b"\xe9", "was changed"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, name, harm, message):
@@ -253,6 +273,26 @@ def test_a_damaged_file_is_one_line(tmp_path, name, harm, message):
         train(tmp_path, resuming=True)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        (CONFIG, '"lr": 0.01', '"lr": 0.02'),
+        (CONFIG, '"epochs": 6', '"epochs": "six"'),
+        (CONFIG, '"fingerprint": "', '"fingerprint": "0'),
+        (HISTORY, "\n2,", "\n3,"),
+        (HISTORY, "\n2,", "\ninf,"),
+        (HISTORY, "\n2,", "\n" + "2" * 200_000 + ","),
+    ],
+)
+def test_a_changed_file_is_one_line(tmp_path, name, old, new):
+    train(tmp_path, epochs=3)
+    text = (tmp_path / name).read_text()
+    assert text.count(old) == 1
+    (tmp_path / name).write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=r"changed.*start over with --force"):
+        train(tmp_path, resuming=True)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

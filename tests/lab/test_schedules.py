@@ -59,6 +59,11 @@ def test_the_curve_is_the_one_of_its_name_after_a_linear_warmup(schedule, given,
     assert rates(schedule, warmup=warmup, **given) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
 
 
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_a_warmup_may_take_every_step(schedule):
+    assert rates(schedule, warmup=STEPS / PER_EPOCH - 1e-9)[-1] == pytest.approx(1.0)
+
+
 def test_plateau_waits_for_ten_epochs_without_progress_then_lowers():
     rate, optimizer = make("plateau", gamma=0.5)
     lowered = []

@@ -1,4 +1,5 @@
 import datetime as dt
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ PLAIN = "a,b,y\n1.5,x,0\n2.5,,1\n"
         PLAIN.replace(",", "|").encode(),
         PLAIN.replace(",", " , ").encode(),
         PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace("\n", "\r").encode(),
         ("\ufeff" + PLAIN).encode(),
         b",a,b,y\n0,1.5,x,0\n1,2.5,NA,1\n",
         b'"a","b","y"\n"1.5","x","0"\n"2.5","?","1"\n',
     ],
-    ids=["comma", "semicolon", "decimal-comma", "tab", "pipe", "spaces", "crlf", "bom", "pandas-index", "quotes"],
+    ids=["comma", "semicolon", "decimal-comma", "tab", "pipe", "spaces", "crlf", "cr", "bom", "pandas-index", "quotes"],
 )
 def test_every_dialect_of_csv_gives_the_same_table(tmp_path, content):
     path = tmp_path / "table.csv"
@@ -43,7 +45,14 @@ def test_every_dialect_of_csv_gives_the_same_table(tmp_path, content):
         (b"\n\n", "is empty or not text"),
         (b"\0\1\2", "is empty or not text"),
         (b"a,y\n", "has a header but no rows"),
-        (b"a,y\n1,2\n1,2,3\n", "every row needs as many fields as the header"),
+        (b"a,y\n1,2\n1,2,3\n", "(row 2 has 3 fields, the header 2): every row needs as many fields as the header"),
+        (b'a,y\n1,2\n1,"2\n', "is not a well-formed CSV file"),
+        (b"\na,y\n1,2\n", "begins with a line that is empty"),
+        (b'"', "begins with a line that is empty"),
+        (b"a" * 140_000 + b"\n", "that is empty or can't be read"),
+        (",".join(f"column_{i}" for i in range(100_000)).encode() + b",y\n", "has a header that can't be read"),
+        (b"a,y\n" + b"1,2\n" * 300_000 + b"\xe9,2\n", "is not UTF-8 text"),
+        (b",,y\n1,2,3\n", "has 2 columns without a name"),
         (b"a,a,y\n1,2,3\n", "has 2 columns named 'a'"),
         (b"1,2\n3,4\n", "its first line must name the columns"),
         (b"y\n1\n2\n", "no column besides the target"),
@@ -80,6 +89,34 @@ def test_a_bad_path_is_one_line(tmp_path, name, message):
     assert message in str(caught.value)
 
 
+def test_a_wide_table_is_read(tmp_path):
+    path = tmp_path / "table.csv"
+    names = [f"column_{number:05}" for number in range(20_000)]
+    path.write_text(",".join(names) + "\n" + ",".join(["1"] * 20_000) + "\n")
+    assert read_table(path, names[-1])[0].columns == names
+
+
+def test_a_name_with_wildcards_is_one_file(tmp_path):
+    for name, header in (("[ab].csv", "x,y"), ("a.csv", "wrong,y"), ("*.csv", "x,y")):
+        (tmp_path / name).write_text(f"{header}\n1,2\n")
+    pl.DataFrame({"x": [1], "y": [2]}).write_parquet(tmp_path / "*.parquet")
+    pl.DataFrame({"wrong": [1], "y": [2]}).write_parquet(tmp_path / "a.parquet")
+    for name in ("[ab].csv", "*.csv", "*.parquet"):
+        assert read_table(tmp_path / name, "y")[0].columns == ["x", "y"]
+
+
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="is not UTF-8: rename the file"):
+        read_table(tmp_path / "caf\udce9.csv", "y")
+
+
+def test_column_names_hold_nothing_that_a_terminal_obeys(tmp_path):
+    (tmp_path / "t.csv").write_text('"a\x1b[31m","y\n(EUR)"\n1,2\n')
+    pl.DataFrame({"a\x1b[31m": [1], "y\n(EUR)": [2]}).write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        assert read_table(tmp_path / name, "y (EUR)")[0].columns == ["a [31m", "y (EUR)"]
+
+
 def test_a_table_without_a_target_names_the_columns(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(PLAIN)
@@ -99,11 +136,13 @@ def test_parquet_keeps_its_types(tmp_path):
         ({"X": np.zeros((3, 2)), "y": [1, 2, 3]}, None, (["x0", "x1", "y"], "y")),
         ({"X": np.zeros((3, 2, 2)), "label": ["p", "q", "p"]}, "label", (["x0", "x1", "x2", "x3", "label"], "label")),
         ({"X": np.zeros(3), "y": [[1], [2], [3]]}, None, (["x0", "y"], "y")),
-        ({"X": np.zeros((3, 2)), "y": [1, 2]}, None, "must hold 3 values"),
+        ({"X": np.zeros((3, 2)), "y": [1, 2]}, None, "must hold 3 numbers"),
         ({"X": np.zeros((3, 2)), "z": [1, 2, 3]}, None, "needs the arrays X and y, and has X, z"),
         ({"X": np.zeros((3, 2)) * 1j, "y": [1, 2, 3]}, None, "rows of real numbers"),
         ({"X": np.array([object()]), "y": [1]}, None, "allow_pickle"),
         ({"X": np.zeros((3, 0)), "y": [1, 2, 3]}, None, "no column besides the target"),
+        ({"X": np.zeros((3, 1)), "y": np.ones(3, np.longdouble)}, None, (["x0", "y"], "y")),
+        ({"X": np.zeros((3, 1)), "y": np.ones(3) * 1j}, None, "it must hold 3 numbers or words"),
     ],
 )
 def test_npz(tmp_path, arrays, target, expected):
@@ -116,6 +155,17 @@ def test_npz(tmp_path, arrays, target, expected):
     else:
         frame, name = read_table(path, target)
         assert (frame.columns, name) == expected
+
+
+@pytest.mark.parametrize("content", [b"not an array", b"", b"\x93NUMPY\x01\x00\xff\xff"])
+@pytest.mark.parametrize("name", ["X.npy", "X"])
+def test_a_bad_npz_is_one_line(tmp_path, content, name):
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as file:
+        file.writestr(name, content)
+        file.writestr("y.npy", content)
+    with pytest.raises(InputError) as caught:
+        read_table(tmp_path / "t.npz", "y")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +183,7 @@ def test_npz(tmp_path, arrays, target, expected):
         ([dt.time(6)], pl.Time, [0.25]),
         ([dt.timedelta(hours=36)], pl.Duration, [1.5]),
         (["red", None, "1"], pl.String, ["red", None, "1"]),
+        (["1.2.3", "1.2.4"], pl.String, ["1.2.3", "1.2.4"]),
         (["red", "blue"], pl.Categorical, ["red", "blue"]),
     ],
 )
@@ -152,6 +203,7 @@ def test_a_column_becomes_numbers_or_categories(values, dtype, expected):
         ([1.0, -1e200], "column 'c' holds -1e+200 in row 2"),
         ([[1], [2]], "column 'c' holds List"),
         ([f"u{i}" for i in range(FEW + 1)], f"column 'c' has {FEW + 1} categories in {FEW + 1} rows"),
+        ([f"${i},000" for i in range(FEW + 1)], "write numbers as 1234.5 and dates as 2024-01-31, or leave it out"),
         ([f"u{i}" for i in range(MANY + 1)] * 9, f"column 'c' has {MANY + 1} categories"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -14,4 +15,7 @@ def main() -> None:
             raise
         print("error: the command rmsprop needs more packages: pip install 'rmsprop[lab]'", file=sys.stderr)
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a column's name need not exist in the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
     rmsprop(prog_name="rmsprop")

@@ -122,7 +122,7 @@ def print_json(result: Result) -> None:
         "settings": result.settings.as_dict(),
         "versions": dict(result.versions),
     }
-    json.dump(_finite(content), sys.stdout, indent=1, ensure_ascii=False)
+    json.dump(_finite(content), sys.stdout, indent=1)  # ASCII, which any terminal and pipe can take
     sys.stdout.write("\n")
 
 

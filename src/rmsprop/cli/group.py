@@ -43,7 +43,9 @@ class OneLineGroup(click.Group):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    # What isn't printable, such as a terminal's control sequence in the name of a class, is shown and not obeyed.
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
+    click.echo(f"error: {shown}", err=True)
     sys.exit(code)
 
 

@@ -98,7 +98,7 @@ def train(
 
 
 def _check_problem(name: str) -> None:
-    if name not in PROBLEMS and "." not in name and not Path(name).exists():
+    if name not in PROBLEMS and "." not in name and not (name and Path(name).exists()):
         raise click.UsageError(
             f"there is no problem {name!r}: choose one of {', '.join(PROBLEMS)}, or give FILE.csv, .parquet or .npz"
         )

@@ -82,4 +82,4 @@ def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tenso
     training.model.load_state_dict(weights)
     training.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
     training.schedule.load_state_dict(facts["schedule"])
-    training.epoch, training.step = facts["epoch"], facts["step"]
+    training.epoch, training.step = int(facts["epoch"]), int(facts["step"])

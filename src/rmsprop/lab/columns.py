@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import polars as pl
 
@@ -69,7 +70,7 @@ def _truth_or_time(series: pl.Series) -> pl.Series:
     words = series.str.to_lowercase()
     if words.drop_nulls().is_in(["true", "false"]).all():
         return (words == "true").alias(series.name)
-    if not series.str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all():
+    if not series.str.contains(r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b").all():
         return series
     for kind in (pl.Date, pl.Datetime):
         try:
@@ -119,9 +120,26 @@ def as_input(series: pl.Series) -> pl.Series:
     if count > MANY or (count > FEW and 2 * count > rows):
         raise InputError(
             f"column {series.name!r} has {count:,} categories in {rows:,} rows, too many to encode each as an "
-            f"input: {leave_out(series.name)}"
+            f"input: {plainly(series)}{leave_out(series.name)}"
         )
     return series
+
+
+def plainly(series: pl.Series) -> str:
+    """Return how numbers and dates are to be written, if that is what a text column seems to hold.
+
+    Args:
+        series: A text column.
+
+    Returns:
+        The beginning of a piece of advice, or nothing.
+
+    Example:
+        >>> plainly(pl.Series(["1,000", "$5.00", "12 %"]))
+        'write numbers as 1234.5 and dates as 2024-01-31, or '
+    """
+    share: Any = series.drop_nulls().str.contains(r"^\P{L}*\d\P{L}*$").mean()
+    return "write numbers as 1234.5 and dates as 2024-01-31, or " if share and share > MOSTLY else ""
 
 
 def _days(series: pl.Series) -> pl.Series:

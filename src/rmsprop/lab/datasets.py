@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rmsprop.lab.columns import as_input, leave_out, typed
+from rmsprop.lab.columns import as_input, leave_out, plainly, typed
 from rmsprop.lab.defaults import Task
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.settings import Settings
@@ -25,6 +25,8 @@ FEWEST_ROWS, FEWEST_PER_CLASS = 10, 5
 # Whole numbers are taken for classes if there are at most so many, with so many rows each on average.
 MOST_WHOLE_CLASSES, ROWS_PER_WHOLE_CLASS = 20, 5
 MOST_CLASSES = 1000
+# A row that isn't trained on may be far from those that are; the square of a larger number may not be a float32.
+FARTHEST = 1e12
 _SPLIT_SEED = 0
 
 
@@ -125,7 +127,8 @@ def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> D
     notes = []
     if missing := goal.null_count():
         notes.append(f"{target}: {missing} rows without a target left out")
-        frame, goal = frame.filter(goal.is_not_null()), goal.drop_nulls()
+    has_target = goal.is_not_null()
+    goal = goal.drop_nulls()
     if len(goal) < FEWEST_ROWS:
         raise InputError(f"{name}: rows with a target: {len(goal)}, and a 60/20/20 split needs at least {FEWEST_ROWS}")
     inferred = _infer_task(goal)
@@ -137,14 +140,17 @@ def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> D
     parts = _split(labels if task == "classification" else np.zeros(len(goal), np.int64))
     if frame.width < 2:
         raise InputError(f"no column is left to predict {target!r} from: leave out fewer with --drop")
-    columns = [typed(series, leave_out(series.name)) for series in frame.drop(target)]
+    columns = [typed(series, leave_out(series.name)).filter(has_target) for series in frame.drop(target)]
     notes += _column_notes(columns)
     inputs = [as_input(series) for series in columns]
-    x, names, preparation = _encode(inputs, parts[0])
     mean, scale = (0.0, 1.0) if classes else _standard(labels[parts[0]])
-    y = labels if classes else ((labels - mean) / scale).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
+        x, names, preparation = _encode(inputs, parts[0])
+        y = labels if classes else ((labels - mean) / scale).astype(np.float32)[:, None]
+    rows = has_target.arg_true().to_numpy()
+    _refuse_outliers(x, names, rows)
     if not classes:
-        y = y[:, None]
+        _refuse_outliers(y, (target,), rows, "choose another --target")
     train, validation, test = (Part(x[rows], y[rows]) for rows in parts)
     return Dataset(name, task, target, train, validation, test, names, classes, mean, scale, preparation, tuple(notes))
 
@@ -170,9 +176,10 @@ def _labels(goal: pl.Series, task: Task) -> tuple[npt.NDArray[Any], tuple[str, .
         return goal.cast(pl.Float64).to_numpy(), ()
     classes, labels, sizes = np.unique(goal.to_numpy(), return_inverse=True, return_counts=True)
     if len(classes) > MOST_CLASSES or 2 * len(classes) > len(goal):
+        advice = plainly(goal) if goal.dtype == pl.String else "add --task regression, or "
         raise InputError(
             f"the target {goal.name!r} has {len(classes):,} classes in {len(goal):,} rows, too many to learn: "
-            f"choose another --target{', or --task regression' if goal.dtype.is_float() else ''}"
+            f"{advice}choose another --target"
         )
     names = tuple(map(_shown, classes))
     if (fewest := int(sizes.min())) < FEWEST_PER_CLASS:
@@ -219,6 +226,9 @@ def _encode(
     inputs: Sequence[pl.Series], train: npt.NDArray[np.int64]
 ) -> tuple[Floats, tuple[str, ...], tuple[dict[str, Any], ...]]:
     """Return all rows as inputs, prepared with what the training rows tell: the numbers first, then the categories."""
+    for series in inputs:
+        if series.gather(train).null_count() == len(train):
+            raise InputError(f"column {series.name!r} has no value in any training row: {leave_out(series.name)}")
     numbers = [series for series in inputs if series.dtype != pl.String]
     words = [series for series in inputs if series.dtype == pl.String]
     blocks = [block(columns, train) for block, columns in ((_numbers, numbers), (_words, words)) if columns]
@@ -235,7 +245,7 @@ def _numbers(
     from sklearn.preprocessing import StandardScaler
 
     table = np.column_stack([series.to_numpy() for series in columns])
-    imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(table[train])
+    imputer = SimpleImputer(strategy="median").fit(table[train])
     table = imputer.transform(table)
     scaler = StandardScaler().fit(table[train])
     names = [series.name for series in columns]
@@ -261,6 +271,17 @@ def _words(
     ]
     names = [f"{row['column']}={category}" for row in fitted for category in row["categories"]]
     return encoder.transform(table), names, fitted
+
+
+def _refuse_outliers(values: Floats, names: Sequence[str], rows: npt.NDArray[Any], remedy: str = "") -> None:
+    far = (values.max(axis=0) > FARTHEST) | (values.min(axis=0) < -FARTHEST)
+    if far.any():
+        column = int(far.argmax())
+        row = rows[np.abs(values[:, column]).argmax()]
+        raise InputError(
+            f"column {names[column]!r} holds a value in row {row + 1} that is over {FARTHEST:g} standard deviations "
+            f"from the training rows: correct it, or {remedy or leave_out(names[column])}"
+        )
 
 
 def _standard(values: npt.NDArray[np.float64]) -> tuple[float, float]:

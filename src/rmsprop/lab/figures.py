@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,13 @@ def draw(paint: Callable[[Axes], None], kind: str, title: str = "") -> bytes:
     from matplotlib.figure import Figure
 
     content = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         paint(figure.add_subplot())
         figure.suptitle(title, fontsize=9, parse_math=False)
+        # A sign that the font lacks becomes a box; a warning about it would only tear up the screen.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(content, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()
 
@@ -121,7 +124,8 @@ def effective_step_curves(epochs: Sequence[Epoch], axes: Axes) -> None:
         low, middle, high = zip(*(epochs[i].effective_step[layer] for i in kept), strict=True)
         axes.plot(x, middle, color=colour, label=layer, marker="o" if len(x) == 1 else None)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set_yscale("log")
+    if any(quantiles[-1] > 0 for epoch in epochs for quantiles in epoch.effective_step.values()):
+        axes.set_yscale("log")
     _labels(axes, "effective step lr/√v")
 
 
@@ -161,8 +165,8 @@ def _labels(axes: Axes, y: str) -> None:
     axes.set_ylabel(y, parse_math=False)  # a column of the table may be called $x$
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlim(0, max(1.0, axes.get_xlim()[1]))
-    if len(axes.get_lines()) > 1:
-        axes.legend()
+    if (lines := len(axes.get_lines())) > 1:
+        axes.legend(ncols=math.ceil(lines / 7), fontsize=11 if lines <= 7 else 8)
 
 
 def _thin(count: int) -> list[int]:

@@ -19,5 +19,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: Its new content.
     """
     temporary = path.with_name(path.name + TEMPORARY)
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:  # a full disk doesn't say in which file
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.files import TEMPORARY
+from rmsprop.lab.files import TEMPORARY, write_atomically
 
 CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
 FIGURE, REPORT = "loss.png", "report.html"
 OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT)
 _LOCK = ".lock"
+_PARTS = ("settings", "data", "versions")
 
 
 def config_to_resume(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] | None:
@@ -33,10 +35,17 @@ def config_to_resume(folder: Path, *, resuming: bool, force: bool) -> Mapping[st
     Raises:
         InputError: If there is a run and it is neither to be continued nor replaced, or if other files are there.
     """
+    try:
+        return _config(folder, resuming=resuming, force=force)
+    except OSError as error:
+        raise InputError(f"can't read {folder}: {error.strerror or error}: give another --out") from error
+
+
+def _config(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] | None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file: give a folder")
     path = folder / CONFIG
-    if not path.exists():
+    if not _is_of_a_run(path):
         strangers = _strangers(folder)
         if strangers:
             raise InputError(f"{folder} holds other files ({strangers[0]}), not a run: give another --out")
@@ -46,21 +55,48 @@ def config_to_resume(folder: Path, *, resuming: bool, force: bool) -> Mapping[st
     if not resuming:
         raise InputError(f"{folder} holds a run already: add --resume to continue it, or --force to replace it")
     try:
+        config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = config["checksum"] == _checksum(config)
+    except (ValueError, KeyError, RecursionError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged or was changed: start over with --force")
+    return config
+
+
+def write_config(folder: Path, parts: Mapping[str, Any]) -> None:
+    """Write what a run was begun with.
+
+    Args:
+        folder: The run's folder.
+        parts: Its settings, data and versions, as plain values for JSON.
+    """
+    content = {**parts, "checksum": _checksum(parts)}
+    write_atomically(folder / CONFIG, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _checksum(config: Mapping[str, Any]) -> str:
+    parts = json.dumps([config[part] for part in _PARTS], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Tell whether a config.json is there and was written by a run; one that is damaged may have been."""
+    if not path.exists():
+        return False
+    try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        settings, data, versions = (dict(config[part]) for part in ("settings", "data", "versions"))
-        return {
-            "settings": settings,
-            "data": {name: data[name] for name in ("name", "fingerprint")},
-            "versions": versions,
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: start over with --force") from error
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(config, dict) and config.keys() >= set(_PARTS)
 
 
 def _strangers(folder: Path) -> list[str]:
     if not folder.exists():
         return []
-    ours = {_LOCK, *OURS, *(name + TEMPORARY for name in OURS)}
+    # The lock is the first file of a run, so without it the others are somebody's of the same names.
+    begun = (folder / _LOCK).exists() and not (folder / CONFIG).exists()
+    ours = {_LOCK, *OURS, *(name + TEMPORARY for name in OURS)} if begun else {_LOCK}
     return sorted(path.name for path in folder.iterdir() if path.name not in ours)
 
 

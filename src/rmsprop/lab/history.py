@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -89,13 +87,15 @@ def restore(path: Path, first_line: str, layers: Sequence[str], epochs: int) -> 
     Raises:
         InputError: If the file doesn't hold them.
     """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = text.splitlines(keepends=True)[: epochs + 1]
     try:
         if kept[:1] != [first_line] or len(kept) != epochs + 1:
             raise ValueError
-        rows = [_parse(row, layers) for row in csv.reader(io.StringIO("".join(kept[1:])))]
-    except ValueError as error:
+        rows = [_parse(row.split(","), layers) for row in kept[1:]]
+        if [row.epoch for row in rows] != list(range(1, epochs + 1)):
+            raise ValueError
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} was changed, and the run can't go on without it: start over with --force") from error
     write_atomically(path, "".join(kept).encode())
     return rows

@@ -111,10 +111,11 @@ def _schedule(result: Result) -> str:
 
 def _window(result: Result) -> str:
     decay, per_epoch = result.settings.decay, result.record.steps_per_epoch
+    epochs = float(f"{mass_window(decay) / per_epoch:.2g}")
     return (
         f"At decay {show(decay)} a squared gradient has lost half its weight in v after {half_life(decay):.3g} steps, "
         f"and the last {mass_window(decay):.3g} steps hold 95 %: "
-        f"{mass_window(decay) / per_epoch:.2g} epochs of {per_epoch} steps."
+        f"{epochs:g} epochs of {per_epoch} steps."
     )
 
 

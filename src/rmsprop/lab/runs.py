@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,18 @@ from rmsprop.lab.checkpoint import load_checkpoint, save_checkpoint, save_tensor
 from rmsprop.lab.defaults import PROBLEMS
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.files import write_atomically
-from rmsprop.lab.folder import CHECKPOINT, CONFIG, FIGURE, HISTORY, MODEL, OURS, REPORT, config_to_resume, locked
+from rmsprop.lab.folder import (
+    CHECKPOINT,
+    CONFIG,
+    FIGURE,
+    HISTORY,
+    MODEL,
+    OURS,
+    REPORT,
+    config_to_resume,
+    locked,
+    write_config,
+)
 from rmsprop.lab.history import Epoch
 from rmsprop.lab.problems import Problem, learned_line, load
 from rmsprop.lab.settings import Settings, resolve, resume
@@ -28,7 +38,6 @@ from rmsprop.lab.verdict import Record, Verdict, judge
 # Multiplications per step below which one core does it in about a millisecond. More cores then mostly wait for each
 # other (measured: digits on two busy cores, 30 s instead of 0.5 s), and with one the bits don't depend on their number.
 _SMALL_STEP = 10_000_000
-_OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -148,7 +157,7 @@ class Run:
 
     def _write_config(self) -> None:
         config = {"settings": self.settings.as_dict(), "data": _data_facts(self.problem), "versions": self.versions}
-        write_atomically(self.folder / CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+        write_config(self.folder, config)
 
     def _header(self) -> str:
         return history.header(self.problem.metric.name, self.training.layers)

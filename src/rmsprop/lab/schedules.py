@@ -78,7 +78,7 @@ def _by_step(settings: Settings, optimizer: Optimizer, per_epoch: int, warm_step
 
 
 def _main(settings: Settings, optimizer: Optimizer, per_epoch: int, warm_steps: int) -> LRScheduler:
-    gamma, remaining = settings.gamma, settings.epochs * per_epoch - warm_steps
+    gamma, remaining = settings.gamma, max(1, settings.epochs * per_epoch - warm_steps)
     match settings.schedule:
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=remaining)

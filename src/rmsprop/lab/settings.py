@@ -134,8 +134,11 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
     "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),
-    "batch_size": ("a whole number of at least 1", lambda v: v >= 1),
-    "hidden": ("widths from 1 to 65536 such as 64 or 64,32", lambda v: all(1 <= width <= 65_536 for width in v)),
+    "batch_size": ("a whole number from 1 to 1000000000", lambda v: 1 <= v <= 1_000_000_000),
+    "hidden": (
+        "at most 20 widths from 1 to 65536 such as 64 or 64,32",
+        lambda v: len(v) <= 20 and all(1 <= width <= 65_536 for width in v),
+    ),
     "warmup": ("a finite number of epochs, at least 0", lambda v: 0.0 <= v < math.inf),
     "gamma": ("a factor above 0 and below 1", lambda v: 0.0 < v < 1.0),
     "step_size": ("a whole number of epochs, at least 1", lambda v: v >= 1),

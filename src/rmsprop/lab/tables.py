@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import re
 import zipfile
+import zlib
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +23,7 @@ SUFFIXES = (".csv", ".parquet", ".npz")
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def read_table(path: Path, target: str | None) -> tuple[pl.DataFrame, str]:
@@ -36,11 +42,13 @@ def read_table(path: Path, target: str | None) -> tuple[pl.DataFrame, str]:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is not a table: give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
-    if not path.exists():
-        raise InputError(f"there is no file {path}: check the path")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: give the path of one table")
+    if not _is_utf8(str(path)):
+        raise InputError(f"the file name {str(path)!r} is not UTF-8: rename the file")
     try:
+        if not path.exists():
+            raise InputError(f"there is no file {path}: check the path")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file: give the path of one table")
         match path.suffix.lower():
             case ".csv":
                 frame = _read_csv(path)
@@ -54,8 +62,16 @@ def read_table(path: Path, target: str | None) -> tuple[pl.DataFrame, str]:
     return frame, _check_target(path, frame, target)
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_target(path: Path, frame: pl.DataFrame, target: str | None) -> str:
-    shown = ", ".join(frame.columns[:12]) + (", ..." if frame.width > 12 else "")
+    shown = (", ".join(frame.columns[:12]) or "none") + (", ..." if frame.width > 12 else "")
     if target is None:
         raise InputError(f"say which column of {path} to predict: --target with one of {shown}")
     if target not in frame.columns:
@@ -68,15 +84,20 @@ def _check_target(path: Path, frame: pl.DataFrame, target: str | None) -> str:
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    header, delimiter = _header(path)
-    _check_names(path, header)
+    header, delimiter, line_end = _header(path)
+    _check_header(path, header)
     try:
-        frame = pl.read_csv(path, separator=delimiter, infer_schema=False)
+        frame = pl.read_csv(path, separator=delimiter, eol_char=line_end, infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
+        if "utf-8" in str(error):
+            raise InputError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from error
+        flaw = _long_row(path, len(header), delimiter) or _first_line(error)
         raise InputError(
-            f"{path} is not a well-formed CSV file ({_first_line(error)}): every row needs as many fields as the header"
+            f"{path} is not a well-formed CSV file ({flaw}): every row needs as many fields as the header"
         ) from error
-    frame = frame.rename(dict(zip(frame.columns, header, strict=True)))
+    if frame.width != len(header):
+        raise InputError(f"{path} has a header that can't be read: its first line must name the columns within 1 MB")
+    frame.columns = header
     if "" in header:  # pandas writes its index as a first column without a name
         frame = frame.drop("")
     text = pl.all().str.strip_chars()
@@ -84,8 +105,8 @@ def _read_csv(path: Path) -> pl.DataFrame:
     return frame if delimiter == "," else _decimal_points(frame)
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """Return the column names and the delimiter that splits the first line into the most of them."""
+def _header(path: Path) -> tuple[list[str], str, str]:
+    """Return the column names, the delimiter that splits the first line into the most of them, and the line end."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     try:
@@ -93,19 +114,43 @@ def _header(path: Path) -> tuple[list[str], str]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from error
     if not text.strip() or "\0" in text:
-        raise InputError(f"{path} is empty or not text: give a table with a header and rows")
-    lines = text.splitlines()
-    headers = {d: next(csv.reader(lines, delimiter=d)) for d in _DELIMITERS}
+        raise InputError(f"{path} is empty or not text: give a table with a header and rows, as CSV in UTF-8")
+    line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as Excel for the Macintosh writes it
+    headers = {delimiter: _first_row(text, delimiter, line_end) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: len(headers[d]))
-    return [name.strip() for name in headers[delimiter]], delimiter
+    return _tidy(path, headers[delimiter]), delimiter, line_end
 
 
-def _check_names(path: Path, names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"{path} has {names.count(twice[0])} columns named {twice[0]!r}: rename or remove all but one")
+def _first_row(text: str, delimiter: str, line_end: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=line_end), delimiter=delimiter))
+    except csv.Error:  # a field of over 131,072 characters: another delimiter is meant
+        return []
+
+
+def _tidy(path: Path, names: Sequence[str]) -> list[str]:
+    """Return column names without what a terminal obeys or nobody sees."""
+    tidy = [_CONTROL.sub(" ", name).strip() for name in names]
+    if any(tidy) and (twice := next((name for name, count in Counter(tidy).items() if count > 1), None)) is not None:
+        what = f"columns named {twice!r}" if twice else "columns without a name"
+        raise InputError(f"{path} has {tidy.count(twice)} {what}: rename or remove all but one")
+    return tidy
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    if not any(names):
+        raise InputError(f"{path} begins with a line that is empty or can't be read: it must name the columns")
     if all(_is_number(name) for name in names):
         raise InputError(f"{path} begins with numbers ({', '.join(names[:3])}): its first line must name the columns")
+
+
+def _long_row(path: Path, width: int, delimiter: str) -> str | None:
+    """Return which row has more fields than the header, if one has."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
+        for number, row in enumerate(csv.reader(file, delimiter=delimiter)):
+            if len(row) > width:
+                return f"row {number} has {len(row)} fields, the header {width}"
+    return None
 
 
 def _is_number(text: str) -> bool:
@@ -125,9 +170,15 @@ def _decimal_points(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _read_parquet(path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
+    frame.columns = _tidy(path, frame.columns)
+    return frame
+
+
+# What NumPy, zipfile and zlib raise for a file that was cut, changed, encrypted or made up.
+_BAD_NPZ = (ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
 
 def _read_npz(path: Path, target: str) -> pl.DataFrame:
@@ -135,9 +186,9 @@ def _read_npz(path: Path, target: str) -> pl.DataFrame:
         raise InputError(f"{path} is not a .npz file: write one with numpy.savez(path, X=inputs, y=target)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in ("X", target)}
+            arrays = {name: np.asarray(file[name]) for name in file.files if name in ("X", target)}
             names = ", ".join(file.files)
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _BAD_NPZ as error:
         raise InputError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
     if "X" not in arrays or target not in arrays or target == "X":
         raise InputError(f"{path} needs the arrays X and {target}, and has {names or 'none'}: rename them, or --target")
@@ -145,10 +196,12 @@ def _read_npz(path: Path, target: str) -> pl.DataFrame:
     if x.ndim == 0 or x.dtype.kind not in "biuf":
         raise InputError(f"{path}: X has shape {x.shape} and dtype {x.dtype}; it must hold rows of real numbers")
     if y.size != len(x) or y.dtype.kind not in "biufU":
-        raise InputError(f"{path}: {target} has shape {y.shape} and dtype {y.dtype}; it must hold {len(x)} values")
+        raise InputError(
+            f"{path}: {target} has shape {y.shape} and dtype {y.dtype}; it must hold {len(x)} numbers or words"
+        )
     x = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
     columns = {f"x{index}": x[:, index].astype(np.float64) for index in range(x.shape[1])}
-    return pl.DataFrame(columns | {target: y.ravel()})
+    return pl.DataFrame(columns | {target: y.ravel().astype(np.float64) if y.dtype.kind == "f" else y.ravel()})
 
 
 def _first_line(error: Exception) -> str:
