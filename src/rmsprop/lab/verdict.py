@@ -16,6 +16,8 @@ Kind = Literal["diverged", "spikes", "overfitting", "stalled", "still falling", 
 
 # Batches make the loss of two neighbouring epochs differ by a few per cent; a change below is not called one.
 FALLING = 0.05
+# That is meant for an end of so many epochs. A shorter one falls less, and is called falling for less.
+FALLING_EPOCHS = 5
 # Late in a run a large relative fall can be of no use: below this share of the initial loss it doesn't count.
 WORTHWHILE = 0.002
 # The validation loss of a finished run wanders by about 5 %, and by up to 11 % where it is a twentieth of the initial
@@ -178,7 +180,8 @@ def _way_out(record: Record, end: float) -> str:
 
 def _falling(record: Record) -> Verdict | None:
     fall = last_fall(record.validation)
-    if not fall.is_significant(FALLING, WORTHWHILE * record.initial_validation_loss):
+    share = FALLING * min(1.0, fall.epochs / FALLING_EPOCHS)
+    if not fall.is_significant(share, WORTHWHILE * record.initial_validation_loss):
         return _cut_short(record)
     return Verdict(
         "still falling",
