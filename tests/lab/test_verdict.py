@@ -53,7 +53,7 @@ def test_the_built_in_problems_are_healthy(record, problem, seed):
 def test_a_short_run_is_not_called_converged_while_its_loss_falls():
     losses = (0.7, 0.5, 0.48)  # the last of three epochs took 4 %
     epochs = [Epoch(n, n, 0.1, loss, loss, 1.0, 1.0, loss, {}) for n, loss in enumerate(losses, 1)]
-    assert judge(Record(0.1, 1.0, 1.0, 0.9, epochs))[0].kind == "still falling"
+    assert judge(Record(0.1, 1.0, 1.0, 0.9, 1, epochs))[0].kind == "still falling"
 
 
 def test_spikes_are_told_besides_the_verdict(record):
