@@ -136,9 +136,22 @@ class Batch:
         Args:
             sizes: The number of elements of each tensor.
             addresses: The addresses, in the order of `bind`'s objects.
+
+        Raises:
+            ValueError: If there are not as many as the batch was made for.
         """
-        self._sizes[:] = array("q", sizes)
-        self._tables[:] = array("Q", addresses)
+        new_sizes, new_tables = array("q", sizes), array("Q", addresses)
+        if (len(new_sizes), len(new_tables)) != (len(self._sizes), len(self._tables)):
+            raise ValueError(
+                f"{len(new_sizes)} sizes and {len(new_tables)} addresses were given to a batch of {len(self._sizes)} "
+                f"tensors, which takes {len(self._tables)} addresses"
+            )
+        self._sizes[:], self._tables[:] = new_sizes, new_tables
+
+    @property
+    def param_addresses(self) -> bytes:
+        """The addresses of the parameters, to be compared with those of another time."""
+        return self._tables[: len(self._sizes)].tobytes()
 
 
 def update(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 1) -> None:

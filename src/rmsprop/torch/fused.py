@@ -99,6 +99,7 @@ class Bucket:
         # are even, so that it gets past the check of strides only with a single element.
         self._may_be_lazy = [i for i, param in enumerate(params) if param.is_complex() or param.numel() == 1]
         self._readers = [itemgetter(name) for name in self._state_columns(rule)]
+        self._addresses = b""
         self._numbers: tuple[Any, ...] = ()
 
     @staticmethod
@@ -118,7 +119,11 @@ class Bucket:
         if not all(map(is_, map(_read_step, self.states), self._counters)):
             return False
         has_lazy = any(_is_lazy(grads[i]) for i in self._may_be_lazy)  # type: ignore[arg-type]
-        return (not has_lazy and self._bind(grads)) or self._bind(self._in_order(grads))
+        if (has_lazy or not self._bind(grads)) and not self._bind(self._in_order(grads)):
+            return False
+        addresses = self.batch.param_addresses  # when one moves, it may come to lie where another is
+        self._addresses = self._addresses or addresses
+        return addresses == self._addresses
 
     def _bind(self, grads: Sequence[Any]) -> bool:
         self._objects[1] = _object_row(grads, len(grads))
@@ -168,10 +173,13 @@ def run(buckets: Sequence[Bucket]) -> None:
     Args:
         buckets: What to update, bound and with its numbers set.
     """
-    native.update([bucket.batch for bucket in buckets], _parallel_for(), torch.get_num_threads())
-    for bucket in buckets:
-        torch.autograd.graph.increment_version(bucket.params)  # as in-place operations do, for autograd's checks
-        bucket.release()
+    try:
+        native.update([bucket.batch for bucket in buckets], _parallel_for(), torch.get_num_threads())
+        for bucket in buckets:
+            torch.autograd.graph.increment_version(bucket.params)  # as in-place operations do, for autograd's checks
+    finally:
+        for bucket in buckets:
+            bucket.release()
 
 
 @cache

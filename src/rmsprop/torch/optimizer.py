@@ -22,7 +22,7 @@ from rmsprop.rule import WeightDecayMode
 from rmsprop.torch import composite, fused
 from rmsprop.torch.groups import KEYS, check_group, lr_of
 from rmsprop.torch.plan import Plan, check_gradients
-from rmsprop.torch.state import adopted, exported, share_counters
+from rmsprop.torch.state import adopted, exported, holders, share_counters
 
 
 class RMSprop(Optimizer):
@@ -239,15 +239,21 @@ class RMSprop(Optimizer):
         if torch.compiler.is_compiling():
             step = RMSprop._step_traced if self._must_trace() else RMSprop._step_untraced
             return step(self) if closure is None else step(self, closure)
-        if (
-            self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or _global_optimizer_pre_hooks
-            or _global_optimizer_post_hooks
-            or torch._C._autograd._profiler_enabled()
-        ):
-            return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
-        return self._step(closure)
+        try:
+            if (
+                self._optimizer_step_pre_hooks
+                or self._optimizer_step_post_hooks
+                or _global_optimizer_pre_hooks
+                or _global_optimizer_post_hooks
+                or torch._C._autograd._profiler_enabled()
+            ):
+                return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
+            return self._step(closure)
+        except BaseException:
+            # GradScaler takes these back after a step that succeeds; left behind, they would scale the next one.
+            self.__dict__.pop("grad_scale", None)
+            self.__dict__.pop("found_inf", None)
+            raise
 
     # Tells the base class that this step runs the hooks itself. Its wrapper would cost as much as a small update.
     step.hooked = True  # type: ignore[attr-defined]
@@ -257,16 +263,16 @@ class RMSprop(Optimizer):
         scale = self._unscaling()
         if scale is None:
             return loss
-        plans = self._current_plans()
         lrs = [lr_of(group) for group in self.param_groups]
+        plans = self._current_plans()
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             for bucket in plan.buckets:
                 # float() of a tensor that requires a gradient warns
                 bucket.set_numbers(lr.item() if isinstance(lr, Tensor) else lr, group["maximize"], scale)
+        for plan in plans:
+            plan.count()  # first, because a Ctrl-C during the kernel is raised right after it
         if buckets := [bucket for plan in plans for bucket in plan.buckets]:
             fused.run(buckets)
-        for plan in plans:
-            plan.count()
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             if plan.composite:
                 self._accelerator_graph_capture_health_check()
@@ -330,7 +336,10 @@ class RMSprop(Optimizer):
         rules = [check_group(group) for group in self.param_groups]
         for group in self.param_groups:
             check_gradients(group, self.state)
-        return [Plan(group, rule, self.state, kernel) for group, rule in zip(self.param_groups, rules, strict=True)]
+        held, taken = holders(self.state), set[int]() if kernel else None
+        return [
+            Plan(group, rule, self.state, held, taken) for group, rule in zip(self.param_groups, rules, strict=True)
+        ]
 
     def _unscaling(self) -> float | None:
         """Return what gradients must be multiplied with; None if GradScaler found them infinite, so nothing moves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
@@ -74,10 +75,19 @@ class Plan:
         group: The parameter group, checked.
         rule: The rule that its options describe.
         states: The optimizer's state; completed in place.
-        kernel: Whether the compiled kernel may be used.
+        held: How many parameters of the optimizer hold each step counter (`state.holders`).
+        taken: The addresses that the kernel writes to for other groups, which go on; None if it may not be used.
+            Parameters that share memory are updated one after the other, so the kernel takes only the first.
     """
 
-    def __init__(self, group: Mapping[str, Any], rule: Rule, states: dict[Tensor, ParamState], kernel: bool) -> None:
+    def __init__(
+        self,
+        group: Mapping[str, Any],
+        rule: Rule,
+        states: dict[Tensor, ParamState],
+        held: Counter[int],
+        taken: set[int] | None,
+    ) -> None:
         self.rule = rule
         self._options = read_options(group)
         self._params = list(group["params"])
@@ -85,17 +95,24 @@ class Plan:
         self._inactive = [param for param in self._params if param.grad is None]
         for param in active:
             complete(states[param], param, rule)
-        separate_counters(active, self._inactive, states, group["capturable"])
+        separate_counters(active, held, states, group["capturable"])
         self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
         self._counted = [step.data_ptr() for step in self.counters]
         # Counting through NumPy spares torch's dispatcher, whose code is cold after a backward pass: 0.1 ms.
         self._counts = [step.numpy() if step.device.type == "cpu" else step for step in self.counters]
 
-        kernel = kernel and not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
-        chosen = [param for param in active if kernel and unfit(param) is None]
-        self.buckets = [bucket for bucket in _buckets(chosen, states, rule) if bucket.bind()]
-        bound = {id(param) for bucket in self.buckets for param in bucket.params}
-        self.composite: list[Tensor] = [param for param in active if id(param) not in bound]
+        allowed = not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
+        chosen: list[Tensor] = []
+        self.composite: list[Tensor] = []
+        for param in active:
+            serves = taken is not None and allowed and unfit(param) is None and _take(param, taken)
+            (chosen if serves else self.composite).append(param)
+        self.buckets: list[Bucket] = []
+        for bucket in _buckets(chosen, states, rule):
+            if bucket.bind():
+                self.buckets.append(bucket)
+            else:
+                self.composite.extend(bucket.params)
 
     def count(self) -> None:
         """Count one step of every parameter."""
@@ -121,6 +138,14 @@ class Plan:
             and all(param.grad is None for param in self._inactive)
             and all(bucket.bind() for bucket in self.buckets)
         )
+
+
+def _take(param: Tensor, taken: set[int]) -> bool:
+    """Take a parameter's memory for the kernel, unless it is taken already."""
+    address = param.data_ptr()
+    free = param.numel() == 0 or address not in taken
+    taken.add(address)
+    return free
 
 
 def _buckets(params: Sequence[Tensor], states: Mapping[Tensor, ParamState], rule: Rule) -> list[Bucket]:

@@ -7,7 +7,8 @@ rebuilt where a state dict leaves, and taken apart where one arrives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -125,6 +126,8 @@ def adopted(saved: ParamState, param: Tensor) -> ParamState:
 def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
     if name == "step" or not isinstance(value, Tensor):
         return value
+    if name not in ARRAYS:  # not this class's: somebody else keeps it here
+        return value.to(param.device, copy=True)
     if value.shape != param.shape:
         raise ValueError(
             f"loaded state has {name} of shape {tuple(value.shape)} for a parameter of shape {tuple(param.shape)}: "
@@ -160,23 +163,28 @@ def share_counters(params: Iterable[Tensor], states: dict[Tensor, ParamState], c
             state["step"] = counters[key]
 
 
+def holders(states: Mapping[Tensor, ParamState]) -> Counter[int]:
+    """Return how many parameters of an optimizer hold each step counter, by the counter's id."""
+    return Counter(id(state.get("step")) for state in states.values() if isinstance(state, dict))
+
+
 def separate_counters(
-    active: Sequence[Tensor], inactive: Sequence[Tensor], states: dict[Tensor, ParamState], capturable: bool
+    active: Sequence[Tensor], held: Counter[int], states: dict[Tensor, ParamState], capturable: bool
 ) -> None:
-    """Part the counters of parameters that are about to step from those that are not, and start the missing ones.
+    """Part the counters of parameters that are about to step from all others', and start the missing ones.
 
     Args:
         active: The parameters of a group with a gradient.
-        inactive: Those without.
+        held: What `holders` returned for all parameters.
         states: The optimizer's state; changed in place.
         capturable: Whether the counters live on the parameters' device.
     """
-    waiting = {id(states[param].get("step")) for param in inactive if states.get(param)}
+    own = Counter(id(states[param].get("step")) for param in active)
     replaced: dict[tuple[int, torch.device], Tensor] = {}
     for param in active:
         state = states[param]
         step = state.get("step")
-        if isinstance(step, Tensor) and id(step) not in waiting:
+        if isinstance(step, Tensor) and held[id(step)] <= own[id(step)]:
             continue
         key = id(step), param.device  # None, and so new together, for parameters at their first step
         if key not in replaced:
