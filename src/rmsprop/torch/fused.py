@@ -110,8 +110,8 @@ class Bucket:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.
 
         Returns:
-            False if something no longer fits: a gradient is missing, of another kind, or a tensor was replaced by one
-            of another shape, dtype or device.
+            False if something no longer fits: a gradient is missing or of another kind, a tensor was replaced by one
+            of another shape, dtype or device, or a parameter has moved in memory.
         """
         grads = [param.grad for param in self.params]
         if set(map(type, grads)) != _GRADS_OF_THE_KERNEL:
