@@ -15,7 +15,9 @@ demo: .venv/lab  ## train on handwritten digits and show where the pictures are
 	@echo "Pictures: runs/digits/loss.png and runs/digits/report.html"
 
 test: .venv/test  ## the whole suite, against the installed wheel
-	$(BIN)/pytest --pyargs rmsprop --doctest-modules tests README.md docs
+	KERAS_BACKEND=torch $(BIN)/pytest --pyargs rmsprop --doctest-modules tests README.md docs
+	KERAS_BACKEND=jax $(BIN)/pytest tests/keras
+	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/keras
 
 lint: .venv/lint  ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/clang-format --dry-run --Werror native/*

@@ -12,11 +12,20 @@ from rmsprop.dialects import get_dialect, learning_rate
 # What each framework's documentation or source gives: lr, decay, epsilon, its place, v0, lr inside the momentum.
 ROWS = {
     "hinton": (None, 0.9, 1e-8, False, 0.0, False),
+    "graves": (1e-4, 0.95, 1e-4, True, 0.0, True),
+    "dqn": (2.5e-4, 0.95, 1e-2, True, 0.0, False),
     "torch": (1e-2, 0.99, 1e-8, False, 0.0, False),
     "tensorflow1": (None, 0.9, 1e-10, True, 1.0, True),
     "keras": (1e-3, 0.9, 1e-7, True, 0.0, True),
+    "keras_legacy": (1e-3, 0.9, 1e-7, False, 0.0, True),
     "optax": (None, 0.9, 1e-8, True, 0.0, True),
+    "timm": (1e-2, 0.9, 1e-10, True, 1.0, True),
+    "sb3": (1e-2, 0.99, 1e-8, True, 1.0, False),
     "d2l": (1e-2, 0.9, 1e-6, True, 0.0, False),
+    "paddle": (None, 0.95, 1e-6, True, 0.0, True),
+    "mxnet": (1e-3, 0.9, 1e-8, True, 0.0, True),
+    "chainer": (1e-2, 0.99, 1e-8, False, 0.0, False),
+    "mlx": (None, 0.99, 1e-8, False, 0.0, False),
 }
 
 
@@ -47,6 +56,15 @@ def test_explicit_arguments_win_and_none_stands_for_the_default():
     assert Rule.from_dialect("keras", decay=None, eps=1e-3) == dataclasses.replace(DIALECTS["keras"].rule, eps=1e-3)
 
 
+def test_a_default_may_depend_on_another_choice():
+    legacy, mxnet = DIALECTS["keras_legacy"], DIALECTS["mxnet"]
+    assert not legacy.rule.eps_inside_sqrt
+    assert legacy.rule_with(momentum=0.5).eps_inside_sqrt
+    assert not legacy.rule_with(momentum=0.5, eps_inside_sqrt=False).eps_inside_sqrt
+    assert (mxnet.rule.momentum, mxnet.rule_with(centered=True).momentum) == (0.0, 0.9)
+    assert mxnet.rule_with(centered=True, momentum=0.0).momentum == 0.0
+
+
 def test_a_default_learning_rate_is_used_only_where_there_is_one():
     assert learning_rate("torch", None) == 0.01
     assert learning_rate("torch", 0.5) == 0.5
@@ -56,7 +74,7 @@ def test_a_default_learning_rate_is_used_only_where_there_is_one():
 
 def test_an_unknown_dialect_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"Unknown dialect 'tf' .known: d2l, hinton, keras, optax, tensorflow1, torch."
+        ValueError, match=r"Unknown dialect 'tf' .known: chainer, d2l, dqn, graves, hinton, keras, keras_legacy, mlx, "
     ):
         get_dialect("tf")
 

@@ -111,12 +111,33 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         >>> apply(Rule(decay=0.75), 0.1, 1, np.ones(1), np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
         array([0.8])
     """
-    gain, keep = rule.gains(step)
     if rule.weight_decay and rule.weight_decay_mode == "l2":
         g = g + rule.weight_decay * p
+    moved_by, new_state = change(rule, lr, step, g, state, xp)
     if rule.weight_decay and rule.weight_decay_mode == "decoupled":
         p = p - (lr * rule.weight_decay) * p
+    return p - moved_by, new_state
 
+
+def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
+    """Return what an update subtracts from the parameter, weight decay aside, and the new state.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate (a number or a 0-d array).
+        step: The number t of this update, counted from 1 (a number or a 0-d array).
+        g: The gradient, in the working precision, with L2 decay already added.
+        state: Arrays named as `Rule.state_names`.
+        xp: The library of these arrays, as for `apply`.
+
+    Returns:
+        The change and the new state.
+
+    Examples:
+        >>> change(Rule(decay=0.75), 0.1, 1, np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
+        array([0.2])
+    """
+    gain, keep = rule.gains(step)
     if rule.centered:
         deviation = g - state["grad_avg"]
         new_state = {"grad_avg": _average(rule, state["grad_avg"], g, gain, keep, xp)}
@@ -132,13 +153,13 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
     u = xp.where(nothing, g, g / denominator)
 
     if not rule.momentum:
-        return p - lr * u, new_state
+        return lr * u, new_state
     if rule.lr_in_momentum:
         u = lr * u
     b = _decayed_sum(rule.momentum, state["momentum_buffer"], u, xp)
     new_state["momentum_buffer"] = b
-    change = u + rule.momentum * b if rule.nesterov else b
-    return p - (change if rule.lr_in_momentum else lr * change), new_state
+    step_taken = u + rule.momentum * b if rule.nesterov else b
+    return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
 
 
 def _average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> Any:

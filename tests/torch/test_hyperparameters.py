@@ -1,5 +1,6 @@
 """Hyperparameters are checked wherever they arrive, and a step with a bad one changes nothing."""
 
+import pickle
 from copy import deepcopy
 
 import numpy as np
@@ -177,3 +178,16 @@ def test_the_ends_of_the_ranges_are_allowed(zero, implementation, twins, train):
     params = twins(1)[0]
     train(RMSprop(params, **{"eps": 1e-3, **zero}, **implementation), steps=3)
     assert all(param.isfinite().all() for param in params)
+
+
+def test_a_default_that_depends_on_another_choice_follows_each_group():
+    params = [torch.zeros(1, requires_grad=True) for _ in range(4)]
+    groups = [{"params": params[:1]}, {"params": params[1:2], "momentum": 0.9}]
+    optimizer = RMSprop(groups, dialect="keras_legacy")
+    optimizer = deepcopy(pickle.loads(pickle.dumps(optimizer)))  # neither forgets the dialect
+    optimizer.add_param_group({"params": params[2:3], "momentum": 0.5})
+    optimizer.add_param_group({"params": params[3:], "momentum": 0.5, "eps_inside_sqrt": False})
+    assert [group["eps_inside_sqrt"] for group in optimizer.param_groups] == [False, True, True, False]
+    explicit = RMSprop(params[:1], dialect="keras_legacy", eps_inside_sqrt=False)
+    explicit.add_param_group({"params": params[1:], "momentum": 0.5})
+    assert not explicit.param_groups[1]["eps_inside_sqrt"]

@@ -114,9 +114,9 @@ class RMSprop(Optimizer):
             "weight_decay": weight_decay,
             "weight_decay_mode": weight_decay_mode,
         }
-        rule = get_dialect(dialect).rule
-        defaults = {key: getattr(rule, field) if given[key] is None else given[key] for field, key in KEYS.items()}
-        defaults |= {
+        self._dialect = dialect
+        self._given = {key: value for key, value in given.items() if value is not None}
+        defaults = self._rule_defaults({}) | {
             "lr": learning_rate(dialect, lr),
             "capturable": capturable,
             "foreach": foreach,
@@ -128,6 +128,14 @@ class RMSprop(Optimizer):
         self._plans: list[Plan] | None = None
         self._planned_states: list[Any] = []
         super().__init__(params, defaults)
+
+    def _rule_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a group's options that make its rule: its own choices, else the optimizer's, else the dialect's."""
+        given = self._given | given
+        of_dialect = get_dialect(self._dialect).defaults(
+            {field: given[key] for field, key in KEYS.items() if key in given}
+        )
+        return {key: given.get(key, of_dialect[field]) for field, key in KEYS.items()}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own.
@@ -145,9 +153,14 @@ class RMSprop(Optimizer):
             >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
         """
         if isinstance(param_group, dict):
+            param_group = {**self._rule_defaults(param_group), **param_group}
             check_group({**self.defaults, **param_group})
         super().add_param_group(param_group)
         self._plans = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy keeps."""
+        return {**super().__getstate__(), "_dialect": self._dialect, "_given": self._given}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over groups and state from a pickle, a copy, or a loaded state dict."""
