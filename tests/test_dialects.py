@@ -80,7 +80,7 @@ def test_an_unknown_dialect_lists_the_known_ones():
 
 
 def test_the_package_sends_who_wants_an_optimizer_to_the_front_ends():
-    with pytest.raises(ImportError, match=r"from rmsprop\.torch import RMSprop"):
+    with pytest.raises(ImportError, match=r"from rmsprop\.torch, rmsprop\.numpy or rmsprop\.keras import RMSprop"):
         rmsprop.RMSprop  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'rmsprops'"):
         rmsprop.rmsprops  # noqa: B018

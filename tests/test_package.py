@@ -30,7 +30,19 @@ def test_importing_the_package_imports_no_framework():
     code = "import json, sys, rmsprop; print(json.dumps([name.split('.')[0] for name in sys.modules]))"
     imported = set(json.loads(python(code).stdout))
     assert "rmsprop" in imported
-    assert not imported & {"torch", "matplotlib", "click", "rich", "polars", "sklearn", "scipy", "jinja2", "pandas"}
+    assert not imported & {
+        "torch",
+        "matplotlib",
+        "click",
+        "rich",
+        "polars",
+        "sklearn",
+        "scipy",
+        "jinja2",
+        "pandas",
+        "jax",
+        "keras",
+    }
 
 
 def test_the_public_names_are_these():
@@ -38,7 +50,9 @@ def test_the_public_names_are_these():
 
     assert sorted(rmsprop.__all__) == [
         "DIALECTS",
+        "RECIPES",
         "Dialect",
+        "Recipe",
         "Rule",
         "decay_from_half_life",
         "decay_from_mass_window",
@@ -53,9 +67,10 @@ def test_the_public_names_are_these():
 BLOCK = "import sys; sys.modules['{name}'] = None; "
 
 
-def test_a_missing_framework_names_the_extra():
-    run = python(BLOCK.format(name="torch") + "import rmsprop.torch")
-    assert "rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'" in run.stderr
+@pytest.mark.parametrize("name", ["torch", "jax", "keras"])
+def test_a_missing_framework_names_the_extra(name):
+    run = python(BLOCK.format(name=name) + f"import rmsprop.{name}")
+    assert f"pip install 'rmsprop[{name}]'" in run.stderr.splitlines()[-1]
 
 
 def test_the_command_without_the_lab_names_the_extra():
@@ -118,7 +133,7 @@ def test_a_missing_compiler_is_named_with_the_remedy(tmp_path):
     assert "apt install g++" in said
 
 
-@pytest.mark.parametrize("module", ["rule", "dialects", "horizon", "reference"])
+@pytest.mark.parametrize("module", ["rule", "dialects", "recipes", "horizon", "reference"])
 def test_the_core_knows_nothing_of_the_layers_above(module):
     code = f"import sys, rmsprop.{module}; print([name for name in sys.modules if name.startswith('rmsprop.')])"
     assert not set(eval(python(code).stdout)) & {"rmsprop.native", "rmsprop.torch", "rmsprop.lab", "rmsprop.cli"}

@@ -1,6 +1,7 @@
 """RMSProp in every framework's dialect: exact, fast, and in the least memory.
 
-The optimizers live in one module per framework: `rmsprop.torch` for PyTorch. This module holds what they share and
+The optimizers live in one module per framework: `rmsprop.torch`, `rmsprop.numpy`, `rmsprop.jax` (for Optax) and
+`rmsprop.keras`; `rmsprop.checkpoint` carries their state from one to another. This module holds what they share and
 imports no framework.
 """
 
@@ -13,11 +14,14 @@ from rmsprop.horizon import (
     mass_window,
     window,
 )
+from rmsprop.recipes import RECIPES, Recipe
 from rmsprop.rule import Rule
 
 __all__ = [
     "DIALECTS",
+    "RECIPES",
     "Dialect",
+    "Recipe",
     "Rule",
     "decay_from_half_life",
     "decay_from_mass_window",
@@ -31,5 +35,8 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name == "RMSprop":
-        raise ImportError("rmsprop has one RMSprop per framework: use `from rmsprop.torch import RMSprop` for PyTorch")
+        raise ImportError(
+            "rmsprop has one RMSprop per framework: from rmsprop.torch, rmsprop.numpy or rmsprop.keras import RMSprop, "
+            "or use rmsprop.jax.rmsprop with Optax"
+        )
     raise AttributeError(f"module 'rmsprop' has no attribute {name!r}")

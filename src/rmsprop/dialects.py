@@ -131,7 +131,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.9, eps=1e-8, eps_inside_sqrt=True, lr_in_momentum=True),
             lr=None,
             source="optax.rmsprop, Optax 0.2.8",
-            notes="The only one with Nesterov momentum and bias correction; its initial_scale is v₀.",
+            notes="The only one with Nesterov momentum and bias correction; its initial_scale is v₀. Used "
+            "together with bias correction, Optax leaves v₀·ρᵗ/(1 − ρᵗ) in the average; here it is removed.",
         ),
         "timm": Dialect(
             rule=Rule(decay=0.9, eps=1e-10, eps_inside_sqrt=True, initial_square_avg=1.0, lr_in_momentum=True),
@@ -157,7 +158,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.95, eps=1e-6, eps_inside_sqrt=True, lr_in_momentum=True),
             lr=None,
             source="paddle.optimizer.RMSProp, PaddlePaddle 3.3.1",
-            notes="Calls the decay rho. Its documentation speaks of Nesterov momentum; the code is a heavy ball.",
+            notes="Calls the decay rho. Its documentation speaks of Nesterov momentum; the code is a heavy ball. "
+            "The framework rounds ρ, μ and ε through float32.",
         ),
         "mxnet": Dialect(
             rule=Rule(decay=0.9, eps=1e-8, eps_inside_sqrt=True, lr_in_momentum=True),
@@ -165,7 +167,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             lr=1e-3,
             source="mxnet.optimizer.RMSProp, MXNet 1.9.1",
             notes="Has momentum (gamma2) only when centered, and then 0.9. Calls the decay gamma1. Adds L2 decay "
-            "before it clips. MXNet 2 is another dialect: ε outside the root unless centered.",
+            "before it clips. MXNet 2 is another dialect: ε outside the root unless centered. The framework "
+            "rounds every hyperparameter through float32.",
         ),
         "chainer": Dialect(
             rule=Rule(decay=0.99, eps=1e-8),
@@ -177,7 +180,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.99, eps=1e-8),
             lr=None,
             source="mlx.optimizers.RMSprop, MLX 0.32.4",
-            notes="Calls the decay alpha. Has no momentum and no centered form.",
+            notes="Calls the decay alpha. Has no momentum and no centered form. The framework rounds lr "
+            "through float32.",
         ),
     }
 )
