@@ -50,8 +50,8 @@ def test_the_public_names_are_these():
 
     assert sorted(rmsprop.__all__) == [
         "DIALECTS",
-        "RECIPES",
         "Dialect",
+        "RECIPES",
         "Recipe",
         "Rule",
         "decay_from_half_life",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import is_
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch.optim.optimizer import (
 )
 
 from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.recipes import get_recipe
 from rmsprop.rule import WeightDecayMode
 from rmsprop.torch import composite, fused
 from rmsprop.torch.groups import KEYS, check_group, lr_of
@@ -128,6 +129,34 @@ class RMSprop(Optimizer):
         self._plans: list[Plan] | None = None
         self._planned_states: list[Any] = []
         super().__init__(params, defaults)
+
+    @classmethod
+    def from_recipe(cls, params: ParamsT, name: str, **overrides: Any) -> Self:
+        """Return an optimizer with the settings of a published result.
+
+        Args:
+            params: What to update, as for the class. What a parameter group says itself wins.
+            name: A key of `rmsprop.RECIPES`.
+            **overrides: Arguments of the class, which win over the recipe's; None stands for the recipe's.
+
+        Returns:
+            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at.
+
+        Raises:
+            TypeError: If an override is unknown or of the wrong type.
+            ValueError: If there is no such recipe, or an override is out of range.
+            RuntimeError: If ``fused=True`` is combined with what the kernel can't do.
+
+        Examples:
+            >>> model = torch.nn.Linear(2, 1)
+            >>> optimizer = RMSprop.from_recipe(model.parameters(), "efficientnet", lr=0.016)
+            >>> optimizer.param_groups[0]["eps"]
+            0.001
+        """
+        recipe = get_recipe(name)
+        settings = {KEYS[field]: value for field, value in recipe.settings.items()}
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return cls(params, **{"lr": recipe.lr, "dialect": recipe.dialect, **settings, **given})
 
     def _rule_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return a group's options that make its rule: its own choices, else the optimizer's, else the dialect's."""
