@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench pages docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
@@ -27,6 +27,9 @@ format: .venv/lint  ## rewrite the sources in the project's style
 
 bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+pages: .venv/lab  ## rewrite the generated pages of the documentation
+	$(BIN)/python -m rmsprop.lab.dialect_page docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site

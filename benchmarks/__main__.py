@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import chart, environment, memory, report, startup, summary, timing
 from benchmarks.cases import CASES
 from benchmarks.contenders import CONTENDERS, Contender
-from rmsprop.lab.files import write_atomically
+from benchmarks.entry import THREADS
+from rmsprop.files import write_atomically
 
-THREADS = 2
 FOLDER = Path(__file__).with_name("results")
 
 
@@ -28,7 +28,7 @@ FOLDER = Path(__file__).with_name("results")
 @click.option("--skip-compile", is_flag=True, help="Leave torch.compile out, which takes minutes to compile.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
 def main(quick: bool, skip_compile: bool, results: Path | None) -> None:
-    """Measure steps of rmsprop against torch's and against the floor of the memory."""
+    """Measure steps of rmsprop against other ways to take one and against the floor of the memory."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     about = environment.describe()
@@ -57,7 +57,7 @@ def _run(
             timings, first_steps[case.name] = timing.measure(case, contenders, lambda: progress.advance(bar))
             samples += timings
         progress.update(bar, description="memory and start-up", total=None)
-        used = list(memory.measure(contenders[:2] if quick else contenders, quick))
+        used = list(memory.measure(contenders, quick))
         starts = startup.measure(3 if quick else 21)
     about["load after"] = environment.load()
     summaries = {case.name: summary.summarize(case, (s for s in samples if s.case == case.name)) for case in cases}

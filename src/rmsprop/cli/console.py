@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rmsprop.cli.output import page
+from rmsprop.cli.output import print_json as print_object
 from rmsprop.lab.history import Epoch
 from rmsprop.lab.runs import Result, Run
 from rmsprop.lab.training import Divergence
 
-WIDTH = 100
 # Without a terminal there is no bar; so many lines tell how it goes.
 _LINES = 10
 
@@ -79,8 +77,7 @@ def print_result(result: Result) -> None:
     Args:
         result: The run.
     """
-    out = Console(markup=False, highlight=False)
-    out.width = min(WIDTH, out.width) if out.is_terminal else WIDTH
+    out = page()
     metric = result.problem.metric
     if result.scores:
         table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, after training")
@@ -122,14 +119,4 @@ def print_json(result: Result) -> None:
         "settings": result.settings.as_dict(),
         "versions": dict(result.versions),
     }
-    json.dump(_finite(content), sys.stdout, indent=1)  # ASCII, which any terminal and pipe can take
-    sys.stdout.write("\n")
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for (NaN, infinity) by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+    print_object(content)

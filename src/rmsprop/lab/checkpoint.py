@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.files import write_atomically
 from rmsprop.lab.training import Training
 
 # One entry, because safetensors writes several in no fixed order, and equal states are to give equal files.

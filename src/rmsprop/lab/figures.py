@@ -25,7 +25,7 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
 MOST_POINTS = 500
 # Losses that fall through more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 20.0
-_STYLE = {
+STYLE = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -55,7 +55,7 @@ def draw(paint: Callable[[Axes], None], kind: str, title: str = "") -> bytes:
     from matplotlib.figure import Figure
 
     content = io.BytesIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         paint(figure.add_subplot())

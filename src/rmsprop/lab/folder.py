@@ -11,8 +11,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from rmsprop.files import TEMPORARY, write_atomically
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.files import TEMPORARY, write_atomically
 
 CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
 FIGURE, REPORT = "loss.png", "report.html"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.files import write_atomically
 
 QUANTILES = (0.1, 0.5, 0.9)
 _NUMBERS = 8  # the fields of Epoch before the effective steps

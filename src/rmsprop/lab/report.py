@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmsprop.files import write_atomically
 from rmsprop.horizon import half_life, mass_window
 from rmsprop.lab import figures
-from rmsprop.lab.files import write_atomically
 from rmsprop.lab.settings import option, show
 
 if TYPE_CHECKING:

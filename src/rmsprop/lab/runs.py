@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 import rmsprop
+from rmsprop.files import write_atomically
 from rmsprop.lab import history
 from rmsprop.lab.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from rmsprop.lab.defaults import PROBLEMS
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.files import write_atomically
 from rmsprop.lab.folder import (
     CHECKPOINT,
     CONFIG,

@@ -1,0 +1,101 @@
+"""What the commands that only print share: the width of a page, and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 100
+# A line under the heading, and nothing else.
+_RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+
+
+def page() -> Console:
+    """Return a console for stdout, as wide as the terminal but no wider than `WIDTH`."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    return console
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON object, in ASCII, which any terminal and pipe can take.
+
+    Args:
+        content: What to print; NaN and infinities, which JSON has no number for, become null.
+    """
+    json.dump(finite(content), sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities by None, at any depth.
+
+    Args:
+        value: Dicts, lists, tuples and what they hold.
+
+    Returns:
+        The same with lists for tuples.
+
+    Examples:
+        >>> finite({"sizes": (1.0, float("inf"))})
+        {'sizes': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table in the style of all listings.
+
+    Args:
+        *columns: The headings.
+
+    Returns:
+        The table.
+    """
+    empty = Table(*columns, box=_RULED, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    empty.columns[0].no_wrap = True
+    return empty
+
+
+def labelled(lines: Mapping[str, str]) -> Table:
+    """Return labels in a column and what belongs to them beside it, folded to the page.
+
+    Args:
+        lines: Label -> text.
+
+    Returns:
+        What to print.
+    """
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for label, text in lines.items():
+        grid.add_row(Text(label, no_wrap=True), text)
+    return grid
+
+
+def aligned(lines: Mapping[str, str]) -> list[str]:
+    """Return lines of a label and what belongs to it, the labels in a column.
+
+    Args:
+        lines: Label -> text.
+
+    Returns:
+        The lines.
+
+    Examples:
+        >>> aligned({"a": "one", "bcd": "two"})
+        ['a    one', 'bcd  two']
+    """
+    width = max(map(len, lines))
+    return [f"{label:{width}}  {text}" for label, text in lines.items()]

@@ -1,0 +1,228 @@
+"""`rmsprop dialects`, `explain`, `diff` and `recipes` as a person and a script use them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, fields
+from itertools import product
+
+import pytest
+from click.testing import CliRunner
+
+from rmsprop import DIALECTS, RECIPES, Rule, half_life
+from rmsprop.cli.choices import rule_options
+from rmsprop.cli.group import rmsprop
+from rmsprop.lab.calls import recipe_calls
+
+COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
+PAGES = [
+    ("dialects",),
+    ("recipes",),
+    *(("explain", name) for name in DIALECTS),
+    *(("recipes", name) for name in RECIPES),
+    *(("diff", a, b) for a, b in product(("torch", "tensorflow1", "graves"), DIALECTS)),
+    ("explain", "torch", "--centered", "--eps", "0", "--momentum", "0.9", "--nesterov", "--bias-correction"),
+    ("diff", "keras_legacy", "tensorflow1", "--weight-decay", "0.1", "--momentum", "1"),
+]
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(rmsprop, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def squeezed(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+def test_what_is_printed_fits_a_hundred_columns(page):
+    for line in run(*page).stdout.splitlines():
+        assert len(line) <= 100 or "rmsprop." in line or "np." in line  # a line of code stays one
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+def test_json_is_one_strict_object_in_ascii(page):
+    text = run(*page, "--json").stdout
+    assert text.isascii()
+    assert isinstance(json.loads(text, parse_constant=pytest.fail), dict)
+
+
+def test_the_table_of_dialects():
+    text = run("dialects").stdout
+    for name, dialect in DIALECTS.items():
+        row = next(line for line in text.splitlines() if line.split()[:1] == [name])
+        assert (" inside " if dialect.rule.eps_inside_sqrt else " outside") in row
+        assert f" {dialect.rule.decay} " in row
+        assert dialect.source in squeezed(text)
+    found = json.loads(run("dialects", "--json").stdout)
+    assert {name: Rule(**row["rule"]) for name, row in found.items()} == {n: d.rule for n, d in DIALECTS.items()}
+    assert found["keras_legacy"]["when"] == {"momentum": {"eps_inside_sqrt": True}}
+    assert found["optax"]["lr"] is None
+
+
+def test_explain_says_all_of_it():
+    text = run("explain", "tensorflow1", "--momentum", "0.9", "--eps", "1e-3").stdout
+    for part in (
+        "b ← 0.9·b + lr·g / √(v + 0.001)",
+        "      v = 0.9 * v + 0.1 * g**2\n",
+        "half-life 6.58 steps, window 10, 95 % of the weight in the last 28.4",
+        'rmsprop.torch.RMSprop(params, lr=lr, dialect="tensorflow1", eps=0.001, momentum=0.9)\n',
+        'rmsprop.keras.RMSprop(learning_rate=lr, dialect="tensorflow1", epsilon=0.001, momentum=0.9)\n',
+    ):
+        assert part in text
+    assert "0.0001 0.000105 0.000206 0.000919 0.03 at 0.0316 from step 101" in squeezed(text)
+    assert "default lr none source tf.compat.v1.train.RMSPropOptimizer" in squeezed(text)
+
+
+def test_explain_in_json():
+    found = json.loads(run("explain", "keras", "--lr", "0.1", "--json").stdout)
+    assert Rule(**found["rule"]) == DIALECTS["keras"].rule
+    assert found["formulas"][-1] == "θ ← θ − 0.1·g / √(v + 1e-7)"
+    assert found["memory"]["half_life"] == half_life(0.9)
+    assert found["first_steps"][0]["sizes"]["1"] == pytest.approx(10**0.5, rel=1e-6)
+    assert (found["lr"], found["default_lr"]) == (0.1, 1e-3)
+    assert set(found["calls"]) == {"torch", "numpy", "jax", "keras"}
+    endless = json.loads(run("explain", "torch", "--momentum", "1", "--decay", "1", "--json").stdout)
+    assert endless["first_steps"][0]["final"] is None
+    assert endless["memory"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--decay", 0.5), {"decay": 0.5}),
+        (("--eps", 0.25), {"eps": 0.25}),
+        (("--eps-inside-sqrt",), {"eps_inside_sqrt": True}),
+        (("--momentum", 0.5, "--eps-outside-sqrt"), {"momentum": 0.5, "eps_inside_sqrt": False}),
+        (("--initial-square-avg", 2), {"initial_square_avg": 2.0}),
+        (("--centered",), {"centered": True}),
+        (("--no-centered",), {"centered": False}),
+        (("--momentum", 0.5, "--nesterov"), {"momentum": 0.5, "nesterov": True}),
+        (("--no-nesterov",), {"nesterov": False}),
+        (("--lr-in-momentum",), {"lr_in_momentum": True}),
+        (("--lr-outside-momentum",), {"lr_in_momentum": False}),
+        (("--bias-correction",), {"bias_correction": True}),
+        (("--no-bias-correction",), {"bias_correction": False}),
+        (("--weight-decay", 0.5), {"weight_decay": 0.5}),
+        (("--weight-decay-mode", "decoupled"), {"weight_decay_mode": "decoupled"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dialect", ["graves", "keras_legacy"])
+def test_an_option_wins_over_the_default(dialect, options, expected):
+    found = json.loads(run("explain", dialect, *options, "--json").stdout)
+    assert Rule(**found["rule"]) == DIALECTS[dialect].rule_with(**expected)
+
+
+def test_there_is_an_option_for_every_field():
+    names = {option.name for option in rule_options(lambda: None).__click_params__}
+    assert names == {field.name for field in fields(Rule)}
+
+
+def test_diff_in_words_and_numbers():
+    text = run("diff", "torch", "keras").stdout
+    assert "epsilon            torch: 1e-8 outside the root, keras: 1e-7 inside the root" in text
+    assert "Where v is near 0, torch divides by 1e-8 and keras by √1e-7 = 0.000316" in squeezed(text)
+    assert "parts at step 1:" in text
+    assert "*1 0.499999993 0.158113881" in squeezed(text)
+
+
+def test_diff_with_options_compares_the_rest():
+    found = json.loads(run("diff", "tensorflow1", "sb3", "--momentum", 0.9, "--decay", 0.9, "--json").stdout)
+    assert [difference["choice"] for difference in found["differences"]] == ["epsilon", "lr and the buffer"]
+    assert not found["same"]
+    assert found["small_run"]["parts_at_step"] == 41
+    assert {"step", "theta", "loss"} == set(found["small_run"]["rows"][0])
+
+
+def test_diff_of_what_is_the_same_says_so():
+    assert run("diff", "torch", "chainer").stdout == "torch and chainer are the same rule at these settings.\n"
+    text = run("diff", "tensorflow1", "timm", "--eps", 1e-3, "--lr-outside-momentum").stdout
+    assert text == "tensorflow1 and timm are the same rule at these settings.\n"
+    text = run("diff", "keras", "optax", "--eps", 1e-7).stdout
+    assert text.startswith("keras and optax compute the same update at these settings.\nweight decay")
+    assert json.loads(run("diff", "torch", "chainer", "--json").stdout)["same"]
+
+
+def test_a_difference_that_only_small_gradients_show_is_found():
+    assert "every gradient × 0.0001" in squeezed(run("diff", "torch", "keras", "--decay", 0.9).stdout)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_in_full(name):
+    text, recipe = squeezed(run("recipes", name).stdout), RECIPES[name]
+    for part in (recipe.dialect, recipe.schedule, recipe.around, recipe.source, *recipe_calls(name).values()):
+        assert squeezed(part) in text
+    found = json.loads(run("recipes", name, "--json").stdout)[name]
+    assert found["rule"] == asdict(recipe.rule)
+    assert found["lr"] == recipe.lr
+
+
+def test_the_list_of_recipes_has_them_all():
+    text = run("recipes").stdout
+    assert [name for name in RECIPES if name not in text] == []
+    assert list(json.loads(run("recipes", "--json").stdout)) == list(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("explain", "tf"), "Unknown dialect 'tf' (known: chainer, d2l, dqn, "),
+        (("diff", "torch", "tf"), "Unknown dialect 'tf' (known: chainer, d2l, dqn, "),
+        (("recipes", "resnet"), "Unknown recipe 'resnet' (known: "),
+        (("explain", "torch", "--decay", "2"), "Invalid decay value: 2.0 (allowed: a number from 0 to 1)"),
+        (("explain", "torch", "--eps", "nan"), "Invalid epsilon value: nan (allowed: a finite number >= 0)"),
+        (("explain", "torch", "--lr", "inf"), "Invalid learning rate: inf (allowed: a finite number >= 0)"),
+        (("diff", "torch", "keras", "--lr", "-1"), "Invalid learning rate: -1.0 (allowed: a finite number >= 0)"),
+        (("explain", "torch", "--nesterov"), "nesterov=True needs a momentum above 0"),
+        (("diff", "torch", "keras", "--bias-correction", "--decay", "1"), "bias_correction=True needs a decay below 1"),
+        (("explain", "torch", "--eps", "small"), "Invalid value for '--eps': 'small' is not a valid float."),
+        (("explain", "torch", "--weight-decay-mode", "l1"), "Invalid value for '--weight-decay-mode': 'l1' is not"),
+        (("explain",), "Missing argument 'DIALECT'."),
+        (("diff", "torch"), "Missing argument 'SECOND'."),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message):
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+FRAMEWORKS = {"torch", "jax", "keras", "matplotlib", "polars", "sklearn", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (("--help",), FRAMEWORKS | {"numpy", "rich"}),
+        (("explain", "--help"), FRAMEWORKS | {"numpy", "rich"}),
+        (("dialects",), FRAMEWORKS),
+        (("explain", "torch"), FRAMEWORKS),
+        (("diff", "torch", "keras"), FRAMEWORKS),
+        (("recipes",), FRAMEWORKS),
+    ],
+    ids=str,
+)
+def test_they_start_at_once_because_they_import_little(arguments, heavy):
+    code = (
+        "import sys; from rmsprop.cli.group import rmsprop\n"
+        "try: rmsprop(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    imported = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "click" in imported
+    assert not imported & heavy
+
+
+def test_a_pipe_in_ascii_gets_all_of_it():
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*COMMAND, "explain", "torch"], capture_output=True, text=True, env=ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert r"\u2190" in done.stdout
