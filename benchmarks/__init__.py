@@ -1,4 +1,4 @@
-"""Benchmarks: a step of rmsprop against torch's own ways to take one, and against the floor of the memory.
+"""Benchmarks: a step of rmsprop against each library's own ways to take one, and against the floor of the memory.
 
 ``python -m benchmarks`` from the root of the repository measures everything and writes
 ``benchmarks/results/<date>-<machine>/``. A case is a row of `cases.CASES`, a contender one of `contenders.CONTENDERS`.

@@ -8,15 +8,17 @@ from math import prod
 from typing import Any
 
 Shapes = tuple[tuple[int, ...], ...]
+LIBRARIES = {"torch": "PyTorch", "numpy": "NumPy", "jax": "JAX"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Tensors to update, options of the optimizer, how often to measure and what to reach.
+    """Arrays to update, options of the optimizer, how often to measure and what to reach.
 
     Args:
         name: A short key.
         title: What a reader sees.
+        library: Whose arrays they are: a key of `LIBRARIES`. Default ``"torch"``.
         shapes: The parameters' shapes.
         options: Options of RMSprop beside the learning rate.
         adam_options: What makes Adam move as many bytes as it can be made to, beside the learning rate.
@@ -30,6 +32,7 @@ class Case:
 
     name: str
     title: str
+    library: str = "torch"
     shapes: Shapes
     options: Mapping[str, Any] = field(default_factory=dict)
     adam_options: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +42,11 @@ class Case:
     placements: int = 5
     at_least: Mapping[str, float] = field(default_factory=dict)
     floor: float | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title with its library."""
+        return f"{LIBRARIES[self.library]}: {self.title}"
 
     @property
     def parameters(self) -> int:
@@ -125,5 +133,45 @@ CASES = (
         arrays=5,
         at_least={"for-loop": 12.0},
         floor=0.85,
+    ),
+    Case(
+        name="numpy-small",
+        title="one array of 1 M",
+        library="numpy",
+        shapes=((1_000_000,),),
+        steps=20,  # in a row, so that all find their arrays in the cache
+        rounds=10,
+        at_least={"hand-written": 5.0},
+        floor=0.85,
+    ),
+    Case(
+        name="numpy",
+        title="one array of 20 M",
+        library="numpy",
+        shapes=((20_000_000,),),
+        rounds=15,
+        at_least={"hand-written": 5.0},
+        floor=0.85,
+    ),
+    *(
+        Case(
+            name=f"jax-{name}{suffix}",
+            title=f"{title}{with_options}",
+            library="jax",
+            shapes=shapes,
+            options=options,
+            arrays=arrays,
+            rounds=15,
+            placements=3,
+            at_least={"optax": 1 / 1.05},
+        )
+        for name, title, shapes in (
+            ("one-array", "one array of 20 M", ((20_000_000,),)),
+            ("resnet", "ResNet-50, 25.6 M", resnet50(64)),
+        )
+        for suffix, with_options, options, arrays in (
+            ("", "", {}, 3),
+            ("-options", ", momentum, centered", {"momentum": 0.9, "centered": True}, 5),
+        )
     ),
 )

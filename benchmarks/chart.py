@@ -1,4 +1,4 @@
-"""The chart: a panel per case, one for memory and one for start-up."""
+"""The chart: a panel per case on PyTorch, one for memory and one for start-up."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def draw(results: Results, kind: str) -> bytes:
         figure = Figure(figsize=(11, 15.5), layout="constrained")
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(4, 2).flat)
-        for axes, case in zip(panels, results.cases, strict=False):
+        cases = [case for case in results.cases if case.library == "torch"]
+        for axes, case in zip(panels, cases, strict=False):
             _times(axes, results, case.name, case.title)
         _memory(panels[-2], results)
         _startup(panels[-1], results)

@@ -1,19 +1,16 @@
-"""Who is measured: each contender is a row, built on parameters, gradients and state of its own."""
+"""Who is measured: each contender is a row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
-
+from benchmarks import on_numpy, on_torch
 from benchmarks.cases import Case
-from rmsprop.torch import RMSprop
+from benchmarks.entry import Entry
+from benchmarks.on_numpy import NumpyEntry
+from benchmarks.on_torch import TorchEntry
 
-LEARNING_RATE = 1e-3
 OURS, DEFAULT, COMPILED = "rmsprop", "for-loop", "compiled"
 
 
@@ -22,72 +19,52 @@ class Contender:
     """A way to take a step.
 
     Args:
-        name: A short key.
+        library: Whose arrays it updates: it enters the cases of this library.
+        name: A short key, one of its kind in the library.
         label: What a reader sees.
-        make: Builds the optimizer for parameters and a case.
+        enter: Builds its parameters, gradients and state for a case.
         compiled: Whether ``torch.compile`` makes the step. Default False.
     """
 
+    library: str
     name: str
     label: str
-    make: Callable[[list[Tensor], Case], Optimizer]
+    enter: Callable[[Case], Entry]
     compiled: bool = False
 
 
-def _torch_rmsprop(**implementation: bool) -> Callable[[list[Tensor], Case], Optimizer]:
-    def make(params: list[Tensor], case: Case) -> Optimizer:
-        return torch.optim.RMSprop(params, LEARNING_RATE, **case.options, **implementation)
-
-    return make
+def _torch(name: str, label: str, make: on_torch.Make, compiled: bool = False) -> Contender:
+    return Contender("torch", name, label, lambda case: TorchEntry(case, make, compiled), compiled)
 
 
-def _ours(params: list[Tensor], case: Case) -> Optimizer:
-    return RMSprop(params, LEARNING_RATE, **case.options)
+def _numpy(name: str, label: str, make: on_numpy.Make) -> Contender:
+    return Contender("numpy", name, label, lambda case: NumpyEntry(case, make))
 
 
-def _fused_adagrad(params: list[Tensor], case: Case) -> Optimizer:
-    return torch.optim.Adagrad(params, LEARNING_RATE, weight_decay=case.options.get("weight_decay", 0.0), fused=True)
+def _jax(name: str, label: str, function: str) -> Contender:
+    def enter(case: Case) -> Entry:
+        from benchmarks import on_jax  # only here: JAX takes a second to load, and memory is measured without it
 
+        return getattr(on_jax, function)(case)  # type: ignore[no-any-return]
 
-def _fused_adam(params: list[Tensor], case: Case) -> Optimizer:
-    return torch.optim.Adam(params, LEARNING_RATE, **case.adam_options, fused=True)
+    return Contender("jax", name, label, enter)
 
 
 CONTENDERS = (
-    Contender(OURS, "rmsprop", _ours),
-    Contender(DEFAULT, "torch for-loop (default)", _torch_rmsprop(foreach=False)),
-    Contender("foreach", "torch foreach", _torch_rmsprop(foreach=True)),
-    Contender(COMPILED, "torch.compile'd step", _torch_rmsprop(), compiled=True),
-    Contender("adagrad", "torch fused Adagrad", _fused_adagrad),
-    Contender("adam", "torch fused Adam", _fused_adam),
+    _torch(OURS, "rmsprop", on_torch.ours),
+    _torch(DEFAULT, "torch for-loop (default)", on_torch.torch_rmsprop(foreach=False)),
+    _torch("foreach", "torch foreach", on_torch.torch_rmsprop(foreach=True)),
+    _torch(COMPILED, "torch.compile'd step", on_torch.torch_rmsprop(), compiled=True),
+    _torch("adagrad", "torch fused Adagrad", on_torch.fused_adagrad),
+    _torch("adam", "torch fused Adam", on_torch.fused_adam),
+    _numpy(OURS, "rmsprop", on_numpy.ours),
+    _numpy("hand-written", "hand-written NumPy", on_numpy.hand_written),
+    _numpy("careful", "careful NumPy (out=)", on_numpy.careful),
+    _jax(OURS, "rmsprop", "ours"),
+    _jax("optax", "optax.rmsprop", "optaxs"),
 )
 
 
-class Entry:
-    """A contender at the start of a case: its optimizer, with gradients in place.
-
-    Args:
-        contender: Who.
-        case: What.
-    """
-
-    def __init__(self, contender: Contender, case: Case) -> None:
-        self.name = contender.name
-        self.params = [torch.randn(shape, requires_grad=True) for shape in case.shapes]
-        for param in self.params:
-            param.grad = torch.randn_like(param)
-        self.optimizer = contender.make(self.params, case)
-        self.step: Callable[[], Any] = self.optimizer.step
-        if contender.compiled:
-            self.step = torch.compile(self.optimizer.step)
-
-    def arrays(self, param: Tensor) -> list[Tensor]:
-        """Return a parameter, its gradient and its state as far as it has elements like the parameter."""
-        state = self.optimizer.state[param].values()
-        return [param, param.grad, *(value for value in state if value.shape == param.shape)]
-
-    def move(self) -> None:
-        """Move everything to fresh memory; objects stay the same, so nothing is compiled anew."""
-        for param in self.params:
-            for array in self.arrays(param):
-                array.data = array.detach().clone()
+def entering(contenders: tuple[Contender, ...] | list[Contender], case: Case) -> list[Contender]:
+    """Return those of some contenders that enter a case."""
+    return [contender for contender in contenders if contender.library == case.library]

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def describe() -> dict[str, str | int | float]:
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "transparent huge pages": _transparent_huge_pages(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **{name: version(name) for name in ("torch", "numpy", "jax", "optax")},
         "rmsprop": rmsprop.__version__,
         "commit": _commit(),
         "load before": load(),

@@ -12,7 +12,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from benchmarks.contenders import Entry
+from benchmarks.entry import Located
 from rmsprop.torch.fused import _parallel_for
 
 SOURCE = Path(__file__).with_name("floor.cpp")
@@ -29,21 +29,21 @@ class Floor:
 
     Args:
         name: A key of `FLOORS`.
-        entry: Whose arrays to stream over; they keep their values.
+        entry: Whose float32 arrays to stream over; they keep their values.
         arrays: Arrays per parameter, 3 or 5.
     """
 
-    def __init__(self, name: str, entry: Entry, arrays: int) -> None:
+    def __init__(self, name: str, entry: Located, arrays: int) -> None:
         self.name = name
         self._entry = entry
         self._arrays = arrays
-        self._segments = (_Segment * len(entry.params))()
+        self._segments = (_Segment * len(entry.arrays()))()
 
     def locate(self) -> None:
         """Look up where the arrays are now."""
-        for segment, param in zip(self._segments, self._entry.params, strict=True):
-            written, gradient, *state = (array.data_ptr() for array in self._entry.arrays(param))
-            segment.size, segment.gradient = param.numel(), gradient
+        for segment, arrays in zip(self._segments, self._entry.arrays(), strict=True):
+            written, gradient, *state = (array.ctypes.data for array in arrays)
+            segment.size, segment.gradient = arrays[0].size, gradient
             segment.written = (ctypes.c_void_p * 4)(written, *state)
 
     def step(self) -> None:

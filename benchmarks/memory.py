@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.cases import CASES, Case
-from benchmarks.contenders import CONTENDERS, Contender, Entry
+from benchmarks.contenders import CONTENDERS, Contender, entering
+from benchmarks.entry import THREADS, Located
 
 ROOT = Path(__file__).parents[1]
-CASES_MEASURED = ("one-tensor", "all-options")
+CASES_MEASURED = ("one-tensor", "all-options", "numpy")
+BY_NAME = {case.name: case for case in CASES}
 STEPS = 3
 
 
@@ -29,14 +31,14 @@ def measure(contenders: Sequence[Contender], quick: bool) -> Iterator[dict[str, 
 
     Args:
         contenders: Who.
-        quick: In a size that takes no time.
+        quick: Only two of them, in a size that takes no time.
 
     Yields:
         ``case``, ``contender``, ``tensors`` (bytes of parameters, gradients and state) and ``beyond`` (bytes that the
         process took beyond them at its peak).
     """
     for name in CASES_MEASURED:
-        for contender in contenders:
+        for contender in entering(contenders, BY_NAME[name])[: 2 if quick else None]:
             if not contender.compiled:
                 command = [sys.executable, "-m", "benchmarks.memory", name, contender.name, *["quick"] * quick]
                 output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
@@ -48,12 +50,12 @@ def _beyond_tensors(case: Case, contender: Contender) -> dict[str, int]:
     _take_steps(contender, replace(case, shapes=((100_000,),)))  # threads and libraries are there from now on
     before = _status_bytes("VmRSS")
     entry = _take_steps(contender, case)
-    tensors = sum(array.nbytes for param in entry.params for array in entry.arrays(param))
+    tensors = sum(array.nbytes for arrays in entry.arrays() for array in arrays)
     return {"tensors": tensors, "beyond": _status_bytes("VmHWM") - before - tensors}
 
 
-def _take_steps(contender: Contender, case: Case) -> Entry:
-    entry = Entry(contender, case)
+def _take_steps(contender: Contender, case: Case) -> Located:
+    entry = contender.enter(case)
     for _ in range(STEPS):
         entry.step()
     return entry
@@ -67,7 +69,7 @@ def _status_bytes(name: str) -> int:
 
 if __name__ == "__main__":
     case_name, contender_name, *is_quick = sys.argv[1:]
-    chosen = next(row for row in CASES if row.name == case_name)
-    who = next(row for row in CONTENDERS if row.name == contender_name)
-    torch.set_num_threads(2)
+    chosen = BY_NAME[case_name]
+    who = next(row for row in entering(CONTENDERS, chosen) if row.name == contender_name)
+    torch.set_num_threads(THREADS)
     print(json.dumps(_beyond_tensors(chosen.quick() if is_quick else chosen, who)))

@@ -10,14 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cases import Case
+from benchmarks.cases import LIBRARIES, Case
 from benchmarks.contenders import CONTENDERS, DEFAULT, OURS
 from benchmarks.startup import HELP
 from benchmarks.summary import FLOOR, Goal, Row
 
 LABELS = {FLOOR: "floor: a stream kernel", **{contender.name: contender.label for contender in CONTENDERS}}
 SHORT = {DEFAULT: "for-loop", "foreach": "foreach", "compiled": "compiled", "adagrad": "fused Adagrad"}
-SHORT["adam"] = "fused Adam"
+SHORT |= {"adam": "fused Adam", "hand-written": "hand-written", "careful": "careful", "optax": "Optax"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,10 @@ class Results:
         about = self.environment
         rounds = {case.rounds * case.placements for case in self.cases}
         return (
-            f"float32, {about['threads']} threads, torch {about['torch']}, {about['cpu']} ({about['cpus']} CPUs, "
-            f"{about['instruction set']}); whole step() as called; medians of {min(rounds)} to {max(rounds)} "
-            "interleaved rounds. With all options fused Adagrad moves 5/9 of the bytes, Adam (with amsgrad) the same."
+            f"float32, {about['threads']} threads (JAX: all CPUs), torch {about['torch']}, NumPy {about['numpy']}, "
+            f"JAX {about['jax']}, {about['cpu']} ({about['cpus']} CPUs, {about['instruction set']}); whole step() as "
+            f"called; medians of {min(rounds)} to {max(rounds)} interleaved rounds. With all options fused Adagrad "
+            "moves 5/9 of the bytes, Adam (with amsgrad) the same."
         )
 
 
@@ -78,6 +79,7 @@ def to_json(results: Results) -> str:
     cases = {
         case.name: {
             "title": case.title,
+            "library": case.library,
             "parameters": case.parameters,
             "tensors": len(case.shapes),
             "bytes_per_step": case.bytes_per_step,
@@ -102,7 +104,7 @@ def show(results: Results, console: Console) -> None:
     for case in results.cases:
         summary = results.summaries[case.name]
         speed = f", rmsprop at {summary['gigabytes_per_second']:.1f} GB/s" if case.floor is not None else ""
-        table = Table(title=case.title + speed, title_justify="left")
+        table = Table(title=case.heading + speed, title_justify="left")
         for heading in ("", "median", "quartiles", "least", "× rmsprop"):
             table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
         for row in ordered(summary["rows"]):
@@ -126,18 +128,21 @@ def _goals_table(goals: Sequence[Goal]) -> Table:
 
 def to_markdown(results: Results) -> str:
     """Return the page for the README and the details below it."""
-    names = [name for name in SHORT if any(row.contender == name for row in _all_rows(results))]
-    head = ["", "rmsprop", "of the floor", *(SHORT[name] for name in names)]
     lines = ["# Benchmarks", "", "![Times per step, memory and start-up](chart.png)", "", results.caption, ""]
-    lines += [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-    lines += [_line(_overview(results, case, names)) for case in results.cases]
-    lines += ["", "On the right: how many times rmsprop's step fits into theirs. torch's default is the for-loop.", ""]
+    for library in LIBRARIES:
+        lines += [*_library_lines(results, library), ""]
+    lines += ["On the right: how many times rmsprop's step fits into theirs. torch's default is the for-loop.", ""]
     lines += [*_memory_lines(results), "", *_startup_lines(results), "", *_details(results)]
     return "\n".join(lines) + "\n"
 
 
-def _all_rows(results: Results) -> list[Row]:
-    return [row for summary in results.summaries.values() for row in summary["rows"]]
+def _library_lines(results: Results, library: str) -> list[str]:
+    cases = [case for case in results.cases if case.library == library]
+    found = {row.contender for case in cases for row in results.summaries[case.name]["rows"]}
+    names = [name for name in SHORT if name in found]
+    head = [LIBRARIES[library], "rmsprop", "of the floor", *(SHORT[name] for name in names)]
+    lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
+    return lines + [_line(_overview(results, case, names)) for case in cases]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -153,7 +158,7 @@ def _overview(results: Results, case: Case, names: Sequence[str]) -> list[str]:
 
 
 def _memory_lines(results: Results) -> list[str]:
-    titles = {case.name: case.title for case in results.cases}
+    titles = {case.name: case.heading for case in results.cases}
     lines = [
         _line(["peak memory beyond parameters, gradients and state (no compiler running)", "MB"]),
         _line(["---", "---:"]),
@@ -175,7 +180,7 @@ def _details(results: Results) -> list[str]:
     lines += [f"- {name}: {value}" for name, value in results.environment.items()]
     for case in results.cases:
         first = results.first_steps[case.name]
-        lines += ["", f"### {case.title}", ""]
+        lines += ["", f"### {case.heading}", ""]
         lines.append(_line(["seconds per step", "median", "quartiles", "least", "× rmsprop", "first step"]))
         lines.append(_line(["---", *["---:"] * 5]))
         for row in ordered(results.summaries[case.name]["rows"]):

@@ -43,7 +43,7 @@ class Goal:
     """Something to reach.
 
     Args:
-        case: The case's title.
+        case: The case's heading.
         text: What is measured.
         required: The number to reach.
         measured: The number that was measured.
@@ -76,9 +76,9 @@ def summarize(case: Case, samples: Iterable[Sample]) -> dict[str, Any]:
     ours = seconds[OURS]
     rows = [_row(name, values, ours) for name, values in seconds.items()]
     by_name = {row.contender: row for row in rows}
-    goals = [Goal(case.title, f"times {name}", n, by_name[name].times_ours) for name, n in case.at_least.items()]
+    goals = [Goal(case.heading, f"times {name}", n, by_name[name].times_ours) for name, n in case.at_least.items()]
     if case.floor is not None:
-        goals.append(Goal(case.title, "of the floor", case.floor, by_name[FLOOR].times_ours))
+        goals.append(Goal(case.heading, "of the floor", case.floor, by_name[FLOOR].times_ours))
     return {"rows": rows, "goals": goals, "gigabytes_per_second": case.bytes_per_step / np.median(ours) / 1e9}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from time import perf_counter, perf_counter_ns
 
 from benchmarks.cases import Case
-from benchmarks.contenders import OURS, Contender, Entry
+from benchmarks.contenders import OURS, Contender, entering
 from benchmarks.floor import FLOORS, Floor
 
 WARM_UP = 3
@@ -55,17 +55,17 @@ def measure(
     Returns:
         All timings, and per contender the seconds of its first step (state is made, and the step compiled, in it).
     """
-    entries = [Entry(contender, case) for contender in contenders]
-    first_steps = {entry.name: _seconds(entry.step) for entry in entries}
-    ours = next(entry for entry in entries if entry.name == OURS)
-    floors = [Floor(name, ours, case.arrays) for name in FLOORS] if case.floor is not None else []
+    entries = {contender.name: contender.enter(case) for contender in entering(contenders, case)}
+    first_steps = {name: _seconds(entry.step) for name, entry in entries.items()}
+    floors = {name: Floor(name, entries[OURS], case.arrays) for name in FLOORS} if case.floor is not None else {}
     samples: list[Sample] = []
     for placement in range(case.placements):
-        for entry in entries:
+        for entry in entries.values():
             entry.move()
-        for floor in floors:
+        for floor in floors.values():
             floor.locate()
-        for nth, timings in enumerate(_rounds([*entries, *floors], case)):
+        steps = {name: runner.step for name, runner in (entries | floors).items()}
+        for nth, timings in enumerate(_rounds(steps, case)):
             samples += [Sample(case.name, placement, nth, name, case.steps, took) for name, took in timings.items()]
             on_round()
     return samples, first_steps
@@ -77,15 +77,15 @@ def _seconds(step: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def _rounds(runners: Sequence[Entry | Floor], case: Case) -> Iterator[dict[str, int]]:
-    """Yield the nanoseconds of each runner, round by round, each round in another order."""
-    for runner in runners:
-        _batch(runner.step, WARM_UP)
+def _rounds(steps: Mapping[str, Callable[[], object]], case: Case) -> Iterator[dict[str, int]]:
+    """Yield the nanoseconds of each runner's steps, round by round, each round in another order."""
+    for step in steps.values():
+        _batch(step, WARM_UP)
     shuffled = Random(0)
     with _no_garbage_collection():
         for _ in range(case.rounds):
-            order = shuffled.sample(runners, len(runners))
-            yield {runner.name: _batch(runner.step, case.steps) for runner in order}
+            order = shuffled.sample(list(steps), len(steps))
+            yield {name: _batch(steps[name], case.steps) for name in order}
 
 
 def _batch(step: Callable[[], object], steps: int) -> int:

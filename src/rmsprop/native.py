@@ -24,6 +24,7 @@ DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 _WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
 _TABLES = ("params", "grads", "spreads", "means", "buffers")
+_STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
 
 
 class _Numbers(ctypes.Structure):
@@ -89,15 +90,13 @@ class Batch:
         for position, name in enumerate(self._column_names()):
             setattr(self.struct, name, start + position * bytes_per_table)
 
+    @property
+    def state_columns(self) -> tuple[str, ...]:
+        """The names of the state arrays in the order in which the kernel takes them, after parameter and gradient."""
+        return tuple(name for name in _STATE_TABLES if name in self.rule.state_names)
+
     def _column_names(self) -> tuple[str, ...]:
-        state_tables = {
-            "square_avg": "spreads",
-            "grad_var": "spreads",
-            "grad_avg": "means",
-            "momentum_buffer": "buffers",
-        }
-        used = {"params", "grads", *(state_tables[name] for name in self.rule.state_names)}
-        return tuple(name for name in _TABLES if name in used)
+        return "params", "grads", *(_STATE_TABLES[name] for name in self.state_columns)
 
     def set_numbers(self, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0) -> None:
         """Set what the next update computes.
@@ -147,6 +146,20 @@ class Batch:
                 f"tensors, which takes {len(self._tables)} addresses"
             )
         self._sizes[:], self._tables[:] = new_sizes, new_tables
+
+    def place_grads(self, addresses: Iterable[int]) -> None:
+        """Set where the gradients are, after `place` has set the rest; the caller answers for them.
+
+        Args:
+            addresses: The addresses, one per tensor.
+
+        Raises:
+            ValueError: If there are not as many as the batch was made for.
+        """
+        new, count = array("Q", addresses), len(self._sizes)
+        if len(new) != count:
+            raise ValueError(f"{len(new)} addresses were given to a batch of {count} tensors")
+        self._tables[count : 2 * count] = new
 
     @property
     def param_addresses(self) -> bytes:
