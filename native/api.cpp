@@ -2,11 +2,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 #include "kernel.hpp"
+#include "pool.hpp"
 #include "rmsprop.h"
 
 namespace {
@@ -81,25 +80,8 @@ void update_range(int64_t begin, int64_t end, void* context) {
   }
 }
 
-// Below this many elements per thread, waking a thread costs more than it saves.
-constexpr int64_t kTorchGrain = 16 * 1024;  // a thread that waits in torch's pool: about 5 µs
-constexpr int64_t kOwnGrain = 128 * 1024;   // a thread that must be started: about 30 µs
-
-int32_t run_on_own_threads(int64_t total, int32_t threads, Work& work) {
-  const int64_t parts = std::clamp<int64_t>(total / kOwnGrain, 1, std::max(threads, 1));
-  std::vector<std::thread> started;
-  started.reserve(static_cast<size_t>(parts));
-  int64_t part = 1;
-  try {
-    for (; part < parts; ++part)
-      started.emplace_back(update_range, total * part / parts, total * (part + 1) / parts, &work);
-  } catch (const std::system_error&) {
-    update_range(total * part / parts, total, &work);  // no more threads to be had: this one does the rest
-  }
-  update_range(0, total / parts, &work);
-  for (auto& thread : started) thread.join();
-  return 0;
-}
+// Below this many elements per thread, waking one of torch's, about 5 µs, costs more than it saves.
+constexpr int64_t kTorchGrain = 16 * 1024;
 
 }  // namespace
 
@@ -112,7 +94,8 @@ int32_t rmsprop_update(const rmsprop_batch* batches, int64_t count, rmsprop_para
   for (int64_t k = 0; k < count; ++k) total += elements(batches[k]);
   if (total == 0) return 0;
   if (parallel_for) return parallel_for(0, total, kTorchGrain, update_range, &work);
-  return run_on_own_threads(total, threads, work);
+  rmsprop::run_on_pool(total, threads, update_range, &work);
+  return 0;
 }
 
 const char* rmsprop_instruction_set(void) { return in_use().load()->name; }

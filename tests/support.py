@@ -42,11 +42,13 @@ def kernel_batch(rule, params, grads, states, dtype=None):
     return batch
 
 
-def kernel_update(rule, lr, step, params, grads, states, *, threads=1, maximize=False, grad_scale=1.0):
+def kernel_update(
+    rule, lr, step, params, grads, states, *, threads=1, parallel_for=None, maximize=False, grad_scale=1.0
+):
     """Update arrays in place with the compiled kernel."""
     batch = kernel_batch(rule, params, grads, states)
     batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
-    native.update([batch], threads=threads)
+    native.update([batch], parallel_for, threads)
 
 
 def same_bits(a, b):

@@ -1,8 +1,11 @@
 """The kernel computes reference.py to the last bit, however the work is cut and whatever instructions do it."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -83,6 +86,22 @@ SPLITS = {
 }
 
 
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
+
+def on_threads(count):
+    """Return a parallel_for that cuts every range into so many uneven parts, one thread each."""
+
+    @ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, BODY, ctypes.c_void_p)
+    def parallel_for(begin, end, grain, body, context):
+        cuts = [begin + (end - begin) * i * (i + 1) // (count * (count + 1)) for i in range(count + 1)]
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(lambda part: body(*part, context), pairwise(cuts)))
+        return 0
+
+    return parallel_for
+
+
 @pytest.mark.parametrize("sizes", SPLITS.values(), ids=SPLITS.keys())
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_threads_splits_and_alignment_do_not_change_a_bit(instruction_set, sizes, threads):
@@ -93,21 +112,66 @@ def test_threads_splits_and_alignment_do_not_change_a_bit(instruction_set, sizes
         whole = [np.concatenate(column) for column in (params, grads)]
         whole_state = {name: np.concatenate([state[name] for state in states]) for name in EVERYTHING.state_names}
         expected, expected_state = reference.update(EVERYTHING, 0.01, 3, *whole, whole_state)
-        kernel_update(EVERYTHING, 0.01, 3, params, grads, states, threads=threads)
+        kernel_update(EVERYTHING, 0.01, 3, params, grads, states, parallel_for=on_threads(threads))
         assert same_bits(np.concatenate(params), expected)
         for name, value in expected_state.items():
             assert same_bits(np.concatenate([state[name] for state in states]), value)
 
 
+SIZE = 1_000_003  # above what one thread of the pool takes alone
+
+
+def a_large_update():
+    """Return what an update of a large array starts from, and what the reference makes of it."""
+    rule, rng = Rule(momentum=0.9), np.random.default_rng(0)
+    param, grad = rng.standard_normal(SIZE).astype(np.float32), rng.standard_normal(SIZE).astype(np.float32)
+    return rule, param, grad, reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))[0]
+
+
 def test_own_threads_divide_a_large_tensor():
-    rule, rng = Rule(), np.random.default_rng(0)
-    size = 1_000_003  # above what one own thread takes alone
-    param, grad = rng.standard_normal(size).astype(np.float32), rng.standard_normal(size).astype(np.float32)
-    expected, _ = reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))
-    for threads in (1, 2, 3, 8):
+    rule, param, grad, expected = a_large_update()
+    for threads in (1, 2, 3, 8) * 5:
         ours = param.copy()
         kernel_update(rule, 0.01, 1, [ours], [grad], [reference.init(rule, ours)], threads=threads)
         assert same_bits(ours, expected)
+
+
+def test_callers_that_share_the_threads_do_not_disturb_each_other():
+    rule, param, grad, expected = a_large_update()
+
+    def update(threads):
+        ours = param.copy()
+        kernel_update(rule, 0.01, 1, [ours], [grad], [reference.init(rule, ours)], threads=threads)
+        return same_bits(ours, expected)
+
+    with ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(update, (2, 3, 1, 8) * 10))
+
+
+FORK = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_native import *
+rule, param, grad, expected = a_large_update()
+def update():
+    ours = param.copy()
+    kernel_update(rule, 0.01, 1, [ours], [grad], [reference.init(rule, ours)], threads=2)
+    return same_bits(ours, expected)
+assert update()
+tasks = lambda: len(os.listdir("/proc/self/task"))
+child = os.fork()
+if child == 0:
+    alone = tasks()
+    os._exit(0 if update() and (alone, tasks()) == (1, 2) else 3)
+assert os.waitpid(child, 0)[1] == 0
+assert update()
+"""
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    tests = os.path.dirname(__file__)
+    run = subprocess.run([sys.executable, "-c", FORK, tests], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
 
 
 def test_torchs_threads_divide_a_large_tensor():

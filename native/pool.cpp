@@ -1,0 +1,107 @@
+// Threads of the library's own. They are started once and sleep between updates. The caller never waits for one to wake
+// up: work is handed out in small parts, so a thread that comes late, or that has no processor, leaves them to the
+// others.
+#include "pool.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace rmsprop {
+namespace {
+
+// Below this many elements, waking a thread costs more than it saves.
+constexpr int64_t kWorthWaking = 256 * 1024;
+// Parts small enough that threads end together, and large enough that taking one costs nothing.
+constexpr int64_t kSmallestPart = 16 * 1024;
+constexpr int64_t kPartsPerThread = 16;
+
+struct Job {
+  int64_t total, part;
+  rmsprop_body body;
+  void* context;
+  std::atomic<int64_t> next{0};
+
+  void take_parts() {
+    for (int64_t begin; (begin = next.fetch_add(part, std::memory_order_relaxed)) < total;)
+      body(begin, std::min(begin + part, total), context);
+  }
+};
+
+class Pool {
+ public:
+  // Runs a job with up to `helpers` of the pool's threads; false if another caller has them.
+  bool run(Job& job, int32_t helpers) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (job_ != nullptr || helping_ > 0) return false;
+    start(helpers);
+    job_ = &job;
+    seats_ = helpers;
+    lock.unlock();
+    wake_.notify_all();
+    job.take_parts();
+    lock.lock();
+    job_ = nullptr;
+    done_.wait(lock, [this] { return helping_ == 0; });
+    return true;
+  }
+
+ private:
+  void start(int32_t threads) {
+    try {
+      for (; started_ < threads; ++started_) std::thread(&Pool::help, this).detach();
+    } catch (const std::system_error&) {
+      // No more threads to be had: those that there are do the work.
+    }
+  }
+
+  void help() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return job_ != nullptr && seats_ > 0; });
+      Job& job = *job_;
+      --seats_;
+      ++helping_;
+      lock.unlock();
+      job.take_parts();
+      lock.lock();
+      if (--helping_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  Job* job_ = nullptr;
+  int32_t seats_ = 0, helping_ = 0, started_ = 0;
+};
+
+// Never deleted: its threads may be asleep in it when the process ends.
+std::atomic<Pool*> instance = nullptr;
+
+Pool& pool() {
+  static const bool once = [] {
+    instance = new Pool;
+#if !defined(_WIN32)
+    pthread_atfork(nullptr, nullptr, [] { instance = new Pool; });  // a child inherits the memory, but not the threads
+#endif
+    return true;
+  }();
+  static_cast<void>(once);
+  return *instance;
+}
+
+}  // namespace
+
+void run_on_pool(int64_t total, int32_t threads, rmsprop_body body, void* context) {
+  Job job{total, std::max(kSmallestPart, total / (kPartsPerThread * std::max(threads, 1))), body, context};
+  if (threads <= 1 || total < kWorthWaking || !pool().run(job, threads - 1)) body(0, total, context);
+}
+
+}  // namespace rmsprop
