@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
-from rmsprop.rule import Rule
+from rmsprop.rule import Rule, Traced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,8 @@ class Dialect:
         """
         values = {field.name: getattr(self.rule, field.name) for field in fields(Rule)}
         for switch, defaults in self.when.items():
-            if given.get(switch, values[switch]):
+            choice = given.get(switch, values[switch])
+            if isinstance(choice, Traced) or choice:
                 values |= defaults
         return values
 
@@ -227,5 +228,5 @@ def learning_rate(dialect: str, lr: object) -> object:
     """
     default = get_dialect(dialect).lr
     if lr is None and default is None:
-        raise ValueError(f"dialect {dialect!r} has no default learning rate: pass one, such as lr=1e-3")
+        raise ValueError(f"dialect {dialect!r} has no default learning rate: pass one, such as 1e-3")
     return default if lr is None else lr

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.rule import Rule
+from rmsprop.rule import Rule, known_below
 
 State = dict[str, Any]
 
@@ -22,21 +22,20 @@ def init(rule: Rule, param: Any) -> State:
 
     Args:
         rule: What to compute.
-        param: The parameter, an array of floats of any shape.
+        param: The parameter, an array of real or complex floats of any shape.
 
     Returns:
         A mapping with torch's names: ``square_avg`` (or ``grad_avg`` and ``grad_var`` = v − m², when centered) and
         ``momentum_buffer`` where the rule has momentum. Arrays of the parameter's shape, in its dtype but never
-        fewer than 32 bits, because an average in 16 bits stops moving.
+        fewer than 32 bits, because an average in 16 bits stops moving. Averages of squares are real.
 
     Examples:
         >>> init(Rule(initial_square_avg=1.0), np.zeros(2))
         {'square_avg': array([1., 1.])}
     """
     param = np.asarray(param)
-    dtype = np.result_type(param.dtype, np.float32)
     start = {"square_avg": rule.initial_average, "grad_var": rule.initial_average}
-    return {name: np.full(param.shape, start.get(name, 0.0), dtype) for name in rule.state_names}
+    return {name: np.full(param.shape, start.get(name, 0.0), _dtype(name, param)) for name in rule.state_names}
 
 
 def update(
@@ -56,7 +55,8 @@ def update(
         rule: What to compute.
         lr: The learning rate.
         step: The number t of this update, counted from 1.
-        param: θ, an array of floats of any shape. Below 32 bits the arithmetic is done in float32.
+        param: θ, an array of floats of any shape. Below 32 bits the arithmetic is done in float32. In complex numbers
+            g² is |g|²; view them as pairs of reals, as torch does, to average the squares of the parts apart.
         grad: g, of the parameter's shape.
         state: What `init` or the previous update returned.
         maximize: Ascend instead of descend. Default False.
@@ -86,7 +86,12 @@ def update(
     scale = -grad_scale if maximize else grad_scale
     with np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
         new, state = apply(rule, lr, step, param.astype(dtype), grad.astype(dtype) * dtype.type(scale), state, np)
-        return np.asarray(new, param.dtype), {name: np.asarray(value, dtype) for name, value in state.items()}
+        return np.asarray(new, param.dtype), {name: np.asarray(x, _dtype(name, param)) for name, x in state.items()}
+
+
+def _dtype(name: str, param: Any) -> Any:
+    dtype = np.result_type(param.dtype, np.float32)
+    return np.zeros(0, dtype).real.dtype if name in ("square_avg", "grad_var") else dtype
 
 
 def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
@@ -102,7 +107,8 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         p: The parameter, in the working precision.
         g: The gradient, likewise, already scaled and negated.
         state: Arrays named as `Rule.state_names`.
-        xp: The library of these arrays, with ``sqrt``, ``where`` and ``isinf``: ``numpy`` or ``torch``.
+        xp: The library of these arrays, with ``sqrt``, ``where``, ``isinf``, ``real``, ``conj`` and ``expm1``:
+            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``.
 
     Returns:
         The new parameter and the new state.
@@ -111,12 +117,46 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         >>> apply(Rule(decay=0.75), 0.1, 1, np.ones(1), np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
         array([0.8])
     """
-    if rule.weight_decay and rule.weight_decay_mode == "l2":
-        g = g + rule.weight_decay * p
-    moved_by, new_state = change(rule, lr, step, g, state, xp)
-    if rule.weight_decay and rule.weight_decay_mode == "decoupled":
-        p = p - (lr * rule.weight_decay) * p
+    moved_by, new_state = change(rule, lr, step, with_l2(rule, p, g), state, xp)
+    if rule.decays_weights("decoupled"):
+        p = p - decoupled_decay(rule, lr, p)
     return p - moved_by, new_state
+
+
+def with_l2(rule: Rule, p: Any, g: Any) -> Any:
+    """Return the gradient with the rule's L2 decay added, if it has any.
+
+    Args:
+        rule: What to compute.
+        p: The parameter, in the working precision.
+        g: The gradient, likewise.
+
+    Returns:
+        g + λθ, or ``g`` itself.
+
+    Examples:
+        >>> with_l2(Rule(weight_decay=0.5), np.ones(1), np.zeros(1))
+        array([0.5])
+    """
+    return g + rule.weight_decay * p if rule.decays_weights("l2") else g
+
+
+def decoupled_decay(rule: Rule, lr: Any, p: Any) -> Any:
+    """Return what decoupled weight decay subtracts from a parameter.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate (a number or a 0-d array).
+        p: The parameter, in the working precision.
+
+    Returns:
+        lr·λ·θ.
+
+    Examples:
+        >>> decoupled_decay(Rule(weight_decay=0.5, weight_decay_mode="decoupled"), 0.5, np.ones(1))
+        array([0.25])
+    """
+    return (lr * rule.weight_decay) * p
 
 
 def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
@@ -137,22 +177,22 @@ def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp:
         >>> change(Rule(decay=0.75), 0.1, 1, np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
         array([0.2])
     """
-    gain, keep = rule.gains(step)
+    gain, keep = rule.gains(step, xp)
     if rule.centered:
         deviation = g - state["grad_avg"]
-        new_state = {"grad_avg": _average(rule, state["grad_avg"], g, gain, keep, xp)}
+        new_state = {"grad_avg": average(rule, state["grad_avg"], g, gain, keep, xp)}
         # v − m² itself has a recursion, which cannot cancel: d ← ρ·(d + (1 − ρ)·(g − m_old)²)
-        d = _average(rule, state["grad_var"], (keep * deviation) * deviation, gain, keep, xp)
+        d = average(rule, state["grad_var"], _product(keep * deviation, deviation, xp), gain, keep, xp)
         new_state["grad_var"] = d
     else:
-        d = _average(rule, state["square_avg"], g * g, gain, keep, xp)
+        d = average(rule, state["square_avg"], _product(g, g, xp), gain, keep, xp)
         new_state = {"square_avg": d}
 
     denominator = xp.sqrt(d + rule.eps) if rule.eps_inside_sqrt else xp.sqrt(d) + rule.eps
     nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
-    u = xp.where(nothing, g, g / denominator)
+    u = g / xp.where(nothing, 1.0, denominator)
 
-    if not rule.momentum:
+    if not rule.has_momentum:
         return lr * u, new_state
     if rule.lr_in_momentum:
         u = lr * u
@@ -162,13 +202,33 @@ def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp:
     return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
 
 
-def _average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> Any:
+def _product(a: Any, b: Any, xp: Any) -> Any:
+    """Return a·b where both point the same way, the real number a·b̄ in complex arithmetic."""
+    return xp.real(a * xp.conj(b))
+
+
+def average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> Any:
     """Return gain·new + keep·old without the drift that rounding two weights apart from each other brings.
 
     Written from the side that weighs more, so that the difference never cancels. An infinite average stays infinite
     instead of becoming ∞ − ∞.
+
+    Args:
+        rule: What to compute.
+        old: A moving average.
+        new: What it moves towards, of the same shape.
+        gain: The share of ``new``, from `Rule.gains`.
+        keep: The share of ``old``, likewise.
+        xp: The library of these arrays, as for `apply`.
+
+    Returns:
+        The average after the update.
+
+    Examples:
+        >>> average(Rule(decay=0.75), np.zeros(1), np.full(1, 2.0), 0.25, 0.75, np)
+        array([0.5])
     """
-    base, other, share = (new, old, keep) if rule.decay < 0.5 else (old, new, gain)
+    base, other, share = (new, old, keep) if known_below(rule.decay, 0.5) else (old, new, gain)
     return xp.where(xp.isinf(base), base + other, base + share * (other - base))
 
 
@@ -179,4 +239,4 @@ def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
     the smaller one. An infinite sum stays infinite.
     """
     plain = momentum * old + new
-    return plain if momentum < 0.5 else xp.where(xp.isinf(old), plain, old + (new - (1.0 - momentum) * old))
+    return plain if known_below(momentum, 0.5) else xp.where(xp.isinf(old), plain, old + (new - (1.0 - momentum) * old))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABCMeta
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 WeightDecayMode = Literal["l2", "decoupled"]
-Scalar = TypeVar("Scalar")
 
 # Field -> (what an error calls it, largest allowed value). The wording is torch's where torch has one,
 # so that code and tests that match its messages keep working.
@@ -23,6 +23,35 @@ _NUMBERS: dict[str, tuple[str, float]] = {
 _FLAGS = ("eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction")
 
 
+class Traced(metaclass=ABCMeta):  # noqa: B024 (other frameworks' classes are registered, none is written)
+    """A number whose value may be known only when compiled code runs: an array of a framework that traces Python code.
+
+    A front end of such a framework registers its types, as `numbers.Real.register` does, and checks those whose value
+    is known. A rule takes such a number unchecked, and nothing branches on it.
+
+    Examples:
+        >>> isinstance(0.9, Traced)
+        False
+    """
+
+
+def known_below(number: float, bound: float) -> bool:
+    """Whether a hyperparameter is known to be smaller than a bound; a traced one never is.
+
+    Args:
+        number: The hyperparameter.
+        bound: The bound.
+
+    Returns:
+        The answer, as a Python bool that code may branch on.
+
+    Examples:
+        >>> known_below(0.3, 0.5)
+        True
+    """
+    return not isinstance(number, Traced) and number < bound
+
+
 def check_number(field: str, value: object, label: str | None = None) -> float:
     """Return a hyperparameter as a float, or say in one sentence why it cannot be one.
 
@@ -32,7 +61,7 @@ def check_number(field: str, value: object, label: str | None = None) -> float:
         label: What an error calls it; by default torch's wording, or the field's name.
 
     Returns:
-        ``value`` as a Python float.
+        ``value`` as a Python float; a traced number unchecked and as it is.
 
     Raises:
         TypeError: If ``value`` is not a real number.
@@ -48,8 +77,11 @@ def check_number(field: str, value: object, label: str | None = None) -> float:
     name, high = _NUMBERS[field]
     name = label or name
     allowed = "a finite number >= 0" if high == math.inf else f"a number from 0 to {high:g}"
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
-        raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
+    if type(value) is not float:
+        if isinstance(value, Traced):
+            return value  # type: ignore[return-value]
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
     number = float(value)
     if not (0.0 <= number <= high and number < math.inf):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
@@ -61,7 +93,8 @@ class Rule:
     """One RMSProp: the choices that decide what an update computes.
 
     The defaults are those of ``torch.optim.RMSprop``. A rule is immutable; `dataclasses.replace` makes a changed
-    one. `rmsprop.reference.update` states the arithmetic.
+    one. `rmsprop.reference.update` states the arithmetic. A number may be one that a compiler traces (`Traced`):
+    it is then not checked here, and counts as being above zero.
 
     Args:
         decay: The share ρ of the old value that the moving averages keep, from 0 to 1. Default 0.99.
@@ -116,9 +149,9 @@ class Rule:
             raise ValueError(
                 f"Invalid weight_decay_mode value: {self.weight_decay_mode!r} (allowed: 'l2' or 'decoupled')"
             )
-        if self.nesterov and not self.momentum:
+        if self.nesterov and not self.has_momentum:
             raise ValueError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
-        if self.bias_correction and self.decay == 1.0:
+        if self.bias_correction and not (isinstance(self.decay, Traced) or self.decay < 1.0):
             raise ValueError("bias_correction=True needs a decay below 1: at decay 1 it would divide by zero")
 
     @classmethod
@@ -148,14 +181,34 @@ class Rule:
     def state_names(self) -> tuple[str, ...]:
         """The names of the arrays that this rule keeps per parameter, in the order of the update."""
         averages = ("grad_avg", "grad_var") if self.centered else ("square_avg",)
-        return (*averages, "momentum_buffer") if self.momentum else averages
+        return (*averages, "momentum_buffer") if self.has_momentum else averages
+
+    @property
+    def has_momentum(self) -> bool:
+        """Whether there is a momentum buffer: unless ``momentum`` is known to be 0."""
+        return isinstance(self.momentum, Traced) or self.momentum > 0.0
+
+    def decays_weights(self, mode: WeightDecayMode) -> bool:
+        """Whether weights decay in one of the two ways: unless ``weight_decay`` is known to be 0.
+
+        Args:
+            mode: ``"l2"`` or ``"decoupled"``.
+
+        Returns:
+            True if that is the rule's ``weight_decay_mode`` and there is something to decay by.
+
+        Examples:
+            >>> Rule(weight_decay=1e-4).decays_weights("decoupled")
+            False
+        """
+        return self.weight_decay_mode == mode and (isinstance(self.weight_decay, Traced) or self.weight_decay > 0.0)
 
     @property
     def initial_average(self) -> float:
         """The value that ``square_avg`` (``grad_var`` when centered) starts from; the other arrays start from 0."""
         return 0.0 if self.bias_correction else self.initial_square_avg
 
-    def gains(self, step: Scalar) -> tuple[float | Scalar, float | Scalar]:
+    def gains(self, step: Any, xp: Any = math) -> tuple[Any, Any]:
         """Return the shares that the new and the old value have in each average after ``step`` updates.
 
         Without bias correction these are 1 − ρ and ρ. A bias-corrected average v̂ = (v − ρᵗv₀)/(1 − ρᵗ) is itself
@@ -164,6 +217,8 @@ class Rule:
 
         Args:
             step: The number t of the update, counted from 1 (a number, or an array of a front end).
+            xp: The library of ``step`` where it is an array, with ``expm1`` (and ``log`` and ``maximum`` where the
+                decay is traced). Default: ``math``.
 
         Returns:
             The gain of the new value and the share kept of the old; they sum to 1.
@@ -172,8 +227,12 @@ class Rule:
             >>> Rule(decay=0.5, bias_correction=True).gains(2)
             (0.6666666666666666, 0.3333333333333333)
         """
+        decay = self.decay
         if not self.bias_correction:
-            return 1.0 - self.decay, self.decay
-        decay, t = self.decay, step
-        total = 1.0 - decay**t  # type: ignore[operator]
-        return (1.0 - decay) / total, decay * (1.0 - decay ** (t - 1)) / total  # type: ignore[operator]
+            return 1.0 - decay, decay
+        if isinstance(step, Real) and not isinstance(decay, Traced):
+            now, before = 1.0 - decay**step, 1.0 - decay ** (step - 1)  # type: ignore[operator]
+        else:  # an array counts in 32 bits, where 1 − ρᵗ would cancel
+            log = xp.log(xp.maximum(decay, 1e-30)) if isinstance(decay, Traced) else math.log(max(decay, 1e-30))
+            now, before = -xp.expm1(step * log), -xp.expm1((step - 1) * log)
+        return (1.0 - decay) / now, decay * before / now

@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
+from rmsprop.cli.convert import convert
+from rmsprop.cli.explain import diff, explain
+from rmsprop.cli.listings import dialects, recipes
 from rmsprop.cli.train import train
 from rmsprop.lab.errors import InputError
 
@@ -55,4 +58,5 @@ def rmsprop() -> None:
     """RMSProp in every framework's dialect: train with it, and see that it works."""
 
 
-rmsprop.add_command(train)
+for command in (train, convert, dialects, explain, diff, recipes):
+    rmsprop.add_command(command)

@@ -1,0 +1,64 @@
+"""How files fail: in one sentence that names them. Containers with checksums are checked whole before they are used."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+from rmsprop.checkpoint.neutral import CheckpointError
+
+_LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
+
+
+def unreadable(path: Path, why: str) -> CheckpointError:
+    """Return the error for a file; ``why`` completes "run.pt ..."."""
+    return CheckpointError(f"{path} {why}")
+
+
+def damaged(path: Path, kind: str) -> CheckpointError:
+    """Return the error for a file that isn't what its name says, or not any more."""
+    return unreadable(path, f"is not a whole {kind}: it is damaged, cut short or something else")
+
+
+def check_is_file(path: Path) -> None:
+    """Check that there is a file with something in it.
+
+    Raises:
+        CheckpointError: If there is none, or it is a folder, or empty.
+    """
+    if path.is_dir():
+        raise unreadable(path, "is a folder: give a checkpoint file")
+    if not path.exists():
+        raise unreadable(path, "does not exist: give a checkpoint file")
+    if not path.stat().st_size:
+        raise unreadable(path, "is empty: give a checkpoint that was written to its end")
+
+
+def whole_zip(path: Path) -> None:
+    """Check every checksum in a zip archive (.pt, .npz, .keras).
+
+    Raises:
+        CheckpointError: If one is wrong, or it is no archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+            entries = len(archive.infolist())
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise damaged(path, "zip archive, which such a checkpoint is") from error
+    if bad is not None:
+        raise unreadable(path, f"is damaged: the checksum of its part {bad!r} is wrong")
+    # The directory has no checksum: a wrong length in one entry can hide all that follow.
+    if entries != _entries_written(path):
+        raise unreadable(path, "is damaged: its directory doesn't list as many parts as it says")
+
+
+def _entries_written(path: Path) -> int:
+    """Return how many entries the end of an archive says that there are."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _LONGEST_END), os.SEEK_END)
+        end = file.read()
+    start = end.rfind(b"PK\5\6")
+    return int.from_bytes(end[start + 10 : start + 12], "little")

@@ -1,0 +1,141 @@
+"""Which parameter of a checkpoint is which of the target: names, order, shapes and layouts. Nothing is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rmsprop.checkpoint.neutral import CheckpointError, Parameter, quoted
+
+ORDER = "order"
+Names = str | Sequence[str] | Mapping[str, str] | None
+Transpose = Iterable[str] | Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A parameter of the target that waits for its state.
+
+    Args:
+        name: Its name; its position as a string where the target only counts.
+        shape: Its shape, or None if the target doesn't say.
+        group: The number of its group.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    group: int = 0
+
+
+def permuted(parameters: Sequence[Parameter], transpose: Transpose) -> list[Parameter]:
+    """Return parameters with the axes of some of them in another order.
+
+    Args:
+        parameters: The parameters.
+        transpose: Names of matrices, or name -> the new order of the axes, as for `numpy.transpose`.
+
+    Returns:
+        All parameters.
+
+    Raises:
+        CheckpointError: If there is no such parameter or its shape has no such axes.
+    """
+    if isinstance(transpose, str):
+        raise CheckpointError(f"transpose={transpose!r} is one string: give a list of names")
+    orders = dict(transpose) if isinstance(transpose, Mapping) else dict.fromkeys(transpose, (1, 0))
+    if unknown := orders.keys() - {parameter.name for parameter in parameters}:
+        known = quoted(parameter.name for parameter in parameters)
+        raise CheckpointError(f"transpose names {quoted(sorted(unknown))}, but the checkpoint has {known}")
+    return [_permuted(p, tuple(orders[p.name])) if p.name in orders else p for p in parameters]
+
+
+def _permuted(parameter: Parameter, order: tuple[int, ...]) -> Parameter:
+    shape = parameter.shape
+    if shape is None:
+        return parameter
+    if sorted(order) != list(range(len(shape))):
+        raise CheckpointError(
+            f"parameter {parameter.name!r} has shape {shape}, whose axes can't be put in the order {order}: give the "
+            "order of all its axes, such as transpose={'conv.weight': (2, 3, 1, 0)}"
+        )
+    arrays = {name: np.transpose(array, order) for name, array in parameter.arrays.items()}
+    return replace(parameter, arrays=arrays, shape=tuple(shape[axis] for axis in order))
+
+
+def renamed(parameters: Sequence[Parameter], names: Names, places: Sequence[Place] | None) -> list[Parameter]:
+    """Return parameters under the names that the target has for them.
+
+    Args:
+        parameters: The parameters.
+        names: Source's name -> target's name; or the target's names in the source's order; or ``"order"`` to pair the
+            two in their orders; or None where they agree.
+        places: The target's parameters, if it says which.
+
+    Returns:
+        All parameters, in the order they had.
+
+    Raises:
+        CheckpointError: If ``names`` doesn't fit.
+    """
+    if names is None:
+        return list(parameters)
+    if names == ORDER:
+        if places is None:
+            raise CheckpointError('names="order" needs a target that lists its parameters: give one with like')
+        names = [place.name for place in places]
+    if isinstance(names, str):
+        raise CheckpointError(f"names={names!r} is not understood: give a mapping, a list of names or 'order'")
+    if not isinstance(names, Mapping):
+        if len(names) != len(parameters):
+            raise CheckpointError(f"{len(names)} names are given for {len(parameters)} parameters")
+        names = dict(zip((parameter.name for parameter in parameters), names, strict=True))
+    if unknown := names.keys() - {parameter.name for parameter in parameters}:
+        known = quoted(parameter.name for parameter in parameters)
+        raise CheckpointError(f"names speaks of {quoted(sorted(unknown))}, but the checkpoint has {known}")
+    return [replace(parameter, name=str(names.get(parameter.name, parameter.name))) for parameter in parameters]
+
+
+def placed(parameters: Sequence[Parameter], places: Sequence[Place]) -> list[Parameter]:
+    """Return the parameter for each place, in the places' order and with their shapes and groups.
+
+    Args:
+        parameters: The parameters, under the target's names.
+        places: The target's parameters.
+
+    Returns:
+        As many parameters as places; their ``group`` is still the source's.
+
+    Raises:
+        CheckpointError: If one is missing, left over, or of another shape.
+    """
+    by_name = {parameter.name: parameter for parameter in parameters}
+    wanted = {place.name for place in places}
+    left = [name for name in by_name if name not in wanted]
+    missing = [name for name in (place.name for place in places) if name not in by_name]
+    if left or missing:
+        told = [f"the checkpoint has {quoted(left)}, which the target lacks"] if left else []
+        told += [f"the target has {quoted(missing)}, which the checkpoint lacks"] if missing else []
+        raise CheckpointError(
+            "; ".join(told) + ": say which is which with names={'source': 'target'}, or names='order' if both are in "
+            "the same order"
+        )
+    return [_fitted(by_name[place.name], place) for place in places]
+
+
+def _fitted(parameter: Parameter, place: Place) -> Parameter:
+    if parameter.shape is None or place.shape is None:
+        return replace(parameter, shape=parameter.shape or place.shape)
+    if parameter.shape != place.shape:
+        hint = ""
+        if sorted(parameter.shape) == sorted(place.shape):
+            hint = (
+                ": the frameworks keep this kind of weight in another layout (Keras' Dense kernel is the transpose of "
+                "torch's Linear weight); name it in transpose"
+            )
+        raise CheckpointError(
+            f"parameter {parameter.name!r} has shape {parameter.shape} in the checkpoint but {place.shape} in the "
+            f"target{hint}"
+        )
+    return parameter

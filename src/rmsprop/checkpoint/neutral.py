@@ -1,0 +1,171 @@
+"""The common form of every checkpoint: NumPy arrays in one convention, and what is known of the rule behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+ARRAYS = ("square_avg", "grad_avg", "grad_var", "momentum_buffer")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be read, converted or written; its message is one sentence that says why.
+
+    Examples:
+        >>> str(CheckpointError("run.pt is empty: give a checkpoint that was written to its end"))
+        'run.pt is empty: give a checkpoint that was written to its end'
+    """
+
+
+class ConversionWarning(UserWarning):
+    """What changes for a run by moving its checkpoint, or what the move is exact for.
+
+    Examples:
+        >>> str(ConversionWarning("the momentum buffer was multiplied by the learning rate"))
+        'the momentum buffer was multiplied by the learning rate'
+    """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter:
+    """The state of one parameter.
+
+    Args:
+        name: Its name; its position as a string where the source only counts.
+        arrays: Name -> array, of the parameter's shape: ``"square_avg"`` (the raw v, with v₀'s share and not
+            bias-corrected), ``"grad_avg"`` (m, likewise) and possibly ``"grad_var"`` (v − m², where it is kept
+            apart) if centered, and ``"momentum_buffer"`` b, so that θ ← θ − b or θ ← θ − lr·b. Empty if it was never
+            stepped.
+        shape: The shape, or None if it was never stepped and the source doesn't say.
+        step: How many updates it has had, or None if the source doesn't say.
+        group: The number of its group.
+        dtype: The precision in which the source keeps it.
+
+    Examples:
+        >>> Parameter(name="w", arrays={"square_avg": np.ones(2)}, shape=(2,)).step is None
+        True
+    """
+
+    name: str
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
+    step: int | None = None
+    group: int = 0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """What is known of the rule that parameters share.
+
+    Args:
+        settings: Fields of `rmsprop.Rule` (and ``"maximize"``) that the source carries or its framework implies.
+        lr: The learning rate at the moment of the checkpoint, or None if the source doesn't say.
+
+    Examples:
+        >>> Group(settings={"decay": 0.9}).lr is None
+        True
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lr: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """The state of an RMSProp optimizer in a form that belongs to no framework.
+
+    The momentum buffer is kept as the source has it, with the learning rate inside or outside as
+    ``settings["lr_in_momentum"]`` says: a move between two frameworks that agree is exact to the bit and needs no
+    learning rate. Its sign is always that of the gradients.
+
+    Args:
+        format: Where it comes from, a key of `rmsprop.checkpoint.FORMATS`.
+        parameters: The state of each parameter, in the source's order.
+        groups: What is known of their rules.
+        ordered: Whether that order is the model's own (torch, Keras), not one of names.
+        notes: What reading it brought up, in sentences.
+
+    Raises:
+        CheckpointError: If two parameters have one name, or a parameter's arrays can't be RMSProp's.
+
+    Examples:
+        >>> state = Parameter(name="w", arrays={"square_avg": np.ones(2)}, shape=(2,), step=3)
+        >>> Checkpoint(format="torch", parameters=(state,), groups=(Group(lr=0.1),), ordered=True).groups[0].lr
+        0.1
+    """
+
+    format: str
+    parameters: tuple[Parameter, ...]
+    groups: tuple[Group, ...]
+    ordered: bool
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the arrays can be an RMSProp's."""
+        seen: set[str] = set()
+        for parameter in self.parameters:
+            if parameter.name in seen:
+                raise CheckpointError(f"two parameters are called {parameter.name!r}: names must differ")
+            seen.add(parameter.name)
+            _check(parameter)
+
+
+def _check(parameter: Parameter) -> None:
+    if not parameter.arrays:
+        return
+    if "square_avg" not in parameter.arrays:
+        raise CheckpointError(
+            f"parameter {parameter.name!r} has no average of squared gradients (only {', '.join(parameter.arrays)}): "
+            "this is not the state of an RMSProp"
+        )
+    for name, array in parameter.arrays.items():
+        if array.shape != parameter.shape:
+            raise CheckpointError(
+                f"{name} of parameter {parameter.name!r} has shape {array.shape}, not {parameter.shape} like the rest "
+                "of its state: the checkpoint is damaged, or not an RMSProp's"
+            )
+        if array.dtype.kind not in "fc":
+            raise CheckpointError(
+                f"{name} of parameter {parameter.name!r} holds {array.dtype}, not floating point numbers: "
+                "the checkpoint is damaged, or not an RMSProp's"
+            )
+    if (as_real(parameter.arrays["square_avg"]) < 0).any():
+        raise CheckpointError(
+            f"the average of squared gradients of parameter {parameter.name!r} has negative elements: "
+            "the checkpoint is damaged, or not an RMSProp's"
+        )
+
+
+def as_real(array: Array) -> Array:
+    """Return a complex array as pairs of real numbers, as torch squares it, and any other as it is."""
+    return np.stack([array.real, array.imag], axis=-1) if array.dtype.kind == "c" else array
+
+
+def squared(array: Array) -> Array:
+    """Return the squares in at least float64; of a complex array those of its real and its imaginary part."""
+    if array.dtype.kind == "c":
+        return array.real.astype(np.float64) ** 2 + 1j * array.imag.astype(np.float64) ** 2
+    return array.astype(np.float64) ** 2
+
+
+def wide_enough(array: Array) -> Array:
+    """Return a copy in at least 32 bits; float16 and bfloat16 (of ml_dtypes) become float32."""
+    is_narrow = array.dtype.itemsize == 2 and array.dtype.kind in "fV"
+    return np.array(array, dtype=np.float32 if is_narrow else array.dtype)
+
+
+def rule_fields(settings: Mapping[str, Any]) -> str:
+    """Return settings as a caller writes them: ``decay=0.9, momentum=0.0``."""
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def quoted(names: Iterable[str], most: int = 6) -> str:
+    """Return names for a message: quoted, and only the first few of many."""
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,319 @@
+"""State dicts of PyTorch optimizers: torch's own RMSprop and those that share its form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop.checkpoint import averages
+from rmsprop.checkpoint.formats import FORMATS
+from rmsprop.checkpoint.matching import Place
+from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, quoted
+from rmsprop.checkpoint.torch_files import StateDict, find
+from rmsprop.checkpoint.translate import Target
+from rmsprop.files import replacing
+from rmsprop.torch.groups import KEYS
+
+# Class of a live optimizer, as module and name -> format.
+_CLASSES = {
+    ("torch.optim", "RMSprop"): "torch",
+    ("timm", "RMSpropTF"): "timm",
+    ("stable_baselines3", "RMSpropTFLike"): "sb3",
+    ("bitsandbytes", "RMSprop"): "bitsandbytes",
+    ("bitsandbytes", "RMSprop32bit"): "bitsandbytes",
+    ("bitsandbytes", "RMSprop8bit"): "bitsandbytes",
+    ("rmsprop.torch", "RMSprop"): "rmsprop.torch",
+}
+_EIGHT_BIT = ("qmap1", "absmax1", "max1")
+# What a new group holds beside the rule, as the framework itself writes it.
+_EXTRAS: Mapping[str, Mapping[str, Any]] = {
+    "torch": {"capturable": False, "foreach": None, "differentiable": False},
+    "timm": {"corrected_weight_decay": False, "caution": False, "foreach": None},
+    "sb3": {},
+    "rmsprop.torch": {"capturable": False, "foreach": None, "differentiable": False, "fused": None},
+}
+
+
+def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, Any]) -> Checkpoint:
+    """Read an optimizer, a state dict, or a file that holds one.
+
+    Args:
+        source: A live optimizer, a state dict, a checkpoint that contains one, or the path of a file.
+        form: Whose it is, a key of `FORMATS`, or None to tell from what is in it.
+        key: Where in the checkpoint it is, with dots between the levels, if there are several.
+        stated: Not needed: torch writes its settings down.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: If there is no RMSProp's state in it, or it can't be told whose it is.
+    """
+    state_dict = find(source, key)
+    found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict)
+    form = _agreed(form, found)
+    groups = tuple(_group(form, group) for group in state_dict["param_groups"])
+    parameters = tuple(_parameters(form, state_dict, groups))
+    return Checkpoint(format=form, parameters=parameters, groups=groups, ordered=True, notes=_notes(form, state_dict))
+
+
+def _of_class(optimizer: torch.optim.Optimizer) -> str | None:
+    """Return the format of a live optimizer, or None for a class that isn't known."""
+    for cls in type(optimizer).__mro__:
+        for (module, name), form in _CLASSES.items():
+            if cls.__name__ == name and (cls.__module__ + ".").startswith(module + "."):
+                return form
+    return None
+
+
+def _recognised(state_dict: StateDict) -> str | None:
+    """Return whose state dict it is, where its groups or states tell."""
+    keys = {key for group in state_dict["param_groups"] for key in group}
+    names = {name for state in state_dict["state"].values() if isinstance(state, Mapping) for name in state}
+    if "eps_inside_sqrt" in keys:
+        return "rmsprop.torch"
+    if names & {"state1", *_EIGHT_BIT}:
+        return "bitsandbytes"
+    if keys & {"decoupled_decay", "lr_in_momentum"}:
+        return "timm"
+    if "alpha" in keys and keys & {"maximize", "capturable", "differentiable"}:
+        return "torch"
+    if "alpha" not in keys and names:
+        raise CheckpointError("the state dict is not an RMSProp's: its parameter groups have no alpha")
+    return None
+
+
+def _agreed(form: str | None, found: str | None) -> str:
+    """Return the format that the caller named and that the content allows."""
+    if form is None and found is None:
+        raise CheckpointError(
+            "it can't be told whose RMSProp this is, because torch before 1.12 and Stable-Baselines3 use the same "
+            "names for different rules: give its format, such as 'torch' or 'sb3'"
+        )
+    carried_by_torch = (form, found) == ("torch", "rmsprop.torch")  # torch keeps what else is in the groups it loads
+    if form is not None and found not in (None, form) and not carried_by_torch:
+        raise CheckpointError(f"it is given as {form!r}, but it is of {FORMATS[str(found)].program} ({found!r})")
+    return str(form or found)
+
+
+def _group(form: str, group: Mapping[str, Any]) -> Group:
+    """Return what a parameter group says."""
+    known = {
+        "decay": "alpha",
+        "eps": "eps",
+        "momentum": "momentum",
+        "centered": "centered",
+        "weight_decay": "weight_decay",
+    }
+    if form == "rmsprop.torch":
+        known = KEYS
+    elif form == "timm":
+        known = known | {"lr_in_momentum": "lr_in_momentum"}
+    if missing := [key for key in ("lr", *known.values()) if key not in group and form != "bitsandbytes"]:
+        raise CheckpointError(
+            f"a parameter group has no {quoted(missing)}, so this is not a state dict of {FORMATS[form].program}"
+        )
+    settings = {field: _plain(group[key]) for field, key in known.items() if key in group}
+    if form == "timm":
+        settings["weight_decay_mode"] = "decoupled" if group.get("decoupled_decay") else "l2"
+    if form == "bitsandbytes":
+        settings = _of_bitsandbytes(group)
+    settings["maximize"] = bool(group.get("maximize", False))
+    for flag in ("centered", "eps_inside_sqrt", "nesterov", "lr_in_momentum", "bias_correction"):
+        if flag in settings:
+            settings[flag] = bool(settings[flag])
+    return Group(settings={**FORMATS[form].constants(settings), **settings}, lr=float(_plain(group["lr"])))
+
+
+def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
+    if "betas" not in group or "lr" not in group:
+        raise CheckpointError("a parameter group has no betas or lr, so this is not a state dict of bitsandbytes")
+    # It takes a momentum and does nothing with it.
+    return {
+        "decay": float(group["betas"][0]),
+        "eps": group["eps"],
+        "weight_decay": group["weight_decay"],
+        "momentum": 0.0,
+    }
+
+
+def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
+    if form == "bitsandbytes" and any(group["betas"][1] for group in state_dict["param_groups"]):
+        return ("bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move",)
+    return ()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _parameters(form: str, state_dict: StateDict, groups: Sequence[Group]) -> Iterator[Parameter]:
+    states = state_dict["state"]
+    for number, group in enumerate(state_dict["param_groups"]):
+        names = group.get("param_names") or [str(key) for key in group["params"]]
+        for key, name in zip(group["params"], names, strict=True):
+            yield _parameter(form, str(name), states.get(key) or {}, number, groups[number])
+
+
+def _parameter(form: str, name: str, state: Mapping[str, Any], number: int, group: Group) -> Parameter:
+    if any(key in state for key in _EIGHT_BIT) or _is_quantised(state.get("state1")):
+        raise CheckpointError(
+            f"the state of parameter {name!r} is bitsandbytes' 8-bit code (state1 with qmap1 and absmax1), which has "
+            "lost what the run would need to go on as before: convert the checkpoint of a 32-bit run"
+        )
+    called = {"square_avg": "state1"} if form == "bitsandbytes" else {name: name for name in ARRAYS}
+    arrays = {own: _array(state[key]) for own, key in called.items() if isinstance(state.get(key), Tensor)}
+    step = int(_plain(state["step"])) if "step" in state else None
+    return averages.parameter(name, arrays, step, number, group.settings)
+
+
+def _is_quantised(value: Any) -> bool:
+    return isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
+
+
+def _array(tensor: Tensor) -> Array:
+    """Return a tensor as an array of at least 32 bits, in memory of its own."""
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        tensor = tensor.float()
+    return np.array(tensor.to_dense().numpy())
+
+
+def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
+    """Return what a state dict of this format takes.
+
+    Args:
+        form: A key of `FORMATS`.
+        like: None, or the optimizer (or its state dict, or a file with one) that is to go on.
+        stated: Not needed.
+
+    Returns:
+        Its description.
+
+    Raises:
+        CheckpointError: If it is not written, or ``like`` is of another format.
+    """
+    if form == "bitsandbytes":
+        raise CheckpointError("bitsandbytes' checkpoints are read but not written: convert to torch")
+    if like is None:
+        return Target(format=form)
+    own = read(like, form, None, {})
+    shapes = _shapes(like)
+    places = tuple(
+        Place(name=p.name, shape=shapes[number] if shapes else p.shape, group=p.group)
+        for number, p in enumerate(own.parameters)
+    )
+    return Target(format=form, places=places, groups=own.groups)
+
+
+def _shapes(like: Any) -> list[tuple[int, ...]]:
+    if not isinstance(like, torch.optim.Optimizer):
+        return []
+    return [tuple(param.shape) for group in like.param_groups for param in group["params"]]
+
+
+def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> StateDict:
+    """Return a state dict for ``optimizer.load_state_dict``.
+
+    Args:
+        checkpoint: The state, translated for this format.
+        like: What `target` was given.
+        notes: Receives what the caller must know.
+
+    Returns:
+        A new state dict; tensors share no memory with the source.
+    """
+    old = find(like, None) if like is not None else None
+    keys = [k for group in old["param_groups"] for k in group["params"]] if old else _positions(checkpoint)
+    members = list(zip(keys, checkpoint.parameters, strict=True))
+    if any(p.step is None and p.arrays for p in checkpoint.parameters):
+        notes.append("the checkpoint has no step counts: step is set to 0, which nothing in the update depends on")
+    state = {
+        key: _state(checkpoint.format, p, checkpoint.groups[p.group])
+        for key, p in sorted(members, key=lambda m: m[0])
+        if p.arrays
+    }
+    groups = []
+    for number, group in enumerate(checkpoint.groups):
+        own = [(key, p.name) for key, p in members if p.group == number]
+        if old:
+            content = dict(old["param_groups"][number]) | ({} if group.lr is None else {"lr": group.lr})
+        else:
+            content = _new_group(checkpoint.format, group) | {"params": sorted(key for key, _ in own)}
+            if any(not name.isdecimal() for _, name in own):
+                content["param_names"] = [name for _, name in sorted(own)]
+        groups.append(content)
+    return {"state": state, "param_groups": groups}
+
+
+def _positions(checkpoint: Checkpoint) -> list[int]:
+    """Return the number that torch gives each parameter."""
+    names = [parameter.name for parameter in checkpoint.parameters]
+    if all(name.isdecimal() for name in names):
+        positions = [int(name) for name in names]
+        if sorted(positions) != list(range(len(names))):
+            raise CheckpointError(
+                f"torch counts parameters from 0, but they are called {quoted(names)}: give their positions with names"
+            )
+        return positions
+    if not checkpoint.ordered:
+        raise CheckpointError(
+            f"torch knows parameters by their position, but these have names in no known order ({quoted(names)}): say "
+            f"where each stands with names={{{names[0]!r}: '0', ...}}, or give the optimizer with like"
+        )
+    return list(range(len(names)))
+
+
+def _new_group(form: str, group: Group) -> dict[str, Any]:
+    settings = group.settings
+    if form == "rmsprop.torch":
+        content = {"lr": group.lr} | {key: settings[field] for field, key in KEYS.items()}
+    else:
+        content = {
+            "lr": group.lr,
+            "momentum": settings["momentum"],
+            "alpha": settings["decay"],
+            "eps": settings["eps"],
+            "centered": settings["centered"],
+            "weight_decay": settings["weight_decay"],
+        }
+    if form == "timm":
+        content["decoupled_decay"] = settings["weight_decay_mode"] == "decoupled"
+        content["lr_in_momentum"] = settings["lr_in_momentum"]
+        content["max_lr_snapshot"] = group.lr
+    if form in ("torch", "rmsprop.torch"):
+        content["maximize"] = settings["maximize"]
+    return {**content, **_EXTRAS[form]}
+
+
+def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
+    step = parameter.step or 0
+    if form == "rmsprop.torch":
+        arrays = averages.own_state(parameter, group.settings)
+        if "grad_var" in arrays:  # what torch would look for
+            arrays["square_avg"] = averages.square_avg(arrays)
+    else:
+        arrays = {name: array for name, array in parameter.arrays.items() if name != "grad_var"}
+    tensors = {name: _tensor(array, parameter) for name, array in arrays.items()}
+    return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=torch.float32), **tensors}
+
+
+def _tensor(array: Array, parameter: Parameter) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=parameter.dtype, order="C"))
+
+
+def write(content: StateDict, path: Path, like: Any) -> None:
+    """Write a state dict to a file, whole or not at all.
+
+    Args:
+        content: What `build` returned.
+        path: The file.
+        like: Not needed.
+    """
+    with replacing(path) as temporary:
+        torch.save(content, temporary)

@@ -1,0 +1,97 @@
+"""`rmsprop convert`: the options, and how a conversion's notes and errors are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rmsprop.cli.choices import rule_options
+from rmsprop.lab.errors import InputError
+
+
+def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> Any:
+    """Return the names in a JSON file: an object, or a list."""
+    if value is None:
+        return None
+    try:
+        names = json.loads(value.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{value} can't be read as JSON: {error}", param=param) from error
+    texts = names.values() if isinstance(names, dict) else names
+    if not isinstance(names, dict | list) or not all(isinstance(text, str) for text in texts):
+        raise click.BadParameter(f"{value} must hold a JSON object or list of names.", param=param)
+    return names
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--from", "source_format", metavar="FORMAT", help="Whose state IN is.  [default: told from IN]")
+@click.option("--to", "format", metavar="FORMAT", required=True, help="Whose state OUT is to be.")
+@click.option("--like", type=click.Path(path_type=Path), metavar="FILE", help="A checkpoint of what is to go on.")
+@click.option("--key", help="Which optimizer in IN: a key such as optimizer (torch), a name (TensorFlow).")
+@click.option("--names", type=click.Path(path_type=Path), callback=_mapping, metavar="JSON", help="Which is which.")
+@click.option("--in-order", is_flag=True, help="The parameters of IN and --like come in the same order.")
+@click.option("--transpose", metavar="NAME", multiple=True, help="A matrix of IN to transpose; may be repeated.")
+@click.option("--lr", type=float, help="The learning rate that the run goes on with.  [default: that of IN]")
+@click.option("--step", type=int, help="How many updates there have been.  [default: what IN says]")
+@rule_options
+@click.option("--force", is_flag=True, help="Replace OUT.")
+def convert(
+    source: Path,
+    out: Path,
+    source_format: str | None,
+    format: str,
+    like: Path | None,
+    key: str | None,
+    names: Any,
+    in_order: bool,
+    transpose: tuple[str, ...],
+    lr: float | None,
+    step: int | None,
+    force: bool,
+    **settings: Any,
+) -> None:
+    """Convert the optimizer state in IN into OUT, for another framework.
+
+    Formats and their files: torch, timm, sb3, bitsandbytes and rmsprop.torch are .pt or .pth; optax and rmsprop.jax
+    .npz or .safetensors; numpy .npz; keras and rmsprop.keras .keras or .h5 (as OUT with --like, a file of the model);
+    tensorflow1 and keras_legacy the prefix of a TensorFlow checkpoint. --names is a JSON object from IN's names to
+    OUT's, or a list of OUT's names in IN's order. The options of the rule say what IN doesn't, or what is to be
+    different. What changes for the run is told in notes. OUT is written whole or not at all, and nothing in IN is
+    unpickled.
+
+    Exit codes: 0 done, 1 OUT can't be written, 2 bad input.
+    """
+    from rmsprop import checkpoint
+    from rmsprop.checkpoint import FORMATS
+
+    if in_order and names is not None:
+        raise click.UsageError("--in-order and --names both say which parameter is which: give one of them")
+    given = {name: value for name, value in settings.items() if value is not None}
+    notes: list[str] = []
+    try:
+        loaded = checkpoint.load(source, source_format, key=key, **given)
+        checkpoint.save(
+            loaded,
+            out,
+            format,
+            like=like,
+            names="order" if in_order else names,
+            transpose=transpose,
+            lr=lr,
+            step=step,
+            force=force,
+            notes=notes,
+            **given,
+        )
+    except (ValueError, ImportError) as error:
+        raise InputError(str(error)) from error
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(
+        f"{out}: {FORMATS[format].program}, {len(loaded.parameters)} parameters of {FORMATS[loaded.format].program}"
+    )

@@ -1,0 +1,170 @@
+"""From a rule to an Optax transformation: the state as a pytree and the update of its leaves.
+
+The arithmetic is `rmsprop.reference.change`, run on JAX's arrays.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rmsprop import reference
+from rmsprop.rule import Rule, Traced
+
+# Any array: what it holds may change from one compiled step to the next, and the state must not change its shape then.
+Traced.register(jax.Array)
+Traced.register(jax.core.Tracer)
+
+
+class RMSpropState(NamedTuple):
+    """The state of the transformation: trees in the shape of the parameters, or None where the rule keeps none.
+
+    Averages of squares are real where parameters are complex; no tree has fewer than 32 bits per number.
+
+    Args:
+        count: How many updates have been made, an int32 scalar.
+        square_avg: v, or the corrected v̂ under bias correction; None when centered.
+        grad_avg: m, when centered.
+        grad_var: v − m², when centered.
+        momentum_buffer: b, where the rule has momentum.
+
+    Examples:
+        >>> RMSpropState(count=jnp.zeros([], jnp.int32)).square_avg is None
+        True
+    """
+
+    count: Any
+    square_avg: Any = None
+    grad_avg: Any = None
+    grad_var: Any = None
+    momentum_buffer: Any = None
+
+
+def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransformationExtraArgs:
+    """Return the Optax transformation of a rule.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate: a number, a traced scalar, or a function of the number of updates made so far.
+        sign: -1 for updates that are added to the parameters, 1 for a direction.
+
+    Returns:
+        The pair of functions ``init(params)`` and ``update(updates, state, params=None)``.
+
+    Examples:
+        >>> descent = transformation(Rule(decay=0.75), 0.1, -1.0)
+        >>> weight = jnp.ones(1)
+        >>> updates, state = descent.update(jnp.full(1, 2.0), descent.init(weight))
+        >>> weight + updates
+        Array([0.8], dtype=float32)
+    """
+
+    def init(params: Any) -> RMSpropState:
+        start = {"square_avg": rule.initial_average, "grad_var": rule.initial_average}
+        trees = {
+            name: jax.tree.map(
+                lambda p, name=name: jnp.full_like(p, start.get(name, 0.0), dtype=_dtype(name, p)), params
+            )
+            for name in rule.state_names
+        }
+        return RMSpropState(count=jnp.zeros([], jnp.int32), **trees)
+
+    def update(updates: Any, state: RMSpropState, params: Any = None, **extra_args: Any) -> tuple[Any, RMSpropState]:
+        if params is None and (rule.decays_weights("l2") or rule.decays_weights("decoupled")):
+            raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
+        rate = lr(state.count) if callable(lr) else lr
+        step = optax.safe_increment(state.count)
+
+        def update_leaf(grad: Any, param: Any, *kept: Any) -> tuple[Any, ...]:
+            if grad is None:
+                return None, *kept
+            old = dict(zip(rule.state_names, kept, strict=True))
+            change, new = _update_leaf(rule, rate, step, grad, param, old, sign)
+            return change, *(new[name] for name in rule.state_names)
+
+        # None is a leaf: a parameter without a gradient, which stays as it is.
+        tree: Any
+        grads, tree = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
+        columns = [tree.flatten_up_to(getattr(state, name)) for name in rule.state_names]
+        leaves = [None] * len(grads) if params is None else tree.flatten_up_to(params)
+        rows = [update_leaf(*row) for row in zip(grads, leaves, *columns, strict=True)]
+        changes, *new = (tree.unflatten(row[i] for row in rows) for i in range(1 + len(columns)))
+        return changes, RMSpropState(count=step, **dict(zip(rule.state_names, new, strict=True)))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _update_leaf(
+    rule: Rule, lr: Any, step: Any, grad: Any, param: Any, state: dict[str, Any], sign: float
+) -> tuple[Any, reference.State]:
+    """Return the update of a parameter, in its dtype or its gradient's, whichever is wider, and the new state."""
+    grad = _checked(grad, next(iter(state.values())))
+    given = (grad.dtype,) if param is None else (grad.dtype, jnp.result_type(param))
+    working = jnp.result_type(*given, *state.values())
+    g = grad.astype(working)
+    p = None if param is None else jnp.asarray(param, working)
+    g = reference.with_l2(rule, p, g)
+    change, new_state = reference.change(rule, lr, step, g, state, _ARRAYS)
+    if rule.centered and jax.default_backend() == "cpu":
+        new_state["grad_avg"] = _written_last(rule, step, g, state["grad_avg"], new_state["grad_var"])
+    if rule.decays_weights("decoupled"):
+        change = change + reference.decoupled_decay(rule, lr, p)
+    kept = {name: value.astype(state[name].dtype) for name, value in new_state.items()}
+    return (sign * change).astype(jnp.result_type(*given)), kept
+
+
+def _written_last(rule: Rule, step: Any, g: Any, mean: Any, new_variance: Any) -> Any:
+    """Return the new mean, computed after the new variance, which needs the old mean.
+
+    On the CPU, XLA puts the new mean in the place of a donated old one, and would copy that first because it knows no
+    order; lax.optimization_barrier gives it none. So the mean waits for a comparison that is never true: of the first
+    element, or of each where arrays may be split between devices, which should not have to talk. Measured, 20 M
+    parameters on 2 cores: the copy takes 1.8 times as long as ``optax.rmsprop``, each element 1.1, the first 1.0.
+    """
+    negative = jnp.any(new_variance.ravel()[:1] < 0.0) if jax.device_count() == 1 else new_variance < 0.0
+    mean = jnp.where(negative, 0.0, mean)
+    return reference.average(rule, mean, g, *rule.gains(step, _ARRAYS), _ARRAYS)
+
+
+def _checked(grad: Any, kept: Any) -> Any:
+    dtype, shape = jnp.result_type(grad), jnp.shape(grad)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(f"a gradient has dtype {dtype}, but RMSProp needs real or complex floats")
+    if shape != jnp.shape(kept):
+        raise ValueError(f"a gradient has shape {shape}, but its state {jnp.shape(kept)}: they must be equal")
+    return jnp.asarray(grad)
+
+
+def _dtype(name: str, param: Any) -> Any:
+    dtype = jnp.promote_types(jnp.result_type(param), jnp.float32)
+    return np.finfo(dtype).dtype if name in ("square_avg", "grad_var") else dtype
+
+
+@jax.custom_jvp
+def _sqrt(x: Any) -> Any:
+    """Return √x, with the derivative 0 at 0, where that of u = g/(√v + ε) is then right instead of NaN."""
+    return jnp.sqrt(x)
+
+
+@_sqrt.defjvp
+def _sqrt_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    root, is_zero = _sqrt(*primals), primals[0] == 0.0
+    return root, jnp.where(is_zero, 0.0, tangents[0] / jnp.where(is_zero, 1.0, 2.0 * root))
+
+
+# What `reference.change` asks of a library.
+_ARRAYS = SimpleNamespace(
+    sqrt=_sqrt,
+    where=jnp.where,
+    isinf=jnp.isinf,
+    real=jnp.real,
+    conj=jnp.conj,
+    expm1=jnp.expm1,
+    log=jnp.log,
+    maximum=jnp.maximum,
+)

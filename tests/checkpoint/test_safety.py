@@ -1,0 +1,222 @@
+"""A damaged or hostile file is one clear error, runs nothing, and no output is written."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoint.runs import RUNS
+
+from rmsprop import checkpoint
+from rmsprop.checkpoint import CheckpointError, load, save
+
+# Keras 3.15's variables under NumPy 2, in model.save
+RULE = {"decay": 0.9, "eps": 1e-7, "momentum": 0.9, "centered": True}
+KINDS = ["torch", "legacy.pt", "optax", "safetensors", "numpy", "keras", "h5", "tensorflow1"]
+# Kinds whose containers carry checksums of everything; in the others a flipped bit of a number is another number.
+CHECKED = ["torch", "optax", "numpy", "keras", "tensorflow1"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Kind -> (path, format, settings, the files it consists of)."""
+    folder = tmp_path_factory.mktemp("whole")
+    runs = {form: RUNS[form](RULE) for form in ("torch", "optax", "keras", "tensorflow1")}
+    for run in runs.values():
+        run.train(range(2))
+    own = runs["torch"].state()
+    torch.save(own, folder / "run.pt")
+    torch.save(own, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    save(own, folder / "optax.npz", "optax", notes=[])
+    save(own, folder / "optax.safetensors", "optax", notes=[])
+    save(own, folder / "numpy.npz", "numpy")
+    runs["keras"].model.save(folder / "run.keras")
+    runs["keras"].model.save_weights(folder / "run.weights.h5")
+    prefix = Path(runs["tensorflow1"].write(folder))
+    weights = {"momentum": 0.9, "centered": True}
+    return {
+        "torch": (folder / "run.pt", "torch", {}, [""]),
+        "legacy.pt": (folder / "legacy.pt", "torch", {}, [""]),
+        "optax": (folder / "optax.npz", "optax", {}, [""]),
+        "safetensors": (folder / "optax.safetensors", "optax", {}, [""]),
+        "numpy": (folder / "numpy.npz", "numpy", {}, [""]),
+        "keras": (folder / "run.keras", "keras", {}, [""]),
+        "h5": (folder / "run.weights.h5", "keras", weights, [""]),
+        "tensorflow1": (prefix, "tensorflow1", {}, [".index", ".data-00000-of-00001"]),
+    }
+
+
+def copies(kind, whole, folder):
+    """Copy a checkpoint; yield (path to load, file to damage, format, settings)."""
+    path, form, settings, suffixes = whole[kind]
+    for suffix in suffixes:
+        (folder / f"{path.name}{suffix}").write_bytes(path.with_name(path.name + suffix).read_bytes())
+    for suffix in suffixes:
+        file = folder / f"{path.name}{suffix}"
+        content = file.read_bytes()
+        yield folder / path.name, file, content, form, settings
+        file.write_bytes(content)
+
+
+def refused(path, form, settings, out):
+    """Load and save; check that the error names the file and that nothing was written."""
+    before = sorted(out.parent.iterdir())
+    with pytest.raises(CheckpointError) as caught:
+        save(load(path, form, **settings), out, "rmsprop.torch", lr=0.1, eps=1e-8, notes=[], **settings)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sorted(out.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_short_or_something_else(kind, whole, tmp_path):
+    for path, file, content, form, settings in copies(kind, whole, tmp_path):
+        size = len(content)
+        cuts = [content[:length] for length in (0, 1, 8, size // 4, size // 2, size * 9 // 10, size - 1)]
+        noise = np.random.default_rng(0).bytes(size)
+        for damage in (*cuts, noise, b"step,loss\n1,0.5\n" * 40, bytes(size)):
+            file.write_bytes(damage)
+            refused(path, form, settings, tmp_path / "out.pt")
+        file.unlink()
+        refused(path, form, settings, tmp_path / "out.pt")
+        file.mkdir()
+        refused(path, form, settings, tmp_path / "out.pt")
+        file.rmdir()
+
+
+def loaded_or_refused(path, form, settings):
+    """Return the checkpoint, or None after an error that names the file."""
+    try:
+        return load(path, form, **settings)
+    except CheckpointError as error:
+        message = str(error)
+    assert str(path) in message
+    return None
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+def test_a_flipped_bit_is_noticed_or_means_nothing(kind, whole, tmp_path):
+    rng = np.random.default_rng(1)
+    noticed = 0
+    for path, file, content, form, settings in copies(kind, whole, tmp_path):
+        expected = load(path, form, **settings)
+        for _ in range(30):
+            flipped = bytearray(content)
+            flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+            file.write_bytes(bytes(flipped))
+            loaded = loaded_or_refused(path, form, settings)
+            if loaded is None:
+                noticed += 1
+                continue
+            assert loaded.groups == expected.groups
+            for parameter, other in zip(loaded.parameters, expected.parameters, strict=True):
+                assert (parameter.name, parameter.step) == (other.name, other.step)
+                for name, array in parameter.arrays.items():
+                    np.testing.assert_array_equal(array, other.arrays[name])
+    assert noticed
+
+
+@pytest.mark.parametrize("kind", ["legacy.pt", "safetensors", "h5"])
+def test_a_flipped_bit_elsewhere_is_never_a_crash(kind, whole, tmp_path):
+    rng = np.random.default_rng(2)
+    for path, file, content, form, settings in copies(kind, whole, tmp_path):
+        for _ in range(60):
+            flipped = bytearray(content)
+            flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+            file.write_bytes(bytes(flipped))
+            loaded_or_refused(path, form, settings)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    bomb = Bomb(tmp_path / "exploded")
+    torch.save({"state": {}, "param_groups": [], "extra": bomb}, tmp_path / "run.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(bomb))
+    np.savez(tmp_path / "run.npz", allow_pickle=True, **{"0/nu/w": np.array([bomb], dtype=object)})
+    with pytest.raises(CheckpointError, match=r"run\.pt holds Python objects \(.*mkdir\).*which can run any code"):
+        load(tmp_path / "run.pt")
+    for path in (tmp_path / "plain.pt", tmp_path / "run.npz"):
+        with pytest.raises(CheckpointError, match=path.name):
+            load(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_arguments_beside_the_state_are_allowed(tmp_path):
+    """As timm's training script saves them: a Namespace, which only carries attributes."""
+    import argparse
+
+    run = RUNS["timm"](RULE)
+    run.train(range(1))
+    torch.save({"optimizer": run.state(), "args": argparse.Namespace(lr=0.1)}, tmp_path / "last.pth.tar")
+    assert load(tmp_path / "last.pth.tar", "timm").format == "timm"
+
+
+def test_an_archive_without_the_right_content(tmp_path):
+    for name in ("run.pt", "run.npz", "run.keras"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("hello.txt", "hello")
+        with pytest.raises(CheckpointError, match=name):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["torch", "optax", "numpy", "tensorflow1"])
+def test_what_is_there_stays(kind, whole, tmp_path):
+    path, form, settings, suffixes = whole[kind]
+    state = load(path, form, **settings)
+    out = tmp_path / path.name
+    names = ["0", "1", "2", "3"] if form == "torch" else None
+    options = {"notes": [], "lr": 0.1, "eps": 1e-7, "names": names}
+    save(state, out, form, **options)
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert {file.name for file in files} == {path.name + suffix for suffix in suffixes}
+    with pytest.raises(CheckpointError, match="exists already: give another name, or replace it with force"):
+        save(state, out, form, **options)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+    save(state, out, form, force=True, **options)
+    assert load(out, form).parameters[0].arrays.keys() == state.parameters[0].arrays.keys()
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        save(state, tmp_path / "nowhere" / path.name, form, **options)
+    folder = tmp_path / "folder"
+    (tmp_path / f"folder{'.index' if form == 'tensorflow1' else ''}").mkdir()
+    with pytest.raises(CheckpointError, match="is a folder"):
+        save(state, folder, form, force=True, **options)
+
+
+@pytest.mark.parametrize("kind", ["torch", "optax", "numpy", "keras", "tensorflow1"])
+def test_a_full_disk_leaves_the_old_file(kind, whole, tmp_path, monkeypatch):
+    path, form, settings, suffixes = whole[kind]
+    state = load(path, form, **settings)
+    for suffix in suffixes:
+        (tmp_path / f"{path.name}{suffix}").write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    like = path if form == "keras" else None
+    with pytest.raises(OSError, match="No space left"):
+        save(state, tmp_path / path.name, form, like=like, force=True, notes=[], lr=0.1, eps=1e-7)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        f"{path.name}{suffix}": b"old" for suffix in suffixes
+    }
+
+
+def test_suffixes_are_checked(whole, tmp_path):
+    state = load(whole["torch"][0])
+    for name, form in (("run.pt", "optax"), ("run.safetensors", "numpy"), ("run", "optax")):
+        with pytest.raises(CheckpointError, match="suffix"):
+            save(state, tmp_path / name, form, notes=[])
+    with pytest.raises(CheckpointError, match=r"must end in \.keras"):
+        save(state, tmp_path / "run.h5", "keras", like=whole["keras"][0], names="order", notes=[])
+    assert not list(tmp_path.iterdir())
+    assert set(checkpoint.FORMATS) >= {"torch", "timm", "sb3", "optax", "keras", "tensorflow1", "numpy"}

@@ -1,0 +1,73 @@
+"""Bad input is refused in one sentence, before anything is computed."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rmsprop import Rule
+from rmsprop.jax import from_recipe, rmsprop, scale_by_rmsprop
+
+ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, ValueError, "dialect 'optax' has no default learning rate: pass one"),
+        ({"learning_rate": -1.0}, ValueError, "Invalid learning rate: -1.0 (allowed: a finite number >= 0)"),
+        ({"learning_rate": jnp.asarray(jnp.nan)}, ValueError, "Invalid learning rate: nan"),
+        ({"learning_rate": "0.1"}, TypeError, "Invalid learning rate: '0.1' is a str"),
+        ({"learning_rate": jnp.ones(2)}, ValueError, f"learning_rate {ONE_NUMBER}"),
+        ({"learning_rate": 0.1, "decay": 1.5}, ValueError, "Invalid decay value: 1.5 (allowed: a number from 0 to 1)"),
+        ({"learning_rate": 0.1, "decay": jnp.asarray(1.5)}, ValueError, "Invalid decay value: 1.5"),
+        ({"learning_rate": 0.1, "eps": np.ones(2)}, ValueError, f"eps {ONE_NUMBER}"),
+        ({"learning_rate": 0.1, "momentum": -0.5}, ValueError, "Invalid momentum value: -0.5"),
+        ({"learning_rate": 0.1, "centered": 1}, TypeError, "Invalid centered value: 1 (allowed: True or False)"),
+        ({"learning_rate": 0.1, "centered": jnp.asarray(True)}, TypeError, "Invalid centered value: Array(True"),
+        ({"learning_rate": 0.1, "dialect": "flax"}, ValueError, "Unknown dialect 'flax'"),
+        (
+            {"learning_rate": 0.1, "eps_in_sqrt": True, "eps_inside_sqrt": True},
+            TypeError,
+            "eps_in_sqrt and eps_inside_sqrt are two names of one choice: give one of them",
+        ),
+        (
+            {"learning_rate": 0.1, "initial_scale": 0.0, "initial_square_avg": 0.0},
+            TypeError,
+            "initial_scale and initial_square_avg are two names of one choice: give one of them",
+        ),
+    ],
+)
+def test_hyperparameters(options, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        rmsprop(**options)
+
+
+def test_weight_decay_needs_the_parameters():
+    optimizer = rmsprop(0.1, weight_decay=0.1)
+    with pytest.raises(ValueError, match=r"weight_decay needs the parameters: call update\(updates, state, params\)"):
+        optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)))
+
+
+def test_gradients_have_the_shape_of_the_state_and_are_floats():
+    optimizer = rmsprop(0.1)
+    state = optimizer.init(jnp.ones(3))
+    with pytest.raises(ValueError, match=r"a gradient has shape \(1,\), but its state \(3,\): they must be equal"):
+        optimizer.update(jnp.ones(1), state)
+    with pytest.raises(TypeError, match="a gradient has dtype int32, but RMSProp needs real or complex floats"):
+        optimizer.update(jnp.ones(3, jnp.int32), state)
+
+
+def test_a_learning_rate_cannot_be_put_into_a_buffer_afterwards():
+    with pytest.raises(ValueError, match="a learning rate applied afterwards stands outside the momentum buffer"):
+        scale_by_rmsprop(Rule.from_dialect("optax", momentum=0.9))
+    with pytest.raises(TypeError, match="scale_by_rmsprop got 'optax', but takes a Rule"):
+        scale_by_rmsprop("optax")
+
+
+def test_recipes():
+    with pytest.raises(ValueError, match="Unknown recipe 'resnet'"):
+        from_recipe("resnet")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'lr'"):
+        from_recipe("efficientnet", lr=0.1)

@@ -1,0 +1,149 @@
+"""`rmsprop convert` as a person and a script use it: what it prints, what it leaves, how it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from rmsprop import checkpoint
+from rmsprop.cli.group import rmsprop
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(rmsprop, ["convert", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def fails(message, *arguments):
+    result = run(*arguments, code=2)
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert not result.stdout
+
+
+def arrays(path):
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+def stepped(momentum=0.9, **settings):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.1, momentum=momentum, **settings)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.ones(4, 3)).square().sum().backward()
+        optimizer.step()
+    return optimizer
+
+
+@pytest.fixture
+def run_pt():
+    optimizer = stepped()
+    torch.save({"epoch": 3, "optimizer": optimizer.state_dict()}, "run.pt")
+    return optimizer
+
+
+def test_a_conversion_tells_what_it_did(run_pt):
+    result = run("run.pt", "run.npz", "--from", "torch", "--to", "optax")
+    assert result.stdout == "run.npz: Optax, 2 parameters of torch.optim.RMSprop\n"
+    notes = result.stderr.splitlines()
+    assert all(line.startswith("note: ") for line in notes)
+    assert any("multiplied by the learning rate 0.1" in note and "exactly while" in note for note in notes)
+    saved = arrays("run.npz")
+    np.testing.assert_array_equal(saved["0/nu/0"], run_pt.state_dict()["state"][0]["square_avg"])
+    buffer = run_pt.state_dict()["state"][0]["momentum_buffer"].double()
+    np.testing.assert_allclose(saved["2/trace/0"], -0.1 * buffer, rtol=6e-8)
+
+
+def test_there_and_back(run_pt):
+    run("run.pt", "there.npz", "--to", "optax")
+    given = ("--decay", 0.99, "--eps", 1e-8, "--momentum", 0.9, "--lr", 0.1)
+    run("there.npz", "back.pt", "--from", "optax", "--to", "torch", "--eps-outside-sqrt", *given)
+    back, own = torch.load("back.pt", weights_only=True), run_pt.state_dict()
+    for number, state in own["state"].items():
+        for name, value in state.items():
+            torch.testing.assert_close(back["state"][number][name], value, rtol=2e-7, atol=0.0)
+    for name in ("lr", "alpha", "eps", "momentum", "centered", "weight_decay", "params"):
+        assert back["param_groups"][0][name] == own["param_groups"][0][name]
+    stepped().load_state_dict(back)
+
+
+def test_names_from_a_file(run_pt):
+    Path("names.json").write_text(json.dumps({"0": "dense/kernel", "1": "dense/bias"}))
+    run("run.pt", "run", "--to", "tensorflow1", "--names", "names.json", "--transpose", "0")
+    loaded = checkpoint.load("run")
+    assert {p.name: p.shape for p in loaded.parameters} == {"dense/kernel": (3, 2), "dense/bias": (2,)}
+    Path("names.json").write_text(json.dumps(["w", "b"]))
+    run("run.pt", "list.npz", "--to", "numpy", "--names", "names.json")
+    assert "w/square_avg" in arrays("list.npz")
+    Path("names.json").write_text("{")
+    fails("names.json can't be read as JSON", "run.pt", "x.npz", "--to", "numpy", "--names", "names.json")
+    Path("names.json").write_text(json.dumps({"w": 1}))
+    fails("must hold a JSON object or list of names", "run.pt", "x.npz", "--to", "numpy", "--names", "names.json")
+    Path("names.json").write_text("[]")
+    fails("give one of them", "run.pt", "x.npz", "--to", "optax", "--in-order", "--names", "names.json")
+
+
+def test_a_template_in_order(run_pt):
+    checkpoint.save(stepped(0.0), "like.npz", "numpy", names=["w", "b"], notes=[])
+    fails("has a momentum buffer", "run.pt", "out.npz", "--to", "numpy", "--like", "like.npz", "--in-order")
+    run("run.pt", "out.npz", "--to", "numpy", "--like", "like.npz", "--in-order", "--momentum", 0)
+    assert "w/square_avg" in arrays("out.npz")
+
+
+def test_what_is_there_is_replaced_only_by_force(run_pt):
+    run("run.pt", "run.npz", "--to", "numpy")
+    before = Path("run.npz").read_bytes()
+    fails("run.npz exists already", "run.pt", "run.npz", "--to", "numpy", "--lr", 0.5)
+    assert Path("run.npz").read_bytes() == before
+    run("run.pt", "run.npz", "--to", "numpy", "--lr", 0.5, "--force")
+    assert arrays("run.npz")["lr"] == 0.5
+
+
+def test_one_line_per_failure(run_pt):
+    torch.save({"a": run_pt.state_dict(), "b": run_pt.state_dict()}, "two.pt")
+    fails("two.pt: there are several optimizer state dicts", "two.pt", "out.pt", "--to", "timm")
+    run("two.pt", "out.pt", "--to", "timm", "--key", "b")
+    fails("nothing.pt does not exist", "nothing.pt", "x.pt", "--to", "timm")
+    fails(
+        "it is given as 'timm', but it is of torch.optim.RMSprop", "run.pt", "x.pt", "--from", "timm", "--to", "torch"
+    )
+    fails("Invalid learning rate: -1", "run.pt", "x.pt", "--to", "timm", "--lr", -1)
+    fails("Invalid decay value: 3", "run.pt", "x.pt", "--to", "timm", "--decay", 3)
+    fails("Missing option '--to'", "run.pt", "x.pt")
+    fails("there is no checkpoint format 'adam': choose one of torch, timm", "run.pt", "x.pt", "--to", "adam")
+    fails("with like", "run.pt", "x.keras", "--to", "keras")
+    Path("cut.pt").write_bytes(Path("run.pt").read_bytes()[:-10])
+    fails("cut.pt is not a whole zip archive", "cut.pt", "x.pt", "--to", "timm")
+
+
+def test_as_a_process(run_pt, tmp_path):
+    """A torch checkpoint needs neither JAX nor TensorFlow to become another's."""
+    code = (
+        "import sys; sys.argv = ['rmsprop', 'convert', 'run.pt', 'run.npz', '--to', 'optax']\n"
+        "from rmsprop.cli import main\n"
+        "try: main()\n"
+        "finally: print({'jax', 'keras', 'tensorflow', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
+    fails("doesn't say decay, eps, momentum, lr", "run.npz", "x.pt", "--to", "torch")
+    assert not (tmp_path / "x.pt").exists()
+
+
+def test_the_help_names_every_format():
+    said = {word.strip(",;") for word in run("--help").stdout.split()}
+    assert set(checkpoint.FORMATS) <= said
