@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #if !defined(_WIN32)
@@ -40,7 +40,8 @@ class Pool {
   // Runs a job with up to `helpers` of the pool's threads; false if another caller has them.
   bool run(Job& job, int32_t helpers) {
     std::unique_lock<std::mutex> lock(mutex_);
-    if (job_ != nullptr || helping_ > 0) return false;
+    if (busy_) return false;
+    busy_ = true;
     start(helpers);
     job_ = &job;
     seats_ = helpers;
@@ -50,6 +51,7 @@ class Pool {
     lock.lock();
     job_ = nullptr;
     done_.wait(lock, [this] { return helping_ == 0; });
+    busy_ = false;  // only now: with a second caller in between, both would wait for one notification
     return true;
   }
 
@@ -57,7 +59,7 @@ class Pool {
   void start(int32_t threads) {
     try {
       for (; started_ < threads; ++started_) std::thread(&Pool::help, this).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
       // No more threads to be had: those that there are do the work.
     }
   }
@@ -78,6 +80,7 @@ class Pool {
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
+  bool busy_ = false;
   Job* job_ = nullptr;
   int32_t seats_ = 0, helping_ = 0, started_ = 0;
 };
@@ -100,8 +103,12 @@ Pool& pool() {
 }  // namespace
 
 void run_on_pool(int64_t total, int32_t threads, rmsprop_body body, void* context) {
-  Job job{total, std::max(kSmallestPart, total / (kPartsPerThread * std::max(threads, 1))), body, context};
-  if (threads <= 1 || total < kWorthWaking || !pool().run(job, threads - 1)) body(0, total, context);
+  const int64_t useful = std::min<int64_t>(threads, total / kSmallestPart);
+  if (useful > 1 && total >= kWorthWaking) {
+    Job job{total, std::max(kSmallestPart, total / (kPartsPerThread * useful)), body, context};
+    if (pool().run(job, static_cast<int32_t>(useful - 1))) return;
+  }
+  body(0, total, context);
 }
 
 }  // namespace rmsprop

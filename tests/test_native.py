@@ -148,6 +148,45 @@ def test_callers_that_share_the_threads_do_not_disturb_each_other():
         assert all(callers.map(update, (2, 3, 1, 8) * 10))
 
 
+MEETING = """
+import sys, threading
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from support import kernel_batch
+from rmsprop import Rule, native, reference
+rule = Rule()
+def caller():
+    arrays = [np.ones(300_000, np.float32) for _ in range(2)]
+    state = reference.init(rule, arrays[0])
+    batch = kernel_batch(rule, arrays[:1], arrays[1:], [state])
+    batch.set_numbers(0.01, 1)
+    for _ in range(3):
+        native.update([batch], threads=3)
+    sys.stdout.write(".")
+for _ in range(4000):
+    callers = [threading.Thread(target=caller) for _ in range(2)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+"""
+
+
+def test_callers_that_meet_at_the_end_of_their_work_both_return():
+    command = [sys.executable, "-c", MEETING, os.path.dirname(__file__)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "." * 8000
+
+
+def test_a_small_array_does_not_start_threads_that_would_find_no_work():
+    code = MEETING.split("for _ in range(4000)")[0].replace("threads=3", "threads=2**31 - 1") + (
+        "import os; caller(); assert len(os.listdir('/proc/self/task')) < 300_000 / (16 * 1024) + 20"
+    )
+    run = subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 FORK = """
 import os, sys
 sys.path.insert(0, sys.argv[1])

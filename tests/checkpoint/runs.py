@@ -103,7 +103,9 @@ class TimmRun(TorchRun):
     format = "timm"
 
     def optimizer_of(self, params):
-        return timm_optimizer()(params, lr=1.0, **self.keywords())
+        from dialects.timm_optimizers import RMSpropTF
+
+        return RMSpropTF(params, lr=1.0, **self.keywords())
 
 
 class TorchOwnRun(TorchRun):
@@ -123,23 +125,6 @@ class Sb3Run(TorchRun):
         from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
         return RMSpropTFLike(params, lr=0.01, **self.keywords())
-
-
-_declared = []
-
-
-def timm_optimizer():
-    """Return RMSpropTF; timm imports torchvision, whose operators this build of it lacks."""
-    import torch
-
-    if not _declared:
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
-    from timm.optim.rmsprop_tf import RMSpropTF
-
-    return RMSpropTF
 
 
 class OptaxRun(Run):

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 import torch
-from checkpoint.runs import TimmRun, timm_optimizer
+from checkpoint.runs import TimmRun
+from dialects.timm_optimizers import RMSpropTF
 
 import rmsprop.numpy
 import rmsprop.torch
@@ -67,7 +68,7 @@ def test_buffer_by_hand():
     buffer = torch_run(momentum=0.9).state_dict()["state"][0]["momentum_buffer"].numpy().astype(np.float64)
     inside = convert(torch_run(momentum=0.9), "tensorflow1", notes=[])["w/RMSProp_1"]
     np.testing.assert_allclose(inside, 0.1 * buffer, rtol=6e-8, atol=0.0)
-    run = torch_run(timm_optimizer(), momentum=0.9)
+    run = torch_run(RMSpropTF, momentum=0.9)
     outside = convert(run, "torch", notes=[])["state"][0]["momentum_buffer"]
     own = run.state_dict()["state"][0]["momentum_buffer"].double() / 0.1
     np.testing.assert_allclose(outside, own, rtol=6e-8, atol=0.0)
@@ -237,7 +238,7 @@ def torch_like_unknown_lr():
 
 def test_an_explicit_learning_rate_wins():
     notes = []
-    like = torch_run(timm_optimizer(), momentum=0.9)
+    like = torch_run(RMSpropTF, momentum=0.9)
     saved = convert(torch_run(momentum=0.9), "timm", lr=0.5, like=like, notes=notes)
     buffer = torch_run(momentum=0.9).state_dict()["state"][0]["momentum_buffer"]
     torch.testing.assert_close(saved["state"][0]["momentum_buffer"], 0.5 * buffer)
@@ -252,7 +253,7 @@ def test_notes_are_warnings_unless_a_list_takes_them():
 
 def test_a_changed_rule_is_told():
     notes = []
-    convert(torch_run(timm_optimizer(), weight_decay=0.1, decoupled_decay=True), "torch", notes=notes)
+    convert(torch_run(RMSpropTF, weight_decay=0.1, decoupled_decay=True), "torch", notes=notes)
     assert len(notes) == 2
     assert any("eps_inside_sqrt=False where the checkpoint has True" in note for note in notes)
     assert any("weight_decay_mode='l2' where the checkpoint has 'decoupled'" in note for note in notes)
@@ -290,7 +291,7 @@ def test_state_that_is_missing():
 
 
 def test_never_stepped_parameters_keep_v0():
-    run = torch_run(timm_optimizer(), stepped=["w"])
+    run = torch_run(RMSpropTF, stepped=["w"])
     saved = convert(run, "sb3", notes=[])
     assert 1 not in saved["state"]  # Stable-Baselines3 starts from 1 too
     fails(
@@ -357,7 +358,7 @@ def grouped(lrs, cls=torch.optim.RMSprop):
 
 
 def test_groups_keep_their_own_rules():
-    saved = convert(grouped([0.1, 0.2]), "timm", like=grouped([1.0, 1.0], timm_optimizer()), notes=[])
+    saved = convert(grouped([0.1, 0.2]), "timm", like=grouped([1.0, 1.0], RMSpropTF), notes=[])
     assert [(g["lr"], g["params"]) for g in saved["param_groups"]] == [(0.1, [0]), (0.2, [1])]
     for number, lr in enumerate((0.1, 0.2)):
         own = grouped([0.1, 0.2]).state_dict()["state"][number]["momentum_buffer"]
@@ -431,3 +432,19 @@ def test_a_real_timm_run_says_who_it_is():
     run.train(range(1))
     assert load(run.state()).format == "timm"
     assert load(run.optimizer).format == "timm"
+
+
+@pytest.mark.parametrize("setting", [{"lr_in_momentum": False}, {"bias_correction": True}, {"initial_square_avg": 0.5}])
+def test_a_setting_that_contradicts_what_the_arrays_mean_is_refused(setting):
+    """It would only reinterpret them; a rule says what the target is to have, and they are converted."""
+    optimizer = rmsprop.numpy.RMSprop([np.ones(2)], lr=0.1, momentum=0.9, dialect="tensorflow1")
+    optimizer.step([np.ones(2)])
+    (field,) = setting
+    with pytest.raises(checkpoint.CheckpointError, match=f"the checkpoint says {field}=.*rule or like"):
+        checkpoint.convert(optimizer, "rmsprop.torch", **setting)
+
+
+def test_an_array_may_have_any_name():
+    optimizer = rmsprop.numpy.RMSprop({"rule": np.ones(2), "lr": np.ones(1), "a/step": np.ones(1)}, lr=0.1)
+    optimizer.step({"rule": np.ones(2), "lr": np.ones(1), "a/step": np.ones(1)})
+    assert {p.name: p.step for p in checkpoint.load(optimizer).parameters} == {"rule": 1, "lr": 1, "a/step": 1}

@@ -9,7 +9,6 @@ from checkpoint.runs import RUNS, KerasRun, OptaxRun, TorchRun, double_precision
 
 from rmsprop import Rule, checkpoint
 
-# Keras 3.15's variables under NumPy 2, in model.save
 BEFORE, AFTER = 7, 8
 # The frameworks, with one torch optimizer of each kind: ours and a real one. ε inside the root, lr inside the buffer.
 INSIDE = ("rmsprop.torch", "timm", "optax", "keras", "tensorflow1")
@@ -113,6 +112,18 @@ def test_eps_outside_the_root(source, target, rule):
     if target == "rmsprop.jax":
         options |= {"rule": Rule.from_dialect("optax", **rule)}
     weights = moved(source, target, rule, changing=False, **options)
+    assert_same(weights, stayed(source, rule, changing=False))
+
+
+# torch's own optimizer has ε outside and these have it inside: next to the roots of these gradients' squares, no ε.
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
+@pytest.mark.parametrize("files", [False, True], ids=["in memory", "through files"])
+@pytest.mark.parametrize(
+    ("source", "target"), [*permutations(("torch", "keras"), 2), *permutations(("torch", "tensorflow1"), 2)]
+)
+def test_between_torchs_own_and_an_eps_inside_the_root(source, target, files, rule, tmp_path):
+    rule = {**rule, "eps": 1e-16}
+    weights = moved(source, target, rule, changing=False, folder=tmp_path if files else None)
     assert_same(weights, stayed(source, rule, changing=False))
 
 

@@ -118,8 +118,8 @@ def convert(
         rule: The rule that the run goes on with, where ``like`` doesn't say it: Optax, rmsprop.jax and TensorFlow keep
             none with their state. Default: the rule of ``state``, as far as ``to`` can have it.
         notes: Receives what you should know, in sentences. Default None: each is a `ConversionWarning`.
-        **settings: What ``state`` doesn't say about its rule, or what is to be different, by the names of
-            `rmsprop.Rule`.
+        **settings: What ``state`` doesn't say about its rule, or hyperparameters that are to be different from now
+            on, by the names of `rmsprop.Rule`.
 
     Returns:
         For torch, timm, sb3 and rmsprop.torch a dict for ``load_state_dict``; for Optax and rmsprop.jax a new state

@@ -47,7 +47,7 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     arrays: dict[str, dict[str, Array]] = {}
     for path, array in saved.items():
         name, _, slot = path.rpartition("/")
-        if slot in (*ARRAYS, "step") and name != "rule":
+        if slot in (*ARRAYS, "step"):
             arrays.setdefault(name, {})[slot] = array
     parameters = []
     for name, state in arrays.items():
@@ -108,9 +108,9 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> dict[str, Arra
         )
     saved = {"lr": np.array(group.lr), "maximize": np.array(group.settings["maximize"])}
     saved |= {f"rule/{field}": np.array(group.settings[field]) for field in _FIELDS}
+    if any(parameter.step is None for parameter in checkpoint.parameters):
+        notes.append("the checkpoint has no step counts: step is set to 0, which nothing in the update depends on")
     for parameter in checkpoint.parameters:
-        if parameter.step is None:
-            notes.append("the checkpoint has no step counts: step is set to 0, which nothing in the update depends on")
         saved[f"{parameter.name}/step"] = np.array(parameter.step or 0)
         for name, array in averages.own_state(parameter, group.settings).items():
             saved[f"{parameter.name}/{name}"] = array
@@ -124,6 +124,10 @@ def write(content: dict[str, Array], path: Path, like: Any) -> None:
         content: What `build` returned.
         path: The file.
         like: Not needed.
+
+    Raises:
+        CheckpointError: If the path has another suffix.
+        OSError: If it can't be written.
     """
     if path.suffix != ".npz":
         raise CheckpointError(f"{path} has another suffix than .npz, which rmsprop.numpy's state is kept in")

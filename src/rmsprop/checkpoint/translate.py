@@ -16,6 +16,8 @@ from rmsprop.dialects import get_dialect
 from rmsprop.rule import Rule, check_number
 
 _OURS = {"torch": "rmsprop.torch", "optax": "rmsprop.jax", "keras": "rmsprop.keras"}
+# What state means depends on these, so that a wrong word about them would silently change it.
+_MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")
 _REQUIRED = ("decay", "eps", "momentum", "centered")
 
 
@@ -40,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stated:
-    """What the caller says about a source: what it doesn't carry, or what is to be different.
+    """What the caller says about a source: what it doesn't carry, or hyperparameters that are to be different.
 
     Args:
         settings: Fields of `rmsprop.Rule`.
@@ -65,7 +67,24 @@ class Stated:
             raise ValueError(f"Invalid step: {self.step!r} (allowed: a whole number >= 0)")
 
     def put_over(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a checkpoint with what is stated in the place of what it says."""
+        """Return a checkpoint with what is stated in the place of what it says.
+
+        Args:
+            checkpoint: What was read.
+
+        Returns:
+            The same arrays under the settings, learning rate and step that hold.
+
+        Raises:
+            CheckpointError: If a setting contradicts the checkpoint about what its arrays mean.
+        """
+        for field in _MEANING:
+            told = {group.settings[field] for group in checkpoint.groups if field in group.settings}
+            if field in self.settings and told - {self.settings[field]}:
+                raise CheckpointError(
+                    f"the checkpoint says {field}={told.pop()}, but {field}={self.settings[field]} was given, which "
+                    "would only reinterpret its arrays: leave it out; what the run goes on with is given by rule or like"
+                )
         groups = tuple(
             Group(settings={**group.settings, **self.settings}, lr=group.lr if self.lr is None else self.lr)
             for group in checkpoint.groups

@@ -60,9 +60,9 @@ def convert(
     Formats and their files: torch, timm, sb3, bitsandbytes and rmsprop.torch are .pt or .pth; optax and rmsprop.jax
     .npz or .safetensors; numpy .npz; keras and rmsprop.keras .keras or .h5 (as OUT with --like, a file of the model);
     tensorflow1 and keras_legacy the prefix of a TensorFlow checkpoint. --names is a JSON object from IN's names to
-    OUT's, or a list of OUT's names in IN's order. The options of the rule say what IN doesn't, or what is to be
-    different. What changes for the run is told in notes. OUT is written whole or not at all, and nothing in IN is
-    unpickled.
+    OUT's, or a list of OUT's names in IN's order. The options of the rule say what IN doesn't, or which
+    hyperparameters are to be different. What changes for the run is told in notes. OUT is written whole or not at all,
+    and nothing in IN is unpickled.
 
     Exit codes: 0 done, 1 OUT can't be written, 2 bad input.
     """
