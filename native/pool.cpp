@@ -12,6 +12,7 @@
 
 #if !defined(_WIN32)
 #include <pthread.h>
+#include <signal.h>
 #endif
 
 namespace rmsprop {
@@ -35,6 +36,22 @@ struct Job {
   }
 };
 
+// Signals are for the threads of the program that runs this.
+class AllSignalsBlocked {
+#if !defined(_WIN32)
+ public:
+  AllSignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+#endif
+};
+
 class Pool {
  public:
   // Runs a job with up to `helpers` of the pool's threads; false if another caller has them.
@@ -46,7 +63,7 @@ class Pool {
     job_ = &job;
     seats_ = helpers;
     lock.unlock();
-    wake_.notify_all();
+    for (int32_t i = 0; i < helpers; ++i) wake_.notify_one();
     job.take_parts();
     lock.lock();
     job_ = nullptr;
@@ -57,6 +74,8 @@ class Pool {
 
  private:
   void start(int32_t threads) {
+    if (started_ >= threads) return;
+    const AllSignalsBlocked inherited_by_new_threads;
     try {
       for (; started_ < threads; ++started_) std::thread(&Pool::help, this).detach();
     } catch (const std::exception&) {

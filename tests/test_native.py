@@ -187,6 +187,25 @@ def test_a_small_array_does_not_start_threads_that_would_find_no_work():
     assert run.returncode == 0, run.stderr
 
 
+SIGNAL = (
+    MEETING.split("for _ in range(4000)")[0]
+    + """
+import os, signal
+caller()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+os.kill(os.getpid(), signal.SIGUSR1)
+assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1
+"""
+)
+
+
+def test_a_blocked_signal_does_not_reach_the_threads_of_the_pool():
+    command = [sys.executable, "-c", SIGNAL, os.path.dirname(__file__)]
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's own threads take signals
+    run = subprocess.run(command, capture_output=True, text=True, env=alone)
+    assert run.returncode == 0, run.stderr
+
+
 FORK = """
 import os, sys
 sys.path.insert(0, sys.argv[1])

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import signal
+import warnings
 import weakref
 
 import ml_dtypes
@@ -337,8 +339,8 @@ REFUSED_OPTIONS = [
     ({"dialect": "pytorch"}, ValueError, "Unknown dialect 'pytorch'"),
     ({"dialect": "tensorflow1"}, ValueError, "dialect 'tensorflow1' has no default learning rate"),
     ({"maximize": 1}, TypeError, "Invalid maximize value: 1 (allowed: True or False)"),
-    ({"threads": 0}, ValueError, "Invalid threads value: 0 (allowed: an int >= 1)"),
-    ({"threads": 2.0}, TypeError, "Invalid threads value: 2.0 is a float (allowed: an int >= 1)"),
+    ({"threads": 0}, ValueError, "Invalid threads value: 0 (allowed: an int from 1 to 1024)"),
+    ({"threads": 2.0}, TypeError, "Invalid threads value: 2.0 is a float (allowed: an int from 1 to 1024)"),
 ]
 
 
@@ -438,27 +440,32 @@ def test_refuses_an_array_that_has_become_read_only(started):
     assert pickle.dumps(optimizer) == before
 
 
-def test_a_key_pressed_during_the_kernel_leaves_counts_and_memory_in_step(monkeypatch):
+def test_a_step_that_is_interrupted_anywhere_is_whole_or_did_not_happen():
+    """With ρ = 1, v₀ = 1, ε = 0 and lr = 1 each update takes 1 from the parameter."""
     matrix = np.zeros((4, 2), np.float32)
-    arrays = [matrix[:, 0], np.zeros(4, np.float32)]  # one with gaps, which is written back after the kernel
-    expected, optimizer = Reference(arrays[0], Rule(bias_correction=True)), RMSprop(arrays, bias_correction=True)
-    update = plan_module.native.update
+    arrays = [matrix[:, 0], np.zeros(3, np.float32), np.zeros(3)]  # one with gaps is written back after the kernel
+    grads = [np.ones(array.shape, array.dtype) for array in arrays]
+    optimizer = RMSprop(arrays, lr=1.0, decay=1.0, eps=0.0, initial_square_avg=1.0)
 
-    def interrupted(*args, **kwargs):
-        update(*args, **kwargs)
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    for nth in range(4):
-        with monkeypatch.context() as patch:
-            if nth % 2:
-                patch.setattr(plan_module.native, "update", interrupted)
+    before, interrupted = signal.signal(signal.SIGALRM, interrupt), 0
+    try:
+        for nth in range(6000):
             try:
-                optimizer.step([H, H])
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + nth % 60))
+                    optimizer.step(grads)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
-                assert nth % 2
-        expected.step(H, 0.01)
-        for array, state in zip(arrays, optimizer.state, strict=True):
-            assert expected.agrees(array, state)
+                interrupted += 1
+            for array, state in zip(arrays, optimizer.state, strict=True):
+                assert (array == -state["step"]).all()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 100
 
 
 def test_a_key_pressed_while_a_step_is_prepared_leaves_the_counts_alone(monkeypatch):
@@ -479,8 +486,13 @@ def test_the_kernel_is_given_aligned_memory_only(monkeypatch):
     def shifted():
         return np.zeros(41, np.uint8)[1:].view(np.float32)
 
-    seen = []
-    monkeypatch.setattr(plan_module.native, "update", lambda batches, threads: seen.extend(batches[0]._tables))
+    seen, prepared = [], plan_module.native.prepared
+
+    def watched(batches, **options):
+        seen.extend(batches[0]._tables)
+        return prepared(batches, **options)
+
+    monkeypatch.setattr(plan_module.native, "prepared", watched)
     RMSprop([shifted()]).step([shifted()])
     assert len(seen) == 3
     assert all(address % 4 == 0 for address in seen)
@@ -492,3 +504,41 @@ def test_a_step_keeps_no_gradient_alive():
     RMSprop([np.zeros(3)]).step([grad])
     del grad
     assert watched() is None
+
+
+def test_an_array_that_was_given_another_dtype_or_shape_is_refused():
+    for change in ({"dtype": np.int64}, {"shape": (2, 2)}):
+        array = np.zeros(4)
+        optimizer = RMSprop([array])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # NumPy advises against it as well
+            for name, value in change.items():
+                setattr(array, name, value)
+        with pytest.raises(ValueError, match=r"^dtype, shape or strides of an array were changed"):
+            optimizer.step([np.ones(4)])
+        assert not array.any()
+
+
+def test_numbers_of_a_framework_that_traces_are_refused_though_it_is_loaded():
+    import jax.numpy as jnp
+
+    import rmsprop.jax
+
+    with pytest.raises(TypeError, match="Invalid learning rate"):
+        RMSprop([np.zeros(2)], lr=jnp.array(-1.0))
+    with pytest.raises(TypeError, match="Invalid momentum value"):
+        RMSprop([np.zeros(2)], momentum=jnp.array(0.5))
+    optimizer = RMSprop([np.zeros(2)])
+    optimizer.lr = jnp.array(0.1)
+    with pytest.raises(TypeError, match="Invalid learning rate"):
+        optimizer.step([np.ones(2)])
+    with pytest.raises(TypeError, match="Invalid learning rate"):
+        optimizer.state_dict()
+    torch_param = torch.zeros(2, requires_grad=True)
+    with pytest.raises(TypeError, match="Invalid momentum value"):
+        rmsprop.torch.RMSprop([torch_param], momentum=jnp.array(0.5))
+
+
+def test_a_number_beyond_all_floats_is_out_of_range():
+    with pytest.raises(ValueError, match=r"^Invalid learning rate: 1000"):
+        RMSprop([np.zeros(2)], lr=10**400)

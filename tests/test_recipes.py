@@ -116,3 +116,10 @@ def test_the_page_shows_every_row_as_it_is():
     heading, expected = "## The rows\n\n", as_markdown()
     _, _, shown = PAGE.read_text(encoding="utf-8").partition(heading)
     assert shown.splitlines() == expected
+
+
+def test_rows_are_read_only():
+    with pytest.raises(TypeError):
+        RECIPES["dqn"].settings["decay"] = 0.1
+    with pytest.raises(TypeError):
+        DIALECTS["mxnet"].when["centered"]["momentum"] = 0.1

@@ -32,6 +32,11 @@ class Dialect:
     notes: str
     when: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Make the conditional defaults read-only."""
+        when = {switch: MappingProxyType(dict(defaults)) for switch, defaults in self.when.items()}
+        object.__setattr__(self, "when", MappingProxyType(when))
+
     def rule_with(self, **overrides: object) -> Rule:
         """Return the dialect's rule with explicit choices put over its defaults.
 

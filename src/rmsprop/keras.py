@@ -160,7 +160,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
 
         Args:
             recipe: A key of `rmsprop.RECIPES`.
-            **overrides: Arguments of the constructor; they win.
+            **overrides: Arguments of the constructor; they win. None stands for the recipe's choice.
 
         Returns:
             The optimizer, with the learning rate that the recipe's schedule starts from or peaks at.
@@ -173,9 +173,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             >>> RMSprop.from_recipe("efficientnet", rho=0.95).epsilon
             0.001
         """
-        row = get_recipe(recipe)
-        settings = {KEYWORDS[field]: value for field, value in row.settings.items()}
-        return cls(**{"learning_rate": row.lr, "dialect": row.dialect, **settings, **overrides})
+        return cls(**get_recipe(recipe).arguments({"lr": "learning_rate", **KEYWORDS}, overrides))
 
     @property
     def rule(self) -> Rule:
@@ -211,9 +209,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             return
         super().build(variables)
         rule = self.rule
-        start = {"square_avg": rule.initial_average, "grad_var": rule.initial_average}
         self._state = {
-            name: self.add_optimizer_variables(variables, slot, _StateStart(start.get(name, 0.0)))
+            name: self.add_optimizer_variables(variables, slot, _StateStart(rule.start(name)))
             for name, slot in SLOTS.items()
             if name in rule.state_names
         }

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 from array import array
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +178,23 @@ def update(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 1)
     Raises:
         RuntimeError: If ``parallel_for`` fails.
     """
-    structs = (_Batch * len(batches))(*(batch.struct for batch in batches))
-    if status := _libraries()[0].rmsprop_update(structs, len(batches), parallel_for, threads):
+    if status := prepared(batches, parallel_for, threads)():
         raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+
+
+def prepared(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 1) -> Callable[[], int]:
+    """Return `update` as a call into C that is ready to go: no Python code runs in it, so no Ctrl-C cuts it in two.
+
+    Args:
+        batches: As for `update`; they must stay as they are until the call.
+        parallel_for: As for `update`.
+        threads: As for `update`.
+
+    Returns:
+        A function without arguments that returns 0, or what ``parallel_for`` returned.
+    """
+    structs = (_Batch * len(batches))(*(batch.struct for batch in batches))
+    return partial(_libraries()[0].rmsprop_update, structs, len(batches), parallel_for, threads)
 
 
 def instruction_set() -> str:

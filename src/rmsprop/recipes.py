@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from rmsprop.dialects import get_dialect
 from rmsprop.rule import Rule
@@ -35,10 +36,34 @@ class Recipe:
     around: str
     source: str
 
+    def __post_init__(self) -> None:
+        """Make the settings read-only."""
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+
     @property
     def rule(self) -> Rule:
         """The rule with all its settings."""
         return get_dialect(self.dialect).rule_with(**self.settings)
+
+    def arguments(self, keywords: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a front end is called with.
+
+        Args:
+            keywords: ``"lr"`` or field of `Rule` -> the front end's own keyword, where that is another.
+            overrides: The front end's own keywords, which win; None stands for the recipe's choice.
+
+        Returns:
+            Keyword -> value.
+
+        Examples:
+            >>> RECIPES["char_rnn"].arguments({"decay": "alpha"}, {"lr": 0.1, "eps": None})
+            {'lr': 0.1, 'dialect': 'torch', 'alpha': 0.95, 'eps': 1e-08}
+        """
+        own = {
+            keywords.get(name, name): value
+            for name, value in {"lr": self.lr, "dialect": self.dialect, **self.settings}.items()
+        }
+        return own | {name: value for name, value in overrides.items() if value is not None}
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.rule import Rule, known_below
+from rmsprop.rule import SQUARES, Rule, known_below
 
 State = dict[str, Any]
 
@@ -34,8 +34,7 @@ def init(rule: Rule, param: Any) -> State:
         {'square_avg': array([1., 1.])}
     """
     param = np.asarray(param)
-    start = {"square_avg": rule.initial_average, "grad_var": rule.initial_average}
-    return {name: np.full(param.shape, start.get(name, 0.0), _dtype(name, param)) for name in rule.state_names}
+    return {name: np.full(param.shape, rule.start(name), _dtype(name, param)) for name in rule.state_names}
 
 
 def update(
@@ -91,7 +90,7 @@ def update(
 
 def _dtype(name: str, param: Any) -> Any:
     dtype = np.result_type(param.dtype, np.float32)
-    return np.zeros(0, dtype).real.dtype if name in ("square_avg", "grad_var") else dtype
+    return np.zeros(0, dtype).real.dtype if name in SQUARES else dtype
 
 
 def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:

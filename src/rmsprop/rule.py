@@ -9,6 +9,8 @@ from numbers import Real
 from typing import Any, Literal, get_args
 
 WeightDecayMode = Literal["l2", "decoupled"]
+# The averages of squares among the arrays of the state: v, and v − m² in its place.
+SQUARES = ("square_avg", "grad_var")
 
 # Field -> (what an error calls it, largest allowed value). The wording is torch's where torch has one,
 # so that code and tests that match its messages keep working.
@@ -52,13 +54,14 @@ def known_below(number: float, bound: float) -> bool:
     return not isinstance(number, Traced) and number < bound
 
 
-def check_number(field: str, value: object, label: str | None = None) -> float:
+def check_number(field: str, value: object, label: str | None = None, *, traced: bool = False) -> float:
     """Return a hyperparameter as a float, or say in one sentence why it cannot be one.
 
     Args:
         field: The hyperparameter: ``"lr"`` or the name of a numeric field of `Rule`.
         value: What the caller gave.
         label: What an error calls it; by default torch's wording, or the field's name.
+        traced: Whether a traced number will do. Default False.
 
     Returns:
         ``value`` as a Python float; a traced number unchecked and as it is.
@@ -78,11 +81,14 @@ def check_number(field: str, value: object, label: str | None = None) -> float:
     name = label or name
     allowed = "a finite number >= 0" if high == math.inf else f"a number from 0 to {high:g}"
     if type(value) is not float:
-        if isinstance(value, Traced):
+        if traced and isinstance(value, Traced):
             return value  # type: ignore[return-value]
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
     if not (0.0 <= number <= high and number < math.inf):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
     return number
@@ -140,7 +146,7 @@ class Rule:
     def __post_init__(self) -> None:
         """Check every field, then what they say together."""
         for field in _NUMBERS.keys() & set(self.__slots__):
-            object.__setattr__(self, field, check_number(field, getattr(self, field)))
+            object.__setattr__(self, field, check_number(field, getattr(self, field), traced=True))
         for field in _FLAGS:
             value = getattr(self, field)
             if not isinstance(value, bool):
@@ -177,6 +183,23 @@ class Rule:
 
         return get_dialect(name).rule_with(**overrides)
 
+    def known(self) -> Rule:
+        """Return this rule, whose numbers must all be known: for what can't be traced.
+
+        Returns:
+            The rule itself.
+
+        Raises:
+            TypeError: If a number is traced.
+
+        Examples:
+            >>> Rule(decay=0.9).known().decay
+            0.9
+        """
+        for field in _NUMBERS.keys() & set(self.__slots__):
+            check_number(field, getattr(self, field))
+        return self
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the arrays that this rule keeps per parameter, in the order of the update."""
@@ -207,6 +230,21 @@ class Rule:
     def initial_average(self) -> float:
         """The value that ``square_avg`` (``grad_var`` when centered) starts from; the other arrays start from 0."""
         return 0.0 if self.bias_correction else self.initial_square_avg
+
+    def start(self, name: str) -> float:
+        """Return the value that an array of the state starts from.
+
+        Args:
+            name: One of `state_names`.
+
+        Returns:
+            `initial_average` for the averages of squares, else 0.
+
+        Examples:
+            >>> Rule(initial_square_avg=1.0).start("square_avg")
+            1.0
+        """
+        return self.initial_average if name in SQUARES else 0.0
 
     def gains(self, step: Any, xp: Any = math) -> tuple[Any, Any]:
         """Return the shares that the new and the old value have in each average after ``step`` updates.

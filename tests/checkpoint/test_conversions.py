@@ -448,3 +448,18 @@ def test_an_array_may_have_any_name():
     optimizer = rmsprop.numpy.RMSprop({"rule": np.ones(2), "lr": np.ones(1), "a/step": np.ones(1)}, lr=0.1)
     optimizer.step({"rule": np.ones(2), "lr": np.ones(1), "a/step": np.ones(1)})
     assert {p.name: p.step for p in checkpoint.load(optimizer).parameters} == {"rule": 1, "lr": 1, "a/step": 1}
+
+
+@pytest.mark.parametrize(("package", "extra"), [("safetensors", "safetensors"), ("torch", "'rmsprop.torch.'")])
+def test_a_missing_package_is_named_with_what_to_install(package, extra, tmp_path):
+    path = tmp_path / ("run.safetensors" if package == "safetensors" else "run.pt")
+    path.write_bytes(b"x")
+    code = f"import sys; sys.modules[{package!r}] = None; import rmsprop.checkpoint as c; c.load({str(path)!r})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert re.search(f"ImportError: this checkpoint needs {package}: pip install {extra}", run.stderr)
+
+
+def test_a_warning_points_at_the_caller():
+    with pytest.warns(ConversionWarning) as caught:
+        convert(torch_run(RMSpropTF, momentum=0.9), "torch")
+    assert caught[0].filename == __file__

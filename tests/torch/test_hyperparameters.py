@@ -191,3 +191,17 @@ def test_a_default_that_depends_on_another_choice_follows_each_group():
     explicit = RMSprop(params[:1], dialect="keras_legacy", eps_inside_sqrt=False)
     explicit.add_param_group({"params": params[1:], "momentum": 0.5})
     assert not explicit.param_groups[1]["eps_inside_sqrt"]
+
+
+def test_defaults_that_were_changed_hold_for_new_groups():
+    params = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    optimizers = [cls(params[:1]) for cls in (torch.optim.RMSprop, RMSprop)]
+    for optimizer in optimizers:
+        optimizer.defaults["momentum"] = 0.9
+        optimizer.add_param_group({"params": params[1:]})
+        assert [group["momentum"] for group in optimizer.param_groups] == [0.0, 0.9]
+
+
+def test_a_group_cannot_choose_a_dialect():
+    with pytest.raises(ValueError, match=r"a parameter group can't choose a dialect .'keras' was given."):
+        RMSprop([{"params": [torch.zeros(1, requires_grad=True)], "dialect": "keras"}])

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +26,16 @@ from rmsprop.checkpoint.matching import Names, Transpose
 from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter
 from rmsprop.checkpoint.translate import Stated, translate
 from rmsprop.rule import Rule
+
+_INSTALLS = {
+    "torch": "'rmsprop[torch]'",
+    "jax": "'rmsprop[jax]'",
+    "optax": "'rmsprop[jax]'",
+    "keras": "'rmsprop[keras]'",
+    "h5py": "'rmsprop[keras]'",
+    "safetensors": "safetensors",
+    "tensorflow": "tensorflow",
+}
 
 __all__ = [
     "FORMATS",
@@ -39,6 +51,20 @@ __all__ = [
 ]
 
 
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Say what to install where a format needs a package that is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        wanted = _INSTALLS.get(package)
+        if wanted is None:
+            raise
+        raise ImportError(f"this checkpoint needs {package}: pip install {wanted}") from error
+
+
+@_packages()
 def load(source: Any, format: str | None = None, *, key: str | None = None, **settings: Any) -> Checkpoint:
     """Read the state of an RMSProp optimizer, from memory or from a file.
 
@@ -79,6 +105,7 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     return stated.put_over(loaded)
 
 
+@_packages()
 def convert(
     state: Any,
     to: str,
@@ -148,6 +175,7 @@ def convert(
     return _converted(state, to, format, like, names, transpose, key, stated, rule, notes)
 
 
+@_packages()
 def save(
     state: Any,
     path: str | os.PathLike[str],
@@ -227,7 +255,7 @@ def _converted(
         notes.extend(told)
     else:
         for note in told:
-            warnings.warn(note, ConversionWarning, stacklevel=3)
+            warnings.warn(note, ConversionWarning, stacklevel=4)
     return content
 
 
@@ -254,11 +282,7 @@ def _module(format: str) -> str:
 
 
 def _import(module: str) -> Any:
-    """Import the module of a format; without its framework, say what to install."""
-    try:
-        return import_module(f"rmsprop.checkpoint.{module}")
-    except ModuleNotFoundError as error:
-        raise ImportError(f"{module} checkpoints need {error.name}: pip install 'rmsprop[{module}]'") from error
+    return import_module(f"rmsprop.checkpoint.{module}")
 
 
 def _check_free(path: Path, format: str, force: bool) -> None:

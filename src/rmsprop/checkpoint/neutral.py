@@ -159,6 +159,40 @@ def wide_enough(array: Array) -> Array:
     return np.array(array, dtype=np.float32 if is_narrow else array.dtype)
 
 
+def narrowed(array: Array, dtype: Any, name: str) -> Array:
+    """Return an array in the dtype of the place that it is written to.
+
+    Args:
+        array: Any array.
+        dtype: That of the target: a NumPy dtype, or one of ml_dtypes.
+        name: What a message calls the array.
+
+    Returns:
+        A copy. Numbers below the least normal one of float32 (1e-38) may become 0: no rule can tell them from it.
+
+    Raises:
+        CheckpointError: If another finite number would become infinite, or one that isn't 0 would vanish, or a whole
+            number doesn't fit.
+
+    Examples:
+        >>> narrowed(np.array([0.5]), np.float16, "square_avg of 'w'")
+        array([0.5], dtype=float16)
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        new: Array = array.astype(dtype)
+    if new.dtype.kind in "iu":
+        bad = array != new
+    else:
+        seen = np.abs(array) >= np.finfo(np.float32).tiny
+        bad = (np.isfinite(array) & ~np.isfinite(new)) | (seen & (new == 0))
+    if bad.any():
+        raise CheckpointError(
+            f"{name} has the number {array[bad].flat[0]:g}, which the target's {new.dtype} can't hold: give a target "
+            "that keeps it in a wider type"
+        )
+    return new
+
+
 def rule_fields(settings: Mapping[str, Any]) -> str:
     """Return settings as a caller writes them: ``decay=0.9, momentum=0.0``."""
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())

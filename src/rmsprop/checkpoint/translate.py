@@ -83,7 +83,7 @@ class Stated:
             if field in self.settings and told - {self.settings[field]}:
                 raise CheckpointError(
                     f"the checkpoint says {field}={told.pop()}, but {field}={self.settings[field]} was given, which "
-                    "would only reinterpret its arrays: leave it out; what the run goes on with is given by rule or like"
+                    "would only reinterpret its arrays: leave it out; what it goes on with is said by rule or like"
                 )
         groups = tuple(
             Group(settings={**group.settings, **self.settings}, lr=group.lr if self.lr is None else self.lr)

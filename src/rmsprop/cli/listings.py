@@ -23,13 +23,13 @@ def dialects(as_json: bool) -> None:
     if as_json:
         output.print_json({name: _dialect(dialect) for name, dialect in DIALECTS.items()})
         return
-    from rmsprop.lab.dialect_table import COLUMNS, rows
+    from rmsprop.lab.dialect_table import COLUMNS, short_rows, stars
 
     out, table = output.page(), output.table(*COLUMNS)
-    for row in rows():
+    for row in short_rows():
         table.add_row(*row)
     out.print(table)
-    out.print()
+    out.print("\n".join(stars()) + "\n")
     out.print(output.labelled({name: dialect.source for name, dialect in DIALECTS.items()}))
     out.print("\nMore about one: rmsprop explain NAME. How two differ: rmsprop diff NAME NAME.")
 

@@ -158,9 +158,7 @@ def from_recipe(name: str, **overrides: Any) -> optax.GradientTransformationExtr
         >>> optimizer.init(jnp.zeros(1)).square_avg
         Array([1.], dtype=float32)
     """
-    recipe = get_recipe(name)
-    settings = {"learning_rate": recipe.lr, "dialect": recipe.dialect, **recipe.settings}
-    return rmsprop(**(settings | _fields(overrides)))
+    return rmsprop(**get_recipe(name).arguments({"lr": "learning_rate"}, _fields(overrides)))
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:

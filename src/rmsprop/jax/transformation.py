@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from rmsprop import reference
-from rmsprop.rule import Rule, Traced
+from rmsprop.rule import SQUARES, Rule, Traced
 
 # Any array: what it holds may change from one compiled step to the next, and the state must not change its shape then.
 Traced.register(jax.Array)
@@ -65,11 +65,8 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
     """
 
     def init(params: Any) -> RMSpropState:
-        start = {"square_avg": rule.initial_average, "grad_var": rule.initial_average}
         trees = {
-            name: jax.tree.map(
-                lambda p, name=name: jnp.full_like(p, start.get(name, 0.0), dtype=_dtype(name, p)), params
-            )
+            name: jax.tree.map(lambda p, name=name: jnp.full_like(p, rule.start(name), dtype=_dtype(name, p)), params)
             for name in rule.state_names
         }
         return RMSpropState(count=jnp.zeros([], jnp.int32), **trees)
@@ -142,7 +139,7 @@ def _checked(grad: Any, kept: Any) -> Any:
 
 def _dtype(name: str, param: Any) -> Any:
     dtype = jnp.promote_types(jnp.result_type(param), jnp.float32)
-    return np.finfo(dtype).dtype if name in ("square_avg", "grad_var") else dtype
+    return np.finfo(dtype).dtype if name in SQUARES else dtype
 
 
 @jax.custom_jvp

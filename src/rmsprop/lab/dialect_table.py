@@ -37,6 +37,31 @@ def rows() -> list[tuple[str, ...]]:
     return [_row(name, dialect) for name, dialect in DIALECTS.items()]
 
 
+def short_rows() -> list[tuple[str, ...]]:
+    """Return the same rows with a star in the place of what becomes of a default once another choice is made.
+
+    Examples:
+        >>> [row[:3] for row in short_rows() if row[0] == "keras_legacy"]
+        [('keras_legacy', '1e-7', 'outside *')]
+    """
+    return [tuple(f"{cell.partition(';')[0]} *" if ";" in cell else cell for cell in row) for row in rows()]
+
+
+def stars() -> list[str]:
+    """Return what the stars of `short_rows` stand for.
+
+    Examples:
+        >>> stars()[0]
+        '* keras_legacy: ε and the root: inside once momentum > 0'
+    """
+    return [
+        f"* {name}: {heading}: {condition}"
+        for name, dialect in DIALECTS.items()
+        for heading, field in COLUMNS.items()
+        for condition in conditions(dialect, field)
+    ]
+
+
 def conditions(dialect: Dialect, field: str) -> list[str]:
     """Return what a default becomes once another choice is made.
 

@@ -90,7 +90,7 @@ class Slot:
         self.array = array
         self.counter = Counter(count)
         view = np.asarray(array)  # of a plain array, whatever its subclass
-        self.dtype, self.shape = view.dtype, view.shape
+        self.dtype, self.shape, self.strides = view.dtype, view.shape, view.strides
         self.order = Order(view)
         self.laid = self.order.laid(view)
         self.fills_memory = self.laid.flags.c_contiguous and self.laid.flags.aligned
@@ -99,7 +99,7 @@ class Slot:
 
     def _initial(self, name: str, rule: Rule) -> Array:
         dtype = np.result_type(self.dtype, np.float32)  # an average in 16 bits stops moving
-        start = rule.initial_average if name in ("square_avg", "grad_var") else 0.0
+        start = rule.start(name)
         if not start:
             return np.zeros(self.memory.shape, dtype)
         return np.full(self.memory.shape, complex(start, start) if dtype.kind == "c" else start, dtype)

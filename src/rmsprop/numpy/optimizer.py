@@ -17,8 +17,8 @@ from rmsprop.rule import Rule, WeightDecayMode, check_number
 Arrays = list[Array] | tuple[Array, ...] | Mapping[str, Array]
 Grads = Sequence[Array | None] | Mapping[str, Array | None]
 
-# Threads are started anew for every step, some 40 µs each one after the other: more of them no longer pay.
-_MOST_THREADS = 16
+# An update waits for memory, which fewer threads than this exhaust. More can be asked for, up to what may be a mistake.
+_ENOUGH_THREADS, _MOST_THREADS = 16, 1024
 
 
 class RMSprop:
@@ -94,18 +94,22 @@ class RMSprop:
         maximize: bool = False,
         threads: int | None = None,
     ) -> None:
-        self._rule = get_dialect(dialect).rule_with(
-            decay=decay,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-            initial_square_avg=initial_square_avg,
-            centered=centered,
-            momentum=momentum,
-            nesterov=nesterov,
-            lr_in_momentum=lr_in_momentum,
-            bias_correction=bias_correction,
-            weight_decay=weight_decay,
-            weight_decay_mode=weight_decay_mode,
+        self._rule = (
+            get_dialect(dialect)
+            .rule_with(
+                decay=decay,
+                eps=eps,
+                eps_inside_sqrt=eps_inside_sqrt,
+                initial_square_avg=initial_square_avg,
+                centered=centered,
+                momentum=momentum,
+                nesterov=nesterov,
+                lr_in_momentum=lr_in_momentum,
+                bias_correction=bias_correction,
+                weight_decay=weight_decay,
+                weight_decay_mode=weight_decay_mode,
+            )
+            .known()
         )
         self.lr: float = check_number("lr", learning_rate(dialect, lr))
         if not isinstance(maximize, bool):
@@ -142,10 +146,7 @@ class RMSprop:
             >>> RMSprop.from_recipe([np.zeros(2)], "efficientnet", lr=0.016).rule.eps
             0.001
         """
-        recipe = get_recipe(name)
-        given = {key: value for key, value in overrides.items() if value is not None}
-        settings: dict[str, Any] = {"lr": recipe.lr, "dialect": recipe.dialect, **recipe.settings, **given}
-        return cls(arrays, **settings)
+        return cls(arrays, **get_recipe(name).arguments({}, overrides))
 
     @property
     def arrays(self) -> Arrays:
@@ -293,9 +294,10 @@ def _checked_threads(threads: int | None) -> int:
     """Return how many threads to use at most."""
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(available, _MOST_THREADS)
+        return min(available, _ENOUGH_THREADS)
+    allowed = f"an int from 1 to {_MOST_THREADS}"
     if isinstance(threads, bool) or not isinstance(threads, int):
-        raise TypeError(f"Invalid threads value: {threads!r} is a {type(threads).__name__} (allowed: an int >= 1)")
-    if threads < 1:
-        raise ValueError(f"Invalid threads value: {threads} (allowed: an int >= 1)")
+        raise TypeError(f"Invalid threads value: {threads!r} is a {type(threads).__name__} (allowed: {allowed})")
+    if not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"Invalid threads value: {threads} (allowed: {allowed})")
     return threads

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import repeat
-from operator import attrgetter, setitem
+from operator import attrgetter, call, setitem
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Plan:
         self._order = [i for group in groups.values() for i in group]
         self._slots = [slots[i] for i in self._order]
         self._arrays = [slot.array for slot in self._slots]
+        self._signatures = [(slot.dtype, slot.shape, slot.strides) for slot in self._slots]
         self.buckets = [Bucket([slots[i] for i in group], rule) for group in groups.values()]
         self._expected = [
             # Of an axis that runs backward the first element is not at the front of the memory.
@@ -50,6 +52,7 @@ class Plan:
         copied = [slot for slot in self._slots if not slot.fills_memory]
         self._laid: list[Any] = [slot.laid for slot in copied]
         self._copies = [slot.memory for slot in copied]
+        self._write_back = [partial(setitem, *row) for row in zip(self._laid, repeat(...), self._copies, strict=False)]
         self._written = _Stretches(self._slots)
 
     def bind(self, given: Sequence[Any]) -> list[Array]:
@@ -65,6 +68,10 @@ class Plan:
             TypeError: If one is not an array, or of a dtype that its array's can't hold.
             ValueError: If one has another shape than its array, or an array has become read-only.
         """
+        if list(map(_signature, self._arrays)) != self._signatures:
+            raise ValueError(
+                "dtype, shape or strides of an array were changed since the optimizer was made: make another optimizer"
+            )
         for slot, writeable in zip(self._slots, map(_is_writeable, self._arrays), strict=True):
             if not writeable:
                 raise ValueError(f"array {slot.name!r} has become read-only: make it writeable, or pass None for it")
@@ -93,12 +100,11 @@ class Plan:
         """
         for copy, laid in zip(self._copies, self._laid, strict=True):
             copy[...] = laid
-        for bucket in self.buckets:
-            bucket.counter.value += 1  # first, because a Ctrl-C during the kernel is raised right after it
-        try:
-            native.update([bucket.batch for bucket in self.buckets], threads=threads)
-        finally:  # in one call into C, which no Ctrl-C can cut in two
-            deque(map(setitem, self._laid, repeat(...), self._copies), maxlen=0)
+        update = native.prepared([bucket.batch for bucket in self.buckets], threads=threads)
+        count = [partial(setattr, bucket.counter, "value", bucket.counter.value + 1) for bucket in self.buckets]
+        # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
+        calls: list[Callable[[], Any]] = [update, *count, *self._write_back]
+        deque(map(call, calls), maxlen=0)
 
 
 class Bucket:
@@ -131,6 +137,7 @@ class Bucket:
         step = self.counter.value + 1 if self.batch.rule.bias_correction else 1
         numbers = lr, step, maximize, grad_scale
         if numbers != self._numbers:
+            self._numbers = ()  # unknown, should a Ctrl-C come in between
             self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
             self._numbers = numbers
 

@@ -44,7 +44,7 @@ def write(rule: Rule, lr: float, maximize: bool, slots: Iterable[Slot]) -> dict[
     Returns:
         Copies, by key.
     """
-    saved = {"lr": np.array(lr), "maximize": np.array(maximize)}
+    saved = {"lr": np.array(check_number("lr", lr)), "maximize": np.array(maximize)}
     saved |= {f"rule/{field}": np.array(value) for field, value in asdict(rule).items()}
     for slot in slots:
         saved[f"{slot.name}/step"] = np.array(slot.counter.value)

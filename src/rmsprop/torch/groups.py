@@ -44,7 +44,7 @@ def rule_of(group: Mapping[str, Any]) -> Rule:
     check_number("decay", group["alpha"], "alpha value")
     flags = ("eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction")
     values = {field: group[key] for field, key in KEYS.items()}
-    return Rule(**{**values, **{flag: bool(values[flag]) for flag in flags}})
+    return Rule(**{**values, **{flag: bool(values[flag]) for flag in flags}}).known()
 
 
 def lr_of(group: Mapping[str, Any]) -> float | Tensor:

@@ -153,10 +153,7 @@ class RMSprop(Optimizer):
             >>> optimizer.param_groups[0]["eps"]
             0.001
         """
-        recipe = get_recipe(name)
-        settings = {KEYS[field]: value for field, value in recipe.settings.items()}
-        given = {key: value for key, value in overrides.items() if value is not None}
-        return cls(params, **{"lr": recipe.lr, "dialect": recipe.dialect, **settings, **given})
+        return cls(params, **get_recipe(name).arguments(KEYS, overrides))
 
     def _rule_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return a group's options that make its rule: its own choices, else the optimizer's, else the dialect's."""
@@ -182,7 +179,14 @@ class RMSprop(Optimizer):
             >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
         """
         if isinstance(param_group, dict):
-            param_group = {**self._rule_defaults(param_group), **param_group}
+            if "dialect" in param_group:
+                raise ValueError(
+                    f"a parameter group can't choose a dialect ({param_group['dialect']!r} was given): "
+                    "give it the options in which it differs, such as eps_inside_sqrt"
+                )
+            made = self._rule_defaults({})  # what of the defaults is another now, was set by the user
+            changed = {key: self.defaults[key] for key in made if self.defaults[key] != made[key]}
+            param_group = {**self._rule_defaults(changed | param_group), **param_group}
             check_group({**self.defaults, **param_group})
         super().add_param_group(param_group)
         self._plans = None

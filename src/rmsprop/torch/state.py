@@ -58,8 +58,8 @@ def complete(state: ParamState, param: Tensor, rule: Rule) -> None:
     for name in rule.state_names:
         if name not in state:
             state[name] = torch.zeros_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
-            if rule.initial_average and name in ("square_avg", "grad_var"):
-                as_real(state[name]).fill_(rule.initial_average)
+            if start := rule.start(name):
+                as_real(state[name]).fill_(start)
 
 
 def _squared(tensor: Tensor) -> Tensor:
