@@ -522,8 +522,10 @@ def test_an_array_that_was_given_another_dtype_or_shape_is_refused():
 def test_numbers_of_a_framework_that_traces_are_refused_though_it_is_loaded():
     import jax.numpy as jnp
 
-    import rmsprop.jax
+    import rmsprop.jax as registers_its_arrays
+    from rmsprop.torch import RMSprop as OnTorch
 
+    assert registers_its_arrays
     with pytest.raises(TypeError, match="Invalid learning rate"):
         RMSprop([np.zeros(2)], lr=jnp.array(-1.0))
     with pytest.raises(TypeError, match="Invalid momentum value"):
@@ -536,7 +538,7 @@ def test_numbers_of_a_framework_that_traces_are_refused_though_it_is_loaded():
         optimizer.state_dict()
     torch_param = torch.zeros(2, requires_grad=True)
     with pytest.raises(TypeError, match="Invalid momentum value"):
-        rmsprop.torch.RMSprop([torch_param], momentum=jnp.array(0.5))
+        OnTorch([torch_param], momentum=jnp.array(0.5))
 
 
 def test_a_number_beyond_all_floats_is_out_of_range():

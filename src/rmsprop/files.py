@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY = ".tmp"
+_TEMPORARY = ".tmp"
 
 
 @contextmanager
@@ -15,22 +17,38 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name beside it, and put it in place once it is whole.
 
     Args:
-        path: The file.
+        path: The file. A symbolic link stays one, and the file that it leads to is replaced.
 
     Yields:
-        The temporary name to write to. It is removed if writing fails.
+        The temporary file to write to, new and empty. It is removed if writing fails.
 
     Raises:
         OSError: If the file can't be written; it names ``path``.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    file = Path(os.path.realpath(path))
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # never a file of somebody else's
+        try:
+            yield temporary
+            os.replace(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:  # a full disk doesn't say in which file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return the temporary files that processes which were killed while they wrote a file have left.
+
+    Args:
+        path: The file. Its folder must exist.
+
+    Returns:
+        Their paths, in no order.
+    """
+    temporary = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(_TEMPORARY)}")
+    return [other for other in path.parent.iterdir() if temporary.fullmatch(other.name)]
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -36,6 +36,9 @@ SLOTS = {
 }
 
 
+_ANOTHER_FILE = "load the file of an optimizer for the same model"
+
+
 class _StateStart(keras.initializers.Constant):  # type: ignore[misc]
     """Where a state array starts; also tells `RMSprop.add_variable` that the variable is one."""
 
@@ -199,6 +202,9 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         Args:
             variables: The variables that it will update.
 
+        Raises:
+            ValueError: If one of them is there twice.
+
         Examples:
             >>> optimizer = RMSprop(momentum=0.9, name="r")
             >>> optimizer.build([keras.Variable(np.zeros(2), name="w")])
@@ -207,6 +213,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         """
         if self.built:
             return
+        self._check_distinct(variables)
         super().build(variables)
         rule = self.rule
         self._state = {
@@ -240,7 +247,9 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             trainable_variables: The variables. Default: those that the optimizer was built with.
 
         Raises:
-            ValueError: If the gradients do not belong to these variables, or an attribute was set out of range.
+            TypeError: If a gradient does not consist of real numbers.
+            ValueError: If the gradients do not belong to these variables one to one, in number and shape, or an
+                attribute was set out of range. Whatever is raised, nothing has changed.
             RuntimeError: If an attribute was set that needs state which the optimizer was not built with.
 
         Examples:
@@ -250,7 +259,31 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             0.800000011920929
         """
         self._check_state()
-        super().apply([_dense(grad) for grad in grads], trainable_variables)
+        dense = [_dense(grad) for grad in grads]
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+            if len(dense) != len(trainable_variables):
+                raise ValueError(
+                    f"apply got {len(dense)} gradients and {len(trainable_variables)} variables, but needs one "
+                    "gradient for each variable: give None for a variable that shall stay as it is"
+                )
+            self._check_distinct(trainable_variables)
+        variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        if len(dense) == len(variables):  # else Keras refuses them
+            for grad, variable in zip(dense, variables, strict=True):
+                _check_gradient(grad, variable)
+        super().apply(dense, trainable_variables)
+
+    def _check_distinct(self, variables: Sequence[Any]) -> None:
+        seen = set()
+        for variable in variables:
+            key = self._var_key(variable)
+            if key in seen:
+                raise ValueError(
+                    f"the optimizer got {_name(variable)} twice, but updates a variable once per step: give it once, "
+                    "with the sum of its gradients"
+                )
+            seen.add(key)
 
     def _check_state(self) -> None:
         missing = set(self.rule.state_names) - set(self._state) if self.built else set()
@@ -324,22 +357,38 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             store: What Keras hands over: a mapping from names to arrays.
 
         Raises:
-            ValueError: If an array does not have its variable's shape. The optimizer is then as it was before.
+            ValueError: If an array is missing, holds something else than real numbers or does not have its variable's
+                shape, or if the learning rate or the iteration is out of range. The optimizer is then as it was before.
         """
-        values = {key: store[key] for key in store.keys()}  # noqa: SIM118  a store of Keras cannot be iterated
+        values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118  a store of Keras cannot be iterated
         for key, mean_key in self._variance_keys().items():
             if f"{key}_variance" in values:
                 values[key] = values.pop(f"{key}_variance")
             elif key in values and mean_key in values:
                 values[key] = np.maximum(values[key] - values[mean_key] ** 2, 0)
-        for number, variable in enumerate(self.variables):
-            found = values.get(str(number))
-            if found is not None and tuple(found.shape) != tuple(variable.shape):
-                raise ValueError(
-                    f"The saved variable {number} has shape {tuple(found.shape)}, but {variable.path} has "
-                    f"{tuple(variable.shape)}: load the file of an optimizer for the same model"
-                )
+        if len(values) == len(self.variables):  # else Keras loads nothing, and says so
+            for number, variable in enumerate(self.variables):
+                self._check_saved(number, variable, values.get(str(number)))
         super().load_own_variables(values)
+
+    def _check_saved(self, number: int, variable: Any, found: Any) -> None:
+        """Say why a saved array cannot become the value of a variable of the optimizer, if it cannot."""
+        if found is None:
+            raise ValueError(f"There is no saved variable {number}, but {variable.path} needs it: {_ANOTHER_FILE}")
+        if found.dtype.kind not in "fiu" and found.dtype.name != "bfloat16":
+            raise ValueError(
+                f"The saved variable {number} has dtype {found.dtype}, but {variable.path} needs real numbers: "
+                f"{_ANOTHER_FILE}"
+            )
+        if tuple(found.shape) != tuple(variable.shape):
+            raise ValueError(
+                f"The saved variable {number} has shape {tuple(found.shape)}, but {variable.path} has "
+                f"{tuple(variable.shape)}: {_ANOTHER_FILE}"
+            )
+        if variable is self._learning_rate:
+            check_number("lr", float(found))
+        if variable is self._iterations and not (found >= 0 and found % 1 == 0):
+            raise ValueError(f"Invalid iteration: {found} (allowed: a whole number >= 0)")
 
     def _variance_keys(self) -> Mapping[str, str]:
         """Return the names under which a file stores each variance and the mean that belongs to it."""
@@ -358,6 +407,24 @@ def _checked_learning_rate(dialect: str, value: Any) -> Any:
 def _working_dtype(dtype: Any) -> str:
     """Return the precision of an update: the variable's own, but never fewer than 32 bits."""
     return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
+
+
+def _name(variable: Any) -> str:
+    return str(getattr(variable, "path", variable.name))  # a tf.Variable has no path
+
+
+def _check_gradient(gradient: Any, variable: Any) -> None:
+    """Refuse a gradient that is not one of this variable, as far as its shape is known before a graph runs."""
+    if gradient is None:
+        return
+    dtype = keras.backend.standardize_dtype(gradient.dtype)
+    if not (keras.backend.is_float_dtype(dtype) or keras.backend.is_int_dtype(dtype)):
+        raise TypeError(f"the gradient of {_name(variable)} has dtype {dtype}, but RMSProp needs real numbers")
+    if getattr(gradient.shape, "rank", 0) is None:  # of TensorFlow, in a graph
+        return
+    shape, needed = tuple(gradient.shape), tuple(variable.shape)
+    if len(shape) != len(needed) or any(n not in (None, m) for n, m in zip(shape, needed, strict=True)):
+        raise ValueError(f"the gradient of {_name(variable)} has shape {shape}, but needs {needed}")
 
 
 def _dense(gradient: Any) -> Any:

@@ -2,8 +2,10 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from rmsprop import Rule
@@ -26,6 +28,11 @@ ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
         ({"learning_rate": 0.1, "momentum": -0.5}, ValueError, "Invalid momentum value: -0.5"),
         ({"learning_rate": 0.1, "centered": 1}, TypeError, "Invalid centered value: 1 (allowed: True or False)"),
         ({"learning_rate": 0.1, "centered": jnp.asarray(True)}, TypeError, "Invalid centered value: Array(True"),
+        (
+            {"learning_rate": 0.1, "nesterov": "yes"},
+            TypeError,
+            "Invalid nesterov value: 'yes' (allowed: True or False)",
+        ),
         ({"learning_rate": 0.1, "dialect": "flax"}, ValueError, "Unknown dialect 'flax'"),
         (
             {"learning_rate": 0.1, "eps_in_sqrt": True, "eps_inside_sqrt": True},
@@ -57,6 +64,49 @@ def test_gradients_have_the_shape_of_the_state_and_are_floats():
         optimizer.update(jnp.ones(1), state)
     with pytest.raises(TypeError, match="a gradient has dtype int32, but RMSProp needs real or complex floats"):
         optimizer.update(jnp.ones(3, jnp.int32), state)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}], ids=str)
+def test_parameters_have_the_shape_of_their_gradient(options):
+    optimizer = rmsprop(0.1, **options)
+    with pytest.raises(ValueError, match=r"a parameter has shape \(2, 3\), but its gradient \(3,\)"):
+        optimizer.update(jnp.ones(3), optimizer.init(jnp.ones(3)), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("wrap", [lambda update: update, jax.jit], ids=["eager", "jit"])
+def test_a_schedule_returns_one_number(wrap):
+    optimizer = rmsprop(lambda count: jnp.full(2, 0.1))
+    with pytest.raises(ValueError, match=r"a schedule returned an array of shape \(2,\), but a learning rate is one"):
+        wrap(optimizer.update)(jnp.ones(()), optimizer.init(jnp.ones(())))
+
+
+@pytest.mark.parametrize(
+    ("make", "given"),
+    [
+        (lambda params: None, "NoneType"),
+        (optax.rmsprop(0.1).init, "tuple"),
+        (optax.scale_by_rms().init, "ScaleByRmsState"),
+    ],
+    ids=["none", "a chain of Optax", "a state of Optax"],
+)
+def test_another_thing_than_a_state(make, given):
+    with pytest.raises(TypeError, match=f"update got a {given} as state, but needs the RMSpropState that init"):
+        rmsprop(0.1).update(jnp.ones(3), make(jnp.ones(3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [({"centered": True}, "grad_avg and grad_var"), ({"momentum": 0.9}, "momentum_buffer")],
+    ids=str,
+)
+def test_the_state_of_another_rule(options, missing):
+    with pytest.raises(ValueError, match=f"update got an RMSpropState without {missing}, which this rule keeps"):
+        rmsprop(0.1, **options).update(jnp.ones(3), rmsprop(0.1).init(jnp.ones(3)))
+
+
+def test_no_parameters_at_all_are_no_error():
+    optimizer = rmsprop(0.1, momentum=0.9)
+    assert optimizer.update(None, optimizer.init(None))[0] is None
 
 
 def test_a_learning_rate_cannot_be_put_into_a_buffer_afterwards():

@@ -109,6 +109,8 @@ def test_a_recipe():
     assert optimizer.rule == Rule.from_dialect("tensorflow1", momentum=0.9, eps=1e-3, weight_decay=1e-5)
     assert optimizer.get_config()["learning_rate"] == np.float32(0.256)
     assert RMSprop.from_recipe("efficientnet", learning_rate=0.5, rho=0.8).rho == 0.8
+    of_the_recipe = RMSprop.from_recipe("efficientnet", learning_rate=None, momentum=None, epsilon=None, dialect=None)
+    assert of_the_recipe.get_config() | {"name": ""} == RMSprop.from_recipe("efficientnet").get_config() | {"name": ""}
     with pytest.raises(ValueError, match="Unknown recipe 'resnet'"):
         RMSprop.from_recipe("resnet")
 

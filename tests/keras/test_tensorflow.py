@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from rmsprop.keras import RMSprop
@@ -54,3 +55,30 @@ def test_a_sparse_step_compiles(array):
         return array(variable)
 
     np.testing.assert_allclose(stepped(True), stepped(False), rtol=1e-6)
+
+
+def test_a_shape_that_is_not_known_yet_is_not_refused(array):
+    def stepped(*signature):
+        variable, optimizer = keras.Variable([1.0, 2.0]), RMSprop(0.125)
+        optimizer.build([variable])
+
+        @tf.function(input_signature=signature)
+        def step(grad):
+            optimizer.apply([grad], [variable])
+
+        step(tf.constant([0.5, -1.0]))
+        return array(variable)
+
+    known = stepped(tf.TensorSpec([2]))
+    np.testing.assert_array_equal(stepped(tf.TensorSpec([None])), known)
+    np.testing.assert_array_equal(stepped(tf.TensorSpec(None)), known)
+    with pytest.raises(ValueError, match=r"has shape \(None, 2\), but needs \(2,\)"):
+        stepped(tf.TensorSpec([None, 2]))
+
+
+def test_a_variable_of_tensorflow_is_named_too():
+    variable = tf.Variable([1.0, 2.0], name="w")
+    with pytest.raises(ValueError, match=r"the gradient of w:0 has shape \(1,\), but needs \(2,\)"):
+        RMSprop(0.125).apply([tf.constant([1.0])], [variable])
+    with pytest.raises(ValueError, match="w:0 twice"):
+        RMSprop(0.125).apply([tf.constant([1.0, 1.0])] * 2, [variable] * 2)

@@ -61,7 +61,7 @@ def leave_a_row_the_checkpoint_lacks(folder):
 
 
 def leave_half_a_checkpoint(folder):
-    (folder / (CHECKPOINT + ".tmp")).write_bytes(b"half")
+    (folder / f".{CHECKPOINT}.0123abcd.tmp").write_bytes(b"half")
 
 
 def lose_the_checkpoint(folder):
@@ -77,7 +77,7 @@ def lose_everything_but_half_a_configuration(folder):
     for path in folder.iterdir():
         if path.name != ".lock":  # it is there before anything is written
             path.unlink()
-    (folder / (CONFIG + ".tmp")).write_bytes(b"{")
+    (folder / f".{CONFIG}.0123abcd.tmp").write_bytes(b"{")
 
 
 def lose_everything(folder):
@@ -102,6 +102,7 @@ def test_whatever_a_killed_run_leaves_behind_can_be_continued(tmp_path, harm):
     harm(tmp_path / "broken")
     train(tmp_path / "broken", resuming=True)
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
+    assert {path.name for path in (tmp_path / "broken").iterdir()} == {*LASTING, ".lock"}
 
 
 def test_a_run_killed_before_its_first_epoch_keeps_its_settings(tmp_path, monkeypatch):

@@ -10,9 +10,10 @@ Nothing is unpickled, and nothing is guessed: what a checkpoint doesn't say is a
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -27,6 +28,8 @@ from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWa
 from rmsprop.checkpoint.translate import Stated, translate
 from rmsprop.rule import Rule
 
+# Why a file can't be written, where a library says it in words only.
+_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _INSTALLS = {
     "torch": "'rmsprop[torch]'",
     "jax": "'rmsprop[jax]'",
@@ -101,8 +104,14 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     module = _module(format) if format is not None else module_of(source)
     if isinstance(source, Path) and module != "tensorflow":
         check_is_file(source)
-    loaded: Checkpoint = _in_file(source, lambda: _import(module).read(source, format, key, settings))
-    return stated.put_over(loaded)
+
+    def read() -> Checkpoint:
+        loaded = stated.put_over(_import(module).read(source, format, key, settings))
+        _check_values(loaded, settings)
+        return loaded
+
+    loaded: Checkpoint = _in_file(source, read)
+    return loaded
 
 
 @_packages()
@@ -224,11 +233,27 @@ def save(
         0.1
     """
     get_format(format)
-    path, like = Path(path), _path_or_object(like)
+    path, like = _path_or_object(Path(path)), _path_or_object(like)
     _check_free(path, format, force)
     stated = Stated(settings=settings, lr=lr, step=step)
     content = _converted(state, format, None, like, names, transpose, key, stated, rule, notes)
-    _import(_module(format)).write(content, path, like)
+    with _writing(path):
+        _import(_module(format)).write(content, path, like)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make an `OSError` that names the file of whatever a library raises when it can't be written."""
+    try:
+        yield
+    except (CheckpointError, OSError, ImportError):
+        raise
+    except Exception as error:  # torch, safetensors and TensorFlow have their own for a full disk
+        said = " ".join(str(error).split())
+        number = next((n for n in _REASONS if os.strerror(n).lower() in said.lower()), None)
+        if number is None:
+            raise OSError(errno.EIO, f"{type(error).__name__}: {said}", str(path)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _converted(
@@ -267,14 +292,30 @@ def _in_file(source: Any, work: Any) -> Any:
         if isinstance(source, Path) and str(source) not in str(error):
             raise CheckpointError(f"{source}: {error}") from error
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(source, Path):  # whole as a file, but its content is of other types than it should be
-            raise CheckpointError(f"{source} doesn't hold what such a checkpoint does: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(source, Path):  # whole as a file, but its content is of other types or sizes than it should be
+            said = " ".join(str(error).split())
+            raise CheckpointError(f"{source} doesn't hold what such a checkpoint does: {said}") from error
         raise
 
 
+def _check_values(checkpoint: Checkpoint, stated: Mapping[str, Any]) -> None:
+    """Check that the rules and step counts can be an optimizer's."""
+    for group in checkpoint.groups:
+        Stated(settings=group.settings, lr=group.lr)
+        if stated.get("nesterov") and group.settings.get("momentum") == 0.0:
+            raise CheckpointError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
+    for parameter in checkpoint.parameters:
+        Stated(settings={}, step=parameter.step)
+
+
 def _path_or_object(source: Any) -> Any:
-    return Path(source) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(source, str | os.PathLike):
+        return source
+    path = Path(source)
+    if not path.name:  # "", "." and "/"
+        raise CheckpointError(f"{os.fspath(source)!r} is not the name of a file: give one")
+    return path
 
 
 def _module(format: str) -> str:
@@ -289,7 +330,9 @@ def _check_free(path: Path, format: str, force: bool) -> None:
     file = path.with_name(path.name + ".index") if _module(format) == "tensorflow" else path
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder: give the name of a file")
-    if file.exists() and not force:
+    if file.exists() and not file.is_file():
+        raise CheckpointError(f"{file} is not a regular file: give the name of one")
+    if os.path.lexists(file) and not force:
         raise CheckpointError(f"{file} exists already: give another name, or replace it with force")
     if not file.parent.is_dir():
         raise CheckpointError(f"there is no folder {file.parent}: make it first")

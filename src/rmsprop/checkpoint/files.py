@@ -23,17 +23,23 @@ def damaged(path: Path, kind: str) -> CheckpointError:
 
 
 def check_is_file(path: Path) -> None:
-    """Check that there is a file with something in it.
+    """Check that there is a file with something in it, which can be read.
 
     Raises:
-        CheckpointError: If there is none, or it is a folder, or empty.
+        CheckpointError: If there is none, it is a folder, a pipe or the like, it is empty, or it can't be read.
     """
-    if path.is_dir():
-        raise unreadable(path, "is a folder: give a checkpoint file")
-    if not path.exists():
-        raise unreadable(path, "does not exist: give a checkpoint file")
-    if not path.stat().st_size:
-        raise unreadable(path, "is empty: give a checkpoint that was written to its end")
+    try:
+        if path.is_dir():
+            raise unreadable(path, "is a folder: give a checkpoint file")
+        if not path.exists():
+            raise unreadable(path, "does not exist: give a checkpoint file")
+        if not path.is_file():
+            raise unreadable(path, "is not a regular file: write the checkpoint to a file first")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise unreadable(path, "is empty: give a checkpoint that was written to its end")
+    except OSError as error:
+        raise unreadable(path, f"can't be read: {error.strerror or error}") from error
 
 
 def whole_zip(path: Path) -> None:

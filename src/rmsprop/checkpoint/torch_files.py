@@ -37,6 +37,8 @@ def find(source: Any, key: str | None) -> StateDict:
 
 
 def _listed(found: Mapping[str, Any]) -> str:
+    if "" in found:
+        return "it is one itself, so leave out the key"
     return f"it is one of {quoted(found)}" if found else "there is none at all"
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -24,6 +28,22 @@ def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> An
     if not isinstance(names, dict | list) or not all(isinstance(text, str) for text in texts):
         raise click.BadParameter(f"{value} must hold a JSON object or list of names.", param=param)
     return names
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _orderly() -> Iterator[None]:
+    """Remove temporary files when the system ends the command, too, and keep other programs' warnings off stderr."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @click.command()
@@ -74,20 +94,21 @@ def convert(
     given = {name: value for name, value in settings.items() if value is not None}
     notes: list[str] = []
     try:
-        loaded = checkpoint.load(source, source_format, key=key, **given)
-        checkpoint.save(
-            loaded,
-            out,
-            format,
-            like=like,
-            names="order" if in_order else names,
-            transpose=transpose,
-            lr=lr,
-            step=step,
-            force=force,
-            notes=notes,
-            **given,
-        )
+        with _orderly():
+            loaded = checkpoint.load(source, source_format, key=key, **given)
+            checkpoint.save(
+                loaded,
+                out,
+                format,
+                like=like,
+                names="order" if in_order else names,
+                transpose=transpose,
+                lr=lr,
+                step=step,
+                force=force,
+                notes=notes,
+                **given,
+            )
     except (ValueError, ImportError) as error:
         raise InputError(str(error)) from error
     for note in notes:

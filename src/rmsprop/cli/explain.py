@@ -153,3 +153,7 @@ def _print_small_run(out: Console, content: dict[str, Any]) -> None:
         mark = "*" if row["step"] == run["parts_at_step"] else ""
         table.add_row(f"{mark}{row['step']}", *(f"{x:.9g}" for x in row["theta"]), *(f"{x:.4g}" for x in row["loss"]))
     out.print(table)
+    for side, who in enumerate((a, b)):
+        lost = [row["step"] for row in run["rows"] if not math.isfinite(row["theta"][side] + row["loss"][side])]
+        if lost:
+            out.print(f"{who} diverged: by step {lost[0]} its run has left the finite numbers.")

@@ -34,7 +34,7 @@ class OneLineGroup(click.Group):
         except InputError as error:
             _fail(str(error), BAD_INPUT)
         except (click.Abort, KeyboardInterrupt):
-            _fail("interrupted before the run began: nothing was changed", INTERRUPTED)
+            _fail("interrupted before it was done", INTERRUPTED)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in _LAB:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+import click
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 WIDTH = 100
@@ -31,8 +31,7 @@ def print_json(content: Any) -> None:
     Args:
         content: What to print; NaN and infinities, which JSON has no number for, become null.
     """
-    json.dump(finite(content), sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    click.echo(json.dumps(finite(content), indent=1))
 
 
 def finite(value: Any) -> Any:
@@ -64,9 +63,9 @@ def table(*columns: str) -> Table:
     Returns:
         The table.
     """
-    empty = Table(*columns, box=_RULED, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    empty.columns[0].no_wrap = True
-    return empty
+    # A narrow terminal breaks a number over lines; cut short it would be another number.
+    folded = (Column(header, overflow="fold") for header in columns)
+    return Table(*folded, box=_RULED, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
 
 
 def labelled(lines: Mapping[str, str]) -> Table:

@@ -106,7 +106,8 @@ def rmsprop(
     given = {field: _number(field, value) for field, value in _fields(numbers).items()} | _fields(choices)
     rule = get_dialect(dialect).rule_with(**given)
     if nesterov is not None:
-        rule = replace(rule, nesterov=nesterov if rule.has_momentum else False)
+        without_effect = isinstance(nesterov, bool) and not rule.has_momentum
+        rule = replace(rule, nesterov=False if without_effect else nesterov)
     lr = learning_rate_of(dialect, learning_rate)
     return transformation(rule, lr if callable(lr) else _number("lr", lr), -1.0)
 

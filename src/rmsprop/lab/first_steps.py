@@ -77,10 +77,11 @@ def _until_steady(rule: Rule, gradient: float, final: float) -> int:
     """Return after how many steps what the averages and the buffer started from no longer shows."""
     if final == math.inf:
         return 0
-    least = min(gradient, gradient / final) ** 2  # the share of the start that is left must be far below this
-    left = 1e-4 * least / max(gradient**2, rule.initial_average)
+    # The share of the start that is left must be far below this. In logarithms, because it can be below all floats.
+    least = 2.0 * (math.log(gradient) - max(0.0, math.log(final)))
+    left = math.log(1e-4) + least - math.log(max(gradient**2, rule.initial_average))
     decays = [share for share in (rule.decay, rule.momentum) if 0.0 < share < 1.0]
-    return 1 + sum(math.ceil(math.log(left) / math.log(share)) for share in decays)
+    return 1 + sum(math.ceil(left / math.log(share)) for share in decays)
 
 
 def _final(rule: Rule, gradient: float) -> float:

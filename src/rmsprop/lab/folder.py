@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from rmsprop.files import TEMPORARY, write_atomically
+from rmsprop.files import leftovers, write_atomically
 from rmsprop.lab.errors import InputError
 
 CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
@@ -96,13 +96,18 @@ def _strangers(folder: Path) -> list[str]:
         return []
     # The lock is the first file of a run, so without it the others are somebody's of the same names.
     begun = (folder / _LOCK).exists() and not (folder / CONFIG).exists()
-    ours = {_LOCK, *OURS, *(name + TEMPORARY for name in OURS)} if begun else {_LOCK}
+    ours = {_LOCK, *OURS, *(path.name for path in _halves(folder))} if begun else {_LOCK}
     return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+
+
+def _halves(folder: Path) -> list[Path]:
+    """Return what killed runs were writing."""
+    return [half for name in OURS for half in leftovers(folder / name)]
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a folder if there is none, and keep other processes out of it.
+    """Make a folder if there is none, keep other processes out of it, and remove what a killed one was writing.
 
     The system lets go of the lock when this process ends in any way.
 
@@ -116,6 +121,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        for half in _halves(folder):
+            half.unlink()
     except Timeout:
         raise InputError(f"another process is running in {folder}: wait for it, or give another --out") from None
     except OSError as error:
