@@ -387,7 +387,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             )
         if variable is self._learning_rate:
             check_number("lr", float(found))
-        if variable is self._iterations and not (found >= 0 and found % 1 == 0):
+        if variable is self._iterations and not (0 <= found < np.inf and found % 1 == 0):
             raise ValueError(f"Invalid iteration: {found} (allowed: a whole number >= 0)")
 
     def _variance_keys(self) -> Mapping[str, str]:
@@ -420,8 +420,6 @@ def _check_gradient(gradient: Any, variable: Any) -> None:
     dtype = keras.backend.standardize_dtype(gradient.dtype)
     if not (keras.backend.is_float_dtype(dtype) or keras.backend.is_int_dtype(dtype)):
         raise TypeError(f"the gradient of {_name(variable)} has dtype {dtype}, but RMSProp needs real numbers")
-    if getattr(gradient.shape, "rank", 0) is None:  # of TensorFlow, in a graph
-        return
     shape, needed = tuple(gradient.shape), tuple(variable.shape)
     if len(shape) != len(needed) or any(n not in (None, m) for n, m in zip(shape, needed, strict=True)):
         raise ValueError(f"the gradient of {_name(variable)} has shape {shape}, but needs {needed}")
