@@ -1,8 +1,11 @@
 """`rmsprop convert` as a person and a script use it: what it prints, what it leaves, how it fails."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +150,62 @@ def test_as_a_process(run_pt, tmp_path):
 def test_the_help_names_every_format():
     said = {word.strip(",;") for word in run("--help").stdout.split()}
     assert set(checkpoint.FORMATS) <= said
+
+
+def test_a_checkpoint_under_a_temporary_name(run_pt):
+    Path("run.pt").rename("o.pt.tmp")
+    run("o.pt.tmp", "o.pt", "--from", "torch", "--to", "timm")
+    assert sorted(os.listdir()) == ["o.pt", "o.pt.tmp"]
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_exit_code_1(run_pt):
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "sys.argv = ['rmsprop', 'convert', 'run.pt', sys.argv[1], '--to', sys.argv[2]]\n"
+        "from rmsprop.cli import main; main()"
+    )
+    for out, form in (("o.pt", "timm"), ("o.safetensors", "optax")):
+        done = subprocess.run([sys.executable, "-c", code, out, form], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {out} can't be written")
+        assert done.stderr.count("\n") == 1
+    assert os.listdir() == ["run.pt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_end_in_the_middle_leaves_nothing(number, run_pt, monkeypatch):
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def half(_, file):
+        file.write(b"half")
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(torch, "save", half)
+    stderr = run("run.pt", "o.pt", "--to", "timm", code=130).stderr
+    assert stderr.strip() == "error: interrupted before it was done"
+    assert os.listdir() == ["run.pt"]
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_other_programs_warnings_are_left_out(run_pt, monkeypatch):
+    load = torch.load
+
+    def warning(*args, **options):
+        warnings.warn("TypedStorage is deprecated", UserWarning, stacklevel=2)
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", warning)
+    with warnings.catch_warnings(record=True) as shown:
+        run("run.pt", "o.pt", "--to", "timm")
+    assert not shown
+
+
+def test_input_that_is_no_file_is_bad_input(run_pt):
+    os.mkfifo("pipe.pt")
+    fails("pipe.pt is not a regular file", "pipe.pt", "x.pt", "--to", "timm")
+    fails("can't be read: File name too long", "x" * 300 + ".pt", "x.pt", "--to", "timm")
+    fails("is not the name of a file", "", "x.pt", "--to", "timm")
+    fails("is not the name of a file", "run.pt", "", "--to", "timm")
+    torch.save(run_pt.state_dict(), "plain.pt")
+    fails("leave out the key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
+    fails("nesterov=True needs a momentum", "run.pt", "x.npz", "--to", "optax", "--momentum", 0, "--nesterov")

@@ -9,6 +9,7 @@ from itertools import product
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from rmsprop import DIALECTS, RECIPES, Rule, half_life
 from rmsprop.cli.choices import rule_options
@@ -226,3 +227,26 @@ def test_a_pipe_in_ascii_gets_all_of_it():
     done = subprocess.run([*COMMAND, "explain", "torch"], capture_output=True, text=True, env=ascii_only)
     assert done.returncode == 0, done.stderr
     assert r"\u2190" in done.stdout
+
+
+def test_json_to_a_closed_output():
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" >&-', *COMMAND, "explain", "torch", "--json"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "page", [("explain", "torch"), ("diff", "torch", "keras"), ("dialects",), ("recipes",)], ids=str
+)
+def test_a_narrow_terminal_cuts_no_number(page, monkeypatch):
+    monkeypatch.setattr(Console, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "…" not in run(*page).stdout
+
+
+def test_diff_says_when_a_run_is_lost():
+    text = run("diff", "torch", "keras", "--weight-decay", "1e308").stdout
+    assert "\nkeras diverged: by step 2 its run has left the finite numbers.\n" in text
+    assert "torch diverged" not in text
+    assert "diverged" not in run("diff", "torch", "keras").stdout

@@ -248,7 +248,7 @@ def test_an_explicit_learning_rate_wins():
 
 def test_notes_are_warnings_unless_a_list_takes_them():
     with pytest.warns(ConversionWarning, match="the run continues exactly while the learning rate stays there"):
-        convert(torch_run(momentum=0.9), "tensorflow1", eps_inside_sqrt=True)
+        convert(torch_run(RMSpropTF, momentum=0.9), "sb3")
 
 
 def test_a_changed_rule_is_told():

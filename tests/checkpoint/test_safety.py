@@ -1,7 +1,11 @@
 """A damaged or hostile file is one clear error, runs nothing, and no output is written."""
 
+import errno
 import os
 import pickle
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -204,7 +208,7 @@ def test_a_full_disk_leaves_the_old_file(kind, whole, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     like = path if form == "keras" else None
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{re.escape(str(tmp_path / path.name))}'$"):
         save(state, tmp_path / path.name, form, like=like, force=True, notes=[], lr=0.1, eps=1e-7)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
         f"{path.name}{suffix}": b"old" for suffix in suffixes
@@ -220,3 +224,124 @@ def test_suffixes_are_checked(whole, tmp_path):
         save(state, tmp_path / "run.h5", "keras", like=whole["keras"][0], names="order", notes=[])
     assert not list(tmp_path.iterdir())
     assert set(checkpoint.FORMATS) >= {"torch", "timm", "sb3", "optax", "keras", "tensorflow1", "numpy"}
+
+
+def test_nobody_elses_temporary_file_is_touched(whole, tmp_path):
+    state = torch.load(whole["torch"][0], weights_only=True)
+    others = [tmp_path / name for name in ("out.pt.tmp", ".out.pt.tmp", ".out.pt.0123abcd.tmp")]
+    for other in others:
+        torch.save(state, other)
+    content = [other.read_bytes() for other in others]
+    save(load(others[0], "torch"), tmp_path / "out.pt", "timm", notes=[])
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "out.pt"])
+    assert [other.read_bytes() for other in others] == content
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert (tmp_path / "out.pt").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_symbolic_link_stays_one(whole, tmp_path):
+    state, store, link = load(whole["torch"][0]), tmp_path / "store", tmp_path / "latest.pt"
+    store.mkdir()
+    link.symlink_to(Path("store", "real.pt"))
+    with pytest.raises(CheckpointError, match=r"latest\.pt exists already"):  # though it leads nowhere
+        save(state, link, "timm", notes=[])
+    assert not list(store.iterdir())
+    for _ in range(2):
+        save(state, link, "timm", force=True, notes=[])
+        assert link.is_symlink()
+        assert list(store.iterdir()) == [store / "real.pt"]
+    assert load(link).format == "timm"
+
+
+FULL = """
+import resource, sys
+from rmsprop.checkpoint import load, save
+state, out, form = load(sys.argv[1]), sys.argv[2], sys.argv[3]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    save(state, out, form, names=["0", "1", "2", "3"] if form == "torch" else None, notes=[])
+except OSError as error:
+    print(error.errno, error.filename, str(error).count(chr(10)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("o.pt", "torch"), ("o.npz", "optax"), ("o.safetensors", "optax"), ("o.npz", "numpy"), ("o", "tensorflow1")],
+)
+def test_a_file_that_cannot_be_written_to_its_end(name, form, whole, tmp_path):
+    out = tmp_path / name
+    command = [sys.executable, "-c", FULL, str(whole["torch"][0]), str(out), form]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{errno.EFBIG} {out} 0\n"
+    assert not list(tmp_path.iterdir())
+
+
+def changed(whole, state=None, **group):
+    """Return a torch state dict with something else in its first state and its group."""
+    content = torch.load(whole["torch"][0], weights_only=True)
+    content["state"][0] |= state or {}
+    content["param_groups"][0] |= group
+    return content
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("state", "group"),
+    [
+        ({"square_avg": torch.ones(1).expand(2**44)}, {}),
+        ({"square_avg": torch.ones(3, device="meta")}, {}),
+        ({"step": torch.ones(2)}, {}),
+        ({"step": -5}, {}),
+        ({}, {"alpha": torch.ones(2)}),
+        ({}, {"alpha": NAN}),
+        ({}, {"alpha": -3}),
+        ({}, {"lr": -1.0}),
+        ({}, {"lr": NAN}),
+        ({}, {"eps": None}),
+        ({}, {"momentum": "x"}),
+        ({}, {"weight_decay": 1j}),
+    ],
+    ids=str,
+)
+def test_values_that_no_optimizer_has(state, group, whole, tmp_path):
+    torch.save(changed(whole, state, **group), tmp_path / "run.pt")
+    refused(tmp_path / "run.pt", "torch", {}, tmp_path / "out.pt")
+    if not group:
+        return
+    good = load(whole["torch"][0])
+    with pytest.raises(CheckpointError, match=r"run\.pt"):
+        save(good, tmp_path / "out.pt", "torch", like=tmp_path / "run.pt", notes=[])
+
+
+def test_what_is_stated_wins_over_a_bad_value(whole, tmp_path):
+    torch.save(changed(whole, alpha=NAN), tmp_path / "run.pt")
+    assert load(tmp_path / "run.pt", decay=0.9).groups[0].settings["decay"] == 0.9
+
+
+def test_nesterov_without_momentum(whole):
+    with pytest.raises(CheckpointError, match="nesterov=True needs a momentum above 0"):
+        load(whole["torch"][0], nesterov=True, momentum=0.0)
+
+
+def test_names_that_are_no_files(whole, tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(CheckpointError, match=r"pipe\.pt is not a regular file"):
+        load(tmp_path / "pipe.pt")
+    state = load(whole["torch"][0])
+    with pytest.raises(CheckpointError, match=r"pipe\.pt is not a regular file"):
+        save(state, tmp_path / "pipe.pt", "torch", force=True)
+    assert (tmp_path / "pipe.pt").is_fifo()
+    with pytest.raises(CheckpointError, match="can't be read: File name too long"):
+        load(tmp_path / ("x" * 300 + ".pt"))
+    for nothing in ("", ".", "/"):
+        with pytest.raises(CheckpointError, match=f"'{nothing}' is not the name of a file"):
+            load(nothing)
+        with pytest.raises(CheckpointError, match=f"'{nothing}' is not the name of a file"):
+            save(state, nothing, "tensorflow1")
+    with pytest.raises(CheckpointError, match=r"under 'a\.b': it is one itself, so leave out the key"):
+        load(whole["torch"][0], key="a.b")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from rmsprop import DIALECTS, Rule
@@ -62,3 +63,23 @@ def test_settling_is_looked_for_far_enough():
     for gradient, found in first.items():
         more = first_steps(Rule(decay=0.9, momentum=0.9, initial_square_avg=1e6), (gradient, 1e-9))[gradient]
         assert 1 < found.settled == more.settled < MOST_STEPS
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(centered=True, eps=1e-320, eps_inside_sqrt=True),
+        Rule(centered=True, initial_square_avg=1e308),
+        Rule(centered=True, initial_square_avg=1e308, eps=1e-320),
+        Rule(eps=1.7e308),
+        Rule(decay=1e-320, momentum=1.0 - 2**-53, initial_square_avg=1.7e308),
+    ],
+    ids=str,
+)
+def test_settings_at_the_ends_of_the_floats(rule):
+    for gradient, first in first_steps(rule).items():
+        v = 0.0 if rule.centered else gradient**2
+        below = math.sqrt(v + rule.eps) if rule.eps_inside_sqrt else math.sqrt(v) + rule.eps
+        with np.errstate(over="ignore"):
+            expected = np.float64(gradient) / below / (1 - rule.momentum)
+        assert first.final == pytest.approx(expected, rel=1e-12)

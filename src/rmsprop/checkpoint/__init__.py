@@ -10,7 +10,6 @@ Nothing is unpickled, and nothing is guessed: what a checkpoint doesn't say is a
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,15 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from rmsprop.checkpoint.detect import module_of
-from rmsprop.checkpoint.files import check_is_file
+from rmsprop.checkpoint.files import check_is_file, writing
 from rmsprop.checkpoint.formats import FORMATS, Format, get_format
 from rmsprop.checkpoint.matching import Names, Transpose
 from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter
-from rmsprop.checkpoint.translate import Stated, translate
+from rmsprop.checkpoint.translate import Stated, Target, translate
 from rmsprop.rule import Rule
 
-# Why a file can't be written, where a library says it in words only.
-_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _INSTALLS = {
     "torch": "'rmsprop[torch]'",
     "jax": "'rmsprop[jax]'",
@@ -77,7 +74,8 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
             Optax state. It is left as it is.
         format: Whose it is, a key of `FORMATS`. Default: told from ``source``; an error where it can't be.
         key: Which optimizer, if there are several: the key of a state dict in a torch checkpoint, with dots between
-            levels (``"optimizer"``, ``"optimizers.0"``), or the name of an optimizer in a TensorFlow checkpoint.
+            levels (``"optimizer"``, ``"optimizers.0"``), or the name of an optimizer in a TensorFlow checkpoint or in a
+            Keras file (``"optimizer"``, ``"generator_optimizer"``).
         **settings: What ``source`` doesn't say about its rule, by the names of `rmsprop.Rule`: ``momentum`` and
             ``centered`` for a Keras weights file, say. They win over what it says.
 
@@ -233,27 +231,13 @@ def save(
         0.1
     """
     get_format(format)
-    path, like = _path_or_object(Path(path)), _path_or_object(like)
-    _check_free(path, format, force)
+    out: Path = _path_or_object(path)
+    like = _path_or_object(like)
+    _check_free(out, format, force)
     stated = Stated(settings=settings, lr=lr, step=step)
     content = _converted(state, format, None, like, names, transpose, key, stated, rule, notes)
-    with _writing(path):
-        _import(_module(format)).write(content, path, like)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Make an `OSError` that names the file of whatever a library raises when it can't be written."""
-    try:
-        yield
-    except (CheckpointError, OSError, ImportError):
-        raise
-    except Exception as error:  # torch, safetensors and TensorFlow have their own for a full disk
-        said = " ".join(str(error).split())
-        number = next((n for n in _REASONS if os.strerror(n).lower() in said.lower()), None)
-        if number is None:
-            raise OSError(errno.EIO, f"{type(error).__name__}: {said}", str(path)) from error
-        raise OSError(number, os.strerror(number), str(path)) from error
+    with writing(out):
+        _import(_module(format)).write(content, out, like)
 
 
 def _converted(
@@ -273,7 +257,14 @@ def _converted(
     told = list(checkpoint.notes)
     if isinstance(like, Path) and _module(to) != "tensorflow":
         check_is_file(like)
-    goal = replace(_in_file(like, lambda: target.target(to, like, stated.settings)), rule=rule)
+
+    def described() -> Target:
+        found: Target = target.target(to, like, stated.settings)
+        for group in found.groups or ():
+            Stated(settings=group.settings, lr=group.lr)  # checks them
+        return found
+
+    goal = replace(_in_file(like, described), rule=rule)
     moved = translate(checkpoint, goal, stated, names, transpose, told)
     content = target.build(moved, like, told)
     if notes is not None:
@@ -302,7 +293,7 @@ def _in_file(source: Any, work: Any) -> Any:
 def _check_values(checkpoint: Checkpoint, stated: Mapping[str, Any]) -> None:
     """Check that the rules and step counts can be an optimizer's."""
     for group in checkpoint.groups:
-        Stated(settings=group.settings, lr=group.lr)
+        Stated(settings=group.settings, lr=group.lr)  # checks them
         if stated.get("nesterov") and group.settings.get("momentum") == 0.0:
             raise CheckpointError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
     for parameter in checkpoint.parameters:

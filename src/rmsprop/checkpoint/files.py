@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rmsprop.checkpoint.neutral import CheckpointError
 
+# Why a file can't be written, where a library says it in words only.
+_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 
 
@@ -68,3 +73,20 @@ def _entries_written(path: Path) -> int:
         end = file.read()
     start = end.rfind(b"PK\5\6")
     return int.from_bytes(end[start + 10 : start + 12], "little")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make an `OSError` that names the file of whatever a library raises when it can't be written."""
+    try:
+        yield
+    except (CheckpointError, ImportError):
+        raise
+    except OSError as error:  # it may name a temporary file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except Exception as error:  # torch, safetensors and TensorFlow have their own for a full disk
+        said = " ".join(str(error).split())
+        number = next((n for n in _REASONS if os.strerror(n).lower() in said.lower()), None)
+        if number is None:
+            raise OSError(errno.EIO, f"{type(error).__name__}: {said}", str(path)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error

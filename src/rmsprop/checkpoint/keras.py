@@ -7,8 +7,7 @@ them there are, the configuration beside them says; weights files have none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +15,12 @@ import numpy as np
 
 from rmsprop.checkpoint import averages
 from rmsprop.checkpoint.counts import one_step
-from rmsprop.checkpoint.formats import FIELDS, FORMATS
-from rmsprop.checkpoint.keras_files import Stored, read_file, write_file
+from rmsprop.checkpoint.formats import FORMATS
+from rmsprop.checkpoint.keras_files import read_file, write_file
+from rmsprop.checkpoint.keras_variables import Variables, of_file, of_optimizer
 from rmsprop.checkpoint.matching import Place
-from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, Parameter, wide_enough
+from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, wide_enough
 from rmsprop.checkpoint.translate import Target
-
-# Keras' order, which is also that of rmsprop.keras; the variance takes the velocity's place there.
-_SLOTS = ("square_avg", "momentum_buffer", "grad_avg")
-_KEYWORDS = {"decay": "rho", "eps": "epsilon"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Variables:
-    """An optimizer's variables, live or by their number in a file.
-
-    Args:
-        form: ``"keras"`` or ``"rmsprop.keras"``.
-        settings: What it says about its rule.
-        names: The parameters' names.
-        slots: Name of state -> a variable, or a number, per parameter.
-        iteration: That of the iteration.
-        lr: That of the learning rate, or None if a schedule computes it.
-    """
-
-    form: str
-    settings: Mapping[str, Any]
-    names: Sequence[str]
-    slots: Mapping[str, Sequence[Any]]
-    iteration: Any
-    lr: Any
 
 
 def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, Any]) -> Checkpoint:
@@ -54,7 +29,7 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     Args:
         source: A built ``keras.optimizers.RMSprop`` or `rmsprop.keras.RMSprop`, or the path of a .keras or .h5 file.
         form: ``"keras"``, ``"rmsprop.keras"``, or None to tell from it.
-        key: Not needed.
+        key: The optimizer's name in a file, if there are several.
         stated: What the caller says about its rule; a weights file doesn't say whether there are momentum and
             centering.
 
@@ -65,15 +40,15 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
         CheckpointError: If there is no RMSProp's state in it.
     """
     if isinstance(source, Path):
-        stored = read_file(source)
-        variables = _of_file(stored, stated)
+        stored = read_file(source, key)
+        variables = of_file(stored, stated)
         value: Callable[[Any], Array] = stored.array
     else:
-        variables, value = _of_optimizer(source), _value
+        variables, value = of_optimizer(source), _value
     if form not in (None, variables.form):
         raise CheckpointError(f"it is given as {form!r}, but it is of {FORMATS[variables.form].program}")
     settings = {**FORMATS[variables.form].constants(variables.settings), **variables.settings}
-    step = int(value(variables.iteration)) // _accumulated(source)
+    step, collected = divmod(int(value(variables.iteration)), variables.every)
     parameters = tuple(
         _parameter(
             variables.form,
@@ -85,98 +60,42 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
         for number, name in enumerate(variables.names)
     )
     lr = None if variables.lr is None else float(value(variables.lr))
-    if not isinstance(source, Path) and lr is None:
-        lr = float(_value(source.learning_rate))
+    if lr is None:
+        lr = variables.lr_in_config if isinstance(source, Path) else float(_value(source.learning_rate))
     return Checkpoint(
-        format=variables.form, parameters=parameters, groups=(Group(settings=settings, lr=lr),), ordered=True
+        format=variables.form,
+        parameters=parameters,
+        groups=(Group(settings=settings, lr=lr),),
+        ordered=True,
+        notes=_left_behind(variables, collected),
     )
+
+
+def _left_behind(variables: Variables, collected: int) -> tuple[str, ...]:
+    """Return what is kept beside RMSProp's state and doesn't move, in words."""
+    notes = []
+    if collected:
+        notes.append(
+            f"the Keras optimizer had collected {collected} of the {variables.every} gradients for its next update: "
+            "they don't move, so the run goes on from its last update; convert after a whole number of updates to lose "
+            "none"
+        )
+    if variables.has_ema:
+        notes.append(
+            "the Keras optimizer also keeps a moving average of the weights (use_ema), which is not RMSProp's state "
+            "and doesn't move"
+        )
+    return tuple(notes)
 
 
 def _parameter(form: str, name: str, arrays: dict[str, Array], step: int, settings: Mapping[str, Any]) -> Parameter:
     return averages.parameter(name, arrays, step, 0, settings if form == "rmsprop.keras" else {})
 
 
-def _accumulated(source: Any) -> int:
-    return getattr(source, "gradient_accumulation_steps", None) or 1
-
-
 def _value(variable: Any) -> Array:
     from keras import ops  # there is a live optimizer of it, so Keras and its backend are loaded
 
     return np.array(ops.convert_to_numpy(getattr(variable, "value", variable)))
-
-
-def _of_optimizer(optimizer: Any) -> _Variables:
-    ours = hasattr(optimizer, "rule")
-    if not ours and not hasattr(optimizer, "rho"):
-        raise CheckpointError(f"a {type(optimizer).__name__} is not an RMSProp of Keras")
-    if not optimizer.built:
-        raise CheckpointError(
-            "the Keras optimizer has no variables yet: call optimizer.build(model.trainable_variables) first"
-        )
-    if ours:
-        settings = {field: getattr(optimizer.rule, field) for field in FIELDS if field != "maximize"}
-        slots = dict(optimizer._state)
-    else:
-        settings = _of_config({"weight_decay": optimizer.weight_decay, **vars(optimizer)})
-        kept = (optimizer._velocities, optimizer._momentums, optimizer._average_gradients)
-        slots = {name: members for name, members in zip(_SLOTS, kept, strict=True) if members}
-    which = [number for number, variable in enumerate(next(iter(slots.values()))) if variable is not None]
-    paths = [optimizer._trainable_variables[number].path for number in which]
-    own = optimizer._learning_rate
-    return _Variables(
-        form="rmsprop.keras" if ours else "keras",
-        settings=settings,
-        names=paths if len(set(paths)) == len(paths) else [str(number) for number in range(len(paths))],
-        slots={name: [members[number] for number in which] for name, members in slots.items()},
-        iteration=optimizer._iterations,
-        lr=own if hasattr(own, "assign") else None,
-    )
-
-
-def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a rule's fields from the keywords of an optimizer."""
-    settings = {field: config[_KEYWORDS.get(field, field)] for field in FIELDS if _KEYWORDS.get(field, field) in config}
-    return settings | {"weight_decay": config.get("weight_decay") or 0.0}
-
-
-def _of_file(stored: Stored, stated: Mapping[str, Any]) -> _Variables:
-    """Return which number in a file is what."""
-    config = stored.config
-    if config is None:
-        if missing := [field for field in ("momentum", "centered") if field not in stated]:
-            raise CheckpointError(
-                f"{stored.path} numbers the optimizer's variables and doesn't say what they are: pass "
-                f"{' and '.join(missing)} of the run (momentum=0.0 if it had none), or give the .keras file"
-            )
-        config = {field: stated[field] for field in ("momentum", "centered")}
-        has_lr = stored.shapes[1] == ()
-    else:
-        has_lr = not isinstance(config["learning_rate"], Mapping)
-    slots = ["square_avg"] + ["momentum_buffer"] * bool(config["momentum"]) + ["grad_avg"] * bool(config["centered"])
-    before = bool(config.get("use_ema")) + bool(config.get("gradient_accumulation_steps"))
-    first, blocks = 1 + has_lr, before + len(slots)
-    count, rest = divmod(len(stored.shapes) - first, blocks)
-    block = [stored.shapes[first + k * count : first + (k + 1) * count] for k in range(blocks)]
-    if rest or any(shapes != block[0] for shapes in block):
-        raise CheckpointError(
-            f"{stored.path} has {len(stored.shapes)} optimizer variables, which are not those of an RMSProp with "
-            f"momentum={config['momentum']} and centered={config['centered']}"
-        )
-    numbers = {
-        name: [str(first + (before + k) * count + number) for number in range(count)] for k, name in enumerate(slots)
-    }
-    if stored.is_ours and config["centered"]:
-        numbers["grad_var"] = [f"{number}_variance" for number in numbers["square_avg"]]
-    settings = dict(config) if stored.config is None else _of_config(config)
-    return _Variables(
-        form="rmsprop.keras" if stored.is_ours else "keras",
-        settings=settings,
-        names=[str(number) for number in range(count)],
-        slots=numbers,
-        iteration="0",
-        lr="1" if has_lr else None,
-    )
 
 
 def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
@@ -215,24 +134,64 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> Any:
     Returns:
         The optimizer, or a mapping from numbers to arrays.
     """
-    step = one_step(checkpoint, notes)
     group = checkpoint.groups[0]
-    variables = _of_file(read_file(like), group.settings) if isinstance(like, Path) else _of_optimizer(like)
-    new: list[tuple[Any, Array]] = []
+    variables, value = _taking(like, group)
+    new: list[tuple[Any, Array, str]] = []
     for number, parameter in enumerate(checkpoint.parameters):
         for name, array in _arrays(checkpoint.format, parameter, group, in_file=isinstance(like, Path)).items():
-            new.append((variables.slots[name][number], array))
+            new.append((variables.slots[name][number], array, f"{name} of {parameter.name!r}"))
+    new += _counts(variables, one_step(checkpoint, notes), value, notes)
+    if variables.lr is not None and group.lr is not None:
+        new.append((variables.lr, np.asarray(group.lr), "the learning rate"))
+    elif variables.lr_in_config not in (None, group.lr) and group.lr is not None:
+        notes.append(
+            f"the learning rate of {like} is in its configuration, which stays: set {group.lr} after loading it"
+        )
+    if variables.has_ema:
+        notes.append(
+            "the target's moving average of the weights (use_ema) stays as it is, zeros in a new optimizer: Keras "
+            "averages on from there once the iteration isn't 0"
+        )
+    # All before the first is set, so that one that doesn't fit leaves the optimizer alone.
+    fitted = [(variable, narrowed(array, value(variable).dtype, what)) for variable, array, what in new]
+    if isinstance(like, Path):
+        return dict(fitted)
+    for variable, array in fitted:
+        variable.assign(array)
+    return like
+
+
+def _taking(like: Any, group: Group) -> tuple[Variables, Callable[[Any], Array]]:
+    """Return the variables that take the state, and what reads one of them."""
+    if not isinstance(like, Path):
+        return of_optimizer(like), _value
+    stored = read_file(like, None)
+    if "/" in stored.group:
+        raise CheckpointError(
+            f"the optimizer in {like} is inside another one, which keeps copies of its variables: convert into the "
+            "live inner optimizer and save its model"
+        )
+    return of_file(stored, group.settings), stored.array
+
+
+def _counts(
+    variables: Variables, step: int | None, value: Callable[[Any], Array], notes: list[str]
+) -> list[tuple[Any, Array, str]]:
+    """Return the iteration, and the collected gradients as they are right after an update."""
     if step is None:
         notes.append("the checkpoint has no step count: the target's iteration is kept, by which a schedule goes on")
-    else:
-        new.append((variables.iteration, np.asarray(step * _accumulated(like))))
-    if variables.lr is not None and group.lr is not None:
-        new.append((variables.lr, np.asarray(group.lr)))
-    if isinstance(like, Path):
-        return dict(new)
-    for variable, array in new:
-        variable.assign(array.astype(_value(variable).dtype))
-    return like
+        return []
+    iteration, most = step * variables.every, np.iinfo(value(variables.iteration).dtype).max
+    if iteration > most:
+        raise CheckpointError(
+            f"the target counts to {most} and can't take the iteration {iteration}: give another step"
+        )
+    empty = [
+        (variable, np.zeros_like(value(variable)), "a collected gradient")
+        for variable in variables.collected
+        if variable is not None
+    ]
+    return [(variables.iteration, np.asarray(iteration), "the iteration"), *empty]
 
 
 def _arrays(form: str, parameter: Parameter, group: Group, in_file: bool) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
-from rmsprop.checkpoint.neutral import Array, CheckpointError
+from rmsprop.checkpoint.neutral import Array, CheckpointError, quoted
 from rmsprop.files import replacing
 
 _WEIGHTS = "model.weights.h5"
-_NUMBERED = "optimizer/vars"
+_OPTIMIZER = "optimizer"
+_VARIABLES = "/vars"
 _NAMED = "optimizer_weights"
 
 
@@ -31,12 +32,16 @@ class Stored:
         config: The optimizer's configuration, or None if the file has none.
         is_ours: Whether it is that of `rmsprop.keras.RMSprop`.
         arrays: Number -> array.
+        group: The optimizer's name in the file.
+        model: The shapes of the model's own variables.
     """
 
     path: Path
     config: Mapping[str, Any] | None
     is_ours: bool
     arrays: Mapping[str, Array]
+    group: str
+    model: Sequence[tuple[int, ...]]
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -50,8 +55,12 @@ class Stored:
         return self.arrays[number]
 
 
-def read_file(path: Path) -> Stored:
+def read_file(path: Path, key: str | None) -> Stored:
     """Read an optimizer's variables from a .keras, .weights.h5 or .h5 file.
+
+    Args:
+        path: The file.
+        key: The optimizer's name in it, if there are several.
 
     Raises:
         CheckpointError: If it is damaged, or has no RMSProp in it.
@@ -62,8 +71,8 @@ def read_file(path: Path) -> Stored:
             whole_zip(path)
             with zipfile.ZipFile(path) as archive:
                 compiled = json.loads(archive.read("config.json")).get("compile_config") or {}
-                return _stored(path, io.BytesIO(archive.read(_WEIGHTS)), compiled.get("optimizer"))
-        return _stored(path, path, None)
+                return _stored(path, io.BytesIO(archive.read(_WEIGHTS)), compiled.get("optimizer"), key)
+        return _stored(path, path, None, key)
     except CheckpointError:
         raise
     except Exception as error:  # HDF5 reports damage as OSError, KeyError, RuntimeError and others
@@ -78,32 +87,93 @@ def _h5py() -> Any:
     return h5py
 
 
-def _stored(path: Path, file: Any, optimizer: Mapping[str, Any] | None) -> Stored:
+def _stored(path: Path, file: Any, optimizer: Any, key: str | None) -> Stored:
     with _h5py().File(file, "r") as h5:
         if "training_config" in h5.attrs:
             optimizer = json.loads(h5.attrs["training_config"]).get("optimizer_config")
-        places = _places(h5)
-        if not places:
-            raise unreadable(
-                path, "has no optimizer's variables in it: save the model compiled, after at least one step of training"
-            )
+        group, places = _places(h5, path, key)
         arrays = {number: np.array(h5[place]) for number, place in places.items()}
-    if optimizer is not None and optimizer.get("class_name", "").rpartition(">")[2] != "RMSprop":
-        raise unreadable(path, f"is of the optimizer {optimizer.get('class_name')}, not of RMSprop")
-    config = None if optimizer is None else optimizer["config"]
+        model = _model_shapes(h5)
+    if any(array.dtype.kind == "V" for array in arrays.values()):
+        raise unreadable(path, "keeps the optimizer's variables in bfloat16: convert the live optimizer instead")
+    own = _configuration(optimizer, group)
+    if own is not None and own.get("class_name", "").rpartition(">")[2] != "RMSprop":
+        raise unreadable(path, f"is of the optimizer {own.get('class_name')}, not of RMSprop")
+    config = None if own is None else own["config"]
+    if config is not None and "decay" in config:  # its ε stands elsewhere
+        raise unreadable(
+            path,
+            "is of tf_keras.optimizers.legacy or of Keras before 2.11, whose optimizer is read from a TensorFlow "
+            "checkpoint only: save one with tf.train.Checkpoint",
+        )
     is_ours = any(name.endswith("_variance") for name in arrays) or (config is not None and "eps_inside_sqrt" in config)
-    return Stored(path=path, config=config, is_ours=is_ours, arrays=arrays)
+    return Stored(path=path, config=config, is_ours=is_ours, arrays=arrays, group=group, model=model)
 
 
-def _places(h5: Any) -> dict[str, str]:
-    """Return, per number, where in the file the variable is."""
-    if _NUMBERED in h5:
-        return {name: f"{_NUMBERED}/{name}" for name in h5[_NUMBERED]}
+def _configuration(optimizer: Any, group: str) -> Mapping[str, Any] | None:
+    """Return the configuration of the optimizer of that name, or None if the file has none."""
+    if not isinstance(optimizer, Mapping):
+        return None
+    if group == f"{_OPTIMIZER}/inner_optimizer":
+        optimizer = optimizer["config"].get("inner_optimizer")
+    elif group != _OPTIMIZER:
+        return None
+    return optimizer if isinstance(optimizer, Mapping) else None
+
+
+def _places(h5: Any, path: Path, key: str | None) -> tuple[str, dict[str, str]]:
+    """Return the optimizer's name and, per number, where in the file the variable is."""
     if _NAMED in h5:
         names = h5[_NAMED].attrs["weight_names"]
-        texts = (name.decode() if isinstance(name, bytes) else str(name) for name in names)
-        return {str(number): f"{_NAMED}/{name}" for number, name in enumerate(texts)}
-    return {}
+        texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        found = {_OPTIMIZER: {str(number): f"{_NAMED}/{name}" for number, name in enumerate(texts)}}
+    else:
+        counted = _counted(h5)
+        # An optimizer around another one keeps copies of its variables.
+        inner = [name for name in counted if not any(other.startswith(f"{name}/") for other in counted)]
+        groups = {name: h5[name + _VARIABLES] for name in inner}
+        found = {
+            name: {number: f"{name}{_VARIABLES}/{number}" for number in group}
+            for name, group in groups.items()
+            if len(group) > 2 or any(variable.shape for variable in group.values())
+        }
+    if not found:
+        raise unreadable(
+            path, "has no optimizer's variables in it: save the model compiled, after at least one step of training"
+        )
+    if key is not None and key not in found:
+        raise unreadable(path, f"has no optimizer called {key!r} in it: there is {quoted(found)}")
+    if key is None and len(found) > 1:
+        raise unreadable(path, f"has several optimizers in it: say with key which of {quoted(found)}")
+    name = next(iter(found)) if key is None else key
+    return name, found[name]
+
+
+def _counted(h5: Any) -> list[str]:
+    """Return what may be an optimizer: its numbered variables start with a count."""
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if name.endswith(_VARIABLES) and hasattr(item, "keys") and "0" in item:
+            first = item["0"]
+            if first.shape == () and first.dtype.kind in "iu":
+                names.append(name.removesuffix(_VARIABLES))
+
+    h5.visititems(visit)
+    return names
+
+
+def _model_shapes(h5: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of all variables but those of optimizers and metrics."""
+    apart = ("metrics", f"{_NAMED}/", *(f"{name}{_VARIABLES}/" for name in _counted(h5)))
+    shapes: list[tuple[int, ...]] = []
+
+    def visit(name: str, item: Any) -> None:
+        if hasattr(item, "shape") and not name.startswith(apart):
+            shapes.append(item.shape)
+
+    h5.visititems(visit)
+    return shapes
 
 
 def write_file(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
@@ -124,7 +194,7 @@ def write_file(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
             _copy_archive(arrays, temporary, like)
         else:
             shutil.copyfile(like, temporary)
-            _replace(arrays, temporary)
+            _replace(arrays, temporary, like)
 
 
 def _copy_archive(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
@@ -133,13 +203,13 @@ def _copy_archive(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
             content = old.read(item)
             if item.filename == _WEIGHTS:
                 weights = io.BytesIO(content)
-                _replace(arrays, weights)
+                _replace(arrays, weights, like)
                 content = weights.getvalue()
             new.writestr(item, content)
 
 
-def _replace(arrays: Mapping[str, Array], file: Any) -> None:
+def _replace(arrays: Mapping[str, Array], file: Any, like: Path) -> None:
     with _h5py().File(file, "r+") as h5:
-        places = _places(h5)
+        _, places = _places(h5, like, None)
         for number, array in arrays.items():
             h5[places[number]][...] = array

@@ -32,6 +32,7 @@ class Move:
         self._from, self._to = FORMATS[origin].program, FORMATS[goal].program
         self._keeps = keeps
         self._leaves_out_unstepped = FORMATS[goal].module == "torch"
+        self._makes_room_for_momentum = FORMATS[goal].module == "optax"
 
     def parameter(self, parameter: Parameter) -> Parameter:
         """Return a parameter's state as the target keeps it."""
@@ -101,7 +102,8 @@ class Move:
                 )
             return {}
         if buffer is None:
-            if self._target.settings.get("momentum"):
+            # Optax has a place for it under momentum only, whatever the source says of its own.
+            if self._target.settings.get("momentum", True) or self._makes_room_for_momentum:
                 self._note("the checkpoint has no momentum buffer: the target's starts from 0")
             return {"momentum_buffer": np.zeros_like(parameter.arrays["square_avg"])}
         return {"momentum_buffer": self._rescaled(buffer)}
@@ -141,6 +143,8 @@ class Move:
         """Return the state of a parameter that was never stepped: the source's v₀, unless the target's is the same."""
         source, target = self._source.settings, self._target.settings
         start, own = (_start(settings) for settings in (source, target))
+        if target.get("bias_correction"):
+            start = 0.0  # which is what the correction counts on
         if self._leaves_out_unstepped and start == own:
             return parameter
         if start is None or parameter.shape is None:
@@ -148,8 +152,9 @@ class Move:
                 f"parameter {parameter.name!r} was never stepped and starts from the checkpoint's v₀ ({start}; the "
                 f"target's is {own}), but its shape isn't known: give the optimizer that is to go on with like"
             )
-        dtype = np.float32
-        arrays = {"square_avg": np.full(parameter.shape, start, dtype)}
+        dtype = np.dtype(parameter.dtype)
+        first = complex(start, start) if dtype.kind == "c" else start
+        arrays = {"square_avg": np.full(parameter.shape, first, dtype)}
         keeps = self._arrays_kept(replace(parameter, arrays=arrays))
         arrays |= {name: np.zeros(parameter.shape, dtype) for name in ("grad_avg", "momentum_buffer") if name in keeps}
         return replace(parameter, arrays=arrays, step=0)

@@ -82,7 +82,7 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
     if like is None:
         return Target(format="numpy")
     own = read(like, None, None, {})
-    places = tuple(Place(name=parameter.name, shape=parameter.shape) for parameter in own.parameters)
+    places = tuple(Place(name=p.name, shape=p.shape, dtype=p.dtype) for p in own.parameters)
     return Target(format="numpy", places=places, groups=own.groups)
 
 

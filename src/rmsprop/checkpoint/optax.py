@@ -14,27 +14,15 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint import averages
-from rmsprop.checkpoint.archive import read_arrays, write_arrays
+from rmsprop.checkpoint.archive import write_arrays
 from rmsprop.checkpoint.counts import one_step
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
-from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, Parameter, wide_enough
+from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, wide_enough
+from rmsprop.checkpoint.optax_trees import LR, OPTAX, OURS, Leaves, check_is_rmsprop, leaves_of
 from rmsprop.checkpoint.translate import Target
 
-Paths = dict[str, Any]
-
-_OPTAX = {"nu": "square_avg", "mu": "grad_avg", "trace": "momentum_buffer"}
-_OURS = {name: name for name in ("square_avg", "grad_var", "grad_avg", "momentum_buffer")}
-_LAYOUT = {"square_avg": "0/nu", "grad_avg": "0/mu", "momentum_buffer": "2/trace"}
-# What optax.inject_hyperparams calls the fields of a rule.
-_INJECTED = {
-    "decay": "decay",
-    "eps": "eps",
-    "initial_scale": "initial_square_avg",
-    "initial_square_avg": "initial_square_avg",
-    "momentum": "momentum",
-    "weight_decay": "weight_decay",
-}
+_LAYOUT = {"nu": "0/nu", "mu": "0/mu", "trace": "2/trace"}  # optax.rmsprop's; ours has its own names at the top
 
 
 def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, Any]) -> Checkpoint:
@@ -52,27 +40,36 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     Raises:
         CheckpointError: If it is not the state of an RMSProp.
     """
-    leaves, trace_is_last = _leaves(source)
-    found = _found(leaves)
+    leaves = leaves_of(source)
+    found = leaves.found()
+    check_is_rmsprop(leaves, found, form)
     form = _agreed(form, found)
-    settings: dict[str, Any] = {**_structure(form, found, leaves, trace_is_last), **_injected(leaves), **stated}
+    injected = {field: leaves.number(paths[0]) for field, paths in leaves.injected(found).items()}
+    lr = injected.pop(LR, None)
+    settings: dict[str, Any] = {**_structure(form, found, leaves), **injected, **stated}
     step = _step(leaves, found)
+    called = OURS if form == "rmsprop.jax" else OPTAX
     parameters = []
     for name, paths in found.items():
-        called = _OURS if form == "rmsprop.jax" else _OPTAX
-        arrays = {called[slot]: wide_enough(np.asarray(leaves[path])) for slot, path in paths.items()}
+        arrays = {called[kind]: wide_enough(np.asarray(leaves.by_path[path])) for kind, path in paths.items()}
         parameters.append(_parameter(form, name, arrays, step, settings))
     settings = {**FORMATS[form].constants(settings), **settings}
     if settings.get("lr_in_momentum", True) is None:
         del settings["lr_in_momentum"]
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     if form == "rmsprop.jax" and "bias_correction" not in settings:
         settings["bias_correction"] = False
-        notes = ("a state of rmsprop.jax doesn't say its rule: bias_correction=False is taken",)
-    lrs = [float(np.asarray(leaf)) for path, leaf in leaves.items() if path.endswith("hyperparams/learning_rate")]
-    group = Group(settings=settings, lr=lrs[0] if lrs else None)
+        notes.append("a state of rmsprop.jax doesn't say its rule: bias_correction=False is taken")
+    if count := leaves.accumulated():
+        notes.append(
+            f"optax.MultiSteps has gathered the gradients of {count} mini-steps towards the next update, and they are "
+            "left behind: take the state after a whole update to lose none"
+        )
     ordered = all(parameter.name.isdecimal() for parameter in parameters)
-    return Checkpoint(format=form, parameters=tuple(parameters), groups=(group,), ordered=ordered, notes=notes)
+    if ordered:  # a file may have them in another order
+        parameters.sort(key=lambda parameter: int(parameter.name))
+    group = Group(settings=settings, lr=lr)
+    return Checkpoint(format=form, parameters=tuple(parameters), groups=(group,), ordered=ordered, notes=tuple(notes))
 
 
 def _parameter(
@@ -85,108 +82,29 @@ def _parameter(
     return averages.parameter(name, arrays, step, 0, {})  # its averages are the raw ones
 
 
-def _leaves(source: Any) -> tuple[Paths, bool]:
-    """Return the leaves by path, and whether a trace closes the chain, as in ``optax.rmsprop``."""
-    if isinstance(source, Path):
-        source = read_arrays(source)
-    if isinstance(source, Mapping) and all(isinstance(path, str) for path in source) and not _is_nested(source):
-        return dict(source), all(path.partition("/trace")[0].endswith("2") for path in source if "/trace" in path)
-    return _flattened(source), _trace_is_last(source)
-
-
-def _is_nested(source: Mapping[str, Any]) -> bool:
-    return not all(hasattr(value, "shape") or isinstance(value, float | int) for value in source.values())
-
-
-def _flattened(tree: Any) -> Paths:
-    from jax.tree_util import keystr, tree_flatten_with_path
-
-    return {keystr(path, simple=True, separator="/"): leaf for path, leaf in tree_flatten_with_path(tree)[0]}
-
-
-def _trace_is_last(state: Any) -> bool:
-    """Whether every trace is the third and last of a chain, after the learning rate, as ``optax.rmsprop`` has it."""
-    if not isinstance(state, tuple | list):
-        return not isinstance(state, Mapping) or all(map(_trace_is_last, state.values()))
-    traces = [number for number, part in enumerate(state) if hasattr(part, "trace")]
-    if traces:
-        return traces == [2] and len(state) == 3
-    return all(map(_trace_is_last, state))
-
-
-def _found(leaves: Paths) -> dict[str, dict[str, str]]:
-    """Return, per parameter, name of state -> path, with the paths' own names."""
-    found: dict[str, dict[str, str]] = {}
-    for path in leaves:
-        if (split := _split(path)) is not None:
-            slot, name = split
-            if slot in found.setdefault(name, {}):
-                raise CheckpointError(f"there are two {slot} for {name!r} in the state: give the state of one RMSProp")
-            found[name][slot] = path
-    return {name: arrays for name, arrays in found.items() if arrays.keys() & {"nu", "square_avg", "grad_var"}}
-
-
-def _split(path: str) -> tuple[str, str] | None:
-    """Return which state a path is of, and of which parameter: (``"nu"``, ``"dense/kernel"``)."""
-    parts = path.split("/")
-    for position, part in enumerate(parts):
-        if part in _OPTAX or part in _OURS:
-            return part, "/".join(parts[position + 1 :]) or "0"  # a single array has no path of its own
-        if part in ("hyperparams", "hyperparams_states"):
-            return None
-    return None
-
-
 def _agreed(form: str | None, found: Mapping[str, Mapping[str, str]]) -> str:
-    slots = {slot for arrays in found.values() for slot in arrays}
-    if not slots:
-        raise CheckpointError(
-            "this is not the state of optax.rmsprop or rmsprop.jax: none of its leaves is called nu, square_avg or "
-            "grad_var"
-        )
-    actual = "rmsprop.jax" if slots <= _OURS.keys() else "optax"
+    kinds = {kind for paths in found.values() for kind in paths}
+    actual = "rmsprop.jax" if kinds <= OURS.keys() else "optax"
     if form not in (None, actual):
         raise CheckpointError(f"it is given as {form!r}, but its names are those of {actual!r}")
     return actual
 
 
-def _structure(form: str, found: Mapping[str, Mapping[str, str]], leaves: Paths, trace_is_last: bool) -> dict[str, Any]:
+def _structure(form: str, found: Mapping[str, Mapping[str, str]], leaves: Leaves) -> dict[str, Any]:
     """Return the settings that show in which states there are."""
-    slots = {slot for arrays in found.values() for slot in arrays}
-    settings: dict[str, Any] = {"centered": bool(slots & {"mu", "grad_var"})}
-    if not slots & {"trace", "momentum_buffer"}:
+    kinds = next(iter(found.values()))  # all parameters have the same
+    settings: dict[str, Any] = {"centered": bool(kinds.keys() & {"mu", "grad_var"})}
+    if not kinds.keys() & {"trace", "momentum_buffer"}:
         settings["momentum"] = 0.0
     if form == "optax":
-        settings["bias_correction"] = bool(_own_counts(found, leaves))
-        settings["lr_in_momentum"] = True if trace_is_last else None
+        settings["bias_correction"] = leaves.own_count(kinds) is not None
+        settings["lr_in_momentum"] = True if leaves.trace_is_last() else None
     return settings
 
 
-def _own_counts(found: Mapping[str, Mapping[str, str]], leaves: Paths) -> list[str]:
-    """Return the counts that stand beside the averages."""
-    beside = {
-        f"{path.partition('nu')[0]}count" for arrays in found.values() for slot, path in arrays.items() if slot == "nu"
-    }
-    return sorted(beside & leaves.keys())
-
-
-def _injected(leaves: Paths) -> dict[str, float]:
-    """Return the settings that optax.inject_hyperparams keeps in the state."""
-    found = {}
-    for path, leaf in leaves.items():
-        head, _, name = path.rpartition("/")
-        if head.endswith("hyperparams") and name in _INJECTED:
-            found[_INJECTED[name]] = float(np.asarray(leaf))
-    return found
-
-
-def _counts(leaves: Paths) -> Iterator[str]:
-    """Yield the paths of the leaves that count updates."""
-    return (path for path in leaves if path.rpartition("/")[2] == "count" and _split(path) is None)
-
-
-def _step(leaves: Paths, found: Mapping[str, Mapping[str, str]]) -> int | None:
-    counts = {int(np.asarray(leaves[path])) for path in _own_counts(found, leaves) or _counts(leaves)}
+def _step(leaves: Leaves, found: Mapping[str, Mapping[str, str]]) -> int | None:
+    own = {path for kinds in found.values() if (path := leaves.own_count(kinds))}
+    counts = {int(leaves.number(path)) for path in own or leaves.counts()}
     return counts.pop() if len(counts) == 1 else None
 
 
@@ -207,9 +125,9 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
     settings = dict(own.groups[0].settings)
     if form == "rmsprop.jax":
         del settings["bias_correction"]
-    places = tuple(Place(name=p.name, shape=p.shape) for p in own.parameters)
+    places = tuple(Place(name=p.name, shape=p.shape, dtype=p.dtype) for p in own.parameters)
     keeps = frozenset(name for p in own.parameters for name in p.arrays)
-    return Target(format=form, places=places, groups=(Group(settings=settings),), keeps=keeps)
+    return Target(format=form, places=places, groups=(Group(settings=settings, lr=own.groups[0].lr),), keeps=keeps)
 
 
 def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> Any:
@@ -230,55 +148,52 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> Any:
     step = one_step(checkpoint, notes)
     filled = dict(_filled(checkpoint))
     if like is None:
+        new: dict[str, Any] = {f"{_LAYOUT.get(kind, kind)}/{name}": array for (kind, name), array in filled.items()}
         if step is not None:
-            filled["0/count" if group.settings.get("bias_correction") else "1/count"] = np.asarray(step, np.int32)
-        return filled
-    leaves, _ = _leaves(like)
-    by_slot = {_split(path): array for path, array in filled.items()}
-    new = {path: _leaf(path, leaf, by_slot, group.lr, step) for path, leaf in leaves.items()}
-    if step is None and any(True for _ in _counts(leaves)):
+            new["0/count" if group.settings.get("bias_correction") else "1/count"] = np.asarray(step, np.int32)
+        return new
+    leaves = leaves_of(like)
+    given: dict[str, Array] = {} if step is None else dict.fromkeys(leaves.counts(), np.asarray(step))
+    if group.lr is not None:
+        given |= dict.fromkeys(leaves.injected(leaves.found()).get(LR, ()), np.asarray(group.lr))
+    for path, slot in leaves.slots.items():
+        if (slot.kind, slot.name) in filled:
+            given[path] = filled[slot.kind, slot.name]
+    if step is None and any(True for _ in leaves.counts()):
         notes.append("the checkpoint has no step count: the template's is kept, by which a schedule reads its place")
-    return _unflattened(like, list(new.values()))
+    return _unflattened(like, [_as(leaf, given.get(path), path) for path, leaf in leaves.by_path.items()])
 
 
-def _filled(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
-    ours = checkpoint.format == "rmsprop.jax"
+def _filled(checkpoint: Checkpoint) -> Iterator[tuple[tuple[str, str], Array]]:
+    """Yield what each parameter's states are to be, under their kind and its name."""
     for parameter in checkpoint.parameters:
         settings = checkpoint.groups[parameter.group].settings
-        if ours:
+        if checkpoint.format == "rmsprop.jax":
             for name, array in averages.own_state(parameter, settings).items():
-                yield f"{name}/{parameter.name}", array
+                yield (name, parameter.name), array
             continue
-        for name, prefix in _LAYOUT.items():
+        for kind, name in OPTAX.items():
             if name in parameter.arrays:
                 array = parameter.arrays[name].astype(parameter.dtype)
-                inside = name == "momentum_buffer" and settings.get("lr_in_momentum")
-                yield f"{prefix}/{parameter.name}", -array if inside else array
+                inside = kind == "trace" and settings.get("lr_in_momentum")
+                yield (kind, parameter.name), -array if inside else array
 
 
-def _leaf(path: str, old: Any, by_slot: Mapping[Any, Array], lr: float | None, step: int | None) -> Any:
-    """Return the new value of a leaf of the template, in its dtype."""
-    split = _split(path)
-    if split in by_slot:
-        return _as(old, by_slot[split])
-    if split is None and path.rpartition("/")[2] == "count" and step is not None:
-        return _as(old, np.asarray(step))
-    if path.endswith("hyperparams/learning_rate") and lr is not None:
-        return _as(old, np.asarray(lr))
-    return old
-
-
-def _as(old: Any, new: Array) -> Any:
+def _as(old: Any, new: Array | None, path: str) -> Any:
+    """Return the new value of a leaf of the template, in its dtype; the old one if there is none."""
+    if new is None:
+        return old
     if isinstance(old, np.ndarray):
-        return new.astype(old.dtype)
+        return narrowed(new, old.dtype, path)
     import jax.numpy as jnp
 
-    return jnp.array(new, dtype=jnp.asarray(old).dtype)
+    dtype = jnp.asarray(old).dtype
+    return jnp.array(narrowed(new, dtype, path), dtype=dtype)
 
 
 def _unflattened(like: Any, leaves: list[Any]) -> Any:
     if isinstance(like, Path):
-        return dict(zip(_leaves(like)[0], leaves, strict=True))
+        return dict(zip(leaves_of(like).by_path, leaves, strict=True))
     from jax.tree_util import tree_structure, tree_unflatten
 
     return tree_unflatten(tree_structure(like), leaves)
@@ -292,5 +207,4 @@ def write(content: Any, path: Path, like: Any) -> None:
         path: The file; its suffix says which kind.
         like: Not needed.
     """
-    leaves, _ = _leaves(content)
-    write_arrays({name: np.asarray(leaf) for name, leaf in leaves.items()}, path)
+    write_arrays({name: np.asarray(leaf) for name, leaf in leaves_of(content).by_path.items()}, path)

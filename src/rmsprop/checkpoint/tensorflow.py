@@ -21,10 +21,11 @@ from rmsprop.checkpoint.counts import one_step
 from rmsprop.checkpoint.files import damaged, unreadable
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
-from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, quoted, wide_enough
+from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, narrowed, quoted, wide_enough
 from rmsprop.checkpoint.translate import Target
 
 _NAME = "RMSProp"  # of the optimizer, unless it was given another
+_OTHERS = ("Adadelta", "Adagrad", "AdagradDA", "Adam", "Ftrl", "Momentum", "ProximalAdagrad")  # TensorFlow's own
 _SLOTS = {"rms": "square_avg", "mg": "grad_avg", "momentum": "momentum_buffer"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_SLOT = re.compile(
@@ -95,6 +96,11 @@ def _keys(
         return rms[chosen], chosen
     names = _slot_names(tensors)
     chosen = _NAME if optimizer is None and _NAME in names else _chosen(names, optimizer)
+    if optimizer is None and chosen != _NAME:
+        raise CheckpointError(
+            f"the only slots in the checkpoint are called {chosen}, and an RMSProp's are called {_NAME} unless it was "
+            f"given another name: pass key={chosen!r} if they are an RMSProp's"
+        )
     return _of_graph(names[chosen], tensors, chosen, stated, notes), chosen
 
 
@@ -102,7 +108,7 @@ def _chosen(names: Mapping[str, Any], optimizer: str | None) -> str:
     if not names:
         raise CheckpointError(
             "there are no slots of an RMSProp in the checkpoint: they are called like w/RMSProp or "
-            "w/.OPTIMIZER_SLOT/optimizer/rms (tf_keras from 2.11 has numbers instead: save its model as .h5)"
+            "w/.OPTIMIZER_SLOT/optimizer/rms (tf_keras from 2.11 has numbers instead: save its model as .h5 or .keras)"
         )
     if optimizer is None and len(names) > 1:
         raise CheckpointError(f"several optimizers have slots in the checkpoint: say with key which of {quoted(names)}")
@@ -196,7 +202,8 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
         if form == "keras_legacy":
             raise CheckpointError("keras_legacy keeps its variables in a model's checkpoint: give one with like")
         return Target(format=form)
-    own = read(like, form, None, {})
+    tensors = read_tensors(like) if isinstance(like, Path) else like
+    own = read(tensors, form, _name_in(tensors), {})
     settings = dict(own.groups[0].settings)
     places = tuple(Place(name=parameter.name, shape=parameter.shape) for parameter in own.parameters)
     keeps = frozenset(name for parameter in own.parameters for name in parameter.arrays)
@@ -218,7 +225,9 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> dict[str, Any]
     if like is None:
         return _new(checkpoint)
     tensors = dict(read_tensors(like) if isinstance(like, Path) else like)
-    keys, optimizer = _keys(tensors, None, {}, [])
+    keys, optimizer = _keys(tensors, _name_in(tensors), {}, [])
+    if keys and f"{next(iter(keys))}/{optimizer}" in tensors and optimizer != _NAME:
+        notes.append(f"the template's slots called {optimizer} are taken for an RMSProp's")
     new = {
         keys[parameter.name][slot]: array
         for parameter in checkpoint.parameters
@@ -228,8 +237,23 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> dict[str, Any]
     lr = checkpoint.groups[0].lr
     for path, value in ((f"{optimizer}/iter{_VALUE}", step), (_STEP, step), (f"{optimizer}/learning_rate{_VALUE}", lr)):
         if path in tensors and value is not None:
-            new[path] = np.asarray(value)
-    return tensors | {path: array.astype(np.asarray(tensors[path]).dtype) for path, array in new.items()}
+            new[path] = _number(value, np.asarray(tensors[path]).dtype)
+    return tensors | {path: narrowed(array, np.asarray(tensors[path]).dtype, path) for path, array in new.items()}
+
+
+def _name_in(tensors: Mapping[str, Any]) -> str | None:
+    """Return the name of a template's one optimizer if it was given one; the caller says that it is an RMSProp."""
+    names = _slot_names(tensors)
+    own = [name for name in names if name not in _OTHERS]
+    return own[0] if len(names) == len(own) == 1 else None
+
+
+def _number(value: float, dtype: Any) -> Array:
+    if dtype.kind in "iu" and value > np.iinfo(dtype).max:
+        raise CheckpointError(
+            f"the target counts to {np.iinfo(dtype).max} and can't take the step {value}: give another step"
+        )
+    return np.asarray(value)
 
 
 def _new(checkpoint: Checkpoint) -> dict[str, Array]:
@@ -239,7 +263,7 @@ def _new(checkpoint: Checkpoint) -> dict[str, Array]:
         order = [slot for slot in _SLOTS.values() if slot in arrays]
         for number, slot in enumerate(order):
             path = f"{parameter.name}/{_NAME}" + (f"_{number}" if number else "")
-            tensors[path] = arrays[slot].astype(parameter.dtype)
+            tensors[path] = narrowed(arrays[slot], parameter.dtype, path)
     return tensors
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rmsprop.checkpoint import averages
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
-from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, quoted
+from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, quoted
 from rmsprop.checkpoint.torch_files import StateDict, find
 from rmsprop.checkpoint.translate import Target
 from rmsprop.files import replacing
@@ -29,6 +29,7 @@ _CLASSES = {
     ("bitsandbytes", "RMSprop8bit"): "bitsandbytes",
     ("rmsprop.torch", "RMSprop"): "rmsprop.torch",
 }
+_MOST_STEPS = 2**63 - 1
 _EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -37,6 +38,9 @@ _EXTRAS: Mapping[str, Mapping[str, Any]] = {
     "sb3": {},
     "rmsprop.torch": {"capturable": False, "foreach": None, "differentiable": False, "fused": None},
 }
+# Where timm's rule also goes its own way.
+_TIMM_ONLY = ("caution", "corrected_weight_decay")
+_MAX_LR = ", and with their max_lr_snapshot as it was"
 
 
 def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, Any]) -> Checkpoint:
@@ -145,6 +149,14 @@ def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     if form == "bitsandbytes" and any(group["betas"][1] for group in state_dict["param_groups"]):
         return ("bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move",)
+    if form == "timm":
+        groups = state_dict["param_groups"]
+        used = [flag for flag in _TIMM_ONLY if any(group.get(flag) for group in groups)]
+        return tuple(
+            f"the run has timm's {flag}, which no other format can have and which doesn't move: to keep it, go on in "
+            f"timm with {flag}=True in the groups" + (_MAX_LR if flag == "corrected_weight_decay" else "")
+            for flag in used
+        )
     return ()
 
 
@@ -293,18 +305,19 @@ def _new_group(form: str, group: Group) -> dict[str, Any]:
 
 def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
     step = parameter.step or 0
+    if step > _MOST_STEPS:
+        raise CheckpointError(f"{FORMATS[form].program} can't count to the step {step}: give another step")
     if form == "rmsprop.torch":
         arrays = averages.own_state(parameter, group.settings)
         if "grad_var" in arrays:  # what torch would look for
             arrays["square_avg"] = averages.square_avg(arrays)
     else:
         arrays = {name: array for name, array in parameter.arrays.items() if name != "grad_var"}
-    tensors = {name: _tensor(array, parameter) for name, array in arrays.items()}
+    tensors = {
+        name: torch.from_numpy(np.array(narrowed(array, parameter.dtype, f"{name} of {parameter.name!r}"), order="C"))
+        for name, array in arrays.items()
+    }
     return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=torch.float32), **tensors}
-
-
-def _tensor(array: Array, parameter: Parameter) -> Tensor:
-    return torch.from_numpy(np.array(array, dtype=parameter.dtype, order="C"))
 
 
 def write(content: StateDict, path: Path, like: Any) -> None:
@@ -315,5 +328,5 @@ def write(content: StateDict, path: Path, like: Any) -> None:
         path: The file.
         like: Not needed.
     """
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:  # torch would write a temporary name into it
+        torch.save(content, file)

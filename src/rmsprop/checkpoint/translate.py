@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from rmsprop.checkpoint.formats import FIELDS, FORMATS, Format
-from rmsprop.checkpoint.matching import Names, Place, Transpose, permuted, placed, renamed
+from rmsprop.checkpoint.formats import FIELDS, FORMATS
+from rmsprop.checkpoint.matching import ORDER, Names, Place, Transpose, check_order, permuted, placed, renamed
 from rmsprop.checkpoint.moves import Move
-from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, Group, rule_fields
+from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, Group, Parameter, quoted, rule_fields
+from rmsprop.checkpoint.rules import differences, tell_of_different, tell_rule
 from rmsprop.dialects import get_dialect
 from rmsprop.rule import Rule, check_number
 
-_OURS = {"torch": "rmsprop.torch", "optax": "rmsprop.jax", "keras": "rmsprop.keras"}
 # What state means depends on these, so that a wrong word about them would silently change it.
 _MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")
+# What has one rule for all its parameters, and what keeps none with its state.
+_ONE_RULE = ("optax", "keras", "tensorflow")
+_SILENT = ("optax", "tensorflow")
 _REQUIRED = ("decay", "eps", "momentum", "centered")
 
 
@@ -116,22 +117,76 @@ def translate(
     """
     source = stated.put_over(checkpoint)
     _check_complex(source, target)
-    parameters = renamed(permuted(source.parameters, transpose), names, target.places)
-    if target.places is None:
-        belongs = [parameter.group for parameter in parameters]
-    else:
-        parameters = placed(parameters, target.places)
-        belongs = [place.group for place in target.places]
-    pairs = sorted(set(zip((p.group for p in parameters), belongs, strict=True)))
+    _tell_of_chains(source, target, stated, notes)
+    if names == ORDER and target.places is not None:
+        _check_order(source, target)
+    parameters = renamed(permuted(source.parameters, transpose), names, target.places, notes)
+    members = _members(parameters, target, notes)
+    pairs = sorted({(p.group, place.group) for p, place in members if p is not None})
     groups = _groups(source, target, pairs, notes)
     moves = {
         pair: Move(source.groups[pair[0]], groups[pair[1]], source.format, target.format, target.keeps, notes)
         for pair in pairs
     }
     moved = tuple(
-        replace(moves[p.group, group].parameter(p), group=group) for p, group in zip(parameters, belongs, strict=True)
+        Parameter(name=place.name, shape=place.shape, group=place.group)
+        if p is None
+        else replace(moves[p.group, place.group].parameter(p), group=place.group)
+        for p, place in members
     )
     return Checkpoint(format=target.format, parameters=moved, groups=groups, ordered=source.ordered)
+
+
+def _members(parameters: Sequence[Parameter], target: Target, notes: list[str]) -> list[tuple[Parameter | None, Place]]:
+    """Return what is to stand at each of the target's places, or, if it takes them as they come, the places for all."""
+    module = FORMATS[target.format].module
+    if target.places is not None:
+        members = placed(parameters, target.places, module == "torch", notes)
+    else:
+        if module == "torch" and len({p.name.isdecimal() for p in parameters}) > 1:
+            raise CheckpointError(
+                f"some of {quoted(p.name for p in parameters)} are positions and some are not: give each parameter its "
+                "position with names, or all other names"
+            )
+        one_rule = module in _ONE_RULE
+        members = [(p, Place(name=p.name, group=0 if one_rule else p.group)) for p in parameters]
+    return [(None if p is None else _with_dtype(p, place, parameters), place) for p, place in members]
+
+
+def _with_dtype(parameter: Parameter, place: Place, parameters: Sequence[Parameter]) -> Parameter:
+    """Return a parameter that was never stepped with the precision of its place, or else that of its group."""
+    if parameter.arrays:
+        return parameter
+    peers = {p.dtype for p in parameters if p.arrays and p.group == parameter.group}
+    return replace(parameter, dtype=place.dtype or (peers.pop() if len(peers) == 1 else parameter.dtype))
+
+
+def _check_order(source: Checkpoint, target: Target) -> None:
+    """Check that parameters may be paired by order: not if one side alone has its names in alphabetical order."""
+    places = target.places or ()
+    sorts = [_sorts_names(source.format, source.parameters), _sorts_names(target.format, places)]
+    if sorts[0] != sorts[1]:
+        check_order(source.parameters, places, FORMATS[source.format if sorts[0] else target.format].program)
+
+
+def _sorts_names(form: str, named: Sequence[Parameter | Place]) -> bool:
+    return FORMATS[form].module in ("optax", "tensorflow") and not all(one.name.isdecimal() for one in named)
+
+
+def _tell_of_chains(source: Checkpoint, target: Target, stated: Stated, notes: list[str]) -> None:
+    """Tell what a state of Optax can't show of its chain, where another framework goes on without it."""
+    if source.format != "optax" or target.format == "optax":
+        return
+    notes.append(
+        "what else is in Optax's chain, such as weight decay or clipping, doesn't show in its state: give it to what "
+        "goes on"
+    )
+    moves_trace = any("momentum_buffer" in p.arrays for p in source.parameters)
+    if moves_trace and "lr_in_momentum" not in stated.settings and source.groups[0].settings.get("lr_in_momentum"):
+        notes.append(
+            "Optax's trace is taken to come after the learning rate, as in optax.rmsprop; pass lr_in_momentum=False "
+            "for a chain where it comes before"
+        )
 
 
 def _check_complex(source: Checkpoint, target: Target) -> None:
@@ -151,7 +206,7 @@ def _groups(
 ) -> tuple[Group, ...]:
     """Return the target's groups with all that is known of them."""
     form = FORMATS[target.format]
-    own = target.groups or tuple(Group() for _ in source.groups)
+    own = target.groups or tuple(Group() for _ in (source.groups[:1] if form.module in _ONE_RULE else source.groups))
     groups = []
     for index, group in enumerate(own):
         origins = [source.groups[origin] for origin, goal in pairs if goal == index] or [Group()]
@@ -162,6 +217,7 @@ def _groups(
         }
         named = {} if target.rule is None else asdict(target.rule)
         settings = {**common, **named, **form.constants({**common, **named}), **group.settings}
+        tell_of_different(origins, settings, form, notes)
         lrs = {origin.lr for origin in origins} - {None}
         if len(lrs) > 1:
             raise CheckpointError(
@@ -171,15 +227,11 @@ def _groups(
         lr = next(iter(lrs), group.lr)
         if form.holds_settings and target.groups is None:
             settings, lr = _completed(settings, lr, source, target, notes)
-        elif target.format == "rmsprop.jax" and target.rule is None:
-            kept = {field: settings.get(field) for field in ("lr_in_momentum", "bias_correction")}
-            notes.append(
-                f"a state of rmsprop.jax doesn't say its rule: it is made for the checkpoint's, {rule_fields(kept)}; "
-                "pass rule if the transformation has another"
-            )
+        elif form.module in _SILENT and target.rule is None:
+            tell_rule(settings, lr if group.lr is None else None, group.settings, target.format, notes)
         groups.append(Group(settings=settings, lr=lr))
         for origin in origins:
-            notes.extend(n for n in _differences(origin.settings, settings, form) if n not in notes)
+            notes.extend(n for n in differences(origin.settings, settings, form) if n not in notes)
     return tuple(groups)
 
 
@@ -206,29 +258,3 @@ def _completed(
             f"{FORMATS[source.format].program}"
         )
     return {**settings, **assumed}, lr
-
-
-def _differences(source: Mapping[str, Any], target: Mapping[str, Any], form: Format) -> list[str]:
-    """Return how the rule changes by the move, in words; a changed convention of the buffer is none."""
-    idle = {"initial_square_avg", "lr_in_momentum"}
-    if not (source.get("weight_decay") or target.get("weight_decay")):
-        idle.add("weight_decay_mode")
-    if not target.get("momentum", True):
-        idle.add("nesterov")
-    return [
-        f"{form.program} goes on with {rule_fields({field: target[field]})} where the checkpoint has "
-        f"{source[field]!r}: the run continues under another rule{_remedy(field, form)}"
-        for field in FIELDS
-        if field in source and field in target and field not in idle and not _alike(source[field], target[field])
-    ]
-
-
-def _remedy(field: str, form: Format) -> str:
-    """Return which format could keep a setting that this one has no choice in."""
-    ours = _OURS.get(form.module)
-    return f"; {ours} can keep it" if ours and field not in form.choices and field in FORMATS[ours].choices else ""
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether two values of a setting are one, but for a rounding to float32."""
-    return bool(a == b or (isinstance(a, float) and isinstance(b, float) and np.isclose(a, b, rtol=1e-6, atol=0.0)))

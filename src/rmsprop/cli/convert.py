@@ -84,7 +84,7 @@ def convert(
     hyperparameters are to be different. What changes for the run is told in notes. OUT is written whole or not at all,
     and nothing in IN is unpickled.
 
-    Exit codes: 0 done, 1 OUT can't be written, 2 bad input.
+    Exit codes: 0 done, 1 OUT can't be written, 2 bad input, 130 interrupted.
     """
     from rmsprop import checkpoint
     from rmsprop.checkpoint import FORMATS

@@ -13,15 +13,16 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-WIDTH = 100
+# A narrower terminal wraps the lines, so that tables still have room for their numbers.
+NARROWEST, WIDTH = 80, 100
 # A line under the heading, and nothing else.
 _RULED = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 
 
 def page() -> Console:
-    """Return a console for stdout, as wide as the terminal but no wider than `WIDTH`."""
+    """Return a console for stdout, as wide as the terminal but from `NARROWEST` to `WIDTH`."""
     console = Console(markup=False, highlight=False, emoji=False)
-    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    console.width = min(WIDTH, max(NARROWEST, console.width)) if console.is_terminal else WIDTH
     return console
 
 
@@ -63,9 +64,10 @@ def table(*columns: str) -> Table:
     Returns:
         The table.
     """
-    # A narrow terminal breaks a number over lines; cut short it would be another number.
-    folded = (Column(header, overflow="fold") for header in columns)
-    return Table(*folded, box=_RULED, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    folded = (Column(header, overflow="fold") for header in columns)  # a number cut short would be another number
+    empty = Table(*folded, box=_RULED, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    empty.columns[0].no_wrap = True
+    return empty
 
 
 def labelled(lines: Mapping[str, str]) -> Table:
