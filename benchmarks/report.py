@@ -117,11 +117,12 @@ def show(results: Results, console: Console) -> None:
 
 def _goals_table(goals: Sequence[Goal]) -> Table:
     table = Table(title="goals", title_justify="left")
-    for heading in ("", "what", "to reach", "measured", ""):
+    table.add_column("")  # the one that may take two lines: numbers are not cut
+    for heading in ("what", "to reach", "measured", ""):
         table.add_column(heading, no_wrap=True)
     for goal in goals:
         sign = "≥" if goal.at_least else "≤"
-        required, measured = f"{sign} {goal.required:g}", three_digits(goal.measured)
+        required, measured = f"{sign} {goal.required:.3g}", three_digits(goal.measured)
         table.add_row(goal.case, goal.text, required, measured, "reached" if goal.reached else "[bold]missed[/bold]")
     return table
 

@@ -18,13 +18,13 @@ except ImportError as error:
         "torch, named in the environment variable KERAS_BACKEND"
     ) from error
 
-from rmsprop import reference
+from rmsprop import keywords, reference
 from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.recipes import get_recipe
 from rmsprop.rule import Rule, WeightDecayMode, check_number
 
 # Field of `Rule` -> keyword and attribute of the optimizer.
-KEYWORDS = {field.name: {"decay": "rho", "eps": "epsilon"}.get(field.name, field.name) for field in fields(Rule)}
+KEYWORDS = {field.name: keywords.KERAS.get(field.name, field.name) for field in fields(Rule)}
 
 # Name of the state (`Rule.state_names`) -> name of the optimizer's variables. Names and order are those of
 # keras.optimizers.RMSprop, so that a file stores both by the same numbers; the variance takes the velocity's place.
@@ -176,7 +176,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             >>> RMSprop.from_recipe("efficientnet", rho=0.95).epsilon
             0.001
         """
-        return cls(**get_recipe(recipe).arguments({"lr": "learning_rate", **KEYWORDS}, overrides))
+        return cls(**get_recipe(recipe).arguments(keywords.KERAS, overrides))
 
     @property
     def rule(self) -> Rule:

@@ -22,7 +22,21 @@ _SUFFIXES = {
 
 
 def module_of(source: Any) -> str:
-    """Return the module for a source whose format wasn't given."""
+    """Return the module for a source whose format wasn't given.
+
+    Args:
+        source: What `rmsprop.checkpoint.load` takes.
+
+    Returns:
+        The name of a module under `rmsprop.checkpoint`.
+
+    Raises:
+        CheckpointError: If it can't be told.
+
+    Examples:
+        >>> module_of({"rule/decay": 0.9})
+        'numpy'
+    """
     if isinstance(source, Path):
         return _module_of_file(source)
     if isinstance(source, Mapping):

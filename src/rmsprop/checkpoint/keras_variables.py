@@ -10,10 +10,10 @@ from typing import Any
 from rmsprop.checkpoint.formats import FIELDS
 from rmsprop.checkpoint.keras_files import Stored
 from rmsprop.checkpoint.neutral import CheckpointError
+from rmsprop.keywords import KERAS
 
 # Keras' order, which is also that of rmsprop.keras; the variance takes the velocity's place there.
 _SLOTS = ("square_avg", "momentum_buffer", "grad_avg")
-_KEYWORDS = {"decay": "rho", "eps": "epsilon"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,7 @@ def of_optimizer(optimizer: Any) -> Variables:
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rule's fields from the keywords of an optimizer."""
-    settings = {field: config[_KEYWORDS.get(field, field)] for field in FIELDS if _KEYWORDS.get(field, field) in config}
+    settings = {field: config[KERAS.get(field, field)] for field in FIELDS if KERAS.get(field, field) in config}
     return settings | {"weight_decay": config.get("weight_decay") or 0.0}
 
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from rmsprop.checkpoint.formats import FIELDS, FORMATS, Format
 from rmsprop.checkpoint.neutral import Group, rule_fields
+from rmsprop.keywords import KERAS, OPTAX
 
 _OURS = {"torch": "rmsprop.torch", "optax": "rmsprop.jax", "keras": "rmsprop.keras"}
 _TOLD = tuple(field for field in FIELDS if field not in ("initial_square_avg", "centered", "maximize"))
 _KEYWORDS: Mapping[str, Mapping[str, str]] = {
     "rmsprop.jax": {"lr": "learning_rate"},
-    "optax": {"lr": "learning_rate", "eps_inside_sqrt": "eps_in_sqrt"},
+    "optax": OPTAX,
     "tensorflow1": {"lr": "learning_rate", "eps": "epsilon"},
-    "keras_legacy": {"lr": "learning_rate", "decay": "rho", "eps": "epsilon"},
+    "keras_legacy": KERAS,
 }
 
 

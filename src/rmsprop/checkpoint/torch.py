@@ -30,6 +30,8 @@ _CLASSES = {
     ("rmsprop.torch", "RMSprop"): "rmsprop.torch",
 }
 _MOST_STEPS = 2**63 - 1
+# Field of `rmsprop.Rule` -> key of a group, for those that torch's own optimizer has.
+_TORCHS_KEYS = {field: KEYS[field] for field in ("decay", "eps", "momentum", "centered", "weight_decay")}
 _EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -107,13 +109,7 @@ def _agreed(form: str | None, found: str | None) -> str:
 
 def _group(form: str, group: Mapping[str, Any]) -> Group:
     """Return what a parameter group says."""
-    known = {
-        "decay": "alpha",
-        "eps": "eps",
-        "momentum": "momentum",
-        "centered": "centered",
-        "weight_decay": "weight_decay",
-    }
+    known = _TORCHS_KEYS
     if form == "rmsprop.torch":
         known = KEYS
     elif form == "timm":
@@ -283,17 +279,8 @@ def _positions(checkpoint: Checkpoint) -> list[int]:
 
 def _new_group(form: str, group: Group) -> dict[str, Any]:
     settings = group.settings
-    if form == "rmsprop.torch":
-        content = {"lr": group.lr} | {key: settings[field] for field, key in KEYS.items()}
-    else:
-        content = {
-            "lr": group.lr,
-            "momentum": settings["momentum"],
-            "alpha": settings["decay"],
-            "eps": settings["eps"],
-            "centered": settings["centered"],
-            "weight_decay": settings["weight_decay"],
-        }
+    keys = KEYS if form == "rmsprop.torch" else _TORCHS_KEYS
+    content = {"lr": group.lr} | {key: settings[field] for field, key in keys.items()}
     if form == "timm":
         content["decoupled_decay"] = settings["weight_decay_mode"] == "decoupled"
         content["lr_in_momentum"] = settings["lr_in_momentum"]

@@ -14,11 +14,12 @@ import optax
 from rmsprop.dialects import get_dialect
 from rmsprop.dialects import learning_rate as learning_rate_of
 from rmsprop.jax.transformation import transformation
+from rmsprop.keywords import OPTAX
 from rmsprop.recipes import get_recipe
 from rmsprop.rule import Rule, WeightDecayMode, check_number
 
 # Optax's name -> field of `Rule`.
-_FIELDS = {"initial_scale": "initial_square_avg", "eps_in_sqrt": "eps_inside_sqrt"}
+_FIELDS = {keyword: field for field, keyword in OPTAX.items() if field != "lr"}
 Number = float | jax.typing.ArrayLike
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from rmsprop.dialects import Dialect, get_dialect
+from rmsprop.keywords import KERAS, OPTAX, TORCH
 from rmsprop.lab.formulas import number
 from rmsprop.rule import Rule
 
@@ -35,7 +36,7 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
         from_recipe="rmsprop.torch.RMSprop.from_recipe",
         dialect="torch",
         first="params",
-        names={"decay": "alpha"},
+        names=TORCH,
     ),
     "numpy": FrontEnd(
         function="rmsprop.numpy.RMSprop",
@@ -47,13 +48,13 @@ FRONT_ENDS: Mapping[str, FrontEnd] = {
         function="rmsprop.jax.rmsprop",
         from_recipe="rmsprop.jax.from_recipe",
         dialect="optax",
-        names={"lr": "learning_rate", "eps_inside_sqrt": "eps_in_sqrt", "initial_square_avg": "initial_scale"},
+        names=OPTAX,
     ),
     "keras": FrontEnd(
         function="rmsprop.keras.RMSprop",
         from_recipe="rmsprop.keras.RMSprop.from_recipe",
         dialect="keras",
-        names={"lr": "learning_rate", "decay": "rho", "eps": "epsilon"},
+        names=KERAS,
     ),
 }
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from operator import itemgetter
 from typing import Any
 
 from torch import Tensor
 
+from rmsprop.keywords import TORCH
 from rmsprop.rule import Rule, check_number
 
-# Field of `Rule` -> key of a parameter group. torch calls the decay alpha.
-KEYS = {
-    "decay": "alpha",
-    "eps": "eps",
-    "eps_inside_sqrt": "eps_inside_sqrt",
-    "initial_square_avg": "initial_square_avg",
-    "centered": "centered",
-    "momentum": "momentum",
-    "nesterov": "nesterov",
-    "lr_in_momentum": "lr_in_momentum",
-    "bias_correction": "bias_correction",
-    "weight_decay": "weight_decay",
-    "weight_decay_mode": "weight_decay_mode",
-}
+# Field of `Rule` -> key of a parameter group.
+KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}
 # What decides how a group takes its steps; a change between two steps is noticed by comparing these values.
 read_options = itemgetter(*KEYS.values(), "fused", "foreach", "differentiable", "capturable")
 
