@@ -29,7 +29,7 @@ bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/resul
 	$(BIN)/python -m benchmarks
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
-	$(BIN)/python -m rmsprop.lab.dialect_page docs
+	$(BIN)/python -m rmsprop.lab.dialects.page docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site

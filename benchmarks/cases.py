@@ -8,6 +8,8 @@ from math import prod
 from typing import Any
 
 Shapes = tuple[tuple[int, ...], ...]
+# OpenMP's threads spin for some milliseconds after their work.
+_ASLEEP = 0.02
 LIBRARIES = {"torch": "PyTorch", "numpy": "NumPy", "jax": "JAX"}
 
 
@@ -26,6 +28,8 @@ class Case:
         steps: Steps per round, timed together. Default 1.
         rounds: Rounds per placement in memory. Default 25.
         placements: How often all arrays move to fresh memory, lest one lucky set of pages decide. Default 5.
+        pause: Seconds before each turn, for contenders with threads of their own: those of the turn before still spin
+            on the processors for a while. Default 0.
         at_least: The contender to be faster than -> how many times.
         floor: The fraction of the memory's speed to reach; None for cases too small to be bound by it. Default None.
     """
@@ -40,6 +44,7 @@ class Case:
     steps: int = 1
     rounds: int = 25
     placements: int = 5
+    pause: float = 0.0
     at_least: Mapping[str, float] = field(default_factory=dict)
     floor: float | None = None
 
@@ -61,7 +66,7 @@ class Case:
     def quick(self) -> Case:
         """Return the case in a size that takes no time, to see that the benchmarks run."""
         smaller = tuple((min(shape[0], 64), *shape[1:]) for shape in self.shapes[:12])
-        return replace(self, shapes=smaller, steps=min(self.steps, 2), rounds=3, placements=2)
+        return replace(self, shapes=smaller, steps=min(self.steps, 2), rounds=3, placements=2, pause=0.0)
 
 
 def resnet50(width: int) -> Shapes:
@@ -138,6 +143,7 @@ CASES = (
         name="numpy-small",
         title="one array of 1 M",
         library="numpy",
+        pause=_ASLEEP,
         shapes=((1_000_000,),),
         steps=20,  # in a row, so that all find their arrays in the cache
         rounds=10,
@@ -148,6 +154,7 @@ CASES = (
         name="numpy",
         title="one array of 20 M",
         library="numpy",
+        pause=_ASLEEP,
         shapes=((20_000_000,),),
         rounds=15,
         at_least={"hand-written": 5.0},

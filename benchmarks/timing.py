@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, sleep
 
 from benchmarks.cases import Case
 from benchmarks.contenders import OURS, Contender, entering
@@ -85,10 +85,11 @@ def _rounds(steps: Mapping[str, Callable[[], object]], case: Case) -> Iterator[d
     with _no_garbage_collection():
         for _ in range(case.rounds):
             order = shuffled.sample(list(steps), len(steps))
-            yield {name: _batch(steps[name], case.steps) for name in order}
+            yield {name: _batch(steps[name], case.steps, case.pause) for name in order}
 
 
-def _batch(step: Callable[[], object], steps: int) -> int:
+def _batch(step: Callable[[], object], steps: int, pause: float = 0.0) -> int:
+    sleep(pause)
     start = perf_counter_ns()
     for _ in range(steps):
         step()

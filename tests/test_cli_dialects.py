@@ -14,7 +14,7 @@ from rich.console import Console
 from rmsprop import DIALECTS, RECIPES, Rule, half_life
 from rmsprop.cli.choices import rule_options
 from rmsprop.cli.group import rmsprop
-from rmsprop.lab.calls import recipe_calls
+from rmsprop.lab.dialects.calls import recipe_calls
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
 PAGES = [

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from rmsprop.cli.group import rmsprop
-from rmsprop.lab.defaults import PROBLEMS
+from rmsprop.lab.problems.defaults import PROBLEMS
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
 FILES = ("config.json", "history.csv", "checkpoint.safetensors", "model.safetensors", "loss.png", "report.html")
@@ -257,7 +257,7 @@ def test_a_full_disk_is_one_line_and_a_failed_run(monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("rmsprop.lab.runs.save_checkpoint", full)
+    monkeypatch.setattr("rmsprop.lab.train.runs.save_checkpoint", full)
     result = run("train", "linear", code=1)
     assert result.stderr.splitlines()[-1] == (
         "error: runs/linear/checkpoint.safetensors can't be written or read: No space left on device"

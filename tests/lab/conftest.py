@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import torch
 
-from rmsprop.lab.problems import Problem, load
-from rmsprop.lab.settings import resolve
-from rmsprop.lab.training import Divergence, Training
-from rmsprop.lab.verdict import Record
+from rmsprop.lab.problems.problem import Problem, load
+from rmsprop.lab.train.settings import resolve
+from rmsprop.lab.train.training import Divergence, Training
+from rmsprop.lab.train.verdict import Record
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from rmsprop.cli.output import page
 from rmsprop.cli.output import print_json as print_object
-from rmsprop.lab.history import Epoch
-from rmsprop.lab.runs import Result, Run
-from rmsprop.lab.training import Divergence
+from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.runs import Result, Run
+from rmsprop.lab.train.training import Divergence
 
 # Without a terminal there is no bar; so many lines tell how it goes.
 _LINES = 10

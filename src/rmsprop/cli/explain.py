@@ -28,7 +28,7 @@ def explain(dialect: str, lr: float | None, as_json: bool, **given: Any) -> None
     """
     rule, lr = chosen_rule(dialect, given), chosen_lr(lr)
     from rmsprop.cli import output
-    from rmsprop.lab.explanation import explanation
+    from rmsprop.lab.dialects.explanation import explanation
 
     content = explanation(dialect, rule, lr)
     if as_json:
@@ -61,8 +61,8 @@ def diff(first: str, second: str, lr: float | None, as_json: bool, **given: Any)
     """
     rules, lr = [chosen_rule(name, given) for name in (first, second)], chosen_lr(lr)
     from rmsprop.cli import output
-    from rmsprop.lab.differences import Side
-    from rmsprop.lab.explanation import comparison
+    from rmsprop.lab.dialects.differences import Side
+    from rmsprop.lab.dialects.explanation import comparison
 
     a, b = (Side(name=name, rule=rule) for name, rule in zip((first, second), rules, strict=True))
     content = comparison(a, b, lr)
@@ -96,7 +96,7 @@ def _memory(decay: float, memory: dict[str, float] | None) -> str:
 
 def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]]) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.first_steps import SHOWN
+    from rmsprop.lab.dialects.first_steps import SHOWN
 
     names = any(of)
     heading = "gradient", *(f"step {step}" for step in SHOWN), "settles, within 5 %"
@@ -110,7 +110,7 @@ def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]]) -> Non
 
 
 def _settled(row: dict[str, Any]) -> str:
-    from rmsprop.lab.first_steps import MOST_STEPS
+    from rmsprop.lab.dialects.first_steps import MOST_STEPS
 
     if not math.isfinite(row["final"]):
         return "never: grows without end"
@@ -137,7 +137,7 @@ def _print_differences(out: Console, content: dict[str, Any]) -> None:
 
 def _print_small_run(out: Console, content: dict[str, Any]) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.small_run import DROP_AT, STEPS
+    from rmsprop.lab.dialects.small_run import DROP_AT, STEPS
 
     run, (a, b) = content["small_run"], content["names"]
     name = ("slope", "offset")[run["parameter"]]

@@ -23,7 +23,7 @@ def dialects(as_json: bool) -> None:
     if as_json:
         output.print_json({name: _dialect(dialect) for name, dialect in DIALECTS.items()})
         return
-    from rmsprop.lab.dialect_table import COLUMNS, short_rows, stars
+    from rmsprop.lab.dialects.table import COLUMNS, short_rows, stars
 
     out, table = output.page(), output.table(*COLUMNS)
     for row in short_rows():
@@ -64,7 +64,7 @@ def _dialect(dialect: Dialect) -> dict[str, Any]:
 
 
 def _recipe(name: str, recipe: Recipe) -> dict[str, Any]:
-    from rmsprop.lab.calls import recipe_calls
+    from rmsprop.lab.dialects.calls import recipe_calls
 
     return {
         "dialect": recipe.dialect,
@@ -79,7 +79,7 @@ def _recipe(name: str, recipe: Recipe) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> str:
-    from rmsprop.lab.formulas import number
+    from rmsprop.lab.dialects.formulas import number
 
     said = {True: "", False: " off"}
     return ", ".join(
@@ -90,7 +90,7 @@ def _settings(recipe: Recipe) -> str:
 
 def _print_recipes() -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.formulas import number
+    from rmsprop.lab.dialects.formulas import number
 
     out, table = output.page(), output.table("name", "dialect", "lr", "settings")
     for name, recipe in RECIPES.items():
@@ -101,8 +101,8 @@ def _print_recipes() -> None:
 
 def _print_recipe(name: str, recipe: Recipe) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.calls import recipe_calls
-    from rmsprop.lab.formulas import formulas, number
+    from rmsprop.lab.dialects.calls import recipe_calls
+    from rmsprop.lab.dialects.formulas import formulas, number
 
     out = output.page()
     out.print(f"{name}: {recipe.dialect} with lr {number(recipe.lr)}, {_settings(recipe)}")

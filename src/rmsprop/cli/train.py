@@ -9,8 +9,8 @@ from typing import Any, get_args
 import click
 
 from rmsprop.dialects import DIALECTS
-from rmsprop.lab.defaults import PROBLEMS, TABLE, Defaults, Model, Schedule, Task
-from rmsprop.lab.settings import show
+from rmsprop.lab.problems.defaults import PROBLEMS, TABLE, Defaults, Model, Schedule, Task
+from rmsprop.lab.train.settings import show
 
 _COLUMNS = ("model", "hidden", "epochs", "batch_size", "lr", "schedule", "weight_decay")
 
@@ -81,7 +81,7 @@ def train(
     _check_problem(settings["problem"])
     settings["drop"] = settings["drop"] or None
     from rmsprop.cli import console
-    from rmsprop.lab import runs
+    from rmsprop.lab.train import runs
 
     try:
         with runs.begin(settings, out, resuming=resume, force=force) as run:

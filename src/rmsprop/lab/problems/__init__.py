@@ -1,0 +1,1 @@
+"""What there is to learn: problems, their data and their models."""

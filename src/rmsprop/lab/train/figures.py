@@ -1,0 +1,178 @@
+"""The figures of a run. matplotlib is imported when the first one is drawn."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmsprop.horizon import half_life, mass_window
+from rmsprop.lab.problems.problem import Metric
+from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.verdict import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which stay apart for colour-blind eyes; the order is also one of lightness.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
+# More points than pixels only make the file larger.
+MOST_POINTS = 500
+# Losses that fall through more than this factor are drawn on a logarithmic axis.
+_LOG_RANGE = 20.0
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "rmsprop",
+}
+
+
+def draw(paint: Callable[[Axes], None], kind: str, title: str = "") -> bytes:
+    """Draw a figure.
+
+    Args:
+        paint: Paints it on axes.
+        kind: ``"png"`` or ``"svg"``.
+        title: A line above it, for a picture that stands alone. Default none.
+
+    Returns:
+        The file's content: the same for the same figure.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    content = io.BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        paint(figure.add_subplot())
+        figure.suptitle(title, fontsize=9, parse_math=False)
+        # A sign that the font lacks becomes a box; a warning about it would only tear up the screen.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(content, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
+
+
+def loss_curve(record: Record, name: str, axes: Axes) -> None:
+    """Paint the training and validation loss, and where the run was lost if it was.
+
+    Args:
+        record: The run's curves.
+        name: What the loss is.
+        axes: Where to paint.
+    """
+    _curves(axes, {"training": record.train, "validation": record.validation}, first=0)
+    losses = [loss for loss in (*record.train, *record.validation, record.lost_loss) if math.isfinite(loss)]
+    if record.lost_at is not None:
+        high = record.lost_loss if math.isfinite(record.lost_loss) else max(losses)
+        label = f"diverged at step {record.lost_at}: loss {record.lost_loss:.3g}"
+        axes.plot([record.lost_at / record.steps_per_epoch], [high], "X", color="black", markersize=9, label=label)
+    _labels(axes, f"loss: {name}")
+    if min(losses) > 0 and max(losses) > _LOG_RANGE * min(losses):
+        axes.set_yscale("log")
+
+
+def metric_curve(record: Record, metric: Metric, axes: Axes) -> None:
+    """Paint the metric on the training and validation rows.
+
+    Args:
+        record: The run's curves.
+        metric: The metric.
+        axes: Where to paint.
+    """
+    train = [epoch.train_metric for epoch in record.epochs]
+    validation = [epoch.validation_metric for epoch in record.epochs]
+    _curves(axes, {"training": train, "validation": validation}, first=1)
+    _labels(axes, f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
+
+
+def learning_rate_curve(epochs: Sequence[Epoch], axes: Axes) -> None:
+    """Paint the learning rate of each epoch's last step.
+
+    Args:
+        epochs: The epochs.
+        axes: Where to paint.
+    """
+    _curves(axes, {"learning rate": [epoch.lr for epoch in epochs]}, first=1)
+    _labels(axes, "learning rate")
+    axes.set_ylim(bottom=0)
+
+
+def effective_step_curves(epochs: Sequence[Epoch], axes: Axes) -> None:
+    """Paint the median of lr/√v per layer, with the band from the 10 % to the 90 % quantile.
+
+    Args:
+        epochs: The epochs.
+        axes: Where to paint.
+    """
+    kept = _thin(len(epochs))
+    x = [epochs[i].epoch for i in kept]
+    for layer, colour in zip(epochs[0].effective_step, _cycle(COLOURS), strict=False):
+        low, middle, high = zip(*(epochs[i].effective_step[layer] for i in kept), strict=True)
+        axes.plot(x, middle, color=colour, label=layer, marker="o" if len(x) == 1 else None)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    if any(quantiles[-1] > 0 for epoch in epochs for quantiles in epoch.effective_step.values()):
+        axes.set_yscale("log")
+    _labels(axes, "effective step lr/√v")
+
+
+def decay_window(decay: float, axes: Axes) -> None:
+    """Paint how much a gradient still weighs in v after so many steps.
+
+    Args:
+        decay: ρ, between 0 and 1.
+        axes: Where to paint.
+    """
+    half, most = half_life(decay), mass_window(decay)
+    age = np.linspace(0.0, 1.6 * most, 300)
+    axes.plot(age, 100 * decay**age, color=BLUE)
+    inside = age <= most
+    axes.fill_between(age[inside], 100 * decay ** age[inside], color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot([half], [50], "o", color=ORANGE)
+    axes.annotate(f"half-life {half:.3g} steps", (half, 50), xytext=(8, 4), textcoords="offset points")
+    axes.axvline(most, color=ORANGE, linestyle="--", linewidth=1.2)
+    axes.annotate(f"95 % within {most:.3g} steps", (most, 92), xytext=(-6, 0), textcoords="offset points", ha="right")
+    axes.set_xlabel("age of a squared gradient (steps)")
+    axes.set_ylabel("weight left (%)")
+    axes.set_xlim(0, age[-1])
+    axes.set_ylim(0, 100)
+
+
+def _curves(axes: Axes, lines: dict[str, Sequence[float]], first: int) -> None:
+    for (label, values), colour in zip(lines.items(), COLOURS, strict=False):
+        kept = _thin(len(values))
+        marker = "o" if len(kept) <= 12 else None
+        axes.plot([first + i for i in kept], [values[i] for i in kept], color=colour, label=label, marker=marker)
+
+
+def _labels(axes: Axes, y: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(y, parse_math=False)  # a column of the table may be called $x$
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(0, max(1.0, axes.get_xlim()[1]))
+    if (lines := len(axes.get_lines())) > 1:
+        axes.legend(ncols=math.ceil(lines / 7), fontsize=11 if lines <= 7 else 8)
+
+
+def _thin(count: int) -> list[int]:
+    """Return at most `MOST_POINTS` of the first whole numbers, evenly spaced, the first and the last among them."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, MOST_POINTS))})
+
+
+def _cycle(colours: Sequence[str]) -> list[str]:
+    return list(colours) * 20

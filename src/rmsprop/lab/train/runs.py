@@ -1,0 +1,262 @@
+"""A run and its folder: begun, interrupted, continued and finished, always with the same bits."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rmsprop
+from rmsprop.files import write_atomically
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.defaults import PROBLEMS
+from rmsprop.lab.problems.problem import Problem, learned_line, load
+from rmsprop.lab.train import history
+from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
+from rmsprop.lab.train.folder import (
+    CHECKPOINT,
+    CONFIG,
+    FIGURE,
+    HISTORY,
+    MODEL,
+    OURS,
+    REPORT,
+    config_to_resume,
+    locked,
+    write_config,
+)
+from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.settings import Settings, resolve, resume
+from rmsprop.lab.train.training import Divergence, Training
+from rmsprop.lab.train.verdict import Record, Verdict, judge
+
+# Multiplications per step below which one core does it in about a millisecond. More cores then mostly wait for each
+# other (measured: digits on two busy cores, 30 s instead of 0.5 s), and with one the bits don't depend on their number.
+_SMALL_STEP = 10_000_000
+
+
+class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
+    """The run was interrupted after it had begun.
+
+    Args:
+        folder: Where it can be continued.
+        epoch: The epoch after which it will go on.
+    """
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        """See the class."""
+        super().__init__(f"interrupted after epoch {epoch}")
+        self.folder = folder
+        self.epoch = epoch
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended.
+
+    Args:
+        settings: What it ran with.
+        problem: What it learnt.
+        folder: Where its files are.
+        record: Its curves.
+        verdicts: How it is judged; the first is the verdict.
+        scores: For each part of the split the loss and the metric; empty after a divergence.
+        line: The learned line of a linear model with one input.
+        versions: The versions that it ran with.
+    """
+
+    settings: Settings
+    problem: Problem
+    folder: Path
+    record: Record
+    verdicts: tuple[Verdict, ...]
+    scores: Mapping[str, tuple[float, float]]
+    line: str | None
+    versions: Mapping[str, str]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run lost its loss."""
+        return self.record.lost_at is not None
+
+
+@dataclass
+class Run:
+    """A run in its folder, locked against other processes from `begin` to the end of the context.
+
+    Args:
+        settings: What it runs with.
+        problem: What it learns.
+        folder: Where its files are.
+        training: The model in training.
+        versions: The versions it runs with.
+        notes: What a person should know about how it was taken up.
+        epochs: The epochs that are done.
+    """
+
+    settings: Settings
+    problem: Problem
+    folder: Path
+    training: Training
+    versions: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def train(self) -> Iterator[Epoch]:
+        """Run the epochs that are left; each is on the disk when it is given.
+
+        Yields:
+            The epochs.
+
+        Raises:
+            Divergence: If the loss is lost.
+        """
+        while self.training.epoch < self.settings.epochs:
+            epoch = self.training.run_epoch()
+            with (self.folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
+                file.write(history.line(epoch))
+            save_checkpoint(self.folder / CHECKPOINT, self.training)
+            self.epochs.append(epoch)
+            yield epoch
+
+    def finish(self, divergence: Divergence | None) -> Result:
+        """Judge the run and write its model, figure and report.
+
+        Args:
+            divergence: How it was lost, if it was.
+
+        Returns:
+            The result. A run that diverged leaves no model.
+        """
+        from rmsprop.lab.train.report import write_report
+
+        record = self.training.record(self.epochs, divergence)
+        scores, line = ({}, None) if divergence else self._scores()
+        result = Result(self.settings, self.problem, self.folder, record, judge(record), scores, line, self.versions)
+        self._write_model(divergence)
+        write_report(result, self.folder / FIGURE, self.folder / REPORT)
+        return result
+
+    def _scores(self) -> tuple[dict[str, tuple[float, float]], str | None]:
+        problem, model = self.problem, self.training.model
+        parts = {"train": problem.train, "validation": problem.validation, "test": problem.test}
+        scores = {name: problem.evaluate(model, data) for name, data in parts.items()}
+        return scores, learned_line(problem.dataset, model)
+
+    def _write_model(self, divergence: Divergence | None) -> None:
+        path = self.folder / MODEL
+        if divergence:
+            path.unlink(missing_ok=True)
+        else:
+            save_tensors(path, self.training.model.state_dict(), _data_facts(self.problem))
+
+    def _write_config(self) -> None:
+        config = {"settings": self.settings.as_dict(), "data": _data_facts(self.problem), "versions": self.versions}
+        write_config(self.folder, config)
+
+    def _header(self) -> str:
+        return history.header(self.problem.metric.name, self.training.layers)
+
+    def _start(self) -> None:
+        for name in OURS:
+            if name != CONFIG:  # without it a killed run would forget its settings
+                (self.folder / name).unlink(missing_ok=True)
+        self._write_config()
+        write_atomically(self.folder / HISTORY, self._header().encode())
+
+    def _continue(self, config: Mapping[str, Any]) -> None:
+        self._check_same(config)
+        checkpoint = self.folder / CHECKPOINT
+        if not checkpoint.exists():
+            return self._start()
+        load_checkpoint(checkpoint, self.training)
+        done = self.training.epoch
+        if done > self.settings.epochs:
+            raise InputError(f"--epochs is {self.settings.epochs}, and the run has done {done} already: give more")
+        self.epochs = history.restore(self.folder / HISTORY, self._header(), self.training.layers, done)
+        self.notes.append(f"continued after epoch {done} of {self.settings.epochs}")
+        self._write_config()
+        return None
+
+    def _check_same(self, config: Mapping[str, Any]) -> None:
+        if config["data"]["fingerprint"] != self.problem.dataset.fingerprint():
+            raise InputError(f"{self.settings.problem} has changed since the run began: start over with --force")
+        if dict(self.versions) != config["versions"]:
+            self.notes.append("the run began with other versions (see config.json): the last bits may differ")
+
+
+@contextmanager
+def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False, force: bool = False) -> Iterator[Run]:
+    """Check everything, then take a folder for a run. Nothing is written unless all of it can be used.
+
+    Args:
+        given: Settings by name; ``problem`` is needed. None stands for the default or, when resuming, "as it was".
+        out: The run's folder; by default ``runs/<name of the problem>``.
+        resuming: Continue the run in the folder, or begin it if there is none.
+        force: Replace the run in the folder.
+
+    Yields:
+        The run, ready to train.
+
+    Raises:
+        InputError: If something can't be used.
+        Interrupted: If the keyboard interrupts the run.
+    """
+    name = given["problem"] if given["problem"] in PROBLEMS else Path(given["problem"]).stem
+    folder = out or Path("runs") / name
+    config = config_to_resume(folder, resuming=resuming, force=force)
+    if config and config["data"]["name"] != name:
+        raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
+    settings = resume(Settings.from_dict(config["settings"]), given) if config else resolve(given)
+    problem = load(settings)
+    run = Run(settings, problem, folder, Training(problem, settings), _versions())
+    with locked(folder), _few_threads(run.training):
+        config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
+        try:
+            if config:
+                run._continue(config)
+            else:
+                (folder / CONFIG).unlink(missing_ok=True)  # first, so that no run has another one's settings
+                run._start()
+            yield run
+        except KeyboardInterrupt:
+            raise Interrupted(folder, len(run.epochs)) from None
+
+
+@contextmanager
+def _few_threads(training: Training) -> Iterator[None]:
+    """Let a small model have one thread, and torch its own number back afterwards."""
+    threads = torch.get_num_threads()
+    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    if parameters * training.settings.batch_size < _SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _data_facts(problem: Problem) -> dict[str, Any]:
+    data = problem.dataset
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint(),
+        "rows": {"train": len(problem.train), "validation": len(problem.validation), "test": len(problem.test)},
+        "task": data.task,
+        "target": data.target,
+        "target_mean": data.target_mean,
+        "target_scale": data.target_scale,
+        "classes": list(data.classes),
+        "inputs": list(data.inputs),
+        "preparation": list(data.preparation),
+        "notes": list(data.notes),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()}

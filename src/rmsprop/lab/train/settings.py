@@ -1,0 +1,265 @@
+"""The settings of a training run: what is allowed, how they are filled in, and how they are kept.
+
+This module imports no framework, so that `rmsprop train --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_args
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.defaults import PROBLEMS, TABLE, Model, Schedule, Task
+from rmsprop.rule import Rule
+
+# Which schedules use which number of their own. Only cosine and linear are drawn over --epochs.
+GAMMA_SCHEDULES = ("step", "exponential", "plateau")
+STEP_SIZE_SCHEDULES = ("step",)
+FIXED_LENGTH_SCHEDULES = ("cosine", "linear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that defines a run besides its data and the versions it ran with.
+
+    `resolve` fills in the defaults; the fields are named as the command's options are.
+
+    Args:
+        problem: A key of `PROBLEMS`, or the path of a table.
+        target: The table's column to predict; None for a built-in problem.
+        task: What to do with the target; None infers it.
+        drop: Columns of the table to leave out.
+        dialect: The framework whose RMSProp is meant.
+        lr: The learning rate at the top of the schedule, above 0.
+        decay: ρ of the moving average.
+        eps: The denominator's ε.
+        momentum: μ of the momentum buffer.
+        centered: Divide by the standard deviation of the gradient.
+        weight_decay: λ of the weight decay.
+        epochs: How often the training rows are gone through.
+        batch_size: Rows per step.
+        model: The model.
+        hidden: The widths of its hidden layers.
+        schedule: How the learning rate changes.
+        warmup: Epochs over which the learning rate rises from near 0; may be a fraction of one.
+        gamma: The factor of the step, exponential (per epoch) and plateau schedules.
+        step_size: Epochs between two drops of the step schedule.
+        seed: Decides the initial weights and the order of the rows.
+
+    Raises:
+        InputError: If a value is out of range or two contradict each other.
+
+    Examples:
+        >>> resolve({"problem": "digits", "lr": 0.01}).epochs
+        30
+    """
+
+    problem: str
+    target: str | None = None
+    task: Task | None = None
+    drop: tuple[str, ...] = ()
+    dialect: str
+    lr: float
+    decay: float
+    eps: float
+    momentum: float
+    centered: bool
+    weight_decay: float
+    epochs: int
+    batch_size: int
+    model: Model
+    hidden: tuple[int, ...]
+    schedule: Schedule
+    warmup: float
+    gamma: float | None
+    step_size: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check every value, then what they say together."""
+        for name in ("task", "model", "schedule"):
+            _check_choice(name, getattr(self, name), _CHOICES[name])
+        for name, (allowed, is_allowed) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not is_allowed(value):
+                raise InputError(f"{option(name)} is {show(value)}: it must be {allowed}")
+        self.rule()
+        _check_together(self)
+
+    def rule(self) -> Rule:
+        """Return the RMSProp that these settings mean."""
+        names = ("decay", "eps", "momentum", "centered", "weight_decay")
+        return _rule(self.dialect, {name: getattr(self, name) for name in names})
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the settings as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Settings:
+        """Return the settings that `as_dict` gave.
+
+        Args:
+            values: The dictionary, perhaps after a trip through JSON.
+
+        Returns:
+            The settings.
+
+        Raises:
+            InputError: If a field is missing, unknown or out of range.
+        """
+        if values.keys() != {field.name for field in fields(cls)}:
+            raise InputError("the settings were written by another version of rmsprop: start over with --force")
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**plain)  # type: ignore[arg-type]
+
+
+def option(name: str) -> str:
+    """Return the command-line option of a setting: ``batch_size`` is ``--batch-size``.
+
+    Examples:
+        >>> option("batch_size")
+        '--batch-size'
+    """
+    return "--" + name.replace("_", "-")
+
+
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "task": (None, *get_args(Task)),
+    "model": get_args(Model),
+    "schedule": get_args(Schedule),
+}
+_RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
+    "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),
+    "batch_size": ("a whole number from 1 to 1000000000", lambda v: 1 <= v <= 1_000_000_000),
+    "hidden": (
+        "at most 20 widths from 1 to 65536 such as 64 or 64,32",
+        lambda v: len(v) <= 20 and all(1 <= width <= 65_536 for width in v),
+    ),
+    "warmup": ("a finite number of epochs, at least 0", lambda v: 0.0 <= v < math.inf),
+    "gamma": ("a factor above 0 and below 1", lambda v: 0.0 < v < 1.0),
+    "step_size": ("a whole number of epochs, at least 1", lambda v: v >= 1),
+    # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
+    "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
+}
+
+
+def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        names = ", ".join(str(choice) for choice in allowed if choice)
+        raise InputError(f"{option(name)} is {value!r}: choose one of {names}")
+
+
+def _rule(dialect: str, choices: Mapping[str, object]) -> Rule:
+    try:
+        return Rule.from_dialect(dialect, **choices)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def _check_together(settings: Settings) -> None:
+    if (settings.model == "mlp") != bool(settings.hidden):
+        raise InputError(
+            "--model mlp needs at least one hidden layer, such as --hidden 64"
+            if settings.model == "mlp"
+            else f"--hidden is for --model mlp; a {settings.model} model has no hidden layer"
+        )
+    if settings.warmup >= settings.epochs:
+        raise InputError(f"--warmup {settings.warmup:g} must be shorter than --epochs {settings.epochs}")
+    for name, users in (("gamma", GAMMA_SCHEDULES), ("step_size", STEP_SIZE_SCHEDULES)):
+        if getattr(settings, name) is not None and settings.schedule not in users:
+            raise InputError(f"{option(name)} is for --schedule {' or '.join(users)}, not for {settings.schedule}")
+
+
+def resolve(given: Mapping[str, object]) -> Settings:
+    """Return the settings of a new run: what was given, over the problem's and the dialect's defaults.
+
+    Args:
+        given: Settings by name; ``problem`` is needed. None stands for the default.
+
+    Returns:
+        The settings, without a None where there is a default.
+
+    Raises:
+        InputError: If a value is out of range or two contradict each other.
+
+    Examples:
+        >>> resolve({"problem": "linear"}).eps
+        1e-08
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    row = PROBLEMS.get(str(chosen["problem"]), TABLE)
+    defaults = {name: value for name, value in asdict(row).items() if name != "about"}
+    if chosen.get("model", row.model) != "mlp":
+        defaults["hidden"] = ()
+    elif not row.hidden:
+        defaults["hidden"] = TABLE.hidden
+    values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
+    rule = _rule(str(values["dialect"]), {n: chosen.get(n) for n in ("decay", "eps", "momentum", "centered")})
+    averages = {name: getattr(rule, name) for name in ("decay", "eps", "momentum", "centered")}
+    return Settings(**(_schedule_numbers(values) | averages | values))  # type: ignore[arg-type]
+
+
+def _schedule_numbers(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the schedule's own numbers, fixed now so that they stay the same when a run is made longer."""
+    schedule, epochs = values["schedule"], values["epochs"]
+    assert isinstance(epochs, int)
+    gammas = {"step": 0.1, "plateau": 0.1, "exponential": 0.01 ** (1 / max(epochs, 1))}
+    return {
+        "gamma": gammas.get(str(schedule)),
+        "step_size": max(1, math.ceil(epochs / 3)) if schedule in STEP_SIZE_SCHEDULES else None,
+    }
+
+
+def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
+    """Return the settings to continue a run with: those it began with, perhaps for more epochs.
+
+    Args:
+        kept: What the run began with.
+        given: Settings named now; None stands for "as it was". The problem may have moved to another path.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: If one that was named differs, or the run can't be made longer or shorter.
+
+    Examples:
+        >>> resume(resolve({"problem": "linear"}), {"epochs": 200}).epochs
+        200
+    """
+    for name, value in given.items():
+        if name not in ("problem", "epochs") and value is not None and value != getattr(kept, name):
+            raise InputError(
+                f"{option(name)} is {show(value)} here and {show(getattr(kept, name))} in the run: "
+                f"leave it out to resume, or start over with --force"
+            )
+    kept = replace(kept, problem=given.get("problem", kept.problem))  # type: ignore[arg-type]
+    epochs = given.get("epochs")
+    if epochs is None or epochs == kept.epochs:
+        return kept
+    if kept.schedule in FIXED_LENGTH_SCHEDULES:
+        raise InputError(
+            f"--epochs is {epochs} here and {kept.epochs} in the run, and its {kept.schedule} schedule is drawn over "
+            f"the epochs: resume without --epochs, or start over with --force"
+        )
+    return replace(kept, epochs=epochs)  # type: ignore[arg-type]
+
+
+def show(value: object) -> str:
+    """Return a setting's value as it is typed on the command line.
+
+    Examples:
+        >>> show((64, 32)), show(None)
+        ('64,32', 'not set')
+    """
+    if value is None:
+        return "not set"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)

@@ -1,0 +1,150 @@
+"""The training loop. It knows nothing of files: whoever runs it keeps what it gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rmsprop.lab.problems.problem import Problem
+from rmsprop.lab.train.effective import effective_steps, layer_names
+from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.schedules import LearningRate
+from rmsprop.lab.train.settings import Settings
+from rmsprop.lab.train.verdict import Record
+from rmsprop.torch import RMSprop
+
+# A loss above so many times the initial one doesn't come back in any run worth waiting for.
+DIVERGED = 10.0
+
+
+class Divergence(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
+    """The loss stopped being finite, or rose above ten times the initial one.
+
+    Args:
+        step: The step at which it was seen, counted from 1.
+        loss: The loss that was seen.
+    """
+
+    def __init__(self, step: int, loss: float) -> None:
+        """See the class."""
+        super().__init__(f"diverged at step {step}: loss {loss}")
+        self.step = step
+        self.loss = loss
+
+
+class Training:
+    """A model in training: call `run_epoch` once per epoch.
+
+    What happens depends on the problem and the settings alone. No random state of torch's is read or left changed.
+
+    Args:
+        problem: What to learn.
+        settings: How to learn it.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        """See the class."""
+        self.problem = problem
+        self.settings = settings
+        self.rule = settings.rule()
+        self.model = problem.model(settings.seed)
+        self.layers = layer_names(self.model)
+        self.optimizer = _optimizer(self.model, settings)
+        self.steps_per_epoch = math.ceil(len(problem.train) / settings.batch_size)
+        self.schedule = LearningRate(settings, self.optimizer, self.steps_per_epoch)
+        self.epoch = 0
+        self.step = 0
+        self.initial_loss, _ = problem.evaluate(self.model, problem.train)
+        self.initial_validation_loss, _ = problem.evaluate(self.model, problem.validation)
+
+    def run_epoch(self) -> Epoch:
+        """Go through the training rows once, in an order of this epoch's own.
+
+        Returns:
+            What is known afterwards.
+
+        Raises:
+            Divergence: If the loss is lost. The model is then of no use.
+        """
+        worst = 0.0
+        for rows in self._batches():
+            self.step += 1
+            lr = self.optimizer.param_groups[0]["lr"]
+            worst = max(worst, self._step(rows))
+            self.schedule.after_step()
+        self.epoch += 1
+        train_loss, train_metric = self.problem.evaluate(self.model, self.problem.train)
+        if self._is_lost(train_loss):
+            raise Divergence(self.step, train_loss)
+        validation_loss, validation_metric = self.problem.evaluate(self.model, self.problem.validation)
+        self.schedule.after_epoch(validation_loss)
+        steps = effective_steps(self.model, self.optimizer, self.rule, lr)
+        losses = (train_loss, validation_loss, train_metric, validation_metric)
+        return Epoch(self.epoch, self.step, lr, *losses, worst, steps)
+
+    def record(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> Record:
+        """Return the curves of this training, for a verdict and for figures.
+
+        Args:
+            epochs: The epochs that `run_epoch` gave.
+            divergence: What it raised, if it did.
+
+        Returns:
+            The curves.
+        """
+        return Record(
+            lr=self.settings.lr,
+            initial_loss=self.initial_loss,
+            initial_validation_loss=self.initial_validation_loss,
+            constant_loss=self.problem.constant_loss,
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=tuple(epochs),
+            lost_at=divergence.step if divergence else None,
+            lost_loss=divergence.loss if divergence else math.nan,
+        )
+
+    def _batches(self) -> Iterator[Tensor]:
+        # Two draws of a seed, one for the weights and one per epoch for the order: no epoch depends on an earlier
+        # one's random numbers, so there is no random state to keep.
+        generator = torch.Generator().manual_seed((self.settings.seed << 24) + self.epoch + 1)
+        order = torch.randperm(len(self.problem.train), generator=generator)
+        yield from torch.split(order, self.settings.batch_size)
+
+    def _step(self, rows: Tensor) -> float:
+        data = self.problem.train
+        self.optimizer.zero_grad()
+        loss = self.problem.loss(self.model(data.x[rows]), data.y[rows])
+        value = loss.item()
+        self._check(value)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return value
+
+    def _check(self, batch_loss: float) -> None:
+        """Stop if the loss is lost: that of all training rows, because a batch of outliers alone may be far off."""
+        if not math.isfinite(batch_loss):
+            raise Divergence(self.step, batch_loss)
+        if self._is_lost(batch_loss):
+            whole, _ = self.problem.evaluate(self.model, self.problem.train)
+            if self._is_lost(whole):
+                raise Divergence(self.step, whole)
+
+    def _is_lost(self, loss: float) -> bool:
+        return not loss <= DIVERGED * self.initial_loss
+
+
+def _optimizer(model: nn.Module, settings: Settings) -> Optimizer:
+    return RMSprop(
+        model.parameters(),
+        lr=settings.lr,
+        alpha=settings.decay,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        centered=settings.centered,
+        dialect=settings.dialect,
+    )

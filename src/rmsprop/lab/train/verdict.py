@@ -1,0 +1,255 @@
+"""Judges a run from its curves, in words and with the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Literal
+
+from rmsprop.lab.train.curves import last_fall, smooth, tail, tail_length
+from rmsprop.lab.train.history import Epoch
+
+Kind = Literal["diverged", "spikes", "overfitting", "stalled", "still falling", "converged"]
+
+# Batches make the loss of two neighbouring epochs differ by a few per cent; a change below is not called one.
+FALLING = 0.05
+# That is meant for an end of so many epochs. A shorter one falls less, and is called falling for less.
+FALLING_EPOCHS = 5
+# Late in a run a large relative fall can be of no use: below this share of the initial loss it doesn't count.
+WORTHWHILE = 0.002
+# The validation loss of a finished run wanders by about 5 %, and by up to 11 % where it is a twentieth of the initial
+# one (measured: the built-in problems, 3 seeds each). A rise has to be above both.
+OVERFIT_RISE, OVERFIT_FLOOR = 0.10, 0.02
+# A schedule ends with small steps, so every curve ends flat. What counts is whether the loss was falling by this share
+# at the last epoch with at least half of the highest learning rate, and then fell by this share of the initial loss.
+HALF, CUT_SHORT = 0.5, 0.02
+# A loss that changes by this share of itself from epoch to epoch, and of the initial one, isn't settling anywhere.
+UNSTEADY, UNSTEADY_FLOOR = 0.25, 0.01
+# A step of RMSProp is about lr whatever the gradient, so torch's default is small enough for most weights: what to try
+# after a divergence, if a tenth of what diverged is more.
+SAFE_LR = 0.01
+# Steps that are too small make the loss fall in nearly every epoch, and hardly; noise makes it fall in half of them.
+STEADY = 0.8
+# A run that keeps more than this share of its initial loss, or of a constant answer's loss, has learnt next to nothing.
+UNCHANGED, CONSTANT = 0.90, 0.95
+# A training loss that ends this much above its lowest, and by this share of the initial loss, has been lost again.
+LOST_FACTOR, LOST_FLOOR = 1.5, 0.05
+# A batch is a spike if its loss is so many times what the worst batches of the epochs before had, and not small.
+SPIKE_FACTOR, SPIKE_FLOOR, SPIKE_MEMORY = 4.0, 0.5, 5
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a verdict is made from.
+
+    Args:
+        lr: The learning rate that was asked for.
+        initial_loss: The training loss before the first step.
+        initial_validation_loss: The validation loss before the first step.
+        constant_loss: The training loss of the best constant answer.
+        steps_per_epoch: Steps per epoch.
+        epochs: The epochs that were completed.
+        lost_at: The step at which the run diverged, if it did.
+        lost_loss: The loss at that step.
+    """
+
+    lr: float
+    initial_loss: float
+    initial_validation_loss: float
+    constant_loss: float
+    steps_per_epoch: int
+    epochs: Sequence[Epoch]
+    lost_at: int | None = None
+    lost_loss: float = math.nan
+
+    @property
+    def train(self) -> list[float]:
+        """The training loss from before the first step to the last epoch."""
+        return [self.initial_loss, *(epoch.train_loss for epoch in self.epochs)]
+
+    @property
+    def validation(self) -> list[float]:
+        """The validation loss from before the first step to the last epoch."""
+        return [self.initial_validation_loss, *(epoch.validation_loss for epoch in self.epochs)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgement.
+
+    Args:
+        kind: What it is, in a word or two.
+        since: The epoch since which it holds, or the step of a divergence; None if it is about the whole run.
+        evidence: The numbers that it rests on, a sentence.
+        remedy: What to do, a sentence; empty if there is nothing.
+    """
+
+    kind: Kind
+    since: int | None
+    evidence: str
+    remedy: str
+
+    @property
+    def headline(self) -> str:
+        """The kind, and since when."""
+        if self.since is None:
+            return self.kind
+        words = {"diverged": "at step", "spikes": "in epoch"}
+        return f"{self.kind} {words.get(self.kind, 'since epoch')} {self.since}"
+
+
+def judge(record: Record) -> tuple[Verdict, ...]:
+    """Judge a run.
+
+    Args:
+        record: Its curves.
+
+    Returns:
+        The verdict; after it, spikes if there were any besides.
+
+    Examples:
+        >>> flat = [Epoch(n, n, 0.1, 0.2, 0.2, 1.0, 1.0, 0.2, {}) for n in range(1, 21)]
+        >>> judge(Record(0.1, 1.0, 1.0, 0.7, 1, flat))[0].kind
+        'converged'
+    """
+    if record.lost_at is not None:
+        return (_diverged(record, record.lost_at),)
+    rules = (_overfitting, _stalled, _falling, _unsteady)
+    main = next((verdict for rule in rules if (verdict := rule(record))), None) or _converged(record)
+    spikes = _spikes(record)
+    return (main, spikes) if spikes else (main,)
+
+
+def _diverged(record: Record, step: int) -> Verdict:
+    loss = record.lost_loss
+    what = f"rose to {loss:.3g}, over ten times" if math.isfinite(loss) else f"became {loss}, from"
+    remedy = f"Try a smaller learning rate, --lr {_rounded(min(record.lr / 10, SAFE_LR))}"
+    if not record.epochs:
+        remedy += "; the first steps are the largest, so --warmup 1 may help too"
+    return Verdict("diverged", step, f"The training loss {what} an initial {record.initial_loss:.3g}.", f"{remedy}.")
+
+
+def _overfitting(record: Record) -> Verdict | None:
+    losses = smooth(record.validation)
+    best = min(range(len(losses)), key=losses.__getitem__)
+    end, rise = tail(record.validation), tail(record.validation) - losses[best]
+    significant = rise > OVERFIT_RISE * losses[best] and rise > OVERFIT_FLOOR * record.initial_validation_loss
+    train_then, train_now = record.train[best], tail(record.train)
+    if not significant or len(losses) - 1 - best < tail_length(losses) or train_now >= train_then:
+        return None
+    return Verdict(
+        "overfitting",
+        best,
+        f"Since then the validation loss rose from {losses[best]:.3g} to {end:.3g} while the training loss fell from "
+        f"{train_then:.3g} to {train_now:.3g}.",
+        f"{f'Stop earlier (--epochs {best}), s' if best else 'S'}hrink the model, or raise --weight-decay.",
+    )
+
+
+def _stalled(record: Record) -> Verdict | None:
+    train, end = record.train, tail(record.train)
+    lowest = min(smooth(train))
+    if end > LOST_FACTOR * lowest and end - lowest > LOST_FLOOR * record.initial_loss:
+        return Verdict(
+            "stalled",
+            train.index(min(train)),
+            f"The training loss had fallen to {min(train):.3g} and is around {end:.3g} at the end.",
+            f"Try a smaller learning rate: --lr {_rounded(record.lr / 10)}.",
+        )
+    if _falling(record) or (end < UNCHANGED * record.initial_loss and end < CONSTANT * record.constant_loss):
+        return None
+    evidence = (
+        f"The training loss was {record.initial_loss:.3g} before the first step and is {end:.3g} at the end; a "
+        f"constant answer has {record.constant_loss:.3g}."
+    )
+    return Verdict("stalled", None, evidence, _way_out(record, end))
+
+
+def _way_out(record: Record, end: float) -> str:
+    """Tell steps that are too large from steps that are too small from a target that can't be learnt."""
+    train = record.train
+    if max(train) > LOST_FACTOR * train[0] or end > train[0]:
+        return f"The loss went up: try a smaller learning rate, --lr {_rounded(record.lr / 10)}."
+    if sum(after < before for before, after in pairwise(train)) >= STEADY * len(record.epochs):
+        return f"The steps are too small to get anywhere: try a larger learning rate, --lr {_rounded(record.lr * 10)}."
+    return "The inputs may not tell the target: try other columns, a larger model, or another learning rate."
+
+
+def _falling(record: Record) -> Verdict | None:
+    fall = last_fall(record.validation)
+    share = FALLING * min(1.0, fall.epochs / FALLING_EPOCHS)
+    if not fall.is_significant(share, WORTHWHILE * record.initial_validation_loss):
+        return _cut_short(record)
+    return Verdict(
+        "still falling",
+        None,
+        f"Over the last {fall.length} the validation loss fell by {fall.share:.0%}, from {fall.before:.3g} to "
+        f"{fall.now:.3g}.",
+        f"Train longer: --epochs {2 * len(record.epochs)}.",
+    )
+
+
+def _cut_short(record: Record) -> Verdict | None:
+    highest = max((epoch.lr for epoch in record.epochs), default=0.0)
+    lively = max((epoch.epoch for epoch in record.epochs if epoch.lr >= HALF * highest), default=0)
+    if not 0 < lively < len(record.epochs):
+        return None
+    fall = last_fall(record.validation[: lively + 1])
+    end, initial = tail(record.validation), record.initial_validation_loss
+    if not fall.is_significant(CUT_SHORT, WORTHWHILE * initial) or fall.now - end < CUT_SHORT * initial:
+        return None
+    return Verdict(
+        "still falling",
+        None,
+        f"When the schedule had halved the learning rate, after epoch {lively}, the validation loss was falling: over "
+        f"the last {fall.length} from {fall.before:.3g} to {fall.now:.3g}. It ended at {end:.3g}.",
+        f"Train longer (--epochs {2 * len(record.epochs)}), or with larger steps (--lr {_rounded(3 * record.lr)}).",
+    )
+
+
+def _unsteady(record: Record) -> Verdict | None:
+    end = last_fall(record.validation)
+    if end.noise <= max(UNSTEADY * end.now, UNSTEADY_FLOOR * record.initial_validation_loss):
+        return None
+    return Verdict(
+        "stalled",
+        None,
+        f"The validation loss goes up and down: around {end.now:.3g}, it changes by {end.noise:.2g} per epoch.",
+        f"Try a smaller learning rate (--lr {_rounded(record.lr / 10)}) or one that falls (--schedule cosine).",
+    )
+
+
+def _converged(record: Record) -> Verdict:
+    fall = last_fall(record.validation)
+    return Verdict(
+        "converged",
+        None,
+        f"The validation loss is level: {fall.now:.3g} over the last {fall.length}, {fall.before:.3g} before; from "
+        f"epoch to epoch it changes by {fall.noise:.2g}.",
+        "",
+    )
+
+
+def _spikes(record: Record) -> Verdict | None:
+    worst = [epoch.worst_step_loss for epoch in record.epochs]
+    floor = SPIKE_FLOOR * record.initial_loss
+    usual = [median(worst[max(0, e - SPIKE_MEMORY) : e]) if e else math.inf for e in range(len(worst))]
+    spikes = [e for e, loss in enumerate(worst) if loss > max(SPIKE_FACTOR * usual[e], floor)]
+    if not spikes:
+        return None
+    first, highest = spikes[0], max(spikes, key=worst.__getitem__)
+    return Verdict(
+        "spikes",
+        record.epochs[first].epoch,
+        f"{len(spikes)} of {len(worst)} epochs had a batch whose loss stood out; in epoch "
+        f"{record.epochs[highest].epoch} it reached {worst[highest]:.3g}, where the worst of the epochs before was "
+        f"around {usual[highest]:.3g}.",
+        f"Try a smaller learning rate (--lr {_rounded(record.lr / 3)}) or a longer memory (--decay closer to 1).",
+    )
+
+
+def _rounded(lr: float) -> str:
+    return f"{lr:.2g}"

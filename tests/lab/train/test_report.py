@@ -1,0 +1,116 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from rmsprop.lab.train import figures
+from rmsprop.lab.train.folder import FIGURE, REPORT
+from rmsprop.lab.train.runs import begin
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+                self.links.append(value)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def report(folder, given, lost=None):
+    with begin(given, folder) as run:
+        try:
+            list(run.train())
+        except Exception as error:
+            lost = error
+        result = run.finish(lost)
+    return result, (folder / REPORT).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    return folder, *report(folder, {"problem": "digits", "epochs": 4})
+
+
+def test_the_report_loads_nothing(digits):
+    page = Page(digits[2])
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+    assert not re.search(r"url\((?!#)|@import", digits[2])
+
+
+def test_every_figure_is_there_with_a_caption_and_ids_of_its_own(digits):
+    page = Page(digits[2])
+    assert page.tags.count("figure") == page.tags.count("figcaption") == page.tags.count("svg") == 5
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+def test_the_report_tells_the_verdict_the_scores_and_the_settings(digits):
+    _, result, text = digits
+    words = " ".join(" ".join(Page(text).text).split())
+    assert result.verdicts[0].evidence in words
+    assert f"{result.scores['test'][1]:.4g}" in words
+    assert "--lr 0.003" in words
+    assert "pixel_0_0" in words
+    assert "8.8 epochs of 34 steps" in words
+
+
+def test_the_figure_is_legible(digits):
+    with Image.open(digits[0] / FIGURE) as image:
+        assert image.format == "PNG"
+        assert image.width >= 1000
+
+
+def test_a_report_of_a_run_that_diverged_at_once(tmp_path):
+    result, text = report(tmp_path, {"problem": "linear", "lr": 3.0})
+    assert result.record.lost_at == 2
+    assert Page(text).tags.count("svg") == 2
+    assert "diverged at step 2" in text
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_a_decay_without_a_window_has_no_figure_of_it(tmp_path, decay):
+    _, text = report(tmp_path, {"problem": "linear", "lr": 1e-4, "epochs": 2, "decay": decay, "dialect": "tensorflow1"})
+    assert Page(text).tags.count("svg") == 4
+
+
+def test_names_from_the_table_are_text(tmp_path):
+    nasty, target = "<script> & [red]", "y<b>$\\frac$"
+    x = np.arange(40.0)
+    pl.DataFrame({nasty: x, target: 2 * x + 0.5}).write_csv(tmp_path / "t.csv")
+    given = {"problem": str(tmp_path / "t.csv"), "target": target, "model": "linear", "epochs": 2}
+    result, text = report(tmp_path / "run", given)
+    assert not {"script", "b"} & set(Page(text).tags)
+    assert result.line in "".join(Page(text).text)
+
+
+def test_steps_of_zero_and_signs_that_the_font_lacks_are_drawn_without_a_warning(tmp_path):
+    pl.DataFrame({"x": np.arange(40.0), "目": np.arange(40.0) / 3}).write_csv(tmp_path / "t.csv")
+    given = {"problem": str(tmp_path / "t.csv"), "target": "目", "epochs": 2, "eps": 1e300, "hidden": (2,) * 12}
+    _, text = report(tmp_path / "run", given)
+    assert Page(text).tags.count("svg") == 5
+
+
+def test_long_curves_are_thinned_to_their_ends():
+    kept = figures._thin(12_345)
+    assert len(kept) <= figures.MOST_POINTS
+    assert (kept[0], kept[-1]) == (0, 12_344)
+    assert figures._thin(3) == [0, 1, 2]
+    assert figures._thin(1) == [0]
