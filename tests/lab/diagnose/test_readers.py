@@ -160,6 +160,15 @@ def test_one_run_may_be_given_as_its_folder_or_its_history(runs):
         assert (history.unit, len(history.train), history.group["decay"]) == ("epoch", 100, 0.99)
 
 
+@pytest.mark.parametrize("name", ["well", "slow"])
+def test_a_run_is_judged_by_the_numbers_that_it_judged_itself_by(runs, name):
+    history = histories(runs / name)[0]
+    own = CliRunner().invoke(rmsprop, ["train", "linear", "--out", str(runs / name), "--resume", "--json"])
+    evidence = json.loads(own.stdout)["verdicts"][0]["evidence"]
+    assert math.isfinite(history.constant_loss)
+    assert evidence in [finding.evidence for finding in diagnose(history).findings]
+
+
 def test_a_damaged_run_is_refused(runs, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"settings": {}}))
     (tmp_path / "history.csv").write_text("epoch,train_loss\n1,x\n")

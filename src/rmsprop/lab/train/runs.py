@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -165,8 +166,23 @@ class Run:
             save_tensors(path, self.training.model.state_dict(), self._data_facts())
 
     def _write_config(self) -> None:
-        config = {"settings": self.settings.as_dict(), "data": self._data_facts(), "versions": self.versions}
+        config = {
+            "settings": self.settings.as_dict(),
+            "data": self._data_facts(),
+            "start": self._start_facts(),
+            "versions": self.versions,
+        }
         write_config(self.folder, config)
+
+    def _start_facts(self) -> dict[str, Any]:
+        """Return what a judgement of history.csv needs to know of the time before its first row."""
+        constant = self.problem.constant_loss
+        return {
+            "loss": self.training.initial_loss,
+            "validation_loss": self.training.initial_validation_loss,
+            "constant_loss": constant if math.isfinite(constant) else None,
+            "holds_out": self.problem.holds_out,
+        }
 
     def _data_facts(self) -> dict[str, Any]:
         problem = self.problem

@@ -14,7 +14,6 @@ import numpy as np
 from rmsprop.lab.diagnose.history import Curve, History, Statistics
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import CONFIG, HISTORY, MODEL, REPORT
-from rmsprop.lab.train.verdict import Words
 
 _EFFECTIVE = "effective_step_"
 # How large a share of the coordinates is known to have a larger effective step than a quantile.
@@ -48,7 +47,7 @@ def read(path: Path) -> History:
 
 
 def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]) -> History:
-    settings, start = config["settings"], config.get("start")
+    settings, start = config["settings"], config["start"]
     epochs = tuple(int(row["epoch"]) for row in rows)
 
     def curve(column: str) -> Curve:
@@ -62,18 +61,13 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         worst=curve("worst_step_loss"),
         validation=curve("validation_loss"),
         lr=curve("lr"),
-        initial=(start["loss"], start["validation_loss"]) if start else None,
-        constant_loss=_number(start["constant_loss"]) if start else math.inf,
-        holds_out=start["holds_out"] if start else any(row["train_loss"] != row["validation_loss"] for row in rows),
+        initial=(start["loss"], start["validation_loss"]),
+        constant_loss=math.inf if start["constant_loss"] is None else start["constant_loss"],
+        holds_out=start["holds_out"],
         group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
         statistics=_statistics(rows, settings["eps"]),
         lost_at=_lost_at(path, rows),
-        words=Words() if start else Words(start="after the first epoch"),
     )
-
-
-def _number(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 def _lost_at(path: Path, rows: list[dict[str, float]]) -> int | None:
