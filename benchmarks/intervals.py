@@ -32,7 +32,7 @@ def main():
     print("seeds  studies  tuning   95 %: held with studies given   held with studies drawn   wrong verdicts, drawn")
     level = statistics.simultaneous(COMPARISONS)
     for seeds, studies in ((6, 1), (20, 1), (6, 2), (20, 3), (50, 5)):
-        for noise in (0.0, 0.5, 1.0) if studies > 1 else (0.0,):
+        for noise in (0.0, 0.5, 1.0, 5.0) if studies > 1 else (0.0,):
             given, drawn = (1.0 - missed(seeds, studies, noise, fixed=fixed) for fixed in (True, False))
             wrong = missed(seeds, studies, noise, fixed=False, level=level)
             print(f"{seeds:5}  {studies:7}  {noise:6g}  {given:30.1%}  {drawn:24.1%}  {wrong:22.1%}", flush=True)

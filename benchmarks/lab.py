@@ -17,7 +17,7 @@ import numpy as np
 from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare import Budget, compare
 from rmsprop.lab.compare.cache import default_folder
-from rmsprop.lab.compare.run import score
+from rmsprop.lab.compare.results import best_validation
 from rmsprop.lab.compare.work import one_thread
 from rmsprop.lab.optimizers import choose, row
 from rmsprop.lab.problems import Problem, load
@@ -34,7 +34,7 @@ def table(problem: Problem) -> None:
     for name in COMPARED:
         rates = [row(name).space["lr"].at(i / (RATES - 1)) for i in range(RATES)]
         tried = train_together(problem, [Job(choice=choose(name, lr), seed=TUNING) for lr in rates])
-        best = min(zip(tried, rates, strict=True), key=lambda pair: score(pair[0]))[1]
+        best = min(zip(tried, rates, strict=True), key=lambda pair: best_validation(pair[0]))[1]
         jobs = [Job(choice=choose(name, best), seed=seed) for seed in range(SEEDS)]
         print(f"{name:10} lr {best:<10.3g} {_spread(train_together(problem, jobs, test=True))}", flush=True)
 
@@ -48,10 +48,11 @@ def inclusion(problem: Problem) -> None:
     """Print what RMSProp with momentum and momentum reach when both are tuned with a large budget."""
     names = ("rmsprop-momentum", "momentum")
     found = compare(problem, optimizers=names, budget=LARGE, cache=default_folder())
-    reached = {n: [score(r.curve) for r in found.runs if (r.track, r.optimizer) == ("tuned", n)] for n in names}
+    runs = {n: [run for run in found.runs if (run.track, run.optimizer) == ("tuned", n)] for n in names}
+    reached = {name: [best_validation(run.curve) for run in runs[name]] for name in names}
     print(f"{problem.name}: best validation objective, {LARGE.trials} trials, {LARGE.studies} studies, {SEEDS} seeds")
     for name in names:
-        chosen = sorted({run.choice.settings for run in found.runs if (run.track, run.optimizer) == ("tuned", name)})
+        chosen = sorted({run.choice.settings for run in runs[name]})
         print(f"{name:17} median {np.median(reached[name]):.5f}; tuned to {'; '.join(chosen)}")
     differences = np.subtract(reached[names[0]], reached[names[1]])
     error = differences.std(ddof=1) / np.sqrt(len(differences))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,13 +25,16 @@ PROBLEMS = ("digits", "breast-cancer", "wine", "diabetes", "linear")
 MOMENTA, STARTS = (0.0, 0.9), (0.0, 1.0)
 RATES = tuple(float(rate) for rate in np.geomspace(3e-5, 3.0, 12))
 EPOCHS, SEEDS, TESTS, REPEATS = 30, 6, 6, 3
-WAYS = {"suggestion": lambda found: found.suggestion, "a tenth of the lowest": lambda found: found.lowest_loss_lr / 10}
+WAYS: Mapping[str, Callable[[LrRange], float]] = {
+    "suggestion": lambda found: found.suggestion,
+    "a tenth of the lowest": lambda found: found.lowest_loss_lr / 10,
+}
 
 
 def ratios(problem: Problem, rule: Rule) -> tuple[dict[str, list[float]], float]:
     """Return the loss at what each range test says, as a multiple of that at the best rate, and this rate."""
     trials, start = Trials(problem), Setting(dialect="torch", rule=rule, lr=1.0)
-    found = list(_tests(trials, start))
+    found = [one for one in _tests(trials, start) if not one.problem]
     rates = [way(one) for way in WAYS.values() for one in found]
     settings = [start.with_(lr=rate) for rate in (*RATES, *rates)]
     tried = trials.run("", settings, range(1000, 1000 + SEEDS), EPOCHS)
@@ -48,14 +51,17 @@ def _tests(trials: Trials, start: Setting) -> Iterator[LrRange]:
 
 
 def _line(name: str, values: Sequence[float]) -> str:
+    if not values:
+        return f"{name}: none"
     mean = math.exp(np.mean(np.log(values))) if np.isfinite(values).all() else math.inf
-    return f"{name}: {mean:.2f} times (geometric mean), {max(values):.2f} at worst"
+    return f"{name}: {mean:.2f} times (geometric mean of {len(values)}), {max(values):.2f} at worst"
 
 
 def main() -> None:
     """Print a line for each case, and all of them together."""
-    print(f"loss after {EPOCHS} epochs as a multiple of that at the best of {len(RATES)} learning rates from {RATES[0]:g}")
-    print(f"to {RATES[-1]:g}; {TESTS} range tests of {REPEATS} repeats in each case, runs of {SEEDS} other seeds")
+    print(f"loss after {EPOCHS} epochs as a multiple of that at the best of {len(RATES)} learning rates from")
+    print(f"{RATES[0]:g} to {RATES[-1]:g}; in each case {TESTS} range tests of {REPEATS} repeats, and runs of {SEEDS}")
+    print("other seeds")
     every: dict[str, list[float]] = {way: [] for way in WAYS}
     for name, momentum, start in itertools.product(PROBLEMS, MOMENTA, STARTS):
         problem = dataclasses.replace(load(name), epochs=EPOCHS)

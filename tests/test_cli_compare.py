@@ -11,6 +11,7 @@ from lab.compare.made_up import comparison
 
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.compare import cache
+from rmsprop.lab.compare.work import LostWorkerError
 from rmsprop.lab.optimizers import OPTIMIZERS
 from rmsprop.lab.problems.defaults import PROBLEMS
 
@@ -47,7 +48,12 @@ def without_files(monkeypatch):
     monkeypatch.setattr("rmsprop.lab.compare.report.write", lambda analysis, folder: None)
 
 
-def test_a_comparison_prints_tables_words_and_where_the_files_are():
+@pytest.fixture
+def without_pictures(monkeypatch):
+    monkeypatch.setattr("rmsprop.lab.compare.report.pictures", lambda analysis: [])
+
+
+def test_a_comparison_prints_tables_words_and_where_the_files_are(monkeypatch):
     first = run(*SMALL)
     for word in ("Equal tuning: tuned with 4 trials in each of 2 studies, 3 seeds", "Default settings: 3 seeds"):
         assert word in first.stdout
@@ -59,13 +65,14 @@ def test_a_comparison_prints_tables_words_and_where_the_files_are():
     assert {path.name for path in Path("runs/compare-linear").iterdir()} == FILES
 
     kept = Path("runs/compare-linear/runs.csv").read_text()
+    monkeypatch.setattr("rmsprop.lab.compare.report.pictures", lambda analysis: [])
     again = run(*SMALL)  # from the cache, into the same folder
     assert again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
     assert Path("runs/compare-linear/runs.csv").read_text() == kept
     assert Path(cache.default_folder()).is_dir()
 
 
-def test_json_is_one_object_and_nothing_else():
+def test_json_is_one_object_and_nothing_else(without_pictures):
     result = run(*SMALL, "--json", "--out", "here")
     content = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert result.stderr == ""
@@ -79,7 +86,7 @@ def test_json_is_one_object_and_nothing_else():
     assert sgd["iqm"]["low"] <= sgd["iqm"]["value"] <= sgd["iqm"]["high"]
     assert sgd["outcome"] in ("better", "worse", "not distinguishable")
     assert content["headline"].startswith("On linear")
-    assert {path.name for path in Path("here").iterdir()} == FILES
+    assert {path.name for path in Path("here").iterdir()} == {name for name in FILES if not name.endswith(".png")}
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -107,7 +114,14 @@ def test_a_comparison_in_which_everything_diverged_failed(monkeypatch):
     assert Path("runs/compare-linear/report.html").exists()
 
 
-def test_a_live_table_is_for_terminals(monkeypatch):
+def test_a_lost_process_is_one_line_and_exit_code_1(monkeypatch):
+    instead(monkeypatch, LostWorkerError("a process ended; what was done is in the cache"))
+    result = run("compare", "linear", "--jobs", 2, code=1)
+    assert result.stderr == "error: a process ended; what was done is in the cache\n"
+    assert result.stdout == ""
+
+
+def test_a_live_table_is_for_terminals(monkeypatch, without_files):
     monkeypatch.setenv("FORCE_COLOR", "1")
     result = run(*SMALL)
     assert "leads" in result.stderr

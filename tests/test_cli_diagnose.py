@@ -101,6 +101,28 @@ def test_bad_input_is_one_line_and_exit_code_2(name, content, options, message):
     assert result.stdout == ""
 
 
+def test_runs_of_one_name_get_a_report_each(dead):
+    Path("runs/dead").mkdir(parents=True)
+    dead.rename("runs/dead.jsonl")
+    for name in ("runs/dead/record.jsonl", "runs/other.jsonl"):
+        Path(name).write_bytes(Path("runs/dead.jsonl").read_bytes())
+    files = json.loads(run("diagnose", "runs", "--out", "here", "--json").stdout)["files"]
+    assert [path for path in files if path.endswith(".html")] == [
+        "here/dead/diagnosis.html",
+        "here/dead-2/diagnosis.html",
+        "here/other/diagnosis.html",
+    ]
+
+
+def test_steps_that_are_no_steps_are_counted_instead():
+    Path("log.csv").write_text("step,loss\n1e30,1\n2e30,2\n3e30,1\n")
+    assert "a CSV file, 3 rows" in run("diagnose", "log.csv").stdout
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_one_line():
+    assert "neither a file nor a folder" in run("diagnose", "/dev/null", code=2).stderr
+
+
 def test_a_path_that_is_not_there_is_one_line():
     assert run("diagnose", "none", code=2).stderr.startswith("error: there is no none: give a recorder's file")
 

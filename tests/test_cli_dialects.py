@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, fields
+from functools import partial
 from itertools import product
 
 import pytest
@@ -62,6 +63,28 @@ def test_the_table_of_dialects():
     assert {name: Rule(**row["rule"]) for name, row in found.items()} == {n: d.rule for n, d in DIALECTS.items()}
     assert found["keras_legacy"]["when"] == {"momentum": {"eps_inside_sqrt": True}}
     assert found["optax"]["lr"] is None
+
+
+@pytest.mark.parametrize("width", [80, 90, 100])
+def test_the_table_of_dialects_breaks_no_word(width, monkeypatch, capsys):
+    monkeypatch.setattr("rmsprop.cli.output.Console", partial(Console, force_terminal=True, color_system=None))
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        rmsprop(["dialects"])
+    said = capsys.readouterr().out
+    table = said[: said.index("* keras_legacy")].splitlines()
+    assert len(table) == len(DIALECTS) + 3
+    assert max(map(len, table)) <= width
+    assert ("weight decay: l2, but decoupled in keras\n" in said) is (width < 100)
+    assert any("decoupled" in row for row in table) is (width == 100)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_help_cuts_no_summary(width):
+    said = CliRunner().invoke(rmsprop, ["--help"], terminal_width=width).stdout
+    rows = said[said.index("Commands:") :].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list(sorted(rmsprop.commands))
+    assert all(row.endswith(".") and not row.endswith("...") for row in rows)
 
 
 def test_explain_says_all_of_it():

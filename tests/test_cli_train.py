@@ -77,7 +77,7 @@ REACHED = {
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_built_in_problem_trains_well_out_of_the_box(problem):
     result = json.loads(run("train", problem, "--json").stdout)
-    assert result["verdicts"][0]["kind"] == "converged"
+    assert [(verdict["kind"], verdict["remedy"]) for verdict in result["verdicts"]] == [("converged", "")]
     scores = result["scores"].get("test", result["scores"]["train"])
     metric, least, most = REACHED[problem]
     assert least <= scores[metric] <= most
@@ -317,6 +317,16 @@ def test_a_live_bar_is_for_terminals(monkeypatch):
     result = run("train", "linear", "--epochs", 3)
     assert "━" in result.stderr
     assert "validation loss" in result.stderr
+
+
+def test_a_name_is_no_markup_in_the_live_bar(monkeypatch):
+    Path("marked.py").write_text(
+        "import dataclasses\nfrom rmsprop.lab.problems import load\n"
+        "def small(): return dataclasses.replace(load('wine'), name='[/b]', epochs=1)\n"
+    )
+    monkeypatch.syspath_prepend(Path())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "[/b]" in run("train", "marked:small").stderr
 
 
 def python(code):

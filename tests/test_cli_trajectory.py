@@ -76,6 +76,25 @@ def test_the_name_of_the_file_says_what_is_drawn(name, begins):
     assert [path.name for path in Path().iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["new/folder/walk.svg", "new/folder/walk.gif", "new/folder/walk.html"])
+def test_the_folder_of_the_file_is_made(name):
+    run("bowl", "--optimizers", "rmsprop", "--lr", 0.2, "--steps", 2, "--out", name)
+    assert Path(name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "file", "told"),
+    [("rmsprop,sgd", "w.html", True), ("rmsprop,rmsprop-keras", "w.html", False), ("rmsprop,sgd", "w.svg", False)],
+)
+def test_who_asks_for_others_is_told_that_the_page_shows_rmsprop_alone(names, file, told):
+    said = run("bowl", "--optimizers", names, "--lr", 0.2, "--steps", 2, "--out", file).stdout
+    assert ("the page shows RMSProp alone; the others are in .png, .svg, .gif and .mp4\n" in said) is told
+
+
+def test_an_unknown_name_is_not_told_that_swa_may_follow():
+    assert "swa" not in run("bowl", "--optimizers", "rmsprob", code=2).stderr
+
+
 def test_dialects_start_and_settings_are_taken():
     options = (
         "--optimizers rmsprop,rmsprop-tensorflow1 --lr .1 --decay .8 --eps 1e-3 --momentum .5 --start=1,-1 --steps 3"
@@ -98,23 +117,21 @@ BAD = {
     "kind": (["bowl", "--out", "a.jpg"], "'a.jpg' ends in none of .png, .svg, .gif, .mp4, .html"),
     "no kind": (["bowl", "--out", "a"], "'a' ends in none of"),
     "folder": (["bowl", "--out", "folder.png"], "'folder.png' is a folder: name a file"),
+    "file in the way": (["bowl", "--out", "way/in/w.png"], "way' is not a folder: name another file"),
+    "swa": (["bowl", "--optimizers", "adam+swa"], "adam+swa averages weights and has no path of its own: leave out"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message):
     Path("folder.png").mkdir()
+    Path("way").write_text("")
     result = run(*arguments, code=2)
     assert message in result.stderr
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
-    assert [path.name for path in Path().rglob("*")] == ["folder.png"]
-
-
-def test_a_folder_that_is_missing_is_one_line():
-    result = run("bowl", "--lr", 0.1, "--steps", 1, "--out", "no/walk.png", code=1)
-    assert result.stderr == "error: no/walk.png can't be written or read: No such file or directory\n"
+    assert sorted(path.name for path in Path().rglob("*")) == ["folder.png", "way"]
 
 
 def test_a_bar_is_for_terminals(monkeypatch):

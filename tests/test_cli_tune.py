@@ -1,5 +1,7 @@
 """`rmsprop tune` as a person and a script use it: what it prints, what it leaves, how it fails."""
 
+import dataclasses
+import errno
 import json
 import re
 import shlex
@@ -7,12 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from rmsprop.cli.group import rmsprop
+from rmsprop.cli.tune import _print, _progress
+from rmsprop.lab.problems import load
+from rmsprop.lab.tune.budgets import BUDGETS
+from rmsprop.lab.tune.report import rows
+from rmsprop.lab.tune.tuning import tune
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
 QUICK = ("--budget", "quick", "--epochs", "15", "--seeds", "2")
@@ -21,6 +30,11 @@ QUICK = ("--budget", "quick", "--epochs", "15", "--seeds", "2")
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return tune(dataclasses.replace(load("linear"), epochs=15), budget="quick", seeds=2)
 
 
 def run(*arguments, code=0):
@@ -35,6 +49,8 @@ def test_a_person_gets_words_a_table_and_calls_within_a_hundred_columns():
     assert re.search(r"Use lr [\d.e-]+, decay [\d.]+, ε [\d.e-]+( in √)?: validation loss 0\.\d+ after 15 epochs", said)
     assert "The range test over 3 seeds suggests" in said
     assert "end within 5% of the best" in said
+    assert "difference: interquartile mean of the differences from the first row, seed by seed" in said
+    assert re.search(r"difference +interval +diverged", result.stdout)
     assert "torch rmsprop.torch.RMSprop(params" in said
     assert "keras rmsprop.keras.RMSprop(" in said
     assert all(len(line) <= 100 for line in result.stdout.splitlines() if "rmsprop." not in line)
@@ -72,7 +88,7 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
         (["linear", "--budget", "huge"], "error: Invalid value for '--budget': 'huge' is not one of"),
         (["linear", "--dialect", "tf3"], "error: Invalid value for '--dialect': 'tf3' is not one of"),
         (["linear", "--target", "y"], "error: --target is for a table of your own; linear is built in and needs none"),
-        (["linear", "--out", "file"], "error: --out file is a file: give a folder"),
+        (["linear", "--out", "file"], "error: --out file: file is not a folder: give another one"),
         (["linear", "--out", "."], "error: --out . holds other files: give a new folder, or one of an earlier tuning"),
         (["file.csv"], "error: file.csv"),
         (
@@ -113,6 +129,45 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing(stage):
     assert not Path("runs").exists()
 
 
+def test_a_quick_one_that_is_interrupted_is_not_told_to_be_quick(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rmsprop.lab.tune.tuning.tune", interrupted)
+    assert run("linear", *QUICK, code=130).stderr == "interrupted: nothing was written; --epochs N shortens the runs\n"
+
+
+def test_a_full_disk_does_not_lose_the_result(monkeypatch):
+    def full(found, folder):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr("rmsprop.lab.tune.report.write_report", full)
+    result = run("linear", *QUICK, "--decay", "0.9", "--eps", "1e-8", code=1)
+    assert result.stdout.startswith("Use lr ")
+    assert "Files:" not in result.stdout
+    assert result.stderr.endswith("error: runs/tune-linear can't be written or read: No space left on device\n")
+
+
+def test_on_a_narrow_terminal_no_number_is_cut(found, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("rmsprop.cli.output.Console", partial(Console, force_terminal=True, color_system=None))
+    _print(found)
+    said = capsys.readouterr().out
+    table = said[said.index("setting ") : said.index("* recommended")]
+    assert max(map(len, said[: said.index("torch ")].splitlines())) <= 80
+    for row in rows(found):
+        for name in ("role", "lr", "decay", "eps", "loss", "difference"):
+            assert row[name] in table
+    assert table.count("0/2") == len(found.contenders)
+
+
+def test_a_stage_is_told_once(monkeypatch, capsys):
+    with _progress(quiet=False) as show:
+        for done in (0, 1, 2, 1, 2):  # further learning rates
+            show("verifying", done, 2)
+    assert capsys.readouterr().err == "verifying done\n"
+
+
 def test_where_everything_diverges_the_exit_code_is_one(monkeypatch):
     monkeypatch.setattr("rmsprop.lab.tune.trials._end", lambda curve: float("inf"))
     result = run("linear", *QUICK, "--decay", "0.9", "--eps", "1e-8", code=1)
@@ -136,7 +191,11 @@ print("imported:", sorted({"torch", "numpy", "polars", "scipy", "matplotlib", "r
     assert "--eps-inside-sqrt" in said
 
 
-def test_the_commands_in_the_documentation_run():
+def test_the_commands_in_the_documentation_run(monkeypatch):
+    small = dataclasses.replace(BUDGETS["quick"], sweeps=1, decays=(), epsilons=(), reach=1, samples=2)
+    monkeypatch.setattr("rmsprop.lab.tune.tuning.BUDGETS", {"quick": small})
+    written = []
+    monkeypatch.setattr("rmsprop.lab.tune.report.write_report", lambda found, folder: written.append(folder.name))
     page = Path(__file__).parent.parent / "docs" / "tune.md"
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]
@@ -147,3 +206,6 @@ def test_the_commands_in_the_documentation_run():
         if "--budget" not in words:
             words += ["--budget", "quick"]  # what the others do takes minutes
         run(*words[2:], "--epochs", "3", "--seeds", "2")
+    assert written == [
+        f"tune-{words[2]}" if "--out" not in words else "diabetes" for words in map(shlex.split, commands)
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from rmsprop.cli.bar import bar
 from rmsprop.cli.group import rmsprop
 
 
@@ -47,7 +48,7 @@ def test_json_is_one_object_and_nothing_else():
     assert content["recorded"]["median_step_sizes"][0]["sizes"]["v₀ = 0"]["1"] == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize(("name", "begins"), [("w.png", b"\x89PNG"), ("w.SVG", b"<?xml")])
+@pytest.mark.parametrize(("name", "begins"), [("w.png", b"\x89PNG"), ("new/folder/w.SVG", b"<?xml")])
 def test_a_picture_is_drawn_when_asked_for(name, begins):
     assert f"File: {name}" in run(0.5, "--out", name).stdout
     assert Path(name).read_bytes().startswith(begins)
@@ -55,29 +56,52 @@ def test_a_picture_is_drawn_when_asked_for(name, begins):
 
 BAD = {
     "none": ([], "Missing argument 'DECAY...'"),
-    "zero": (["0"], "the decay is 0: it must be a number between 0 and 1, both excluded, such as 0.99"),
-    "one": (["0.9", "1"], "the decay is 1: it must be a number between 0 and 1"),
+    "zero": (["0"], "the decay is 0.0: it must be a number between 0 and 1, both excluded, such as 0.99"),
+    "one": (["0.9", "1"], "the decay is 1.0: it must be a number between 0 and 1"),
     "negative": (["--", "-0.9"], "the decay is -0.9: it must be a number between 0 and 1"),
     "nan": (["nan"], "the decay is nan: it must be a number between 0 and 1"),
     "word": (["long"], "'long' is not a valid float"),
     "twice": (["0.9", "0.90"], "the decay 0.9 is given twice"),
     "too many": ([f"0.{i}" for i in range(1, 8)], "7 decays are given: give 1 to 6"),
-    "gradient": (["0.9", "--gradient", "0"], "--gradient is 0: it must be a finite number above 0"),
+    "gradient": (["0.9", "--gradient", "0"], "--gradient is 0: it must be a number from 1e-150 to 1e+150"),
     "steps alone": (["0.9", "--steps", "9"], "--steps is for a real run: name one with --problem"),
     "steps": (["0.9", "--problem", "wine", "--steps", "0"], "--steps is 0: it must be from 2 to 100000"),
-    "problem": (["0.9", "--problem", "zebra"], "zebra"),
-    "kind": (["0.9", "--out", "w.gif"], "'w.gif' is no file that ends in .png or .svg"),
+    "target alone": (["0.9", "--target", "y"], "--target is for a real run: name one with --problem"),
+    "problem": (["0.9", "--problem", "zebra"], "there is no problem 'zebra': choose one of linear, digits, "),
+    "long problem": (["0.9", "--problem", 5000 * "z"], "there is no problem 'zzz"),
+    "table": (["0.9", "--problem", "t.csv", "--target", "y"], "there is no file t.csv: check the path"),
+    "file in the way": (["0.9", "--out", "way/in/w.png"], "way' is not a folder: name another file"),
+    "kind": (["0.9", "--out", "w.gif"], "'w.gif' ends in none of .png, .svg"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message):
+    Path("way").write_text("")
     result = run(*arguments, code=2)
     assert message in result.stderr
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
-    assert list(Path().iterdir()) == []
+    assert [path.name for path in Path().iterdir()] == ["way"]
+
+
+def test_a_decay_next_to_another_is_told_from_it():
+    said = run(0.9, 0.9000000001, 0.9999999999999999).stdout
+    assert all(f"\n{decay} " in said for decay in ("0.9", "0.9000000001", "0.9999999999999999"))
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_a_table_has_gradients_too():
+    Path("t.csv").write_text("x,y\n" + "".join(f"{row % 7},{row * 0.5}\n" for row in range(40)))
+    assert "First steps on the gradients of t.csv" in run(0.9, "--problem", "t.csv", "--target", "y").stdout
+
+
+def test_what_a_bar_is_for_is_no_markup(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with bar("[/b]", 2, quiet=False) as advance:
+        advance()
+    assert "[/b]" in capsys.readouterr().err
 
 
 def test_a_bar_is_for_terminals(monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 # Whoever reads a log wants to know that it goes on, not each piece.
 SECONDS_PER_LINE = 2.0
@@ -25,11 +25,13 @@ def bar(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], object]]
     Yields:
         What to call after each piece.
     """
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(stderr=True, quiet=quiet, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal or quiet:
         yield _lines(console, what, total)
         return
-    with Progress(console=console, transient=True) as progress:
+    what_it_is = TextColumn("{task.description}", markup=False)  # a problem may be called [/b]
+    columns = (what_it_is, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda: progress.advance(task)
 

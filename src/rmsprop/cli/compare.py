@@ -75,6 +75,7 @@ def compare(
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
     from rmsprop.lab.compare.cache import default_folder
+    from rmsprop.lab.compare.work import LostWorkerError
 
     problem = chosen_problem(given)
     folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out
@@ -87,6 +88,9 @@ def compare(
     except KeyboardInterrupt:
         click.echo("interrupted: what was done is kept, and the same command goes on", err=True)
         ctx.exit(130)
+    except LostWorkerError as error:
+        click.echo(f"error: {error}", err=True)
+        ctx.exit(1)
     analysis = analyse(comparison)
     report.write(analysis, folder)
     if as_json:

@@ -44,7 +44,7 @@ def follow(run: Run, *, quiet: bool) -> Result:
 
 def _with_bar(run: Run, console: Console) -> None:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a problem may be called [/b]
         BarColumn(),
         TextColumn("{task.fields[losses]}"),
         TimeRemainingColumn(),

@@ -46,7 +46,7 @@ def _orderly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-@click.command()
+@click.command(short_help="Convert an optimizer's state for another framework.")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--from", "source_format", metavar="FORMAT", help="Whose state IN is.  [default: told from IN]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
 
     from rmsprop.lab.diagnose.finding import Diagnosis
 
+Watch = Callable[[Sequence[Path]], Iterable[Path]]
 
-@click.command()
+
+@click.command(short_help="Say what the history of a training run shows.")
 @click.argument("history", type=click.Path(path_type=Path))
 @click.option("--loss", metavar="COLUMN", help="The training loss: a CSV file's column, or a tag.  [default: guessed]")
 @click.option("--validation", metavar="COLUMN", help="The validation loss.  [default: guessed]")
@@ -34,8 +37,8 @@ def diagnose(
     from rmsprop.lab.diagnose.judgement import diagnose as judge
     from rmsprop.lab.diagnose.readers import histories
 
-    found = [judge(each) for each in histories(history, loss, validation)]
-    files = _written(found, out) if out else []
+    found = [judge(each) for each in histories(history, loss, validation, _watched("reading", as_json))]
+    files = _written(found, out, _watched("writing reports", as_json)) if out else []
     if as_json:
         output.print_json({"runs": [each.as_dict() for each in found], "files": [str(path) for path in files]})
         return
@@ -46,10 +49,31 @@ def diagnose(
         page.print(f"Written: {path}", soft_wrap=True)
 
 
-def _written(found: list[Diagnosis], out: Path) -> list[Path]:
+def _watched(what: str, quiet: bool) -> Watch:
+    """Return a function that gives things back one by one, and shows how many were taken."""
+    from rmsprop.cli.bar import bar
+
+    def each(things: Sequence[Path]) -> Iterator[Path]:
+        with bar(what, len(things), quiet=quiet) as advance:
+            for thing in things:
+                yield thing
+                advance()
+
+    return each
+
+
+def _written(found: Sequence[Diagnosis], out: Path, watch: Watch) -> list[Path]:
     from rmsprop.lab.diagnose.report import write_report
 
-    return [path for each in found for path in write_report(each, out if len(found) == 1 else out / each.history.name)]
+    if len(found) == 1:
+        return write_report(found[0], out)
+    folders: dict[Path, Diagnosis] = {}
+    for each in found:  # a folder may hold both mine.jsonl and mine/
+        name, number = each.history.name, 2
+        while out / name in folders:
+            name, number = f"{each.history.name}-{number}", number + 1
+        folders[out / name] = each
+    return [path for folder in watch(list(folders)) for path in write_report(folders[folder], folder)]
 
 
 def _print(page: Console, diagnosis: Diagnosis, verbose: bool) -> None:

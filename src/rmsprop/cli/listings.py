@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -11,6 +13,8 @@ from rmsprop.dialects import DIALECTS, Dialect
 from rmsprop.lab.errors import InputError
 from rmsprop.recipes import RECIPES, Recipe, get_recipe
 
+# Headings of more letters stand in two lines.
+_HEADING = 9
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 
 
@@ -25,13 +29,31 @@ def dialects(as_json: bool) -> None:
         return
     from rmsprop.lab.dialects.table import COLUMNS, short_rows, stars
 
-    out, table = output.page(), output.table(*COLUMNS)
+    out = output.page()
+    shown = len(COLUMNS) - (out.width < output.WIDTH)  # at 80 columns all but the last have room
+    table = output.table(*("\n".join(wrap(heading, _HEADING)) for heading in COLUMNS))
+    table.columns = table.columns[:shown]
     for row in short_rows():
-        table.add_row(*row)
+        table.add_row(*row[:shown])
+    for column in table.columns:  # a word broken in two can't be read
+        column.no_wrap = True
     out.print(table)
-    out.print("\n".join(stars()) + "\n")
+    out.print("\n".join([*stars(), *_left_out(list(COLUMNS)[shown:])]) + "\n")
     out.print(output.labelled({name: dialect.source for name, dialect in DIALECTS.items()}))
     out.print("\nMore about one: rmsprop explain NAME. How two differ: rmsprop diff NAME NAME.")
+
+
+def _left_out(headings: Sequence[str]) -> list[str]:
+    """Return what the columns that have no room say, which are alike for most dialects."""
+    from rmsprop.lab.dialects.table import COLUMNS, short_rows
+
+    said = []
+    for heading in headings:
+        cells = {row[0]: row[list(COLUMNS).index(heading)] for row in short_rows()}
+        usual = max(cells.values(), key=list(cells.values()).count)
+        others = "".join(f", but {cell} in {name}" for name, cell in cells.items() if cell != usual)
+        said.append(f"{heading}: {usual}{others}")
+    return said
 
 
 @click.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from rmsprop.lab.numbers import finite
 
 # A narrower terminal wraps the lines, so that tables still have room for their numbers.
 NARROWEST, WIDTH = 80, 100
@@ -33,26 +34,6 @@ def print_json(content: Any) -> None:
         content: What to print; NaN and infinities, which JSON has no number for, become null.
     """
     click.echo(json.dumps(finite(content), indent=1))
-
-
-def finite(value: Any) -> Any:
-    """Replace NaN and infinities by None, at any depth.
-
-    Args:
-        value: Dicts, lists, tuples and what they hold.
-
-    Returns:
-        The same with lists for tuples.
-
-    Examples:
-        >>> finite({"sizes": (1.0, float("inf"))})
-        {'sizes': [1.0, None]}
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def table(*columns: str) -> Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -21,8 +21,18 @@ def _widths(_: click.Context, param: click.Parameter, value: str | None) -> tupl
         raise click.BadParameter(f"{value!r} is not a list of widths such as 64 or 64,32.", param=param) from error
 
 
-def _known(_: click.Context, __: click.Parameter, value: str) -> str:
-    if value not in PROBLEMS and "." not in value and not is_function(value) and not (value and Path(value).exists()):
+def known(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return what a person gave for a problem; refuse at once what can be none.
+
+    Args:
+        value: The name, or None if there is none.
+
+    Returns:
+        The name.
+    """
+    if value is None or value in PROBLEMS or "." in value or is_function(value):
+        return value
+    if not (value and os.path.exists(value)):  # Path.exists fails for a name that is too long
         raise click.UsageError(
             f"there is no problem {value!r}: choose one of {', '.join(PROBLEMS)}, or give FILE.csv, .parquet or .npz, "
             "or package.module:function"
@@ -31,7 +41,7 @@ def _known(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 _OPTIONS = (
-    click.argument("problem", callback=_known),
+    click.argument("problem", callback=known),
     click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y)."),
     click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated."),

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 
+from rmsprop.cli.choices import rule_options
 from rmsprop.cli.problems import problem_options
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Schedule
@@ -34,11 +35,7 @@ def _row(defaults: Defaults) -> tuple[str, ...]:
 @problem_options
 @click.option("--dialect", type=click.Choice(list(DIALECTS)), help="Whose RMSProp.  [default: torch]")
 @click.option("--lr", type=float, help="Learning rate, at the top of the schedule.")
-@click.option("--decay", type=float, help="Share of the old value that the average keeps.  [default: the dialect's]")
-@click.option("--eps", type=float, help="Epsilon in the denominator.  [default: the dialect's]")
-@click.option("--momentum", type=float, help="Share of the buffer that is kept.  [default: the dialect's]")
-@click.option("--centered/--no-centered", default=None, help="Divide by the standard deviation of the gradient.")
-@click.option("--weight-decay", type=float, help="Weight decay.")
+@rule_options
 @click.option("--schedule", type=click.Choice(get_args(Schedule)), help="How the learning rate changes.")
 @click.option("--warmup", type=float, metavar="EPOCHS", help="Raise the learning rate from near 0 first.  [default: 0]")
 @click.option(
@@ -57,7 +54,7 @@ def train(
     """Train a model with RMSProp and judge the run.
 
     PROBLEM is a built-in problem (see below), FILE.csv, FILE.parquet or FILE.npz with --target, or
-    package.module:function that returns a Problem. Of a file, numbers are standardised, categories one-hot encoded,
+    package.module:function that returns a Problem. What the options of the rule leave open is the dialect's. Of a file, numbers are standardised, categories one-hot encoded,
     missing values imputed; 60 % of the rows are trained on, 20 % validate, 20 % test. DIR receives config.json,
     history.csv, model.safetensors, loss.png and report.html.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmsprop.cli.drawn import out_option
+
 if TYPE_CHECKING:
     from rmsprop.lab.surfaces.picture import Scene
 
@@ -25,15 +27,6 @@ def _point(_: click.Context, param: click.Parameter, value: str | None) -> tuple
     return x, y
 
 
-def _file(_: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Return the file, whose name says what kind of picture it is to be."""
-    if value is not None and value.suffix.lower() not in _KINDS:
-        raise click.BadParameter(f"{str(value)!r} ends in none of {', '.join(_KINDS)}.", param=param)
-    if value is not None and value.is_dir():
-        raise click.BadParameter(f"{str(value)!r} is a folder: name a file.", param=param)
-    return value
-
-
 @click.command()
 @click.argument("surface")
 @click.option(
@@ -47,12 +40,7 @@ def _file(_: click.Context, param: click.Parameter, value: Path | None) -> Path 
 @click.option("--momentum", multiple=True, metavar=_VALUES, help="Share of the buffer that is kept.")
 @click.option("--steps", type=int, default=50, show_default=True, help="How many steps.")
 @click.option("--start", metavar="X,Y", callback=_point, help="Where they begin.  [default: the surface's start]")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    callback=_file,
-    help="Draw the paths: .png or .svg a picture, .gif or .mp4 a film, .html a page with sliders.",
-)
+@out_option(_KINDS, "Draw the paths: .png or .svg a picture, .gif or .mp4 a film, .html a page with sliders for RMSProp alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every point, and nothing else.")
 def trajectory(
     surface: str,
@@ -92,6 +80,7 @@ def trajectory(
 def _draw(scene: Scene, out: Path, *, quiet: bool) -> None:
     from rmsprop.files import write_atomically
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     kind = out.suffix.lower()
     if kind in (".gif", ".mp4"):
         from rmsprop.cli.bar import bar
@@ -164,6 +153,8 @@ def _print(scene: Scene, out: Path | None) -> None:
             )
     if scene.searched:
         page.print("* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one")
+    if out and out.suffix.lower() == ".html" and not all(walk.choice.name.startswith("rmsprop") for walk in scene.walks):
+        page.print("the page shows RMSProp alone; the others are in .png, .svg, .gif and .mp4")
     page.print(
         f"File: {out}" if out else "A picture, a film or a page with sliders: --out FILE.png, .gif, .html",
         soft_wrap=True,

@@ -18,10 +18,12 @@ from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.rule import Rule
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rmsprop.lab.tune.tuning import Tuning
 
 
-@click.command()
+@click.command(short_help="Find a learning rate, a decay and an ε for a problem.")
 @problem_options
 @click.option("--dialect", type=click.Choice(list(DIALECTS)), default="torch", help="Whose RMSProp.  [default: torch]")
 @rule_options
@@ -47,16 +49,17 @@ def tune(
 
     PROBLEM is as in `rmsprop train`. A range test suggests a learning rate; short runs at a third, at it and at three
     times it verify it; maps and a joint search try decays and epsilons, outside and inside the root. The best are
-    compared in runs of full length with seeds of their own. Learning rates are constant; the test rows are not read.
+    compared in runs of full length with seeds of their own. Learning rates are constant; the test rows have no part.
 
     An option of the rule fixes it; the rest is the dialect's, except for decay and ε, which are searched. DIR receives
     tune.html, tune.png and result.json.
 
-    Exit codes: 0 done, 1 everything diverged or failed, 2 bad input, 130 interrupted (then nothing is written).
+    Exit codes: 0 done, 1 nothing trains or a failure, 2 bad input, 130 interrupted (then nothing is written).
     """
     rule = {field.name: given.pop(field.name) for field in fields(Rule)}
     chosen_rule(dialect, rule)
     from rmsprop.cli import output
+    from rmsprop.cli.bar import bar
     from rmsprop.lab.tune import report, tuning
 
     folder = Path("runs", f"tune-{short_name(given['problem'])}") if out is None else out
@@ -66,14 +69,20 @@ def tune(
         with _progress(quiet=as_json) as show:
             found = tuning.tune(problem, dialect=dialect, budget=budget, seeds=seeds, on_progress=show, **rule)
     except KeyboardInterrupt:
-        click.echo("interrupted: nothing was written; --budget quick takes less time", err=True)
+        advice = "--epochs N shortens the runs" if budget == "quick" else "--budget quick takes less time"
+        click.echo(f"interrupted: nothing was written; {advice}", err=True)
         ctx.exit(130)
-    report.write_report(found, folder)
-    if as_json:
-        output.print_json(found.as_dict() | {"out": str(folder)})
-    else:
-        _print(found, folder)
-    ctx.exit(1 if found.diverged else 0)
+    try:
+        with bar("pictures", 1, quiet=as_json):
+            report.write_report(found, folder)
+    finally:  # a full disk doesn't lose what took minutes
+        if as_json:
+            output.print_json(found.as_dict() | {"out": str(folder)})
+        else:
+            _print(found)
+    if not as_json:
+        click.echo(f"Files: {folder}")
+    ctx.exit(0 if found.works else 1)
 
 
 @contextmanager
@@ -84,7 +93,8 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
     console = Console(stderr=True, quiet=quiet, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal or quiet:
-        yield lambda stage, done, total: console.print(f"{stage} done") if done == total else None
+        told: set[str] = set()  # one that goes on at further learning rates ends more than once
+        yield lambda stage, done, total: _tell(console, told, stage) if done == total else None
         return
     columns = (TextColumn("{task.description:18}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
@@ -92,26 +102,32 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda stage, done, total: progress.update(task, description=stage, completed=done, total=total)
 
 
-def _print(found: Tuning, folder: Path) -> None:
+def _tell(console: Console, told: set[str], stage: str) -> None:
+    if stage not in told:
+        told.add(stage)
+        console.print(f"{stage} done")
+
+
+def _print(found: Tuning) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.tune.report import rows
+    from rmsprop.lab.tune.report import DIFFERENCE, rows
     from rmsprop.lab.tune.words import words
 
     out = output.page()
     for sentence in words(found):
         out.print(sentence)
     out.print()
-    table = output.table("setting", "lr", "decay", "ε", found.measure, "difference", "interval", "lost")
-    for column in table.columns:
-        column.no_wrap = column.header != found.measure
+    table = output.table("setting", "lr", "decay", "ε", "loss", "difference", "interval", "diverged")
     for row in rows(found):
         role = f"{row['role']} *" if row["chosen"] else row["role"]
-        table.add_row(role, *(row[n] for n in ("lr", "decay", "eps", "loss", "difference", "interval", "diverged")))
+        diverged = row["diverged"].replace(" of ", "/")
+        table.add_row(role, *(row[n] for n in ("lr", "decay", "eps", "loss", "difference", "interval")), diverged)
+    for column in table.columns:  # a narrow terminal folds intervals, and cuts nothing
+        column.no_wrap = column.header != "interval"
     out.print(table)
-    out.print("* recommended; differences from the first row")
+    out.print(f"{'* recommended; ' * found.works}loss: {found.measure}; difference: {DIFFERENCE}")
     out.print()
-    if not found.diverged:
+    if found.works:
         for line in output.aligned(found.recommended.tried.setting.calls):
             out.print(line, soft_wrap=True)
         out.print()
-    out.print(f"Files: {folder}", soft_wrap=True)

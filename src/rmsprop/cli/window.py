@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmsprop.cli.drawn import out_option
+from rmsprop.cli.problems import known
 from rmsprop.lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,24 +20,24 @@ if TYPE_CHECKING:
 _KINDS = (".png", ".svg")
 
 
-def _file(_: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Return the file, whose name says what kind of picture it is to be."""
-    if value is not None and (value.suffix.lower() not in _KINDS or value.is_dir()):
-        raise click.BadParameter(f"{str(value)!r} is no file that ends in {' or '.join(_KINDS)}.", param=param)
-    return value
-
-
 @click.command()
 @click.argument("decays", metavar="DECAY...", nargs=-1, type=float, required=True)
 @click.option("--gradient", type=float, help="The gradient whose first steps are told.  [default: 0.01]")
-@click.option("--problem", metavar="PROBLEM", help="Look at the gradients of a short real run, too: digits, wine, ...")
+@click.option(
+    "--problem",
+    metavar="PROBLEM",
+    callback=known,
+    help="Look at the gradients of a short real run, too: digits, wine, FILE.csv, ...",
+)
+@click.option("--target", metavar="COLUMN", help="The column of FILE to predict.")
 @click.option("--steps", type=int, help="How many steps of it.  [default: 300]")
-@click.option("--out", type=click.Path(path_type=Path), callback=_file, help="Draw it, as .png or .svg.")
+@out_option(_KINDS, "Draw it, as .png or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 def window(
     decays: tuple[float, ...],
     gradient: float | None,
     problem: str | None,
+    target: str | None,
     steps: int | None,
     out: Path | None,
     as_json: bool,
@@ -45,18 +47,20 @@ def window(
     For each DECAY, up to six of them: how long a squared gradient counts in the average v, how far v has filled after
     some steps, and how large the first steps are if v starts from 0, from 1, or is bias-corrected.
     """
-    if steps is not None and problem is None:
-        raise InputError("--steps is for a real run: name one with --problem, such as --problem digits")
+    for option, value in (("--steps", steps), ("--target", target)):
+        if value is not None and problem is None:
+            raise InputError(f"{option} is for a real run: name one with --problem, such as --problem digits")
     from rmsprop.lab.window.weights import GRADIENT, check, measure
 
     check(decays)
     gradient = GRADIENT if gradient is None else gradient
     windows = measure(decays, gradient)
-    recorded = None if problem is None else _record(problem, steps, quiet=as_json)
+    recorded = None if problem is None else _record(problem, target, steps, quiet=as_json)
     if out:
         from rmsprop.files import write_atomically
         from rmsprop.lab.window.picture import draw
 
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, draw(windows, out.suffix.lower().removeprefix("."), gradient, recorded))
     if as_json:
         from rmsprop.cli import output
@@ -66,13 +70,13 @@ def window(
         _print(windows, gradient, recorded, out)
 
 
-def _record(problem: str, steps: int | None, *, quiet: bool) -> Recorded:
+def _record(problem: str, target: str | None, steps: int | None, *, quiet: bool) -> Recorded:
     from rmsprop.cli.bar import bar
     from rmsprop.lab.window.gradients import STEPS, record
 
     steps = STEPS if steps is None else steps
     with bar(problem, steps, quiet=quiet) as advance:
-        return record(problem, steps, advance)
+        return record(problem, steps, advance, target=target)
 
 
 def _content(windows: list[Window], gradient: float, recorded: Recorded | None, out: Path | None) -> dict[str, Any]:
@@ -109,9 +113,9 @@ def _print(windows: list[Window], gradient: float, recorded: Recorded | None, ou
     for window in windows:
         memory = (window.half_life, window.window, window.mass_window)
         filled = [_percent(window.filled[step]) for step in steps]
-        table.add_row(f"{window.decay:g}", *(f"{value:,.4g}" for value in memory), *filled)
+        table.add_row(str(window.decay), *(f"{value:,.4g}" for value in memory), *filled)
     page.print(table)
-    page.print(f"\nFirst steps if the gradient stays at {gradient:g}, in units of lr, next to no ε")
+    page.print(f"\nFirst steps if the gradient stays at {gradient:g}, in units of lr, without ε")
     page.print(_constant_steps(windows))
     if recorded is not None:
         from rmsprop.lab.window.gradients import step_sizes
@@ -119,7 +123,8 @@ def _print(windows: list[Window], gradient: float, recorded: Recorded | None, ou
         count = recorded.gradients.shape[1]
         page.print(
             f"\nFirst steps on the gradients of {recorded.problem} (RMSProp, lr {recorded.lr:g}, batches of "
-            f"{recorded.batch_size}): the median over {count} coordinates, in units of lr"
+            f"{recorded.batch_size}): the median over those of {count} coordinates "
+            "that have a gradient at that step, in units of lr"
         )
         page.print(_real_steps(step_sizes(recorded, [window.decay for window in windows])))
     if out:
@@ -133,7 +138,7 @@ def _constant_steps(windows: list[Window]) -> Table:
     for window in windows:
         for start, first in window.first.items():
             sizes = [f"{first.sizes[step]:.3g}" for step in SHOWN]
-            table.add_row(f"{window.decay:g}", start, *sizes, f"step {first.settled}" if first.settled else "")
+            table.add_row(str(window.decay), start, *sizes, f"step {first.settled}" if first.settled else "")
     return table
 
 
@@ -142,7 +147,7 @@ def _real_steps(sizes: dict[float, dict[str, dict[int, float]]]) -> Table:
     table = _table("decay ρ", "v starts from", *(f"step {step}" for step in steps), words=2)
     for decay, starts in sizes.items():
         for start, of in starts.items():
-            table.add_row(f"{decay:g}", start, *(f"{size:.3g}" for size in of.values()))
+            table.add_row(str(decay), start, *(f"{size:.3g}" for size in of.values()))
     return table
 
 

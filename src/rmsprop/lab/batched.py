@@ -302,7 +302,7 @@ class _Stack:
         self.frozen = {name: torch.stack([named[seed][name] for seed in seeds]) for name in frozen}
         held = {seed: dict(model.named_buffers()) for seed, model in models.items()}
         self.buffers = {name: torch.stack([held[seed][name] for seed in seeds]) for name in held[seeds[0]]}
-        self.bytes_per_row = _bytes_per_row(problem, self.skeleton)
+        self.bytes_per_row = bytes_per_row(problem, self.skeleton)
 
     def models_at_once(self, rows: int) -> int:
         """Return how many models a computation on so many rows may take together."""
@@ -337,8 +337,16 @@ class _Stack:
         return {name: both[name] for name in self.order}, {n: stacked[models] for n, stacked in self.buffers.items()}
 
 
-def _bytes_per_row(problem: Problem, model: nn.Module) -> float:
-    """Return how much of a row is kept for the gradient: about what the intermediate results take."""
+def bytes_per_row(problem: Problem, model: nn.Module) -> float:
+    """Return how much is kept for the gradient: about what the intermediate results take.
+
+    Args:
+        problem: The problem.
+        model: A model of it.
+
+    Returns:
+        Bytes per row.
+    """
     rows = min(problem.batch_size, len(problem.train))
     kept = 0
 

@@ -5,19 +5,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 import torch
 from lab.compare.small import line
 
+from rmsprop.lab.batched import Job
 from rmsprop.lab.compare import Budget, compare
+from rmsprop.lab.compare.cache import Cache
 from rmsprop.lab.compare.protocol import BUDGETS, DEFAULT_OPTIMIZERS, budget_of, checked, reference, study_of
 from rmsprop.lab.compare.search import points, searched, settings
+from rmsprop.lab.compare.work import LostWorkerError
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, choose
+from rmsprop.lab.problems import Data
 
 TINY = Budget(name="tiny", trials=4, studies=2, seeds=5)
 NAMES = ("rmsprop", "sgd", "adam+swa")
@@ -84,6 +90,16 @@ def test_test_rows_are_read_for_reported_runs_alone(monkeypatch):
     monkeypatch.setattr(work, "train_together", spy)
     compare(line(), optimizers=["sgd"], budget=TINY)
     assert set(asked) == {(True, False), (False, True)}
+
+
+def test_test_rows_have_no_part_in_tuning(found):
+    others = Data(-100 * line().test.x, line().test.y + 7)
+    again = compare(line(test=others), optimizers=NAMES, budget=TINY)
+    assert again.trials == found.trials
+    for run, other in zip(again.runs, found.runs, strict=True):
+        assert run.choice == other.choice
+        np.testing.assert_array_equal(run.curve.validation, other.curve.validation)
+        assert math.isinf(run.curve.test) or run.curve.test != other.curve.test
 
 
 def test_a_divergence_is_infinite_and_stays_in_the_count():
@@ -173,6 +189,39 @@ def test_an_interrupted_comparison_goes_on_where_it_was(found, tmp_path, monkeyp
     assert numbers(compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)) == numbers(found)
 
 
+def test_runs_are_trained_with_the_same_others_after_an_interruption(tmp_path, monkeypatch):
+    """How sums are rounded may depend on who is trained along, and the result must not depend on an interruption."""
+    from rmsprop.lab.compare import work
+
+    def spy(problem, batch, **options):
+        batches.append(tuple(batch))
+        return train(problem, batch, **options)
+
+    def interrupt(progress):
+        if progress.phase == "reporting" and progress.done > 8:
+            raise KeyboardInterrupt
+
+    train, batches = work.train_together, []
+    monkeypatch.setattr(work, "train_together", spy)
+    monkeypatch.setattr(work, "_LEAST_AT_ONCE", 4)
+    monkeypatch.setattr(work, "_MOST_AT_ONCE", 4)
+    compare(line(), optimizers=NAMES, budget=TINY)
+    whole, batches = batches, []
+    assert len(whole) > 10
+    with pytest.raises(KeyboardInterrupt):
+        compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path, on_progress=interrupt)
+    assert len(batches) < len(whole)
+    compare(line(), optimizers=NAMES, budget=TINY, cache=str(tmp_path))
+    assert batches == whole
+
+
+@pytest.mark.parametrize(("epochs", "size"), [(3, 128), (500, 128), (10_000, 16)])
+def test_batches_are_as_large_as_the_time_allows(epochs, size):
+    from rmsprop.lab.compare.work import _at_once
+
+    assert _at_once(line(), epochs, 12) == size
+
+
 def test_a_damaged_file_in_the_cache_is_computed_again_and_said(found, tmp_path):
     compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)
     next(tmp_path.rglob("*.json")).write_text("{")
@@ -193,21 +242,21 @@ from pathlib import Path
 from lab.compare.small import line
 from rmsprop.lab.compare import Budget, compare
 print("begun", flush=True)
-compare(line(epochs=400), optimizers=["rmsprop", "sgd"], budget=Budget(name="", trials=40, studies=5, seeds=40),
-        cache=Path(sys.argv[1]))
+compare(line(epochs=30), optimizers=["rmsprop", "sgd"], budget=Budget(name="", trials=40, studies=5, seeds=40),
+        jobs=2, cache=Path(sys.argv[1]))
 """
 
 
-def test_a_killed_comparison_leaves_whole_files(tmp_path):
+def test_a_killed_comparison_leaves_whole_files_and_no_process(tmp_path):
     tests = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate(timeout=60)  # the pipe ends with the last process that holds it, and its children do
     told = []
 
     def stop(progress):
@@ -217,8 +266,25 @@ def test_a_killed_comparison_leaves_whole_files(tmp_path):
 
     budget = Budget(name="", trials=40, studies=5, seeds=40)
     with pytest.raises(KeyboardInterrupt):
-        compare(line(epochs=400), optimizers=["rmsprop", "sgd"], budget=budget, cache=tmp_path, on_progress=stop)
+        compare(line(epochs=30), optimizers=["rmsprop", "sgd"], budget=budget, cache=tmp_path, on_progress=stop)
     assert 0 < told[-1].cached == len(list(tmp_path.rglob("*.json"))) < told[-1].total
+
+
+def test_an_interruption_that_another_thread_receives_is_not_left_for_the_end_of_a_batch(monkeypatch):
+    from rmsprop.lab.compare import work
+
+    class Pool:
+        def submit(self, *_):
+            endless = Future()
+            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+            threading.Timer(5.0, endless.set_exception, [AssertionError("it waited for the batch")]).start()
+            return endless
+
+    crew = work.Workers(line(), 3, 12, Cache(None, {}), Pool(), 2)
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        crew.run([Job(choice=choose("sgd"), seed=0)], test=False, on_done=lambda *_: None)
+    assert time.monotonic() - begin < 4
 
 
 def dying():
@@ -229,7 +295,7 @@ def dying():
 
 def test_a_process_that_ends_before_its_time_is_said(monkeypatch):
     monkeypatch.setenv("PYTEST_OF_THE_PARENT", str(os.getpid()))
-    with pytest.raises(RuntimeError, match="ended before its time"):
+    with pytest.raises(LostWorkerError, match="ended before its time"):
         compare(line(make_model=dying), optimizers=["sgd"], budget=TINY, jobs=2)
 
 
@@ -268,6 +334,28 @@ def test_the_reference_is_rmsprop_where_there_is_one(names, expected):
         (lambda: compare(line(), epochs=0), "epochs is 0: it must be a whole number from 1"),
         (lambda: compare(line(), batch_size=0), "batch_size is 0: it must be a whole number from 1"),
         (lambda: compare(line(), jobs=0), "jobs is 0: it must be a whole number from 1"),
+        (lambda: compare(line(), jobs=1.5), "jobs is 1.5: it must be a whole number from 1"),
+        (lambda: compare(line(), epochs="3"), "epochs is '3': it must be a whole number from 1"),
+        (lambda: compare(line(), seeds=True), "seeds is True: it must be a whole number from 1 to 100000"),
+        (lambda: compare(line(), budget=5), "budget is 5: give one of quick, standard, full, or a Budget"),
+        (lambda: checked("sgd"), "optimizers is the text 'sgd': give a list of names"),
+        (
+            lambda: checked(["sgd", None]),
+            f"there is no optimizer 'None': choose from {', '.join(OPTIMIZERS)}; +swa may follow each",
+        ),
+        (
+            lambda: compare("digits"),
+            "problem is 'digits': give a Problem, such as rmsprop.lab.problems.load makes of a name",
+        ),
+        (
+            lambda: compare(line(loss=lambda outputs, targets: (outputs - targets).square())),
+            "problem line: the loss returned a tensor of shape (12, 1) and dtype torch.float32: it must return one "
+            "number, a tensor without dimensions",
+        ),
+        (
+            lambda: compare(line(test=Data(line().test.x * math.nan, line().test.y))),
+            "problem line: test.x holds NaN or infinite values: leave these rows out",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(call, message):

@@ -9,6 +9,7 @@ from rmsprop.lab.compare.statistics import (
     estimate,
     improvement,
     interquartile_mean,
+    of_studies,
     quantile,
     resamples,
     simultaneous,
@@ -103,6 +104,22 @@ def test_one_run_decides_nothing():
     assert only == Estimate(3.0, -INF, INF, 0.95)
     assert not only.decided
     assert (improvement(np.array([1.0]), np.array([2.0]), resamples([0])).low) == 0.0
+
+
+@pytest.mark.parametrize("own", [[1.0, 2.0], [0.3, 0.1, -0.2], [1.0, 1.5, 0.9, 1.1, 1.2]])
+def test_runs_that_repeat_their_study_are_worth_one_each(own):
+    studies = np.arange(4 * len(own)) % len(own)
+    found = of_studies(np.array(own)[studies], studies.tolist(), 0.99)
+    expected = stats.ttest_1samp(own, 0.0).confidence_interval(0.99)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("own", [[2.0], [1.0, INF], [-INF, -INF]])
+def test_one_study_or_a_divergence_among_a_few_decides_nothing(own):
+    studies = np.arange(6) % len(own)
+    found = of_studies(np.array(own)[studies], studies.tolist(), 0.95)
+    assert (found.low, found.high) == (-INF, INF)
 
 
 def test_a_few_divergences_leave_the_upper_end_open():

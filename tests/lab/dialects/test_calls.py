@@ -97,6 +97,7 @@ def test_defaults_are_left_out():
         "jax": 'rmsprop.jax.rmsprop(dialect="torch")',
         "keras": 'rmsprop.keras.RMSprop(dialect="torch")',
     }
+    assert calls("torch", Rule(), lr=0.01)["torch"] == "rmsprop.torch.RMSprop(params, lr=0.01)"  # a rate that was given
     shown = calls("optax", replace(Rule.from_dialect("optax"), decay=0.95, initial_square_avg=1.0), lr=0.1)
     assert shown["jax"] == "rmsprop.jax.rmsprop(learning_rate=0.1, decay=0.95, initial_scale=1)"
     assert shown["torch"] == 'rmsprop.torch.RMSprop(params, lr=0.1, dialect="optax", alpha=0.95, initial_square_avg=1)'

@@ -1,4 +1,5 @@
 import dataclasses
+import random
 
 import pytest
 import torch
@@ -34,7 +35,35 @@ def with_nan(part):
     return {part: Data(x, data.y)}
 
 
+def with_class(part, row):
+    data = getattr(load("wine"), part)
+    y = data.y.clone()
+    y[row] = 3
+    return {part: Data(data.x, y)}
+
+
+ONE = nn.Linear(13, 3)
+DRAWS = random.Random(0)
+
+
+def drawn_elsewhere():
+    model = nn.Linear(13, 3)
+    nn.init.constant_(model.bias, DRAWS.random())
+    return model
+
+
 BROKEN = {
+    "a class that isn't there": (with_class("train", 60), "evaluating all train rows raised IndexError: Target 3 is"),
+    "one among the test rows": (with_class("test", -1), "evaluating all test rows raised IndexError: Target 3 is out"),
+    "always the same model": (
+        {"make_model": lambda: ONE},
+        "make_model() returned the same parameters twice: make a new model at each call",
+    ),
+    "weights of another generator": (
+        {"make_model": drawn_elsewhere},
+        "make_model() returned another bias for the same seed: draw it from torch's random state",
+    ),
+    "a lazy layer": ({"make_model": lambda: nn.LazyLinear(3)}, "leave out lazy layers"),
     "nan among the training rows": (with_nan("train"), "train.x holds NaN or infinite values: leave these rows out"),
     "nan among the test rows": (with_nan("test"), "test.x holds NaN or infinite values"),
     "no model": ({"make_model": lambda: 3}, "make_model() returned a int: it must return a torch.nn.Module"),

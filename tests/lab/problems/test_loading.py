@@ -16,7 +16,7 @@ def test_a_problem_is_named_and_told_about_as_in_the_table(name):
 
 
 def test_a_table_has_the_defaults_of_tables(table):
-    problem = load(str(table), target="churn", drop=["price"])
+    problem = load(table, target="churn", drop="price")
     assert (problem.name, problem.epochs) == ("customers", row_of(str(table)).epochs)
     assert problem.model(0).hidden1.out_features == 64
     assert "price" not in problem.dataset.inputs
@@ -38,6 +38,12 @@ def test_a_table_has_the_defaults_of_tables(table):
         ("english", {"hidden": (8,)}, "--hidden is for a table; english has a model of its own"),
         ("my:problem", {"target": "y"}, "--target is for a table; my:problem is a function"),
         ("zebra", {}, "zebra is not a table"),
+        ("wine", {"hidden": (64,)}, "--hidden is for --model mlp; a softmax model has no hidden layer"),
+        ("wine", {"model": "mlp", "hidden": ()}, "--model mlp needs at least one hidden layer"),
+        ("digits", {"hidden": (0,)}, "--hidden is 0: it must be at most 20 widths from 1 to 65536"),
+        ("digits", {"hidden": 64}, "--hidden is 64: it must be"),
+        ("wine", {"model": "forest"}, "--model is 'forest': choose one of linear"),
+        ("t.csv", {"task": "ranking"}, "--task is 'ranking': choose one of regression, classification"),
     ],
 )
 def test_what_does_not_fit_is_one_line(name, given, message):

@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems import Data, load
+from rmsprop.lab.problems import Data, Metric, load
 from rmsprop.lab.problems.defaults import PROBLEMS
 from rmsprop.lab.problems.models import build
 from rmsprop.lab.problems.problem import predict
@@ -90,12 +90,26 @@ def test_two_stacked_models_have_the_gradients_and_scores_of_each(name):
         ({"train": Data(torch.tensor(1.0), torch.ones(1))}, "both must have one row per example"),
         ({"train": Data([1.0], torch.ones(1))}, "problem wine: train must be Data(x, y) of two torch tensors"),
         ({"train": torch.ones(3)}, "problem wine: train must be Data(x, y) of two torch tensors"),
+        (
+            {"train": Data(torch.ones(3, 13, requires_grad=True), torch.ones(3))},
+            "problem wine: train holds tensors that require a gradient: detach() them",
+        ),
+        ({"optimum": float("nan")}, "problem wine: optimum is nan: it must be a finite number, or None"),
+        ({"optimum": "0"}, "problem wine: optimum is '0'"),
+        ({"metric": len}, "problem wine: metric is <built-in function len>: it must be a Metric(name, unit, ...)"),
+        ({"name": 3}, "a problem's name is 3: it must be a text"),
     ],
 )
 def test_a_problem_with_bad_numbers_or_data_is_refused(change, message):
     with pytest.raises(InputError) as caught:
         dataclasses.replace(load("wine"), **change)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "a,b", "two\nlines", 'a "quote"', None])
+def test_a_metric_whose_name_no_column_can_have_is_refused(name):
+    with pytest.raises(InputError, match="it must be a text that can name a column of a CSV file"):
+        Metric(name, "", higher_is_better=True, of=len)
 
 
 def test_a_model_may_have_parameters_without_a_module():

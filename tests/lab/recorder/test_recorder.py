@@ -241,6 +241,40 @@ def test_what_it_cannot_use_is_said_in_a_sentence(path, given, error, message):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("value", [None, "a lot", torch.ones(2), torch.ones(1, dtype=torch.complex64), [1.0]])
+def test_what_is_no_number_is_no_loss(path, value):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    with Recorder(optimizer, path) as recorder:
+        with pytest.raises(TypeError, match=r"loss is .*: give a number, or a tensor with one element"):
+            recorder.loss(value)
+        with pytest.raises(TypeError, match=r"accuracy is .*: give a number, or a tensor with one element"):
+            recorder.validation(loss=1.0, accuracy=value)
+        with pytest.raises(TypeError, match=r"such as validation\(loss=0.5\)"):
+            recorder.validation()
+    assert read(path).validation == []
+
+
+@pytest.mark.parametrize("existing", ["continue", "replace"])
+def test_two_recorders_do_not_write_one_file(path, existing):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    with Recorder(optimizer, path) as recorder:
+        with pytest.raises(InputError, match="another recorder is writing"):
+            Recorder(optimizer, path, existing=existing)
+        recorder.loss(1.0)
+        optimizer.step()
+    Recorder(optimizer, path, existing="continue").close()
+    assert len(read(path).losses) == 1
+
+
+@pytest.mark.parametrize("every", [1, 3, 7])
+def test_every_so_many_steps_means_just_those(path, every):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    with Recorder(optimizer, path, every=every):
+        for _ in range(1200):
+            optimizer.step()
+    assert [row.step for row in read(path).statistics] == list(range(every, 1201, every))
+
+
 def test_a_closed_recorder_takes_nothing_and_lets_the_loop_go_on(path):
     model = perceptron()
     optimizer = rmsprop.torch.RMSprop(model.parameters())
@@ -412,7 +446,7 @@ def test_a_long_run_makes_a_small_file(path, monkeypatch):
 
     buffer, rows = LossBuffer(0), 0
     for step in range(1, 100_001):
-        buffer.add(1.0)
+        buffer.current.append(1.0)
         if step >= buffer.row_ends:
             buffer.end_row(step)
         if step % 5000 == 0:
@@ -457,6 +491,9 @@ def test_a_full_disk_does_not_stop_the_loop(path):
     assert optimizer.state[model[0].weight]["step"] == 2
 
 
+HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"a"}]}\n'
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -465,6 +502,8 @@ def test_a_full_disk_does_not_stop_the_loop(path):
         ("hello\n", "a line isn't JSON"),
         ('{"record": 99}\n', "was written by another version of rmsprop"),
         ('{"record": 1}\n', "is damaged"),
+        (HEADER.replace("{}", '{"decay":"hm"}'), "is damaged: could not convert string to float: 'hm'"),
+        (HEADER + '{"step":1,"lr":1,"layers":{"gradient":[1,2]}}\n', "step 1 doesn't have a number for each layer"),
     ],
 )
 def test_what_is_no_record_is_refused(path, content, message):

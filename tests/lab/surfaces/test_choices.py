@@ -105,6 +105,14 @@ BAD = {
     "lr": (lambda: walks(BOWL, ["sgd"], lr=Setting(plain=0.0)), "sgd: Invalid learning rate: 0 (allowed: a finite"),
     "nan": (lambda: walks(BOWL, ["sgd"], lr=Setting(plain=float("nan"))), "sgd: Invalid learning rate: nan"),
     "decay": (lambda: walks(BOWL, ["rmsprop"], decay=Setting(plain=1.5)), "rmsprop: Invalid alpha value: 1.5"),
+    "a momentum that is none": (
+        lambda: walks(BOWL, ["momentum"], momentum=Setting(named={"momentum": float("nan")})),
+        "momentum: Invalid momentum value: nan (allowed: a number from 0 to 1)",
+    ),
+    "an infinite epsilon": (
+        lambda: walks(BOWL, ["adam"], eps=Setting(named={"adam": math.inf})),
+        "adam: Invalid epsilon value: inf (allowed: a finite number >= 0)",
+    ),
     "for nobody": (lambda: walks(BOWL, ["adam"], decay=Setting(plain=0.9)), "--decay 0.9 is for RMSProp, and none is"),
     "for one that is absent": (
         lambda: walks(BOWL, ["adam"], lr=Setting(named={"sgd": 1.0})),

@@ -176,7 +176,9 @@ def test_a_dialect_brings_its_choices_and_a_field_takes_any_number(open_page):
     np.testing.assert_array_equal(table(page), reference("rosenbrock", rule, 0.0123, 20))
 
 
-@pytest.mark.parametrize(("name", "text"), [("lr", "-1"), ("decay", "1.5"), ("steps", "2.5"), ("x", ""), ("lr", "0")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("lr", "-1"), ("decay", "1.5"), ("steps", "2.5"), ("x", ""), ("y", "1e7"), ("lr", "0")]
+)
 def test_a_number_that_cannot_be_is_marked_and_changes_nothing(open_page, name, text):
     page = open_page()
     before = table(page)
@@ -247,6 +249,18 @@ def test_a_link_brings_the_settings_back(open_page):
     page.goto("about:blank")
     page.goto(link)
     np.testing.assert_array_equal(table(page), before)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"x": "NaN", "y": "1e300"},
+        {"lr": "Infinity", "eps": " ", "initial_square_avg": "Infinity"},
+        {"surface": "toString", "dialect": "constructor", "toString": "1"},
+    ],
+)
+def test_what_cannot_be_in_a_link_changes_nothing(open_page, link):
+    np.testing.assert_array_equal(table(open_page(link)), reference("bowl", DIALECTS["d2l"].rule, 0.4, 20))
 
 
 def test_it_loads_nothing(open_page, file):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -48,6 +49,17 @@ def test_all_panels_have_one_scale_and_the_same_contours():
     assert (first.get_xlim(), first.get_ylim()) == (second.get_xlim(), second.get_ylim())
     np.testing.assert_array_equal(first.collections[0].levels, second.collections[0].levels)
     assert len(first.collections[0].levels) > 5
+
+
+@pytest.mark.parametrize(("name", "start"), [("beale", (1e6, -1e6)), ("bowl", (-5.0, -0.6)), ("saddle", (0.3, -2.74))])
+def test_the_numbers_and_names_of_the_axes_stay_in_the_figure(name, start):
+    figure, panels = painted(scene(name, ("rmsprop",), lr=Setting(plain=0.01), start=start, steps=3))
+    FigureCanvasAgg(figure).draw()
+    for axis in (panels[0].xaxis, panels[0].yaxis):
+        assert axis.get_offset_text().get_text() == ""
+        box = axis.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
 
 
 def test_a_scene_grows_with_a_far_start():

@@ -42,10 +42,9 @@ def test_a_sick_run_is_named_with_evidence_and_remedy(record, given, headline, r
     assert len(re.findall(r"\d", verdict.evidence)) >= 2
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_the_built_in_problems_are_healthy(record, problem, seed):
-    verdicts = judge(record(problem, seed=seed))
+def test_the_built_in_problems_are_healthy_with_another_seed(record, problem):  # that of seed 0 is test_cli_train's
+    verdicts = judge(record(problem, seed=1))
     assert [verdict.kind for verdict in verdicts] == ["converged"]
     assert verdicts[0].remedy == ""
 

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from lab.tune.stubs import Formula, bowl, setting
 
-from rmsprop.lab.tune.comparison import DEFAULT, FOUND, compare, good_lrs, recommended
+from rmsprop.lab.compare.statistics import simultaneous
+from rmsprop.lab.tune.comparison import DEFAULT, FOUND, apart, compare, good_lrs, recommended
 
 SEEDS = tuple(range(1000, 1010))
 OTHER = setting(1e-3, decay=0.9)
@@ -86,3 +88,16 @@ def test_the_good_learning_rates_are_those_of_the_given_rule():
 def test_where_every_run_diverges_something_is_still_returned():
     best, _ = chosen(lambda one, seed: math.inf)
     assert best.tried.diverged == len(SEEDS)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_equal_settings_are_rarely_told_apart_however_few_the_seeds(seeds):
+    random, level = np.random.default_rng(0), simultaneous(8)
+    pairs = random.normal(size=(100, 2, seeds))
+    assert sum(apart(one, other, level).decided for one, other in pairs) <= 3  # bootstrap alone, two seeds: 56
+
+
+def test_a_difference_far_beyond_chance_is_seen_with_few_seeds():
+    losses = np.array([1.0, 1.1, 0.9, 1.05, 0.95])
+    assert apart(70 * losses, losses, simultaneous(8)).low > 0
+    assert apart(np.full(5, math.inf), losses, simultaneous(8)).low == math.inf

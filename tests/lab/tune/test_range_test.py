@@ -120,7 +120,7 @@ def test_a_loss_that_never_falls_suggests_nothing_and_says_so():
 
 def test_a_loss_that_is_lost_at_once_says_so():
     found = find_lr(Bowl(1.0), lambda model, batch: model.loss(batch) * math.nan, [None], loss_takes="model")
-    with pytest.raises(ValueError, match=r"^the loss was lost at a learning rate of 1e-07 already: give a lower low$"):
+    with pytest.raises(ValueError, match=r"^the loss diverged at a learning rate of 1e-07 already: give a lower low$"):
         _ = found.suggestion
     assert math.isnan(found.lowest_loss_lr)
 
@@ -481,6 +481,19 @@ BAD = {
         ValueError,
         "optimizer is LBFGS, which searches its own step lengths: give one that steps once per batch",
     ),
+    "a class": (
+        (LINEAR, nn.MSELoss, PAIRS),
+        {},
+        TypeError,
+        "loss is the class MSELoss: give one that is made, MSELoss()",
+    ),
+    "a name": (
+        (LINEAR, "mse", PAIRS),
+        {},
+        TypeError,
+        "loss is a str: give a function or a module that returns a loss",
+    ),
+    "half a repeat": ((LINEAR, MSE, PAIRS), {"repeats": 1.5}, TypeError, "repeats is 1.5: give a whole number"),
     "unknown option": ((LINEAR, MSE, PAIRS), {"beta": 1}, TypeError, None),
     "unknown dialect": ((LINEAR, MSE, PAIRS), {"dialect": "tf3"}, ValueError, None),
 }

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 
 from rmsprop import Rule
 from rmsprop.lab.batched import Job, train_together
+from rmsprop.lab.drawing import draw_figure
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Data, load
+from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.lab.tune.maps import draw_maps
 from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, check_folder, rows, write_report
@@ -53,11 +56,11 @@ def test_a_setting_is_the_optimizer_that_its_call_makes(linear, dialect, fields)
 
 
 def test_a_run_is_judged_by_where_it_ends_and_not_by_its_best_epoch(linear):
-    one = setting(1.5)
+    one = setting(0.7)
     curve = train_together(linear, [Job(choice=one.choice, seed=0)], epochs=20)[0]
     loss = Trials(linear).run("", [one], [0], 20)[0].losses[0]
     assert loss == np.median(curve.validation[-4:])
-    assert loss > 1.5 * curve.validation.min()
+    assert 1.5 * curve.validation.min() < loss < math.inf
 
 
 def test_maps_are_over_both_places_of_epsilon_and_hold_the_given_rule(linear):
@@ -130,8 +133,8 @@ def test_the_recommended_setting_beats_a_hundredth_and_a_hundred_times_its_rate_
     assert 2 * chosen.typical < high.typical
 
 
-def test_the_test_rows_are_not_read(linear, found):
-    spoilt = Data(torch.full_like(linear.test.x, math.nan), torch.full_like(linear.test.y, math.nan))
+def test_the_test_rows_change_nothing(linear, found):
+    spoilt = Data(torch.full_like(linear.test.x, 9.0), torch.full_like(linear.test.y, -9.0))
     again = tune(dataclasses.replace(linear, test=spoilt), budget="quick")
     assert again.as_dict() == found.as_dict()
 
@@ -176,15 +179,48 @@ def test_a_problem_with_a_known_optimum_is_judged_by_the_distance_from_it():
     assert found.recommended.tried.typical < 0.1 * bowl.evaluate(bowl.model(0), bowl.train)[0]
 
 
-def test_where_everything_diverges_it_says_so(linear, tmp_path):
-    broken = dataclasses.replace(linear, loss=lambda outputs, targets: (outputs - targets).sum() * math.nan)
-    found = tune(broken, budget="quick", seeds=2, decay=0.99, eps=1e-8)
+def test_where_everything_diverges_it_says_so(linear, tmp_path, monkeypatch):
+    monkeypatch.setattr("rmsprop.lab.tune.trials._end", lambda curve: math.inf)
+    found = tune(linear, budget="quick", seeds=2, decay=0.99, eps=1e-8)
     assert found.diverged
+    assert not found.works
     assert words(found)[0] == (
         "Every run diverged, at every learning rate that was tried: look at the model and its data."
     )
     write_report(found, tmp_path)
     assert "Every run diverged" in (tmp_path / "tune.html").read_text(encoding="utf-8")
+
+
+def test_where_nothing_is_learnt_nothing_is_recommended(linear):
+    found = tune(linear, budget="quick", seeds=2, decay=0.99, eps=1e38)
+    assert words(found)[0] == (
+        "Nothing to recommend: no learning rate that was tried brings the validation loss below what it is before "
+        f"training, {found.untrained:.3g}."
+    )
+    assert found.untrained == pytest.approx(
+        np.mean([linear.evaluate(linear.model(seed), linear.validation)[0] for seed in found.seeds])
+    )
+    assert not any(row["chosen"] for row in rows(found))
+
+
+def test_a_problem_of_ones_own_is_checked_before_anything_is_tried(linear):
+    broken = dataclasses.replace(linear, loss=lambda outputs, targets: (outputs - targets).sum() * math.nan)
+    with pytest.raises(InputError, match=r"^problem linear: the loss is nan before the first step"):
+        tune(broken, budget="quick")
+
+
+def test_the_name_of_a_problem_is_no_problem():
+    with pytest.raises(
+        TypeError, match=r"^problem is a str: give a Problem, such as rmsprop\.lab\.problems\.load gives$"
+    ):
+        tune("linear")
+
+
+@pytest.mark.parametrize("fixed", [{"decay": 0.0}, {"decay": 1.0}, {"eps": 0.0}])
+def test_the_joint_search_is_painted_whatever_is_fixed(linear, fixed):
+    samples = search(Trials(linear), setting(**fixed), 4, fixed, [0], 3)
+    picture = draw_figure(partial(figures.samples, samples, "loss"), "svg").decode()
+    assert ("memory" in picture) == ("decay" not in fixed)
 
 
 def test_the_report_is_one_file_that_loads_nothing_and_the_numbers_are_beside_it(found, tmp_path):
@@ -208,12 +244,16 @@ def test_the_rows_mark_the_recommended_setting(found):
     assert rows(found)[0]["difference"] == ""
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
         check_folder(tmp_path)
-    with pytest.raises(InputError, match="is a file"):
-        check_folder(tmp_path / "mine.txt")
+    for folder in ("mine.txt", "mine.txt/sub"):
+        with pytest.raises(InputError, match=r"mine\.txt is not a folder"):
+            check_folder(tmp_path / folder)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="is read-only for you"):
+        check_folder(tmp_path / "new")
 
 
 @pytest.mark.parametrize(
@@ -221,6 +261,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     [
         ({"budget": "huge"}, ValueError, "budget is 'huge': choose one of quick, standard, full"),
         ({"seeds": 1}, InputError, "--seeds is 1: at least 2 are needed to tell a difference from chance"),
+        ({"seeds": 2.5}, TypeError, "seeds is 2.5: give a whole number"),
         ({"decay": 1.5}, ValueError, "Invalid decay value: 1.5 (allowed: a number from 0 to 1)"),
     ],
 )

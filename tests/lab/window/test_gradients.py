@@ -52,6 +52,11 @@ def test_the_coordinates_that_are_shown_are_small_middling_and_large():
     assert {name: values[0] for name, values in shown.items()} == {"small": 3.0, "middling": 11.0, "large": 19.0}
 
 
+def test_no_coordinate_is_shown_twice():
+    shown = Recorded(problem="", batch_size=1, lr=0.1, gradients=np.array([[3.0, 1.0]])).shown()
+    assert {name: values[0] for name, values in shown.items()} == {"small": 1.0, "large": 3.0}
+
+
 def test_averages_are_the_sums_of_weighted_squares():
     gradients = np.random.default_rng(0).normal(size=30)
     v, corrected = averages(gradients, 0.8)

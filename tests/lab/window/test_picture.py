@@ -33,6 +33,18 @@ def test_half_life_and_95_percent_are_marked_on_each_line():
     np.testing.assert_allclose(marks["D"], (28.43, 0.005), rtol=1e-3)
 
 
+def test_a_decay_that_forgets_within_a_step_is_drawn_from_left_to_right():
+    for axes in panels([0.001]):
+        low, high = axes.get_xlim()
+        assert low < high
+        assert all(low <= x <= high for line in axes.lines for x in line.get_xdata() if line.get_marker() in "oD")
+
+
+def test_two_coordinates_take_two_panels():
+    axes = panels([0.9], record("bowl", steps=5))
+    assert [one.get_visible() for one in axes] == 5 * [True] + [False]
+
+
 def test_every_line_has_a_look_of_its_own():
     lines = [line for line in panels(DECAYS)[0].lines if len(line.get_xydata()) > 1]
     assert len({line.get_color() for line in lines}) == len({str(line._dash_pattern) for line in lines}) == len(DECAYS)

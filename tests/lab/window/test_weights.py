@@ -51,7 +51,14 @@ def test_v_fills_by_the_deficit_and_steps_shrink_by_its_root(decay):
 def test_what_is_drawn_is_what_the_rule_does(decay, start):
     first = measure([decay], 0.03)[0].first[start].sizes
     drawn = step_sizes(decay, start, 0.03, np.array(list(first)))
-    np.testing.assert_allclose(drawn, list(first.values()), rtol=2e-9)  # ε = 1e-12 beside √v of at least 0.03·√0.001
+    np.testing.assert_allclose(drawn, list(first.values()), rtol=1e-13)
+
+
+@pytest.mark.parametrize("gradient", [1e-150, 1e-12, 1e150])
+def test_no_epsilon_takes_part_however_small_the_gradient(gradient):
+    first = measure([0.9], gradient)[0].first
+    assert first["bias correction"].sizes == pytest.approx(dict.fromkeys((1, 2, 10, 100), 1.0))
+    assert first["v₀ = 0"].sizes[1] == pytest.approx(10**0.5)
 
 
 def test_the_size_of_the_gradient_matters_from_one_alone():
@@ -65,13 +72,15 @@ def test_the_size_of_the_gradient_matters_from_one_alone():
     [
         ([], 1.0, "0 decays are given: give 1 to 6, such as 0.9 0.99 0.999"),
         ([0.5 + i / 20 for i in range(7)], 1.0, "7 decays are given: give 1 to 6, such as 0.9 0.99 0.999"),
-        ([0.0], 1.0, "the decay is 0: it must be a number between 0 and 1, both excluded, such as 0.99"),
-        ([1.0], 1.0, "the decay is 1: it must be a number between 0 and 1, both excluded, such as 0.99"),
+        ([0.0], 1.0, "the decay is 0.0: it must be a number between 0 and 1, both excluded, such as 0.99"),
+        ([1.0], 1.0, "the decay is 1.0: it must be a number between 0 and 1, both excluded, such as 0.99"),
         ([0.9, -0.5], 1.0, "the decay is -0.5: it must be a number between 0 and 1, both excluded, such as 0.99"),
         ([math.nan], 1.0, "the decay is nan: it must be a number between 0 and 1, both excluded, such as 0.99"),
         ([0.9, 0.9], 1.0, "the decay 0.9 is given twice: give each once"),
-        ([0.9], 0.0, "--gradient is 0: it must be a finite number above 0"),
-        ([0.9], math.inf, "--gradient is inf: it must be a finite number above 0"),
+        ([0.9], 0.0, "--gradient is 0: it must be a number from 1e-150 to 1e+150"),
+        ([0.9], 1e-151, "--gradient is 1e-151: it must be a number from 1e-150 to 1e+150"),
+        ([0.9], math.inf, "--gradient is inf: it must be a number from 1e-150 to 1e+150"),
+        ([0.9], math.nan, "--gradient is nan: it must be a number from 1e-150 to 1e+150"),
     ],
 )
 def test_what_has_no_window_is_one_sentence(decays, gradient, message):

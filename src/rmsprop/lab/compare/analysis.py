@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from rmsprop.lab.compare.results import Comparison, Run, Track
+from rmsprop.lab.compare.results import Comparison, Run, Track, best_validation
 from rmsprop.lab.compare.statistics import (
     Draws,
     Estimate,
@@ -18,11 +18,12 @@ from rmsprop.lab.compare.statistics import (
     differences,
     estimate,
     improvement,
+    of_studies,
     quantile,
     resamples,
     simultaneous,
 )
-from rmsprop.lab.compare.targets import Target, best_losses, main_target, targets, until_half
+from rmsprop.lab.compare.targets import Target, main_target, targets, until_half
 
 Outcome = Literal["better", "worse", "not distinguishable"]
 # In the order in which they are told.
@@ -153,6 +154,7 @@ class Analysis:
         targets: What runs should reach, from the easiest to the hardest.
         target: The one that tables show; None without any.
         level: The confidence level of each difference, so that all of one measure and track hold together at 95 %.
+        alike: The tracks in which all seeds of a study give the same run, as on a surface without noise.
     """
 
     comparison: Comparison
@@ -162,6 +164,7 @@ class Analysis:
     targets: tuple[Target, ...]
     target: Target | None
     level: float
+    alike: frozenset[Track]
 
     @property
     def reference(self) -> str:
@@ -201,8 +204,11 @@ def analyse(comparison: Comparison) -> Analysis:
     level = simultaneous(len(comparison.optimizers) - 1)
     measures = _measures(comparison, target)
     labels = {run.optimizer: run.choice.label for run in comparison.runs}
-    rankings = tuple(_rank(comparison, track, measure, level) for track in tracks for measure in measures)
-    return Analysis(comparison, labels, tracks, rankings, found, target, level)
+    alike = frozenset(track for track in tracks if _alike(comparison, track))
+    rankings = tuple(
+        _rank(comparison, track, measure, level, track in alike) for track in tracks for measure in measures
+    )
+    return Analysis(comparison, labels, tracks, rankings, found, target, level, alike)
 
 
 def runs_of(comparison: Comparison, track: Track, optimizer: str) -> list[Run]:
@@ -220,6 +226,16 @@ def runs_of(comparison: Comparison, track: Track, optimizer: str) -> list[Run]:
     return sorted(runs, key=lambda run: run.seed)
 
 
+def _alike(comparison: Comparison, track: Track) -> bool:
+    """Whether seeds make no difference: the runs of each optimizer and study are the same, up to rounding."""
+    first: dict[tuple[str, int | None], Run] = {}
+    runs = [run for run in comparison.runs if run.track == track]
+    pairs = [(run, first.setdefault((run.optimizer, run.study), run)) for run in runs]
+    return len(first) < len(runs) and all(
+        np.allclose(run.curve.train, other.curve.train, rtol=1e-9, atol=0.0) for run, other in pairs
+    )
+
+
 def _measures(comparison: Comparison, target: Target | None) -> list[Measure]:
     facts, optimum = comparison.facts, comparison.facts.optimum
     if optimum is None:
@@ -234,29 +250,36 @@ def _measures(comparison: Comparison, target: Target | None) -> list[Measure]:
 
 
 def _best_loss(run: Run) -> float:
-    return float(best_losses([run])[0])
+    return best_validation(run.curve)
 
 
 def _test_metric(run: Run) -> float:
     return run.curve.test_metric
 
 
-def _rank(comparison: Comparison, track: Track, measure: Measure, level: float) -> Ranking:
+def _rank(comparison: Comparison, track: Track, measure: Measure, level: float, alike: bool) -> Ranking:
     names, reference = comparison.optimizers, comparison.reference
     runs = {name: runs_of(comparison, track, name) for name in names}
     costs = {name: measure.costs(runs[name]) for name in names}
-    drawn = _drawn(tuple(run.study or 0 for run in runs[reference]))
-    standings = [_standing(name, costs[name], costs[reference], drawn, level, name == reference) for name in names]
+    studies = tuple(run.study or 0 for run in runs[reference])
+    drawn = _drawn(studies)
+
+    def difference(name: str) -> Estimate | None:
+        if name == reference:
+            return None
+        values = differences(costs[name], costs[reference])
+        if alike and track == "tuned":
+            return of_studies(values, studies, level)
+        return estimate(values, drawn, level=level)
+
+    standings = [_standing(name, costs[name], costs[reference], drawn, difference(name)) for name in names]
     return Ranking(track, measure, tuple(standings))
 
 
-def _standing(name: str, costs: Floats, reference: Floats, drawn: Draws, level: float, is_reference: bool) -> Standing:
+def _standing(name: str, costs: Floats, reference: Floats, drawn: Draws, difference: Estimate | None) -> Standing:
     low, middle, high = (float(quantile(costs, share)) for share in (0.25, 0.5, 0.75))
-    center = estimate(costs, drawn)
-    if is_reference:
-        return Standing(name, costs, center, (low, middle, high))
-    difference = estimate(differences(costs, reference), drawn, level=level)
-    return Standing(name, costs, center, (low, middle, high), difference, improvement(costs, reference, drawn))
+    chance = None if difference is None else improvement(costs, reference, drawn)
+    return Standing(name, costs, estimate(costs, drawn), (low, middle, high), difference, chance)
 
 
 @cache

@@ -183,12 +183,13 @@ def sensitivity(analysis: Analysis, figure: Figure) -> None:
         figure: Where to paint.
     """
     comparison = analysis.comparison
-    scores = [trial.score for trial in comparison.trials if math.isfinite(trial.score)] or [1.0]
+    least = _least(analysis)
+    scores = [max(trial.score, least) for trial in comparison.trials if math.isfinite(trial.score)] or [1.0]
     panels = _panels(figure, comparison.optimizers, sharex=False)
     top = _LOST_ABOVE * max(scores)
     for name, axes in panels.items():
         trials = [trial for trial in comparison.trials if trial.optimizer == name]
-        _paint_trials(axes, trials, _colour(analysis, name), top)
+        _paint_trials(axes, trials, _colour(analysis, name), least, top)
         axes.axvline(row(name).lr, color=_GREY, linestyle=":", linewidth=1.4)
         axes.set_xscale("log")
         axes.set_title(analysis.labels[name], fontsize=10, loc="left", pad=3)
@@ -202,14 +203,23 @@ def sensitivity(analysis: Analysis, figure: Figure) -> None:
     figure.supylabel("best validation loss", fontsize=11)
 
 
-def _paint_trials(axes: Axes, trials: Sequence[Trial], colour: str, top: float) -> None:
+def _least(analysis: Analysis) -> float:
+    """Where losses end: those below are not told from the least one, where that is known."""
+    optimum = analysis.comparison.facts.optimum
+    return -math.inf if optimum is None else optimum + _LEAST_GAP
+
+
+def _paint_trials(axes: Axes, trials: Sequence[Trial], colour: str, least: float, top: float) -> None:
     fine = [trial for trial in trials if math.isfinite(trial.score)]
     lost = [trial.choice.lr for trial in trials if not math.isfinite(trial.score)]
-    axes.plot([t.choice.lr for t in fine], [t.score for t in fine], "o", color=colour, markersize=4.5, alpha=0.8)
+    shown = [max(trial.score, least) for trial in fine]
+    axes.plot([t.choice.lr for t in fine], shown, "o", color=colour, markersize=4.5, alpha=0.8)
     axes.plot(lost, [top] * len(lost), "X", color=_DARK, markersize=7, markeredgecolor="white")
     for study in {trial.study for trial in fine}:
         best = min((trial for trial in fine if trial.study == study), key=lambda trial: trial.score)
-        axes.plot([best.choice.lr], [best.score], "o", mfc="none", mec=_DARK, markersize=9, markeredgewidth=1.2)
+        axes.plot(
+            [best.choice.lr], [max(best.score, least)], "o", mfc="none", mec=_DARK, markersize=9, markeredgewidth=1.2
+        )
 
 
 def best_of_k(analysis: Analysis, axes: Axes) -> None:
@@ -223,8 +233,8 @@ def best_of_k(analysis: Analysis, axes: Axes) -> None:
 
     seen = []
     for name in analysis.comparison.optimizers:
-        scores = np.array([trial.score for trial in analysis.comparison.trials if trial.optimizer == name])
-        (middle,) = best_of(scores, [0.5])
+        scores = [trial.score for trial in analysis.comparison.trials if trial.optimizer == name]
+        (middle,) = best_of(np.maximum(scores, _least(analysis)), [0.5])
         seen.append(middle[np.isfinite(middle)])
         axes.plot(np.arange(1, len(scores) + 1), middle, label=analysis.labels[name], **_style(analysis, name))
     finite = np.concatenate(seen)
@@ -272,7 +282,7 @@ def _scale_differences(axes: Axes, sizes: Sequence[float]) -> float:
     """Make room for differences of these sizes, and return the edge at which endless intervals end."""
     edge, usual = 1.3 * max(sizes), float(np.median(sizes))
     if edge <= _WIDE * usual:
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
     else:
         axes.set_xscale("symlog", linthresh=usual)
         edge *= 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from types import MappingProxyType
 
 from rmsprop.lab.compare.results import Budget
@@ -64,10 +65,35 @@ def budget_of(budget: str | Budget, seeds: int | None) -> Budget:
         budget = BUDGETS[budget]
     if seeds is not None:
         budget = Budget(name=budget.name, trials=budget.trials, studies=budget.studies, seeds=seeds)
+    if not isinstance(budget, Budget):
+        raise InputError(f"budget is {budget!r}: give one of {', '.join(BUDGETS)}, or a Budget")
     for name, value in (("trials", budget.trials), ("studies", budget.studies), ("seeds", budget.seeds)):
-        if not (isinstance(value, int) and 1 <= value <= MOST_SEEDS):
-            raise InputError(f"{name} is {value!r}: it must be a whole number from 1 to {MOST_SEEDS}")
+        whole_number(name, value, MOST_SEEDS)
     return budget
+
+
+def whole_number(name: str, value: int, most: int | None = None) -> int:
+    """Return a number if it is whole and in range.
+
+    Args:
+        name: What it is.
+        value: The number.
+        most: The greatest that is allowed. Default: any.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If it isn't a whole number from 1, or above ``most``.
+
+    Examples:
+        >>> whole_number("jobs", 2)
+        2
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= (most or value):
+        allowed = "from 1" if most is None else f"from 1 to {most}"
+        raise InputError(f"{name} is {value!r}: it must be a whole number {allowed}")
+    return int(value)
 
 
 def checked(optimizers: Sequence[str]) -> tuple[str, ...]:
@@ -86,10 +112,12 @@ def checked(optimizers: Sequence[str]) -> tuple[str, ...]:
         >>> checked(["rmsprop", "adam+swa"])
         ('rmsprop', 'adam+swa')
     """
+    if isinstance(optimizers, str):
+        raise InputError(f"optimizers is the text {optimizers!r}: give a list of names")
     if not optimizers:
         raise InputError("no optimizer is given to compare: name at least one")
     for place, name in enumerate(optimizers):
-        row(name)
+        row(str(name))
         if name in optimizers[:place]:
             raise InputError(f"the optimizer {name} is given twice: name it once")
     return tuple(optimizers)

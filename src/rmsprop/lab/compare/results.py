@@ -211,6 +211,18 @@ class Comparison:
         )
 
 
+def best_validation(curve: Curve) -> float:
+    """Return what a run is judged by: its best validation objective after an epoch.
+
+    Args:
+        curve: What came of it.
+
+    Returns:
+        The objective, infinite if the run diverged; less is better. The one before the first step is nobody's merit.
+    """
+    return math.inf if curve.diverged_at is not None else float(curve.validation[1:].min())
+
+
 def choice_from(values: Mapping[str, Any]) -> Choice:
     """Return a choice from its plain values.
 

@@ -11,12 +11,31 @@ from statistics import median
 from rmsprop.lab.batched import Curve, Job
 from rmsprop.lab.compare import search
 from rmsprop.lab.compare.cache import Cache, identity, versions
-from rmsprop.lab.compare.protocol import DEFAULT_OPTIMIZERS, budget_of, checked, reference, study_of, tuning_seed
-from rmsprop.lab.compare.results import Budget, Comparison, Facts, Phase, Progress, Run, Track, Trial
+from rmsprop.lab.compare.protocol import (
+    DEFAULT_OPTIMIZERS,
+    budget_of,
+    checked,
+    reference,
+    study_of,
+    tuning_seed,
+    whole_number,
+)
+from rmsprop.lab.compare.results import (
+    Budget,
+    Comparison,
+    Facts,
+    Phase,
+    Progress,
+    Run,
+    Track,
+    Trial,
+    best_validation,
+)
 from rmsprop.lab.compare.timing import seconds_per_step
 from rmsprop.lab.compare.work import Workers, one_thread, workers
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import Choice, Range, choose, row
+from rmsprop.lab.problems.checks import check
 from rmsprop.lab.problems.problem import Problem
 
 
@@ -29,7 +48,7 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     jobs: int = 1,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Comparison:
     """Compare optimizers on a problem, with their defaults and equally tuned.
@@ -58,7 +77,8 @@ def compare(
         The comparison.
 
     Raises:
-        InputError: If something can't be used, or the cache not be written in.
+        InputError: If something can't be used, the problem among it, or the cache not be written in.
+        LostWorkerError: If one of several processes ends before its time; what was done is in the cache.
 
     Examples:
         >>> from rmsprop.lab.problems import load
@@ -68,15 +88,18 @@ def compare(
         (True, 8)
     """
     names, budget = checked(optimizers), budget_of(budget, seeds)
-    epochs = problem.epochs if epochs is None else _at_least_one("epochs", epochs)
-    batch_size = problem.batch_size if batch_size is None else _at_least_one("batch_size", batch_size)
-    kept = Cache(cache, identity(problem, epochs, batch_size))
+    if not isinstance(problem, Problem):
+        raise InputError(f"problem is {problem!r}: give a Problem, such as rmsprop.lab.problems.load makes of a name")
+    epochs = whole_number("epochs", problem.epochs if epochs is None else epochs)
+    batch_size = whole_number("batch_size", problem.batch_size if batch_size is None else batch_size)
+    jobs = whole_number("jobs", jobs)
+    check(problem)
+    kept = Cache(None if cache is None else Path(cache), identity(problem, epochs, batch_size))
     with workers(problem, epochs, batch_size, kept, jobs) as crew:
         comparing = _Comparing(names, budget, crew, on_progress)
         comparing.tell("timing", 0, len(names))
         with one_thread():
             seconds = seconds_per_step(problem, names, batch_size)
-        crew.expect(median(seconds.values()))
         comparing.tune()
         comparing.report()
     notes = comparing.notes()
@@ -171,7 +194,7 @@ class _Comparing:
                 study=tried.study,
                 choice=tried.job.choice,
                 seed=tried.job.seed,
-                score=score(self.curves[tried.job]),
+                score=best_validation(self.curves[tried.job]),
                 widened=tried.widened,
             )
             for tried in self.tried
@@ -238,7 +261,7 @@ class _Comparing:
 
     def _scores(self, name: str, study: int) -> dict[Choice, float]:
         mine = (tried.job for tried in self.tried if (tried.name, tried.study) == (name, study))
-        return {job.choice: score(self.curves[job]) for job in mine if job in self.curves}
+        return {job.choice: best_validation(self.curves[job]) for job in mine if job in self.curves}
 
     def _beyond(self, name: str, study: int) -> dict[str, Range]:
         best = self._best(name, study)
@@ -254,21 +277,9 @@ class _Comparing:
     def _reached(self, name: str, reporting: bool) -> list[float]:
         if reporting:
             mine = (planned.job for planned in self.planned if (planned.name, planned.track) == (name, "tuned"))
-            return [score(self.curves[job]) for job in mine if job in self.curves]
+            return [best_validation(self.curves[job]) for job in mine if job in self.curves]
         scores = (self._scores(name, study) for study in range(self.budget.studies))
         return [min(values.values()) for values in scores if values]
-
-
-def score(curve: Curve) -> float:
-    """Return what a setting is judged by: the best validation objective of all epochs, infinite after a divergence.
-
-    Args:
-        curve: What came of a run.
-
-    Returns:
-        The score; less is better.
-    """
-    return math.inf if curve.diverged_at is not None else float(curve.validation.min())
 
 
 def _facts(problem: Problem, epochs: int, batch_size: int) -> Facts:
@@ -286,12 +297,6 @@ def _facts(problem: Problem, epochs: int, batch_size: int) -> Facts:
         steps_per_epoch=math.ceil(len(problem.train) / batch_size),
         parameters=sum(p.numel() for p in problem.model(0).parameters() if p.requires_grad),
     )
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise InputError(f"{name} is {value}: it must be a whole number from 1")
-    return value
 
 
 def _listed(studies: Sequence[int]) -> str:

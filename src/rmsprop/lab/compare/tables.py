@@ -11,6 +11,9 @@ from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.compare.targets import Target
 
+# Of an interval whose ends are the same: shown as a number twice it would look like certainty.
+NO_WIDTH = "no width"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -147,8 +150,10 @@ def interval(ranking: Ranking, estimate: Estimate, *, sign: bool = False) -> str
         sign: Write a plus before what is above 0. Default False.
 
     Returns:
-        Such as "0.0548 to 0.0575".
+        Such as "0.0548 to 0.0575", or "no width".
     """
+    if math.isfinite(estimate.low) and math.isclose(estimate.low, estimate.high, rel_tol=1e-12):
+        return NO_WIDTH
     low, high = sorted((ranking.measure.shown(estimate.low), ranking.measure.shown(estimate.high)))
     return span(low, high, sign=sign)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmsprop.lab.compare.results import Comparison, Run
+from rmsprop.lab.compare.results import Comparison, Run, best_validation
 from rmsprop.lab.compare.statistics import Floats, quantile
 
 # Whoever may set the target. RMSProp in any dialect may not: it is what the comparison is about.
@@ -117,7 +117,7 @@ def best_losses(runs: Sequence[Run]) -> Floats:
     Returns:
         One number per run.
     """
-    return np.array([math.inf if r.curve.diverged_at is not None else r.curve.validation[1:].min() for r in runs])
+    return np.array([best_validation(run.curve) for run in runs])
 
 
 def _setting_runs(comparison: Comparison) -> dict[str, list[Run]]:

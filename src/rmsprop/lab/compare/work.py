@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,23 +15,36 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
-from rmsprop.lab.batched import Curve, Job, train_together
+from rmsprop.lab.batched import Curve, Job, bytes_per_row, train_together
 from rmsprop.lab.compare.cache import Cache
-from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.problem import Problem
 
 # A batch is to take about this long: the most that a kill can lose, and the time between two lines of a live table.
 _BATCH_SECONDS = 8.0
+# What a step takes: some for torch's calls, however many models, and for each model what it has to read and write.
+# Measured on one core: 1.0 to 1.5 ms, and 2 (digits-cnn, english) to 9 (cartpole) seconds per gigabyte that is kept for
+# the gradient. Batches are sized by this and not by the clock, so that they are the same on any machine and after any
+# interruption: how sums are rounded may depend on who is trained along.
+_SECONDS_PER_STEP, _SECONDS_PER_BYTE = 1.2e-3, 4e-9
 # Fewer models at once pay for each of torch's calls: one of digits-cnn costs 2.1 s alone and 0.4 s among 24, one of
 # cartpole 4.0 and 0.65. More gain nothing: 2 % between 128 and 320 of digits.
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 16, 128
+
+# Seconds after which who waits for processes looks up: a signal that another thread received, as systems may choose, is
+# not seen while the main one sleeps, and Ctrl-C would take until the end of a batch.
+_TICK = 0.2
 
 Batch = list[Job]
 Keep = Callable[[Batch, Sequence[Curve]], object]
 # Takes runs, their curves, and whether they came from the cache.
 Done = Callable[[Sequence[Job], Sequence[Curve], bool], object]
+
+
+class LostWorkerError(RuntimeError):
+    """A process that trains ended before its time, perhaps because the system took it for want of memory."""
 
 
 class Workers:
@@ -57,16 +71,6 @@ class Workers:
         """See the class."""
         self._problem, self._epochs, self._batch_size = problem, epochs, batch_size
         self._cache, self._pool, self._processes = cache, pool, processes
-        self._seconds_per_run: float | None = None
-
-    def expect(self, seconds_per_step: float) -> None:
-        """Say how long a single model takes, for the size of the first batches; one among many takes half or less.
-
-        Args:
-            seconds_per_step: Seconds per step.
-        """
-        steps = math.ceil(len(self._problem.train) / self._batch_size) * self._epochs
-        self._seconds_per_run = seconds_per_step * steps / 2
 
     def run(self, jobs: Sequence[Job], *, test: bool, on_done: Done) -> None:
         """Do some runs, equal ones once.
@@ -79,47 +83,46 @@ class Workers:
         found = {job: self._cache.get(job, test=test) for job in dict.fromkeys(jobs)}
         known = [job for job, curve in found.items() if curve is not None]
         on_done(known, [curve for curve in found.values() if curve is not None], True)
-        left = deque(job for job, curve in found.items() if curve is None)
+        batches = [[job for job in batch if found[job] is None] for batch in self._batches(list(found))]
 
         def keep(batch: Batch, curves: Sequence[Curve]) -> None:
             for job, curve in zip(batch, curves, strict=True):
                 self._cache.put(job, curve, test=test)
             on_done(batch, curves, False)
 
+        left = deque(batch for batch in batches if batch)
         if self._pool is None:
-            self._run_here(left, test, keep)
+            for batch in left:
+                keep(batch, _train(self._problem, batch, self._epochs, self._batch_size, test))
         else:
             self._run_in_pool(self._pool, left, test, keep)
 
-    def _next(self, left: deque[Job]) -> Batch:
-        """Take the runs of the next batch: as many as the time allows, but towards the end some for every process."""
-        affordable = int(_BATCH_SECONDS / self._seconds_per_run) if self._seconds_per_run else 0
-        share = max(math.ceil(len(left) / self._processes), _LEAST_AT_ONCE // 2)
-        size = min(max(affordable, _LEAST_AT_ONCE), share, _MOST_AT_ONCE)
-        return [left.popleft() for _ in range(min(size, len(left)))]
+    def _batches(self, jobs: Batch) -> list[Batch]:
+        """Part all runs, done or not: an even number of equal batches, which two processes can share."""
+        if len(jobs) <= _LEAST_AT_ONCE:
+            return [jobs]
+        at_once = _at_once(self._problem, self._epochs, self._batch_size)
+        count = 2 * math.ceil(len(jobs) / (2 * at_once))
+        return [[jobs[i] for i in some] for some in np.array_split(np.arange(len(jobs)), count)]
 
-    def _learn(self, seconds: float, batch: Batch) -> None:
-        """The least so far counts: a busy machine must not make batches small, which are slower per run."""
-        self._seconds_per_run = min(seconds / len(batch), self._seconds_per_run or math.inf)
-
-    def _run_here(self, left: deque[Job], test: bool, keep: Keep) -> None:
-        while left:
-            batch = self._next(left)
-            curves, seconds = _train(self._problem, batch, self._epochs, self._batch_size, test)
-            self._learn(seconds, batch)
-            keep(batch, curves)
-
-    def _run_in_pool(self, pool: ProcessPoolExecutor, left: deque[Job], test: bool, keep: Keep) -> None:
-        running: dict[Future[tuple[list[Curve], float]], Batch] = {}
+    def _run_in_pool(self, pool: ProcessPoolExecutor, left: deque[Batch], test: bool, keep: Keep) -> None:
+        running: dict[Future[list[Curve]], Batch] = {}
         while left or running:
             while left and len(running) < self._processes:
-                batch = self._next(left)
+                batch = left.popleft()
                 running[pool.submit(_train_in_worker, batch, self._epochs, self._batch_size, test)] = batch
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                batch = running.pop(future)
-                curves, seconds = future.result()
-                self._learn(seconds, batch)
-                keep(batch, curves)
+            done = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda future: future.exception() is not None):  # first keep what is whole
+                keep(running.pop(future), future.result())
+
+
+def _at_once(problem: Problem, epochs: int, batch_size: int) -> int:
+    """Return how many models to train together."""
+    rows = len(problem.train)
+    kept = bytes_per_row(problem, problem.model(0)) * min(batch_size, rows)
+    per_step = _BATCH_SECONDS / (math.ceil(rows / batch_size) * epochs)
+    affordable = int((per_step - _SECONDS_PER_STEP) / (kept * _SECONDS_PER_BYTE))
+    return min(max(affordable, _LEAST_AT_ONCE), _MOST_AT_ONCE)
 
 
 @contextmanager
@@ -137,11 +140,8 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         What does the runs. The processes end with the context, at once if an exception ends it.
 
     Raises:
-        InputError: If ``processes`` is below 1.
-        RuntimeError: If a process ends before its time.
+        LostWorkerError: If a process ends before its time.
     """
-    if processes < 1:
-        raise InputError(f"jobs is {processes}: it must be a whole number from 1")
     if processes == 1:
         yield Workers(problem, epochs, batch_size, cache, None, 1)
         return
@@ -152,7 +152,7 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         yield Workers(problem, epochs, batch_size, cache, pool, processes)
         pool.shutdown()
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise LostWorkerError(
             "a process that trains ended before its time, perhaps for want of memory: run again with fewer jobs; "
             "what was done is in the cache"
         ) from error
@@ -179,19 +179,26 @@ def _begin(problem: bytes) -> None:
     import pickle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _problem = pickle.loads(problem)
 
 
-def _train_in_worker(batch: Batch, *arguments: Any) -> tuple[list[Curve], float]:
+def _end_with_parent() -> None:
+    """A parent that was killed can't end its processes, and these would wait for work of it for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "the pool has started this process"
+    parent.join()
+    os._exit(1)
+
+
+def _train_in_worker(batch: Batch, *arguments: Any) -> list[Curve]:
     assert _problem is not None, "the pool's initializer sets it"
     return _train(_problem, batch, *arguments)
 
 
-def _train(problem: Problem, batch: Batch, epochs: int, batch_size: int, test: bool) -> tuple[list[Curve], float]:
-    begin = time.perf_counter()
+def _train(problem: Problem, batch: Batch, epochs: int, batch_size: int, test: bool) -> list[Curve]:
     with one_thread():
-        curves = train_together(problem, batch, epochs=epochs, batch_size=batch_size, test=test)
-    return curves, time.perf_counter() - begin
+        return train_together(problem, batch, epochs=epochs, batch_size=batch_size, test=test)
 
 
 @contextmanager

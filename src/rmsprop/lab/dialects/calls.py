@@ -1,4 +1,4 @@
-"""The call that gives a rule in each front end, with everything left out that is the default anyway."""
+"""The call that gives a rule in each front end, without the fields that have their default anyway."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def calls(dialect: str, rule: Rule, lr: float | None = None) -> dict[str, str]:
     Args:
         dialect: A key of `rmsprop.DIALECTS`, whose defaults the rule starts from.
         rule: The rule.
-        lr: The learning rate. Default: the dialect's; where it has none, the line says ``lr``.
+        lr: The learning rate, which then stands in the line. Default: the dialect's, which is left out; where it has
+            none, the line says ``lr``.
 
     Returns:
         Front end -> the line. It speaks of ``params`` or ``arrays``.
@@ -75,7 +76,7 @@ def calls(dialect: str, rule: Rule, lr: float | None = None) -> dict[str, str]:
         'rmsprop.torch.RMSprop(params, lr=0.1, dialect="tensorflow1", momentum=0.9)'
     """
     row = get_dialect(dialect)
-    rate = {} if lr is None or lr == row.lr else {"lr": number(lr)}
+    rate = {} if lr is None else {"lr": number(lr)}
     if lr is None and row.lr is None:
         rate = {"lr": "lr"}
     given = {name: _literal(value) for name, value in overrides(row, rule).items()}

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.problem import Data, Problem
@@ -16,14 +17,15 @@ _T = TypeVar("_T")
 
 
 def check(problem: Problem) -> None:
-    """Refuse a problem that can't be trained on: a batch of each part is tried.
+    """Refuse a problem that can't be trained on: a batch of each part is tried, then all of its rows.
 
     Args:
         problem: The problem.
 
     Raises:
         InputError: If the data aren't finite, if model, loss or metric fail or return what they must not, if the model
-            isn't a function of its parameters and inputs alone, or if a parameter has no part in the loss.
+            isn't a function of its parameters and inputs alone or its initial weights one of the seed alone, or if a
+            parameter has no part in the loss.
 
     Examples:
         >>> from rmsprop.lab.problems import load
@@ -43,6 +45,8 @@ def check(problem: Problem) -> None:
         if not loss.isfinite():
             raise InputError(f"{who}: the loss is {loss.item()} before the first step: it must be finite")
         _gradients(who, loss, model)
+    for part, data in problem.parts.items():
+        _try(f"{who}: evaluating all {part} rows", partial(problem.evaluate, model, data))
 
 
 def said(error: BaseException) -> str:
@@ -67,7 +71,24 @@ def _model(who: str, problem: Problem) -> nn.Module:
         raise InputError(f"{who}: make_model() returned {_shape(model)}: it must return a torch.nn.Module")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(f"{who}: the model has no parameters to train")
+    if any(map(is_lazy, model.parameters())):
+        raise InputError(f"{who}: the model has parameters of no shape yet: leave out lazy layers")
+    _again(who, model, _try(f"{who}: make_model()", lambda: problem.model(0)))
     return model
+
+
+def _again(who: str, model: nn.Module, second: nn.Module) -> None:
+    """Refuse models that share what they train, or differ although the seed is the same."""
+    other = dict(second.named_parameters())
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if other.get(name) is parameter:
+            raise InputError(f"{who}: make_model() returned the same parameters twice: make a new model at each call")
+        if name not in other or not torch.equal(parameter.nan_to_num(), other[name].nan_to_num()):
+            raise InputError(
+                f"{who}: make_model() returned another {name} for the same seed: draw it from torch's random state"
+            )
 
 
 def _outputs(who: str, model: nn.Module, x: Tensor) -> Tensor:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # An objective above so many times the initial one doesn't come back in any run worth waiting for.
 DIVERGED = 10.0
+# Multiplications per step below which one core does it in about a millisecond. More cores then mostly wait for each
+# other (measured: digits on two busy cores, 30 s instead of 0.5 s), and with one the bits don't depend on their number.
+_SMALL_STEP = 10_000_000
 
 
 def row_order(seed: int, epoch: int, rows: int) -> Tensor:
@@ -49,3 +54,20 @@ def is_lost(objective: float, initial: float) -> bool:
     """
     highest = initial + (DIVERGED - 1.0) * abs(initial) if initial else math.inf
     return not (math.isfinite(objective) and objective <= highest)
+
+
+@contextmanager
+def few_threads(model: nn.Module, batch_size: int) -> Iterator[None]:
+    """Let a small model have one thread, and torch its own number back afterwards.
+
+    Args:
+        model: What is trained.
+        batch_size: Rows per step.
+    """
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) * batch_size < _SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,16 +5,19 @@ This module imports no framework, so that `rmsprop train --help` stays fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
+
+from rmsprop.lab.errors import InputError
 
 Task = Literal["regression", "classification"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
 TABLE_SUFFIXES = (".csv", ".parquet", ".npz")
+MOST_LAYERS, WIDEST = 20, 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,3 +207,39 @@ def architecture(
     if hidden is None:
         hidden = (row.hidden or TABLE.hidden) if model == "mlp" else ()
     return model, hidden
+
+
+def check_choices(task: object, model: object, hidden: object) -> None:
+    """Refuse a task or a model that there isn't, and hidden layers that the model doesn't have.
+
+    Args:
+        task: A `Task`, or None.
+        model: A `Model`, or None for a problem that has one of its own.
+        hidden: The widths of its hidden layers.
+
+    Raises:
+        InputError: If one can't be used, or they contradict each other.
+
+    Examples:
+        >>> check_choices(None, "mlp", (64, 32))
+        >>> check_choices(None, "softmax", (64,))
+        Traceback (most recent call last):
+        rmsprop.lab.errors.InputError: --hidden is for --model mlp; a softmax model has no hidden layer
+    """
+    for name, value, allowed in (("task", task, get_args(Task)), ("model", model, get_args(Model))):
+        if value is not None and value not in allowed:
+            raise InputError(f"--{name} is {value!r}: choose one of {', '.join(allowed)}")
+    if not isinstance(hidden, Sequence) or not (len(hidden) <= MOST_LAYERS and all(map(_is_width, hidden))):
+        shown = ",".join(map(str, hidden)) if isinstance(hidden, Sequence) else hidden
+        raise InputError(
+            f"--hidden is {shown}: it must be at most {MOST_LAYERS} widths from 1 to {WIDEST} such as 64 or 64,32"
+        )
+    if model == "mlp" and not hidden:
+        raise InputError("--model mlp needs at least one hidden layer, such as --hidden 64")
+    if model != "mlp" and hidden:
+        whose = f"a {model} model" if model else "a problem's own model"
+        raise InputError(f"--hidden is for --model mlp; {whose} has no hidden layer")
+
+
+def _is_width(width: object) -> bool:
+    return isinstance(width, int) and 1 <= width <= WIDEST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from rmsprop.lab.problems.checks import check, said
 from rmsprop.lab.problems.control import cartpole
 from rmsprop.lab.problems.convex import least_squares, logistic
 from rmsprop.lab.problems.datasets import Dataset, from_file
-from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, is_function, row_of
+from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, check_choices, is_function, row_of
 from rmsprop.lab.problems.images import digits_cnn
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.problems.surface_problems import noisy_bowl, on_surface
@@ -36,7 +37,7 @@ _MAKERS: Mapping[str, Callable[[], Problem]] = {
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     target: str | None = None,
     task: Task | None = None,
@@ -51,7 +52,7 @@ def load(
             or ``package.module:function``, which returns a `Problem`; it may be in the current directory.
         target: The table's column to predict. Default None: an ``.npz`` file's array ``y``.
         task: What to do with the target. Default None infers it.
-        drop: Columns of the table to leave out. Default none.
+        drop: Columns of the table to leave out, or one. Default none.
         model: The model of a table, or of a built-in problem that is one. Default None, the problem's.
         hidden: The widths of the hidden layers of an mlp. Default None, the problem's.
 
@@ -65,20 +66,24 @@ def load(
         >>> len(load("wine").train), load("rosenbrock").optimum
         (107, 0.0)
     """
-    about_table: dict[str, object] = {"target": target, "task": task, "drop": tuple(drop)}
+    name, drop = os.fspath(name), (drop,) if isinstance(drop, str) else tuple(drop)
+    about_table: dict[str, object] = {"target": target, "task": task, "drop": drop}
     about_model: dict[str, object] = {"model": model, "hidden": hidden}
     if is_function(name):
         _refuse(f"for a table; {name} is a function", about_table | about_model)
         return from_function(name)
-    if name not in PROBLEMS:
-        return _perceptron(name, from_file(Path(name), target, task, drop), model, hidden)
-    _refuse(f"for a table of your own; {name} is built in and needs none", about_table)
-    row = PROBLEMS[name]
+    if name in PROBLEMS:
+        _refuse(f"for a table of your own; {name} is built in and needs none", about_table)
     if name in _MAKERS:
         _refuse(f"for a table; {name} has a model of its own", about_model)
         problem = _MAKERS[name]()
     else:
-        problem = _perceptron(name, builtin_dataset(name), model, hidden)
+        check_choices(task, *architecture(name, model, hidden))
+        data = builtin_dataset(name) if name in PROBLEMS else from_file(Path(name), target, task, drop)
+        problem = _perceptron(name, data, model, hidden)
+    row = PROBLEMS.get(name)
+    if row is None:
+        return problem
     return replace(problem, name=name, about=row.about, epochs=row.epochs, batch_size=row.batch_size)
 
 

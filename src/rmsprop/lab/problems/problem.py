@@ -44,12 +44,24 @@ class Metric:
         unit: What it is measured in, for an axis; empty for a share.
         higher_is_better: Whether it should rise.
         of: Computes it from all outputs and targets, in torch operations that `torch.vmap` can take.
+
+    Raises:
+        InputError: If the name can't be one of a column.
     """
 
     name: str
     unit: str
     higher_is_better: bool
     of: Callable[[Tensor, Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        if not (
+            isinstance(self.name, str) and self.name and self.name.isprintable() and not set(self.name) & set(',"')
+        ):
+            raise InputError(
+                f"a metric's name is {self.name!r}: it must be a text that can name a column of a CSV file"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +120,18 @@ class Problem:
     dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers and the data; `check` tries the model, the loss and the metric too."""
+        """Check the names, the numbers and the data; `check` tries the model, the loss and the metric too."""
+        if not (isinstance(self.name, str) and self.name):
+            raise InputError(f"a problem's name is {self.name!r}: it must be a text")
+        if not isinstance(self.metric, Metric):
+            raise InputError(f"problem {self.name}: metric is {self.metric!r}: it must be a Metric(name, unit, ...)")
         for name in ("epochs", "batch_size"):
             if not (isinstance(value := getattr(self, name), int) and value >= 1):
                 raise InputError(f"problem {self.name}: {name} is {value!r}: it must be a whole number from 1")
         if not 0.0 <= self.l2 < math.inf:
             raise InputError(f"problem {self.name}: l2 is {self.l2}: it must be a finite number, at least 0")
+        if self.optimum is not None and not (isinstance(self.optimum, float | int) and math.isfinite(self.optimum)):
+            raise InputError(f"problem {self.name}: optimum is {self.optimum!r}: it must be a finite number, or None")
         for part, data in self.parts.items():
             _check_data(f"problem {self.name}: {part}", data)
 
@@ -206,3 +224,5 @@ def _check_data(name: str, data: object) -> None:
         raise InputError(f"{name} has x and y of shapes {shapes}: both must have one row per example")
     if not len(data):
         raise InputError(f"{name} has no rows: give at least one")
+    if data.x.requires_grad or data.y.requires_grad:
+        raise InputError(f"{name} holds tensors that require a gradient: detach() them")

@@ -69,6 +69,21 @@ class Budget:
         """
         self.due = 0.0 if measures_next else min(self._statistics_due, self._losses_due)
 
+    def next_look(self, step: int) -> float:
+        """Return the step after which there may be something to do whatever the time is.
+
+        Args:
+            step: The number of the last one.
+
+        Returns:
+            Its number, or infinity.
+        """
+        if self.due == 0.0:
+            return step + 1
+        if self._every is not None:
+            return step + self._every - (step + 1) % self._every
+        return max(self.quiet_until, step + 1)
+
     def spent(self, seconds: float) -> None:
         """Take note of what a part of a measurement has cost.
 

@@ -16,13 +16,15 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from rmsprop.lab.errors import InputError
 
 VERSION = 1
 Existing = Literal["refuse", "continue", "replace"]
 
 
-def opened(path: Path, existing: Existing) -> FileIO:
+def opened(path: Path, existing: Existing) -> tuple[FileIO, BaseFileLock]:
     """Open a recorder's file to append lines, and make its folder if there is none.
 
     Args:
@@ -30,24 +32,40 @@ def opened(path: Path, existing: Existing) -> FileIO:
         existing: What to do with one that is there.
 
     Returns:
-        The file, unbuffered: a line is in the system's hands when it is written.
+        The file, unbuffered: a line is in the system's hands when it is written; and the lock that keeps others out.
 
     Raises:
-        InputError: If it is there and to be refused, if it isn't a recorder's, or if it can't be written.
+        InputError: If it is there and to be refused, if it isn't a recorder's, if another recorder writes it, or if it
+            can't be written.
     """
     if existing not in ("refuse", "continue", "replace"):
         raise ValueError(f"existing is {existing!r}: choose 'refuse', 'continue' or 'replace'")
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if existing != "refuse" and path.exists() and path.stat().st_size:
-            lines(path)  # nobody else's file is replaced or continued
-        file = FileIO(path, {"refuse": "x", "continue": "a", "replace": "w"}[existing])
+        if existing == "refuse" and path.exists():
+            raise FileExistsError
+        lock.acquire()
+        return _opened(path, existing), lock
+    except Timeout:
+        raise InputError(f"another recorder is writing {path}: give another path, or close that one") from None
     except FileExistsError:
+        lock.release()
         raise InputError(
             f"{path} exists already: give another path, or existing='continue' or existing='replace'"
         ) from None
     except OSError as error:
+        lock.release()
         raise InputError(f"can't write {path}: {error.strerror or error}: give another path") from error
+    except InputError:
+        lock.release()
+        raise
+
+
+def _opened(path: Path, existing: Existing) -> FileIO:
+    if path.exists() and path.stat().st_size:
+        lines(path)  # nobody else's file is replaced or continued
+    file = FileIO(path, {"refuse": "x", "continue": "a", "replace": "w"}[existing])
     _end_torn_line(path, file)
     return file
 
@@ -172,9 +190,17 @@ def read(path: Path) -> Recording:
     try:
         for row in lines(path):
             _take(recording, row)
-    except (KeyError, TypeError, ValueError) as error:
+        _check(recording)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise error if isinstance(error, InputError) else InputError(f"{path} is damaged: {error}") from error
     return recording
+
+
+def _check(recording: Recording) -> None:
+    """See that each measurement has a number per layer."""
+    for row in recording.statistics:
+        if any(len(numbers) != len(recording.layers) for numbers in row.values.values()):
+            raise ValueError(f"step {row.step} doesn't have a number for each layer")
 
 
 def _take(recording: Recording, row: dict[str, Any]) -> None:
@@ -195,7 +221,11 @@ def _begin(recording: Recording, row: dict[str, Any]) -> None:
     start = row["from"]
     if [layer["name"] for layer in row["layers"]] != [layer["name"] for layer in recording.layers]:
         recording.statistics.clear()
-    recording.optimizer, recording.groups, recording.layers = row["optimizer"], row["groups"], row["layers"]
+    recording.optimizer, recording.layers = str(row["optimizer"]), row["layers"]
+    recording.groups = [
+        {name: value if isinstance(value, bool) else _number(value) for name, value in group.items()}
+        for group in row["groups"]
+    ]
     recording.losses[:] = [kept for kept in recording.losses if kept.step <= start]
     recording.statistics[:] = [kept for kept in recording.statistics if kept.step <= start]
     recording.validation[:] = [kept for kept in recording.validation if kept[0] <= start]

@@ -24,33 +24,20 @@ class LossBuffer:
 
     def __init__(self, step: int) -> None:
         """See the class."""
-        self._current: list[float | Tensor] = []
+        # Of the step that comes next: the recorder puts numbers here itself, because each call costs the loop.
+        self.current: list[float | Tensor] = []
         self._rows: list[tuple[int, list[float | Tensor]]] = []
         self.row_ends = step + 1  # the step that fills the row
 
-    def add(self, value: float | Tensor) -> bool:
-        """Take a loss that belongs to the step that comes next.
+    def wait_for(self, value: Tensor) -> None:
+        """Take a loss on an accelerator, that belongs to the step that comes next, without waiting for it.
 
         Args:
-            value: A number or a tensor with one element; one on an accelerator isn't waited for.
-
-        Returns:
-            Whether it is to be written at once, because it isn't finite.
+            value: The loss, without its graph and dimensions.
         """
-        if isinstance(value, Tensor):
-            if not value.is_cpu:
-                self._current.append(value.detach().reshape(()))
-                if len(self._current) >= _WAITING:
-                    self._current = _numbers(self._current)
-                return False
-            value = value.item()
-        self._current.append(float(value))
-        return not math.isfinite(value)
-
-    @property
-    def has_current(self) -> bool:
-        """Whether there is a loss for the step that comes next."""
-        return bool(self._current)
+        self.current.append(value)
+        if len(self.current) >= _WAITING:
+            self.current = _numbers(self.current)
 
     def end_row(self, step: int) -> None:
         """Put the losses since the last row into a row of their own.
@@ -58,9 +45,9 @@ class LossBuffer:
         Args:
             step: The number of the step.
         """
-        if self._current:
-            self._rows.append((step, self._current))
-            self._current = []
+        if self.current:
+            self._rows.append((step, self.current))
+            self.current = []
         self.row_ends = step + 1 + step // FINENESS
 
     def take(self, step: int | None = None) -> dict[str, Any] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -54,7 +55,7 @@ class Recorder:
         ImportError: If TensorBoard is asked for and not installed.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> model = nn.Linear(2, 1)
         >>> optimizer = torch.optim.RMSprop(model.parameters())
         >>> folder = tempfile.TemporaryDirectory()
@@ -88,7 +89,7 @@ class Recorder:
         self.path = Path(path)
         self._every = every
         scalars = Scalars(tensorboard) if tensorboard is not None else None
-        self._file = opened(self.path, existing)
+        self._file, self._lock = opened(self.path, existing)
         self._scalars = scalars
         self._names = parameter_names(optimizer, model)
         self._sampling = _sampling(optimizer, self._names)
@@ -96,6 +97,7 @@ class Recorder:
         self._losses = LossBuffer(self._step)
         self._budget = Budget(self._step, every)
         self._measures_next = self._budget.measures(self._step + 1)
+        self._look_at = 0.0  # nothing is to be done after the steps before this one
         self._earlier: measure.Before | None = None
         self._start: measure.Start | None = None
         self._lr = float(optimizer.param_groups[0]["lr"])
@@ -115,12 +117,22 @@ class Recorder:
             value: The loss, a number or a tensor with one element. One on an accelerator isn't waited for.
 
         Raises:
+            TypeError: If it isn't a number, or has several elements.
             ValueError: If the recorder is closed.
         """
+        # What follows and `_after_step` are in the way of every step, so that they call as little as possible.
         if self._closed:
             raise ValueError(_CLOSED)
-        if self._losses.add(value):
-            self._budget.due = 0.0  # at once
+        if isinstance(value, Tensor) and not value.is_cpu:
+            self._losses.wait_for(_single("loss", value))
+            return
+        try:
+            number = float(value.item() if isinstance(value, Tensor) else value)
+        except (TypeError, ValueError, RuntimeError):
+            raise _not_a_number("loss", value) from None
+        self._losses.current.append(number)
+        if not isfinite(number):
+            self._budget.due, self._look_at = 0.0, 0.0  # it is to be in the file at once
 
     def validation(self, **values: float | Tensor) -> None:
         """Give what was found on validation data after the last step.
@@ -129,12 +141,15 @@ class Recorder:
             **values: Numbers by name; ``loss`` is the one that overfitting is judged by.
 
         Raises:
+            TypeError: If one isn't a number, has several elements, or there is none.
             ValueError: If the recorder is closed.
         """
         if self._closed:
             raise ValueError(_CLOSED)
+        if not values:
+            raise TypeError("validation() was given nothing: give numbers by name, such as validation(loss=0.5)")
+        numbers = {name: _number(name, value) for name, value in values.items()}
         self._write_losses(self._step)
-        numbers = {name: value.item() if isinstance(value, Tensor) else float(value) for name, value in values.items()}
         self._write({"step": self._step, "validation": numbers})
         if self._scalars:
             self._scalars.add(self._step, {f"validation/{name}": number for name, number in numbers.items()})
@@ -152,6 +167,7 @@ class Recorder:
         if self._before is not None:
             self._before.remove()
         self._file.close()
+        self._lock.release()
         if self._scalars:
             self._scalars.close()
         self._earlier = self._start = None
@@ -167,7 +183,7 @@ class Recorder:
         self.close()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():  # what a compiler makes of a whole step can't be looked into
+        if is_compiling():  # what a compiler makes of a whole step can't be looked into
             return None
         self._closures = len(args) > 1 or bool(kwargs)
         if len(args) > 1 and args[1] is not None:
@@ -188,20 +204,28 @@ class Recorder:
             if begins:
                 begins = False
                 self._measured(self._begin, optimizer)
-            if isinstance(loss, float | Tensor) and not self._losses.has_current:
+            if isinstance(loss, float | Tensor) and not self._losses.current:
                 self.loss(loss)
             return loss
 
         return observed
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         step = self._step = self._step + 1
+        if step >= self._look_at:
+            self._look(optimizer, step)
+
+    def _look(self, optimizer: Optimizer, step: int) -> None:
+        """See after a step what there is to do; the time is looked at as often as a row of losses ends."""
         if step >= self._losses.row_ends:
             self._losses.end_row(step)
-        if step < self._budget.quiet_until and perf_counter() < self._budget.due:
-            return
+        if step >= self._budget.quiet_until or perf_counter() >= self._budget.due:
+            self._act(optimizer, step)
+        self._look_at = min(self._losses.row_ends, self._budget.next_look(step))
+
+    def _act(self, optimizer: Optimizer, step: int) -> None:
         self._lr = float(optimizer.param_groups[0]["lr"])
         if not self._header_has_averages:  # they are there only now
             self._header_has_averages = True
@@ -273,10 +297,30 @@ class Recorder:
 
     def _write(self, content: Mapping[str, Any]) -> None:
         try:
-            self._file.write(line(content))
+            rest = memoryview(line(content))
+            while rest:  # a disk that fills up takes a part, and says only then that it is full
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._release()
             warnings.warn(f"{self.path} can't be written any more: {error.strerror}", RuntimeWarning, stacklevel=3)
+
+
+def _number(name: str, value: float | Tensor) -> float:
+    try:
+        return float(value.item() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise _not_a_number(name, value) from None
+
+
+def _single(name: str, value: Tensor) -> Tensor:
+    if value.numel() != 1:
+        raise _not_a_number(name, value)
+    return value.detach().reshape(())
+
+
+def _not_a_number(name: str, value: object) -> TypeError:
+    what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+    return TypeError(f"{name} is {what}: give a number, or a tensor with one element")
 
 
 def _sampling(optimizer: Optimizer, names: list[str]) -> Sampling:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import SWA, Choice, make, row
+from rmsprop.lab.optimizers import OPTIMIZERS, SWA, Choice, make, row
 from rmsprop.lab.problems.surfaces import SURFACES, Surface
 from rmsprop.lab.surfaces.paths import Point, Walk, walk
 from rmsprop.rule import check_number
@@ -101,9 +101,7 @@ def surface_named(name: str) -> Surface:
         (-5.0, -2.0)
     """
     if name not in SURFACES:
-        close = get_close_matches(name.lower(), SURFACES, 1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise InputError(f"there is no surface {name!r}{hint}: choose from {', '.join(SURFACES)}")
+        raise _unknown("surface", name, SURFACES)
     return SURFACES[name]
 
 
@@ -189,9 +187,11 @@ def _checked(choice: Choice) -> Choice:
     import torch
 
     try:
-        check_number("lr", choice.lr)
-        if choice.lr == 0.0:
-            raise ValueError("Invalid learning rate: 0 (allowed: a finite number above 0)")
+        if not 0.0 < choice.lr < math.inf:
+            raise ValueError(f"Invalid learning rate: {choice.lr:g} (allowed: a finite number above 0)")
+        for option, value in choice.options:
+            if option in ("eps", "momentum"):  # torch takes a momentum of NaN
+                check_number(option, value)
         make(choice, [torch.zeros(2, requires_grad=True)])
     except ValueError as error:
         raise InputError(f"{choice.name}: {error}") from error
@@ -217,11 +217,18 @@ def ending(path: Walk) -> float:
     return float(np.median(path.losses[-max(1, path.steps // 5) :]))
 
 
+def _unknown(what: str, name: str, known: Collection[str]) -> InputError:
+    close = get_close_matches(name.lower(), known, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return InputError(f"there is no {what} {name!r}{hint}: choose from {', '.join(known)}")
+
+
 def _check(names: Sequence[str], settings: Mapping[str, Setting], steps: int, start: Point | None) -> None:
     if not 1 <= len(names) <= MOST_OPTIMIZERS:
         raise InputError(f"--optimizers names {len(names)} optimizers: name 1 to {MOST_OPTIMIZERS}")
     for name in names:
-        row(name)
+        if name.removesuffix(SWA) not in OPTIMIZERS:  # here, unlike elsewhere, +swa may not follow
+            raise _unknown("optimizer", name, OPTIMIZERS)
         if name.endswith(SWA):
             raise InputError(f"{name} averages weights and has no path of its own: leave out {SWA}")
         if names.count(name) > 1:

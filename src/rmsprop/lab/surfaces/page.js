@@ -24,9 +24,15 @@ const NUMBERS = {
     to: (v) => (v - 1) / 299,
     ok: (v) => Number.isInteger(v) && v >= 1 && v <= PAGE.most_steps,
   },
-  x: { ok: () => true },
-  y: { ok: () => true },
+  x: { ok: (v) => Math.abs(v) <= PAGE.farthest },
+  y: { ok: (v) => Math.abs(v) <= PAGE.farthest },
 };
+
+// Returns the number that a text stands for, or null if it can't be used; links are as untrusted as typing.
+function parsed(name, text) {
+  const value = Number(text);
+  return text.trim() !== "" && Number.isFinite(value) && NUMBERS[name].ok(value) ? value : null;
+}
 
 const settings = { ...PAGE.settings };
 const picture = new Picture(byId("picture"));
@@ -117,19 +123,19 @@ function restart() {
 }
 
 function setNumber(name, text) {
-  const value = Number(text), ok = text.trim() !== "" && Number.isFinite(value) && NUMBERS[name].ok(value);
-  byId(name).setAttribute("aria-invalid", String(!ok));
-  if (!ok) return;
+  const value = parsed(name, text);
+  byId(name).setAttribute("aria-invalid", String(value === null));
+  if (value === null) return;
   settings[name] = value;
   restart();
 }
 
 function fromLink() {
   for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (name in NUMBERS && text !== "" && NUMBERS[name].ok(Number(text))) settings[name] = Number(text);
+    if (Object.hasOwn(NUMBERS, name)) settings[name] = parsed(name, text) ?? settings[name];
     else if (FLAGS.includes(name)) settings[name] = text === "true";
-    else if (name === "surface" && text in SURFACES) settings.surface = text;
-    else if (name === "dialect" && text in PAGE.dialects) settings.dialect = text;
+    else if (name === "surface" && Object.hasOwn(SURFACES, text)) settings.surface = text;
+    else if (name === "dialect" && Object.hasOwn(PAGE.dialects, text)) settings.dialect = text;
   }
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.page import render
 from rmsprop.lab.problems.surfaces import SURFACES, Surface
-from rmsprop.lab.surfaces.choices import MOST_STEPS
+from rmsprop.lab.surfaces.choices import FARTHEST, MOST_STEPS
 from rmsprop.lab.surfaces.derivative import javascript
 from rmsprop.lab.surfaces.paths import MOST_GROWTH, dialect_of, rule_of
 from rmsprop.lab.surfaces.picture import LEVELS, Scene
@@ -58,6 +58,7 @@ def page(scene: Scene) -> str:
             "dialects": {name: _fields(dialect.rule) for name, dialect in DIALECTS.items()},
             "growth": MOST_GROWTH,
             "most_steps": MOST_STEPS,
+            "farthest": FARTHEST,
             "levels": LEVELS,
         },
         surfaces={name: _surface(surface) for name, surface in SURFACES.items()},

@@ -98,6 +98,8 @@ def paint(figure: Figure, scene: Scene, *, walking: bool = False) -> list[Axes]:
             paint_walk(axes, walk, walk.steps)
         left, lowest = index % layout.columns == 0, index + layout.columns >= len(panels)
         axes.tick_params(labelleft=left, labelbottom=lowest)
+        for axis in (axes.xaxis, axes.yaxis):  # by itself, matplotlib writes a factor into the words above
+            axis.set_major_formatter(lambda value, _: _short(value, 4).replace("-", "−"))
         axes.set_ylabel("y" if left else "")
         axes.set_xlabel("x" if lowest else "")
     margin = 0.1 / layout.size[0], 0.08 / layout.size[1]
@@ -173,8 +175,8 @@ def _minus(value: float, digits: int = 3) -> str:
     return (f"{value:.2g}" if "e" in text else text).replace("-", "−")
 
 
-def _short(value: float) -> str:
-    mantissa, _, exponent = f"{value:g}".partition("e")
+def _short(value: float, digits: int = 6) -> str:
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
@@ -187,7 +189,7 @@ class Layout:
     panel: tuple[float, float]
     caption: list[str]
 
-    LEFT, RIGHT, ABOVE, GAP, BELOW, LINE = 0.62, 0.12, 0.72, 0.24, 0.55, 0.18
+    LEFT, RIGHT, ABOVE, GAP, BELOW, LINE = 0.74, 0.12, 0.72, 0.24, 0.55, 0.18
 
     @classmethod
     def of(cls, scene: Scene) -> Layout:

@@ -16,6 +16,7 @@ import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Problem, load
+from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
 from rmsprop.lab.problems.tabular import learned_line
 from rmsprop.lab.train import history
@@ -39,9 +40,6 @@ from rmsprop.lab.train.verdict import Record, Verdict, judge
 
 # What of the settings `load` wants to know.
 _ABOUT_TABLES = ("target", "task", "drop", "model", "hidden")
-# Multiplications per step below which one core does it in about a millisecond. More cores then mostly wait for each
-# other (measured: digits on two busy cores, 30 s instead of 0.5 s), and with one the bits don't depend on their number.
-_SMALL_STEP = 10_000_000
 
 
 class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -248,7 +246,7 @@ def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False,
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = _settings_and_problem(given, config)
     run = Run(settings, problem, folder, Training(problem, settings), _versions())
-    with locked(folder), _few_threads(run.training):
+    with locked(folder), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
         try:
             if config:
@@ -273,19 +271,6 @@ def _settings_and_problem(given: Mapping[str, Any], config: Mapping[str, Any] | 
 
 def _taken_up(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings | None:
     return resume(Settings.from_dict(config["settings"]), given) if config else None
-
-
-@contextmanager
-def _few_threads(training: Training) -> Iterator[None]:
-    """Let a small model have one thread, and torch its own number back afterwards."""
-    threads = torch.get_num_threads()
-    parameters = sum(parameter.numel() for parameter in training.model.parameters())
-    if parameters * training.settings.batch_size < _SMALL_STEP:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _versions() -> dict[str, str]:

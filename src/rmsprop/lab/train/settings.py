@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, row_of
-from rmsprop.rule import Rule
+from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
+from rmsprop.rule import Rule, WeightDecayMode
 
 # Which schedules use which number of their own. Only cosine and linear are drawn over --epochs.
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
 STEP_SIZE_SCHEDULES = ("step",)
 FIXED_LENGTH_SCHEDULES = ("cosine", "linear")
+
+RULE_FIELDS = tuple(field.name for field in fields(Rule))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,15 @@ class Settings:
         lr: The learning rate at the top of the schedule, above 0.
         decay: ρ of the moving average.
         eps: The denominator's ε.
-        momentum: μ of the momentum buffer.
+        eps_inside_sqrt: ε is added under the root.
+        initial_square_avg: v₀, which the average of squares starts from.
         centered: Divide by the standard deviation of the gradient.
+        momentum: μ of the momentum buffer.
+        nesterov: Nesterov momentum.
+        lr_in_momentum: The buffer collects lr·u, and not u alone.
+        bias_correction: Divide the averages by 1 − ρᵗ.
         weight_decay: λ of the weight decay.
+        weight_decay_mode: Where it is applied.
         epochs: How often the training rows are gone through.
         batch_size: Rows per step.
         model: The model; None if the problem has one of its own.
@@ -64,9 +72,15 @@ class Settings:
     lr: float
     decay: float
     eps: float
-    momentum: float
+    eps_inside_sqrt: bool
+    initial_square_avg: float
     centered: bool
+    momentum: float
+    nesterov: bool
+    lr_in_momentum: bool
+    bias_correction: bool
     weight_decay: float
+    weight_decay_mode: WeightDecayMode
     epochs: int
     batch_size: int
     model: Model | None
@@ -79,8 +93,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
-        for name in ("task", "model", "schedule"):
-            _check_choice(name, getattr(self, name), _CHOICES[name])
+        check_choices(self.task, self.model, self.hidden)
+        if self.schedule not in get_args(Schedule):
+            raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
         for name, (allowed, is_allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not is_allowed(value):
@@ -90,8 +105,7 @@ class Settings:
 
     def rule(self) -> Rule:
         """Return the RMSProp that these settings mean."""
-        names = ("decay", "eps", "momentum", "centered", "weight_decay")
-        return _rule(self.dialect, {name: getattr(self, name) for name in names})
+        return _rule(self.dialect, {name: getattr(self, name) for name in RULE_FIELDS})
 
     def as_dict(self) -> dict[str, object]:
         """Return the settings as plain values for JSON."""
@@ -126,31 +140,16 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-_CHOICES: Mapping[str, tuple[object, ...]] = {
-    "task": (None, *get_args(Task)),
-    "model": (None, *get_args(Model)),
-    "schedule": get_args(Schedule),
-}
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
     "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),
     "batch_size": ("a whole number from 1 to 1000000000", lambda v: 1 <= v <= 1_000_000_000),
-    "hidden": (
-        "at most 20 widths from 1 to 65536 such as 64 or 64,32",
-        lambda v: len(v) <= 20 and all(1 <= width <= 65_536 for width in v),
-    ),
     "warmup": ("a finite number of epochs, at least 0", lambda v: 0.0 <= v < math.inf),
     "gamma": ("a factor above 0 and below 1", lambda v: 0.0 < v < 1.0),
     "step_size": ("a whole number of epochs, at least 1", lambda v: v >= 1),
     # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
     "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
 }
-
-
-def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        names = ", ".join(str(choice) for choice in allowed if choice)
-        raise InputError(f"{option(name)} is {value!r}: choose one of {names}")
 
 
 def _rule(dialect: str, choices: Mapping[str, object]) -> Rule:
@@ -161,21 +160,11 @@ def _rule(dialect: str, choices: Mapping[str, object]) -> Rule:
 
 
 def _check_together(settings: Settings) -> None:
-    if (settings.model == "mlp") != bool(settings.hidden):
-        raise InputError(
-            "--model mlp needs at least one hidden layer, such as --hidden 64"
-            if settings.model == "mlp"
-            else f"--hidden is for --model mlp; {_of(settings.model)} has no hidden layer"
-        )
     if settings.warmup >= settings.epochs:
         raise InputError(f"--warmup {settings.warmup:g} must be shorter than --epochs {settings.epochs}")
     for name, users in (("gamma", GAMMA_SCHEDULES), ("step_size", STEP_SIZE_SCHEDULES)):
         if getattr(settings, name) is not None and settings.schedule not in users:
             raise InputError(f"{option(name)} is for --schedule {' or '.join(users)}, not for {settings.schedule}")
-
-
-def _of(model: Model | None) -> str:
-    return f"a {model} model" if model else "a problem's own model"
 
 
 def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Settings:
@@ -200,9 +189,8 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
     defaults = {field: value for field, value in asdict(row or row_of(name)).items() if field != "about"}
     defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
-    rule = _rule(str(values["dialect"]), {n: chosen.get(n) for n in ("decay", "eps", "momentum", "centered")})
-    averages = {name: getattr(rule, name) for name in ("decay", "eps", "momentum", "centered")}
-    return Settings(**(_schedule_numbers(values) | averages | values))  # type: ignore[arg-type]
+    rule = _rule(str(values["dialect"]), {name: values.get(name) for name in RULE_FIELDS})
+    return Settings(**(_schedule_numbers(values) | asdict(rule) | values))  # type: ignore[arg-type]
 
 
 def _schedule_numbers(values: Mapping[str, object]) -> dict[str, object]:

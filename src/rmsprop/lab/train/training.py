@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rmsprop.keywords import TORCH
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.train.effective import effective_steps, layer_names
@@ -134,13 +136,5 @@ class Training:
 
 
 def _optimizer(model: nn.Module, settings: Settings) -> Optimizer:
-    return RMSprop(
-        model.parameters(),
-        lr=settings.lr,
-        alpha=settings.decay,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
-        centered=settings.centered,
-        dialect=settings.dialect,
-    )
+    rule = {TORCH.get(name, name): value for name, value in asdict(settings.rule()).items()}
+    return RMSprop(model.parameters(), lr=settings.lr, dialect=settings.dialect, **rule)

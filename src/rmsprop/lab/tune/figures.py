@@ -48,7 +48,7 @@ def range_curve(found: LrRange, label: str, axes: Axes) -> None:
         _mark(axes, found.suggestion, GREEN, "-", f"suggestion {found.suggestion:.2g}")
         _mark(axes, found.lowest_loss_lr, ORANGE, "--", f"lowest loss {found.lowest_loss_lr:.2g}")
     if found.diverges_at:
-        _mark(axes, found.diverges_at, "black", ":", f"lost at {found.diverges_at:.2g}")
+        _mark(axes, found.diverges_at, "black", ":", f"diverged at {found.diverges_at:.2g}")
     axes.set_xscale("log")
     axes.set_xlim(found.lrs[0], found.lrs[-1])
     _limit(axes, found)
@@ -168,7 +168,7 @@ def _outline(axes: Axes, one: Map, setting: Setting, style: str, label: str) -> 
 
 
 def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
-    """Paint the joint search: a point per sample over its learning rate, coloured by how long it remembers.
+    """Paint the joint search: a point per sample over its learning rate, coloured by how long it remembers, or by ε.
 
     Args:
         tried: What came of the samples.
@@ -176,14 +176,20 @@ def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
         figure: Where to paint.
     """
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import NullFormatter
 
     axes = figure.add_subplot()
     kept = [one for one in tried if np.isfinite(one.typical)]
     lost = [one.setting.lr for one in tried if one.diverged]
-    windows = [window(one.setting.rule.decay) for one in kept]
     lrs, losses = [one.setting.lr for one in kept], [one.typical for one in kept]
-    points = axes.scatter(lrs, losses, c=windows, cmap="cividis", norm=LogNorm(2, 1000))
-    figure.colorbar(points, ax=axes).set_label("memory 1/(1 − ρ), steps")
+    if len({one.setting.rule.decay for one in tried}) > 1:
+        colours, norm = [window(one.setting.rule.decay) for one in kept], LogNorm(2, 1000)
+        label = "memory 1/(1 − ρ), steps"
+    else:  # a decay that is fixed may be 0 or 1, which have no memory
+        colours, label = [one.setting.rule.eps for one in kept], "ε"
+        norm = LogNorm(min(one.setting.rule.eps for one in tried), max(one.setting.rule.eps for one in tried))
+    points = axes.scatter(lrs, losses, c=colours, cmap="cividis", norm=norm)
+    figure.colorbar(points, ax=axes).set_label(label)
     if kept:
         found = best(kept)
         at = found.setting.lr, found.typical
@@ -193,6 +199,7 @@ def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
         axes.plot(lost, [0.96] * len(lost), "X", color="black", transform=axes.get_xaxis_transform(), label="diverged")
         axes.legend(fontsize=9)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())  # over two decades they would lie on each other
     _log_if_wide(axes, losses)
     axes.margins(y=0.15)
     axes.set_xlabel("learning rate")

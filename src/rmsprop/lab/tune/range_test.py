@@ -83,6 +83,10 @@ def find_lr(
     """
     _check_numbers(low, high, steps, repeats)
     _check_loader(loader)
+    if isinstance(loss, type):
+        raise TypeError(f"loss is the class {loss.__name__}: give one that is made, {loss.__name__}()")
+    if not callable(loss):
+        raise TypeError(f"loss is a {type(loss).__name__}: give a function or a module that returns a loss")
     if loss_takes not in get_args(Takes):
         raise ValueError(f"loss_takes is {loss_takes!r}: give 'outputs' or 'model'")
     optimizer = _optimizer(model, optimizer, rule)
@@ -199,6 +203,9 @@ def _optimizer(model: nn.Module, optimizer: Optimizer | None, rule: Mapping[str,
 
 
 def _check_numbers(low: float, high: float, steps: int, repeats: int) -> None:
+    for name, count in (("steps", steps), ("repeats", repeats)):
+        if not isinstance(count, int):
+            raise TypeError(f"{name} is {count!r}: give a whole number")
     if not 0.0 < low < high < math.inf:
         raise ValueError(f"low is {low} and high is {high}: give 0 < low < high")
     if steps < FEWEST_STEPS:

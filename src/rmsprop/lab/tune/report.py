@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from rmsprop.files import write_atomically
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import SIZE, draw_figure, single
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.numbers import finite
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender
@@ -23,6 +25,8 @@ from rmsprop.lab.tune.words import words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Not the difference of the two rows' losses, which are interquartile means themselves.
+DIFFERENCE = "interquartile mean of the differences from the first row, seed by seed"
 REPORT, FIGURE, RESULT = "tune.html", "tune.png", "result.json"
 
 
@@ -33,10 +37,13 @@ def check_folder(folder: Path) -> None:
         folder: Where the report shall go.
 
     Raises:
-        InputError: If it is a file, or holds other files than an earlier report.
+        InputError: If it is a file or in one, can't be written to, or holds other files than an earlier report.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file: give a folder")
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"--out {folder}: {there} is not a folder: give another one")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder} can't be written: {there} is read-only for you")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).exists():
         raise InputError(f"--out {folder} holds other files: give a new folder, or one of an earlier tuning")
 
@@ -83,12 +90,12 @@ def _row(found: Tuning, one: Contender) -> dict[str, Any]:
         "difference": _signed(apart.value) if apart else "",
         "interval": f"{_signed(apart.low)} to {_signed(apart.high)}" if apart else "",
         "diverged": f"{one.tried.diverged} of {len(found.seeds)}",
-        "chosen": one is found.recommended,
+        "chosen": found.works and one is found.recommended,
     }
 
 
 def _signed(value: float) -> str:
-    text = f"{abs(value):.2g}" if math.isfinite(value) else "∞"
+    text = number(float(f"{abs(value):.2g}")) if math.isfinite(value) else "∞"
     return f"{'−' if value < 0 else '+'}{text}"
 
 
@@ -160,7 +167,7 @@ def _lead(found: Tuning) -> str:
     about = f"{problem.about[0].upper()}{problem.about[1:]}. " if problem.about else ""
     return (
         f"{about}Loss: {problem.loss_name}. RMSProp in the {found.dialect} dialect at a constant learning rate, "
-        f"batches of {problem.batch_size} rows. The test rows were not read."
+        f"batches of {problem.batch_size} rows. The test rows had no part in it."
     )
 
 
@@ -173,6 +180,7 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
         found=found,
         said=words(found),
         rows=rows(found),
+        difference=DIFFERENCE,
         pictures=pictures,
         lead=_lead(found),
         settings={
@@ -186,19 +194,3 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
         },
         versions=found.versions,
     )
-
-
-def finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON has no number for, by None, at any depth.
-
-    Args:
-        value: Dicts, lists and what they hold.
-
-    Returns:
-        The same without them.
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list) else value

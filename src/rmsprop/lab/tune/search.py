@@ -34,11 +34,12 @@ def search(
     Source: Halton, "On the efficiency of certain quasi-random sequences of points", Numerische Mathematik 2, 1960, as
     `scipy.stats.qmc.Halton` computes it.
     """
-    from scipy.stats.qmc import Halton
-
     free = [name for name in ("decay", "eps") if name not in fixed]
     if not free:
         return ()
+    trials.report("joint search", 0, epochs)
+    from scipy.stats.qmc import Halton  # takes a second
+
     sequence = Halton(1 + len(free), scramble=False).fast_forward(1)  # its first point is a corner
     settings = []
     for first, *others in sequence.random(samples):

@@ -123,6 +123,19 @@ class Trials:
         known = self.problem.optimum is not None and not self.problem.holds_out
         return self.problem.optimum if known and self.problem.optimum is not None else 0.0
 
+    def untrained(self, seeds: Sequence[int]) -> float:
+        """Return the loss before the first step.
+
+        Args:
+            seeds: The seeds of the models.
+
+        Returns:
+            The interquartile mean over the seeds.
+        """
+        models = (self.problem.model(seed) for seed in seeds)
+        losses = [self.problem.evaluate(model, self.problem.validation)[0] for model in models]
+        return float(interquartile_mean(np.array(losses))) - self.least
+
     def report(self, stage: str, done: int, total: int) -> None:
         """Tell how far a stage is.
 
@@ -146,6 +159,7 @@ class Trials:
         Returns:
             What came of each setting, in their order.
         """
+        self.report(stage, 0, epochs)
         different = list(dict.fromkeys(settings))
         jobs = [Job(choice=setting.choice, seed=seed) for setting in different for seed in seeds]
         curves = train_together(

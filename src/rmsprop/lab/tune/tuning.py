@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 import rmsprop
 from rmsprop.dialects import get_dialect
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.checks import check
+from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.lab.tune.comparison import Contender, compare, good_lrs, recommended, winners
@@ -28,9 +30,6 @@ from rmsprop.rule import Rule
 _FALLBACK_LR = 1e-3
 # The last comparison has seeds of its own, from this one on.
 _FINAL_SEEDS = 1000
-# Multiplications per step and run below which more cores mostly wait for each other (measured on two busy cores: maps
-# of digits take eight times as long with two threads as with one).
-_SMALL_STEP = 10_000_000
 # Median ends of runs need a few epochs.
 _FEWEST_EPOCHS = 3
 
@@ -54,7 +53,8 @@ class Tuning:
         samples: The joint search.
         ladder: The runs around the verified learning rate in full length, with the seeds of the last comparison.
         contenders: The last comparison: first the best learning rate for the given rule, then others, then other rules.
-        recommended: The one to use.
+        recommended: The one to use, if it `works`.
+        untrained: The loss of the models of the last comparison before their first step.
         good_lrs: The learning rates whose loss is at most 5 % above the best, with the given rule.
         versions: The versions it ran with.
     """
@@ -74,6 +74,7 @@ class Tuning:
     ladder: Verification
     contenders: tuple[Contender, ...]
     recommended: Contender
+    untrained: float
     good_lrs: tuple[float, float]
     versions: Mapping[str, str]
 
@@ -85,9 +86,14 @@ class Tuning:
         return "loss" if self.problem.optimum is None else "loss above the optimum"
 
     @property
+    def works(self) -> bool:
+        """Whether there is a setting that trains: its loss is below that of untrained models."""
+        return self.recommended.tried.typical < self.untrained
+
+    @property
     def diverged(self) -> bool:
-        """Whether no setting could be found that trains."""
-        return self.recommended.tried.diverged == len(self.seeds)
+        """Whether more than a few runs diverged with each setting."""
+        return math.isinf(self.recommended.tried.typical)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as numbers, lists and strings, for JSON."""
@@ -104,6 +110,8 @@ class Tuning:
             "epochs": self.epochs,
             "batch_size": problem.batch_size,
             "seeds": list(self.seeds),
+            "works": self.works,
+            "untrained": self.untrained,
             "recommended": self.recommended.as_dict() | {"rule": asdict(chosen.rule), "calls": chosen.calls},
             "good_lrs": list(self.good_lrs),
             "words": list(words(self)),
@@ -130,7 +138,7 @@ def tune(
 
     A range test over several seeds suggests a learning rate; short runs at a third, at it and at three times it verify
     it, and move on if a neighbour is better. Around it come maps and a joint search. Runs of full length, with seeds
-    that nothing was chosen by, verify the learning rate again and compare with it what was best in maps and search:
+    that no earlier stage has seen, verify the learning rate again and compare with it what was best in maps and search:
     another rule is recommended only if its loss is lower by more than 5 % and by more than chance.
 
     Args:
@@ -145,9 +153,9 @@ def tune(
         What was found.
 
     Raises:
-        InputError: If a number is out of range.
+        InputError: If a number is out of range, or the problem can't be trained on.
         ValueError: If the dialect or the budget is unknown or a field is out of range.
-        TypeError: If a field is unknown.
+        TypeError: If a field is unknown or something of another type.
 
     Examples:
         >>> from rmsprop.lab.problems import load
@@ -155,18 +163,25 @@ def tune(
         >>> 0.003 < found.recommended.tried.setting.lr < 1
         True
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem is a {type(problem).__name__}: give a Problem, such as rmsprop.lab.problems.load gives"
+        )
     if budget not in BUDGETS:
         raise ValueError(f"budget is {budget!r}: choose one of {', '.join(BUDGETS)}")
     rows = BUDGETS[budget]
     count = rows.final_seeds if seeds is None else seeds
+    if not isinstance(count, int):
+        raise TypeError(f"seeds is {count!r}: give a whole number")
     if count < 2:
         raise InputError(f"--seeds is {count}: at least 2 are needed to tell a difference from chance")
     fixed = {name: value for name, value in rule.items() if value is not None}
+    check(problem)
     trials = Trials(problem, on_progress)
     start = Setting(dialect=dialect, rule=get_dialect(dialect).rule_with(**fixed), lr=_FALLBACK_LR)
     short = min(problem.epochs, max(_FEWEST_EPOCHS, round(rows.short * problem.epochs)))
     final_seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + count))
-    with _few_threads(problem):
+    with few_threads(problem.model(0), problem.batch_size):
         found = sweep(trials, start, range(rows.sweeps))
         verification = verify(trials, "verifying", start.with_(lr=_first_lr(found, dialect)), range(rows.seeds), short)
         centre = verification.best.setting
@@ -190,6 +205,7 @@ def tune(
         ladder=ladder,
         contenders=contenders,
         recommended=recommended(contenders),
+        untrained=trials.untrained(final_seeds),
         good_lrs=good_lrs(contenders),
         versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
     )
@@ -199,16 +215,3 @@ def _first_lr(found: LrRange, dialect: str) -> float:
     if found.problem:
         return get_dialect(dialect).lr or _FALLBACK_LR
     return rounded(found.suggestion)
-
-
-@contextmanager
-def _few_threads(problem: Problem) -> Iterator[None]:
-    """Let small models have one thread, and torch its own number back afterwards."""
-    threads = torch.get_num_threads()
-    parameters = sum(parameter.numel() for parameter in problem.model(0).parameters())
-    if parameters * problem.batch_size < _SMALL_STEP:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -33,7 +33,13 @@ def words(found: Tuning) -> tuple[str, ...]:
 def _recommendation(found: Tuning) -> str:
     chosen = found.recommended
     if found.diverged:
-        return "Every run diverged, at every learning rate that was tried: look at the model and its data."
+        who = "Every run" if chosen.tried.diverged == len(found.seeds) else "More than a few runs"
+        return f"{who} diverged, at every learning rate that was tried: look at the model and its data."
+    if not found.works:
+        return (
+            f"Nothing to recommend: no learning rate that was tried brings the {found.measure} below what it is "
+            f"before training, {found.untrained:.3g}."
+        )
     runs = f"after {found.epochs} epochs (interquartile mean of {len(found.seeds)} seeds)"
     text = f"Use {chosen.tried.setting.label}: {found.measure} {chosen.tried.typical:.3g} {runs}."
     if chosen.tried.diverged:
@@ -69,7 +75,7 @@ def _rates(checked: Verification) -> str:
 
 
 def _flat(found: Tuning) -> str:
-    if found.diverged or math.isinf(found.contenders[0].tried.typical):
+    if not found.works or math.isinf(found.contenders[0].tried.typical):
         return ""
     low, high = found.good_lrs
     rule = found.rule

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Problem, load
-from rmsprop.lab.problems.conventions import row_order
+from rmsprop.lab.problems.conventions import few_threads, row_order
 from rmsprop.lab.problems.defaults import row_of
 from rmsprop.lab.window.weights import STARTS, rules
 from rmsprop.reference import init, update
@@ -47,19 +47,25 @@ class Recorded:
         return len(self.gradients)
 
     def shown(self) -> dict[str, np.ndarray]:
-        """Return the gradients of a coordinate with small, with middling and with large ones."""
+        """Return the gradients of a coordinate with small, with middling and with large ones, as far as they differ."""
         size = np.sqrt(np.mean(self.gradients**2, axis=0))
         order = np.argsort(size, kind="stable")
-        return {name: self.gradients[:, order[round(at * (len(order) - 1))]] for name, at in SHOWN.items()}
+        places: dict[int, str] = {}
+        for name, at in SHOWN.items():
+            places.setdefault(round(at * (len(order) - 1)), name)
+        return {name: self.gradients[:, order[place]] for place, name in places.items()}
 
 
-def record(name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda: None) -> Recorded:
+def record(
+    name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda: None, *, target: str | None = None
+) -> Recorded:
     """Train a problem with RMSProp for some steps, and keep the gradients of some of its coordinates.
 
     Args:
         name: What `rmsprop.lab.problems.load` takes.
         steps: How many steps, from 2 to 100,000. Default 300.
         on_step: Called after each step. Default: nothing.
+        target: The column to predict, if it is a table. Default none.
 
     Returns:
         The gradients.
@@ -73,8 +79,17 @@ def record(name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda
     """
     if not 2 <= steps <= MOST_STEPS:
         raise InputError(f"--steps is {steps}: it must be from 2 to {MOST_STEPS}")
-    problem, lr = load(name), row_of(name).lr
+    problem, lr = load(name, target=target), row_of(name).lr
     model = problem.model(seed=0)
+    with few_threads(model, problem.batch_size):
+        found = _gradients(problem, model, lr, steps, on_step)
+    alive = found[:, np.any(found != 0.0, axis=0)]
+    if not alive.size:
+        raise InputError(f"{name} has no gradient at all in {steps} steps: there is nothing to look at")
+    return Recorded(problem=name, batch_size=problem.batch_size, lr=lr, gradients=alive)
+
+
+def _gradients(problem: Problem, model: nn.Module, lr: float, steps: int, on_step: Callable[[], object]) -> np.ndarray:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     chosen = _chosen(sum(parameter.numel() for parameter in parameters))
     optimizer = RMSprop(parameters, lr=lr)
@@ -86,15 +101,11 @@ def record(name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda
         flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
         found[step] = flat[chosen].double().numpy()
         if not np.isfinite(found[step]).all():
-            raise InputError(
-                f"{name} diverges at step {step + 1} of a run with lr {lr:g}: its gradients are not finite"
-            )
+            what = f"{problem.name} diverges at step {step + 1} of a run with lr {lr:g}"
+            raise InputError(f"{what}: its gradients are not finite")
         optimizer.step()
         on_step()
-    alive = found[:, np.any(found != 0.0, axis=0)]
-    if not alive.size:
-        raise InputError(f"{name} has no gradient at all in {steps} steps: there is nothing to look at")
-    return Recorded(problem=name, batch_size=problem.batch_size, lr=lr, gradients=alive)
+    return found
 
 
 def averages(gradients: np.ndarray, decay: float) -> tuple[np.ndarray, np.ndarray]:
@@ -128,8 +139,8 @@ def step_sizes(recorded: Recorded, decays: Sequence[float]) -> dict[float, dict[
         decays: Values of ρ.
 
     Returns:
-        ρ -> what v starts from, a name in `STARTS` -> step -> the median size over the coordinates, in units of the
-        learning rate.
+        ρ -> what v starts from, a name in `STARTS` -> step -> the median size over the coordinates that have a gradient
+        at that step, in units of the learning rate.
     """
     return {decay: {start: _sizes(recorded, decay, start) for start in STARTS} for decay in decays}
 

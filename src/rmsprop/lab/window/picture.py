@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _DIM = "#666666"
 _POINTS = 200
+# Axes over time are at least so long, for decays that forget within a step.
+_SHORTEST = 10.0
 
 
 def draw(windows: Sequence[Window], kind: str, gradient: float = GRADIENT, recorded: Recorded | None = None) -> bytes:
@@ -59,14 +61,19 @@ def _looks(windows: Sequence[Window]) -> list[dict[str, Any]]:
     return [{"color": COLOURS[i], "linestyle": _STYLES[i]} for i in range(len(windows))]
 
 
+def _last(windows: Sequence[Window]) -> float:
+    return max(_SHORTEST, 2 * max(window.mass_window for window in windows))
+
+
 def _paint_weights(axes: Axes, windows: Sequence[Window]) -> None:
-    last = 2 * max(window.mass_window for window in windows)
-    ages = np.geomspace(0.5, last, _POINTS)
+    last = _last(windows)
+    first = min(0.5, 0.5 * min(window.half_life for window in windows))
+    ages = np.geomspace(first, last, _POINTS)
     for window, look in zip(windows, _looks(windows), strict=True):
-        axes.plot(ages, weights(window.decay, ages), **look, label=f"ρ = {window.decay:g}")
+        axes.plot(ages, weights(window.decay, ages), **look, label=f"ρ = {window.decay}")
         for age, marker in ((window.half_life, "o"), (window.mass_window, "D")):
             axes.plot([age], weights(window.decay, np.array([age])), marker, color=look["color"], markersize=7)
-    axes.set(xscale="log", yscale="log", xlim=(0.5, last), xlabel="age k of a squared gradient (steps)")
+    axes.set(xscale="log", yscale="log", xlim=(first, last), xlabel="age k of a squared gradient (steps)")
     axes.set_ylabel("weight (1 − ρ)ρᵏ in v")
     gains = [1 - window.decay for window in windows]
     axes.set_ylim(0.02 * min(gains), 2 * max(gains))
@@ -75,10 +82,10 @@ def _paint_weights(axes: Axes, windows: Sequence[Window]) -> None:
 
 
 def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
-    last = 2 * max(window.mass_window for window in windows)
+    last = _last(windows)
     steps = np.geomspace(1, last, _POINTS)
     for window, look in zip(windows, _looks(windows), strict=True):
-        axes.plot(steps, 100 * deficit(window.decay, steps), **look, label=f"ρ = {window.decay:g}")
+        axes.plot(steps, 100 * deficit(window.decay, steps), **look, label=f"ρ = {window.decay}")
     axes.axhline(95, color=_DIM, linewidth=1)
     axes.annotate("95 %", (1, 95), xytext=(4, -13), textcoords="offset points", color=_DIM)
     axes.set(xscale="log", xlim=(1, last), ylim=(0, 102), xlabel="step t", ylabel="1 − ρᵗ (%)")
@@ -86,7 +93,7 @@ def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
 
 
 def _paint_first_steps(axes: Axes, windows: Sequence[Window], gradient: float) -> None:
-    last = 2 * max(window.mass_window for window in windows)
+    last = _last(windows)
     steps = np.geomspace(1, last, _POINTS)
     for window, look in zip(windows, _looks(windows), strict=True):
         for start in STARTS[:2]:
@@ -108,7 +115,10 @@ def _note(axes: Axes, text: str, place: tuple[float, float], side: str) -> None:
 def _paint_recorded(row: Sequence[Axes], windows: Sequence[Window], recorded: Recorded) -> None:
     steps = np.arange(1, recorded.steps + 1)
     kept = thin(recorded.steps)
-    for axes, (name, gradients) in zip(row, recorded.shown().items(), strict=True):
+    shown = recorded.shown()
+    for axes in row[len(shown) :]:
+        axes.set_visible(False)
+    for axes, (name, gradients) in zip(row, shown.items(), strict=False):
         squares = gradients**2
         axes.plot(steps[kept], squares[kept], ".", color="#999999", markersize=3, label="g²")
         for window, look in zip(windows, _looks(windows), strict=True):
@@ -118,7 +128,7 @@ def _paint_recorded(row: Sequence[Axes], windows: Sequence[Window], recorded: Re
         low = max(np.quantile(squares[squares > 0], 0.05), 1e-4 * squares.max())
         axes.set(yscale="log", xlim=(0, recorded.steps), xlabel="step t", ylabel="g² and v")
         axes.set_ylim(bottom=low / 3)
-        axes.set_title(f"{recorded.problem}: a coordinate with {name} gradients", fontsize=11, loc="left")
+        axes.set_title(f"A coordinate with {name} gradients", fontsize=11, loc="left")
 
 
 def _caption(recorded: Recorded) -> str:

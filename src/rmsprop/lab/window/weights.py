@@ -17,6 +17,8 @@ from rmsprop.rule import Rule
 MOST_DECAYS = 6
 # A size that gradients of deep networks have; with 1, v₀ = 1 would look like no start at all.
 GRADIENT = 0.01
+# Squares of these, and steps of them, are still normal numbers in float64.
+LEAST_GRADIENT, MOST_GRADIENT = 1e-150, 1e150
 FILLED_AT = (1, 10, 100, 1000)
 # What v starts from, in words.
 STARTS = ("v₀ = 0", "v₀ = 1", "bias correction")
@@ -118,8 +120,10 @@ def measure(decays: Sequence[float], gradient: float = GRADIENT) -> list[Window]
         (6.58, 3.16)
     """
     check(decays)
-    if not 0.0 < gradient < math.inf:
-        raise InputError(f"--gradient is {gradient:g}: it must be a finite number above 0")
+    if not LEAST_GRADIENT <= gradient <= MOST_GRADIENT:
+        raise InputError(
+            f"--gradient is {gradient:g}: it must be a number from {LEAST_GRADIENT:g} to {MOST_GRADIENT:g}"
+        )
     return [_measured(decay, gradient) for decay in decays]
 
 
@@ -136,15 +140,13 @@ def check(decays: Sequence[float]) -> None:
         raise InputError(f"{len(decays)} decays are given: give 1 to {MOST_DECAYS}, such as 0.9 0.99 0.999")
     for decay in decays:
         if not 0.0 < decay < 1.0:
-            raise InputError(
-                f"the decay is {decay:g}: it must be a number between 0 and 1, both excluded, such as 0.99"
-            )
+            raise InputError(f"the decay is {decay}: it must be a number between 0 and 1, both excluded, such as 0.99")
         if decays.count(decay) > 1:
-            raise InputError(f"the decay {decay:g} is given twice: give each once")
+            raise InputError(f"the decay {decay} is given twice: give each once")
 
 
 def rules(decay: float) -> dict[str, Rule]:
-    """Return the rules that differ in what v starts from, with ε next to nothing.
+    """Return the rules that differ in what v starts from, without ε.
 
     Args:
         decay: ρ.
@@ -152,7 +154,7 @@ def rules(decay: float) -> dict[str, Rule]:
     Returns:
         A name in `STARTS` -> the rule.
     """
-    plain = Rule(decay=decay, eps=1e-12)
+    plain = Rule(decay=decay, eps=0.0)
     made = plain, replace(plain, initial_square_avg=1.0), replace(plain, bias_correction=True)
     return dict(zip(STARTS, made, strict=True))
 

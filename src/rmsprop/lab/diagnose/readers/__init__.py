@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rmsprop.lab.diagnose.history import History
@@ -12,7 +13,12 @@ from rmsprop.lab.train.folder import HISTORY
 RECORD_SUFFIX = ".jsonl"
 
 
-def histories(path: Path, loss: str | None = None, validation: str | None = None) -> list[History]:
+def histories(
+    path: Path,
+    loss: str | None = None,
+    validation: str | None = None,
+    watch: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+) -> list[History]:
     """Read a history, or all that are in a folder.
 
     Args:
@@ -20,6 +26,7 @@ def histories(path: Path, loss: str | None = None, validation: str | None = None
             folder of such.
         loss: The column or tag of the training loss, for a CSV file or events. Default: guessed from the names.
         validation: That of the validation loss. Default: guessed.
+        watch: Is given what is in a folder of such, and gives it back one by one. Default: it only does that.
 
     Returns:
         The histories, in the order of their names.
@@ -31,11 +38,14 @@ def histories(path: Path, loss: str | None = None, validation: str | None = None
         raise InputError(
             f"there is no {path}: give a recorder's file, a run's folder, a CSV file or TensorBoard's events"
         )
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first")
     try:
         found = _one(path, loss, validation)
         if found is not None:
             return [found]
-        inside = (_one(entry, loss, validation) for entry in sorted(path.iterdir()) if _may_be_one(entry))
+        entries = [entry for entry in sorted(path.iterdir()) if _may_be_one(entry)]
+        inside = (_one(entry, loss, validation) for entry in watch(entries))
         many = [each for each in inside if each is not None]
     except OSError as error:
         raise InputError(f"can't read {error.filename or path}: {error.strerror or error}") from error

@@ -12,6 +12,8 @@ from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.diagnose.readers.names import Roles, guess
 from rmsprop.lab.errors import InputError
 
+# No run has more steps, and NumPy's integers end soon after.
+_LARGEST_TIME = 2**62
 _EMPTY = ("", "na", "none", "null")
 
 
@@ -88,6 +90,8 @@ def _times(columns: Mapping[str, Sequence[str]], time: str | None) -> tuple[Unit
     try:
         times = [int(float(text)) for text in columns[time]]
     except (ValueError, OverflowError):
+        return "step", list(range(1, rows + 1))
+    if max(map(abs, times), default=0) > _LARGEST_TIME:
         return "step", list(range(1, rows + 1))
     return ("epoch" if "epoch" in time.lower() else "step"), times
 
