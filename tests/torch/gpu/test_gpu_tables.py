@@ -1,0 +1,179 @@
+"""What the tables on the device say is true at every step, whatever was replaced since the last one."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from rmsprop.torch import RMSprop
+
+# What torch says on a GPU when a capturable step is not captured.
+pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
+
+OPTIONS = {"momentum": 0.9, "centered": True}
+
+
+@pytest.fixture
+def pair(device):
+    """Two equal lists of parameters: one for the Triton kernel, one for the reference."""
+    params = [torch.randn(shape, device=device) for shape in ((3,), (40, 30), (), (2, 2))]
+    return params, [param.clone() for param in params]
+
+
+@pytest.fixture
+def step(device):
+    """Takes a step with both optimizers on equal gradients and compares all parameters."""
+
+    def take(ours, theirs):
+        for p, q in zip(*(o.param_groups[0]["params"] for o in (ours, theirs)), strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        ours.step()
+        theirs.step()
+        for p, q in zip(*(o.param_groups[0]["params"] for o in (ours, theirs)), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-5)
+
+    return take
+
+
+def optimizers(pair, **options):
+    return RMSprop(pair[0], fused=True, **OPTIONS, **options), RMSprop(pair[1], fused=False, **OPTIONS, **options)
+
+
+def test_gradients_and_learning_rates_change(pair, step):
+    both = optimizers(pair)
+    for lr in (0.1, 0.01, 0.01, 0.2):
+        for optimizer in both:
+            optimizer.param_groups[0]["lr"] = lr
+        step(*both)
+
+
+def test_gradients_stay_in_place_and_nothing_is_sent_again(pair, device, monkeypatch):
+    optimizer = RMSprop(pair[0], fused=True)
+    for param in pair[0]:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    sent = []
+    monkeypatch.setattr("rmsprop.torch.gpu._Stream.send", lambda _, words: sent.append(words))
+    optimizer.step()
+    assert sent == []
+
+
+def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
+    from rmsprop.torch import gpu
+
+    optimizer, send, sent = RMSprop(pair[0], fused=True), gpu._Stream.send, []
+    monkeypatch.setattr(gpu._Stream, "send", lambda stream, words: sent.append(words.size) or send(stream, words))
+    for _ in range(3):
+        old = [param.grad for param in pair[0]]  # so that the new ones lie elsewhere
+        for param in pair[0]:
+            param.grad = torch.ones_like(param)
+        optimizer.step()
+        del old
+    addresses_and_rule = len(pair[0]) + 16
+    assert sent[2:] == [addresses_and_rule] * 3
+
+
+@pytest.mark.parametrize("name", ["grad_var", "grad_avg", "momentum_buffer"])
+def test_state_moves(pair, step, name):
+    both = optimizers(pair)
+    step(*both)
+    kept = [state[name] for state in both[0].state.values()]
+    for state in both[0].state.values():
+        state[name] = state[name].clone()
+    before = [value.clone() for value in kept]
+    step(*both)
+    assert all(map(torch.equal, kept, before))
+
+
+def test_parameters_move(pair, step):
+    both = optimizers(pair)
+    step(*both)
+    old = [param.data for param in pair[0]]
+    before = [value.clone() for value in old]
+    for param in pair[0]:
+        param.data = param.data.clone()
+    step(*both)
+    assert all(map(torch.equal, old, before))
+
+
+def test_a_gradient_is_missing_for_a_while(pair, device):
+    both = optimizers(pair)
+    for missing in ({}, {1}, {0, 2}, {}):
+        for i, (p, q) in enumerate(zip(*pair, strict=True)):
+            p.grad = None if i in missing else torch.randn_like(p)
+            q.grad = None if i in missing else p.grad.clone()
+        for optimizer in both:
+            optimizer.step()
+    for p, q in zip(*pair, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-5)
+        assert both[0].state[p]["step"] == both[1].state[q]["step"]
+
+
+def test_no_gradient_at_all(device, launches):
+    optimizer = RMSprop([torch.ones(3, device=device)], fused=True)
+    optimizer.step()
+    assert launches == []
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"])
+def test_copies_have_tables_of_their_own(pair, step, again):
+    both = optimizers(pair)
+    step(*both)
+    before = [param.clone() for param in pair[0]]
+    step(again(both[0]), again(both[1]))
+    assert all(map(torch.equal, pair[0], before))
+
+
+def test_a_state_dict_is_loaded(pair, step):
+    both = optimizers(pair)
+    step(*both)
+    saved = [copy.deepcopy(optimizer.state_dict()) for optimizer in both]
+    step(*both)
+    for optimizer, state in zip(both, saved, strict=True):
+        optimizer.load_state_dict(state)
+    step(*both)
+
+
+def test_a_group_is_added(pair, device, launches):
+    optimizer = RMSprop(pair[0][:2], fused=True)
+    for param in pair[0]:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    optimizer.add_param_group({"params": pair[0][2:], "lr": 0.5})
+    optimizer.step()
+    assert [optimizer.state[param]["step"].item() for param in pair[0]] == [2, 2, 1, 1]
+    assert len(launches) == 2
+
+
+def test_counters_go_where_they_are_needed_and_keep_counting(device):
+    params = [torch.ones(2, device=device) for _ in range(2)]
+    optimizer = RMSprop(params, fused=True, bias_correction=True)
+    for number in range(1, 6):
+        for param in params:
+            param.grad = torch.ones_like(param)
+        if number == 3:
+            optimizer.param_groups[0]["capturable"] = True
+        if number == 4:
+            params[1].grad = None  # parts the counters without reading them
+        optimizer.step()
+    assert [optimizer.state[param]["step"].item() for param in params] == [5, 4]
+    assert all(optimizer.state[param]["step"].device == param.device for param in params)
+
+
+def test_autograd_notices_that_parameters_changed(device):
+    param = torch.ones(3, device=device, requires_grad=True)
+    loss = (param * param).sum()
+    param.grad = torch.ones_like(param)
+    RMSprop([param], fused=True).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_compiler_leaves_the_step_to_the_kernel(device, launches):
+    param = torch.ones(3, device=device)
+    param.grad = torch.ones_like(param)
+    optimizer = RMSprop([param])
+    torch.compile(lambda: optimizer.step(), backend="eager")()
+    assert len(launches) == 1
