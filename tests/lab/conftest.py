@@ -1,5 +1,6 @@
 """What the tests of the lab share: short runs in memory, and a person's table."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from rmsprop.lab.problems.problem import Problem, load
+from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.train.verdict import Record
@@ -31,7 +32,8 @@ def record() -> Callable[..., Record]:
     def run(problem: Problem | str, **given: Any) -> Record:
         name = problem if isinstance(problem, str) else "linear"
         settings = resolve({"problem": name, **given})
-        training = Training(load(settings) if isinstance(problem, str) else problem, settings)
+        what = load(name, model=settings.model, hidden=settings.hidden) if isinstance(problem, str) else problem
+        training = Training(what, settings)
         epochs = []
         try:
             while training.epoch < settings.epochs:
@@ -41,6 +43,35 @@ def record() -> Callable[..., Record]:
         return training.record(epochs, None)
 
     return run
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A current directory with a module `own` in it whose function returns a problem."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    yield path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+OWN = """
+import dataclasses
+from rmsprop.lab.problems import Data, load
+
+SHIFT = 0.0
+
+def small():
+    wine = load("wine")
+    train = Data(wine.train.x + SHIFT, wine.train.y)
+    return dataclasses.replace(wine, name="small", train=train, epochs=3, batch_size=50, dataset=None)
+
+def broken():
+    return dataclasses.replace(load("wine"), make_model=lambda: None)
+"""
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def follow(run: Run, *, quiet: bool) -> Result:
         The result.
     """
     console = Console(stderr=True, quiet=quiet, markup=False, highlight=False, soft_wrap=True)
-    for note in (*run.problem.dataset.notes, *run.notes):
+    for note in (*run.problem.notes, *run.notes):
         console.print(f"note: {note}")
     divergence = None
     try:
@@ -65,10 +65,8 @@ def _with_lines(run: Run, console: Console) -> None:
 
 
 def _losses(run: Run, epoch: Epoch) -> str:
-    return (
-        f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}  "
-        f"validation loss {epoch.validation_loss:.4g}"
-    )
+    held_out = f"  validation loss {epoch.validation_loss:.4g}" if run.problem.holds_out else ""
+    return f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}{held_out}"
 
 
 def print_result(result: Result) -> None:
@@ -88,6 +86,8 @@ def print_result(result: Result) -> None:
         out.print(table)
     if metric.unit and result.scores:
         out.print(f"{metric.name} is in {metric.unit}.")
+    if result.excess is not None:
+        out.print(f"The loss is {result.excess:.3g} above the optimum, {result.problem.optimum:.6g}.")
     if result.line:
         out.print(f"Learned line: {result.line}")
     for verdict in result.verdicts:
@@ -110,12 +110,13 @@ def print_json(result: Result) -> None:
         "steps": last.step if last else 0,
         "diverged_at_step": result.record.lost_at,
         "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in result.scores.items()},
+        "optimum": result.problem.optimum,
         "line": result.line,
         "verdicts": [
             {"kind": verdict.kind, "since": verdict.since, "evidence": verdict.evidence, "remedy": verdict.remedy}
             for verdict in result.verdicts
         ],
-        "notes": list(result.problem.dataset.notes),
+        "notes": list(result.problem.notes),
         "settings": result.settings.as_dict(),
         "versions": dict(result.versions),
     }

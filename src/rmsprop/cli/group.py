@@ -8,14 +8,19 @@ from typing import Any, NoReturn
 
 import click
 
+from rmsprop.cli.compare import compare
 from rmsprop.cli.convert import convert
+from rmsprop.cli.diagnose import diagnose
 from rmsprop.cli.explain import diff, explain
 from rmsprop.cli.listings import dialects, recipes
 from rmsprop.cli.train import train
+from rmsprop.cli.trajectory import trajectory
+from rmsprop.cli.tune import tune
+from rmsprop.cli.window import window
 from rmsprop.lab.errors import InputError
 
 # What the `lab` extra installs, by the names under which it is imported.
-_LAB = ("torch", "rich", "matplotlib", "jinja2", "safetensors", "polars", "sklearn", "scipy", "filelock")
+_LAB = ("torch", "rich", "matplotlib", "PIL", "jinja2", "safetensors", "polars", "sklearn", "scipy", "filelock")
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -58,5 +63,5 @@ def rmsprop() -> None:
     """RMSProp in every framework's dialect: train with it, and see that it works."""
 
 
-for command in (train, convert, dialects, explain, diff, recipes):
+for command in (train, compare, convert, dialects, explain, diff, recipes, trajectory, tune, window, diagnose):
     rmsprop.add_command(command)

@@ -8,25 +8,18 @@ from typing import Any, get_args
 
 import click
 
+from rmsprop.cli.problems import problem_options
 from rmsprop.dialects import DIALECTS
-from rmsprop.lab.problems.defaults import PROBLEMS, TABLE, Defaults, Model, Schedule, Task
+from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Schedule
 from rmsprop.lab.train.settings import show
 
 _COLUMNS = ("model", "hidden", "epochs", "batch_size", "lr", "schedule", "weight_decay")
 
 
-def _widths(_: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Return the widths that were given as ``64`` or ``64,32``."""
-    try:
-        return None if value is None else tuple(int(width) for width in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a list of widths such as 64 or 64,32.", param=param) from error
-
-
 def _defaults() -> str:
     """Return the table of defaults that the help shows; the backspaces keep click from filling its lines."""
     rows = [("", *(name.replace("_", "-") for name in _COLUMNS))]
-    rows += [(name, *_row(row)) for name, row in {**PROBLEMS, "FILE": TABLE}.items()]
+    rows += [(name, *_row(row)) for name, row in {**PROBLEMS, "FILE": TABLE, "FUNCTION": FUNCTION}.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     about = [f"{name.ljust(widths[0])}  {row.about}" for name, row in PROBLEMS.items()]
@@ -34,16 +27,11 @@ def _defaults() -> str:
 
 
 def _row(defaults: Defaults) -> tuple[str, ...]:
-    return tuple(show(getattr(defaults, name)) for name in _COLUMNS)
+    return (defaults.model or "its own", *(show(getattr(defaults, name)) for name in _COLUMNS[1:]))
 
 
 @click.command(epilog=_defaults())
-@click.argument("problem")
-@click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y).")
-@click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]")
-@click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated.")
-@click.option("--model", type=click.Choice(get_args(Model)), help="The model.")
-@click.option("--hidden", metavar="WIDTHS", callback=_widths, help="Widths of an mlp's hidden layers, such as 64,32.")
+@problem_options
 @click.option("--dialect", type=click.Choice(list(DIALECTS)), help="Whose RMSProp.  [default: torch]")
 @click.option("--lr", type=float, help="Learning rate, at the top of the schedule.")
 @click.option("--decay", type=float, help="Share of the old value that the average keeps.  [default: the dialect's]")
@@ -51,8 +39,6 @@ def _row(defaults: Defaults) -> tuple[str, ...]:
 @click.option("--momentum", type=float, help="Share of the buffer that is kept.  [default: the dialect's]")
 @click.option("--centered/--no-centered", default=None, help="Divide by the standard deviation of the gradient.")
 @click.option("--weight-decay", type=float, help="Weight decay.")
-@click.option("--epochs", type=int, help="How often to go through the training rows.")
-@click.option("--batch-size", type=int, help="Rows per step.")
 @click.option("--schedule", type=click.Choice(get_args(Schedule)), help="How the learning rate changes.")
 @click.option("--warmup", type=float, metavar="EPOCHS", help="Raise the learning rate from near 0 first.  [default: 0]")
 @click.option(
@@ -70,15 +56,15 @@ def train(
 ) -> None:
     """Train a model with RMSProp and judge the run.
 
-    PROBLEM is a built-in problem (see below), or FILE.csv, FILE.parquet or FILE.npz with --target. Numbers are
-    standardised, categories one-hot encoded, missing values imputed; 60 % of the rows are trained on, 20 % validate,
-    20 % test. DIR receives config.json, history.csv, model.safetensors, loss.png and report.html.
+    PROBLEM is a built-in problem (see below), FILE.csv, FILE.parquet or FILE.npz with --target, or
+    package.module:function that returns a Problem. Of a file, numbers are standardised, categories one-hot encoded,
+    missing values imputed; 60 % of the rows are trained on, 20 % validate, 20 % test. DIR receives config.json,
+    history.csv, model.safetensors, loss.png and report.html.
 
     Exit codes: 0 done, 1 diverged or failed, 2 bad input, 130 interrupted (continue with --resume).
     """
     if resume and force:
         raise click.UsageError("--resume continues a run and --force replaces it: give one of them")
-    _check_problem(settings["problem"])
     settings["drop"] = settings["drop"] or None
     from rmsprop.cli import console
     from rmsprop.lab.train import runs
@@ -95,10 +81,3 @@ def train(
     else:
         console.print_result(result)
     ctx.exit(1 if result.diverged else 0)
-
-
-def _check_problem(name: str) -> None:
-    if name not in PROBLEMS and "." not in name and not (name and Path(name).exists()):
-        raise click.UsageError(
-            f"there is no problem {name!r}: choose one of {', '.join(PROBLEMS)}, or give FILE.csv, .parquet or .npz"
-        )

@@ -295,14 +295,15 @@ class RMSprop(Optimizer):
             step = RMSprop._step_traced if self._must_trace() else RMSprop._step_untraced
             return step(self) if closure is None else step(self, closure)
         try:
+            if torch._C._autograd._profiler_enabled():
+                return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
             if (
                 self._optimizer_step_pre_hooks
                 or self._optimizer_step_post_hooks
                 or _global_optimizer_pre_hooks
                 or _global_optimizer_post_hooks
-                or torch._C._autograd._profiler_enabled()
             ):
-                return RMSprop._step_observed(self) if closure is None else RMSprop._step_observed(self, closure)
+                return self._step_hooked(closure)
             return self._step(closure)
         except BaseException:
             # GradScaler takes these back after a step that succeeds; left behind, they would scale the next one.
@@ -337,6 +338,24 @@ class RMSprop(Optimizer):
                 with torch.set_grad_enabled(group["differentiable"]):
                     composite.update_group(plan.rule, lr, self._members(plan), group, scale)
         return loss
+
+    def _step_hooked(self, closure: Callable[[], Any] | None) -> Any:
+        """Take a step with the base class's hooks, but without its mark for the profiler: that costs 9 µs."""
+        args: tuple[Any, ...] = (self,) if closure is None else (self, closure)
+        kwargs: dict[str, Any] = {}
+        for before in (*_global_optimizer_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
+            result = before(self, args, kwargs)
+            if result is not None:
+                if not (isinstance(result, tuple) and len(result) == 2):
+                    raise RuntimeError(
+                        f"{self.step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                    )
+                args, kwargs = result
+        out = self._step(*args[1:], **kwargs)
+        self._optimizer_step_code()
+        for after in (*self._optimizer_step_post_hooks.values(), *_global_optimizer_post_hooks.values()):
+            after(self, args, kwargs)
+        return out
 
     # With the base class's hooks and its mark for the profiler around it.
     _step_observed = Optimizer.profile_hook_step(_step)

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from rmsprop.lab.train import figures
 from rmsprop.lab.train.folder import FIGURE, REPORT
 from rmsprop.lab.train.runs import begin
 
@@ -108,9 +107,23 @@ def test_steps_of_zero_and_signs_that_the_font_lacks_are_drawn_without_a_warning
     assert Page(text).tags.count("svg") == 5
 
 
-def test_long_curves_are_thinned_to_their_ends():
-    kept = figures._thin(12_345)
-    assert len(kept) <= figures.MOST_POINTS
-    assert (kept[0], kept[-1]) == (0, 12_344)
-    assert figures._thin(3) == [0, 1, 2]
-    assert figures._thin(1) == [0]
+# Words that the report of a problem must have, and how many figures.
+KINDS = {
+    "bowl": ("0.1x² + 2y², the bowl of Dive into Deep Learning, trained with RMSProp for 2 of 2 epochs of 1 step.", 5),
+    "bowl-noisy": ("distance (units of x and y)", 5),
+    "logistic": ("none is held out: what is judged is the optimizer", 6),
+    "english": ("The next character of English text", 5),
+    "cartpole": ("length (steps)", 5),
+    "digits-cnn": ("Classification of digit from 64 inputs and 1797 rows", 5),
+}
+
+
+@pytest.mark.parametrize(("name", "words", "figures"), [(name, *row) for name, row in KINDS.items()], ids=KINDS)
+def test_the_report_of_each_kind_of_problem(tmp_path, name, words, figures):
+    result, text = report(tmp_path, {"problem": name, "epochs": 2})
+    said = " ".join(" ".join(Page(text).text).split())
+    assert words in said
+    assert Page(text).tags.count("svg") == figures
+    assert ("validation" in said) == result.problem.holds_out
+    assert ("test rows were read once" in said) == result.problem.holds_out
+    assert ("above the optimum" in said) == (result.problem.optimum is not None)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from typing import get_args
 
 import pytest
@@ -329,3 +330,37 @@ def test_other_versions_are_said(tmp_path, monkeypatch):
     monkeypatch.setattr("rmsprop.__version__", "99.0")
     run = train(tmp_path, resuming=True)
     assert any("other versions" in note for note in run.notes)
+
+
+def test_a_function_has_its_problems_length_and_is_continued_to_the_same_bits(tmp_path, own):
+    given = {"problem": "own:small"}
+    whole = train(tmp_path / "whole", given)
+    assert (whole.settings.epochs, whole.settings.batch_size, whole.settings.model) == (3, 50, None)
+    train(tmp_path / "broken", given, epochs=1)
+    train(tmp_path / "broken", given, resuming=True)
+    assert content(tmp_path / "broken") == content(tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / CONFIG).read_text())["data"].keys() == {"name", "fingerprint", "rows"}
+    assert train(tmp_path / "other", {**given, "epochs": 2, "batch_size": 60}).settings.epochs == 2
+
+
+def test_a_function_is_not_continued_with_other_data(tmp_path, own):
+    train(tmp_path / "run", {"problem": "own:small"}, epochs=1)
+    sys.modules["own"].SHIFT = 1.0
+    with pytest.raises(InputError, match="own:small has changed since the run began"):
+        train(tmp_path / "run", {"problem": "own:small"}, resuming=True)
+
+
+@pytest.mark.parametrize("given", [{"problem": "own:broken"}, {"problem": "own:small", "hidden": (3,)}])
+def test_a_function_that_cannot_be_used_leaves_no_folder(tmp_path, own, given):
+    with pytest.raises(InputError):
+        train(tmp_path / "run", given)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["bowl", "logistic"])
+def test_what_has_nothing_held_out_has_one_score_and_its_distance_to_the_optimum(tmp_path, name):
+    result = finish(tmp_path / "run", {"problem": name, "epochs": 2})
+    assert result.scores.keys() == {"train"}
+    assert result.excess == result.scores["train"][0] - result.problem.optimum > 0
+    facts = json.loads((tmp_path / "run" / CONFIG).read_text())["data"]
+    assert facts["rows"] == dict.fromkeys(("train", "validation", "test"), len(result.problem.train))

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rmsprop import DIALECTS
-from rmsprop.lab.problems.problem import load
+from rmsprop.lab.problems import load
+from rmsprop.lab.problems.conventions import row_order
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.torch import RMSprop
@@ -13,7 +14,7 @@ from rmsprop.torch import RMSprop
 
 def run(epochs=3, problem="wine", **given):
     settings = resolve({"problem": problem, "epochs": epochs, **given})
-    training = Training(load(settings), settings)
+    training = Training(load(problem), settings)
     return training, [training.run_epoch() for _ in range(epochs)]
 
 
@@ -87,7 +88,7 @@ def test_quantiles_of_a_large_layer_come_from_a_sample(monkeypatch):
 @pytest.mark.parametrize(("lr", "finite"), [(3.0, True), (1e30, False)])
 def test_a_lost_run_stops_at_the_step_where_it_is_seen(lr, finite):
     settings = resolve({"problem": "linear", "lr": lr})
-    training = Training(load(settings), settings)
+    training = Training(load("linear"), settings)
     with pytest.raises(Divergence) as lost:
         training.run_epoch()
     assert lost.value.step == training.step == 2
@@ -96,7 +97,7 @@ def test_a_lost_run_stops_at_the_step_where_it_is_seen(lr, finite):
 
 def test_a_run_lost_in_the_last_step_of_an_epoch_is_seen():
     settings = resolve({"problem": "linear", "lr": 3.0, "batch_size": 1000})
-    training = Training(load(settings), settings)
+    training = Training(load("linear"), settings)
     with pytest.raises(Divergence) as lost:
         training.run_epoch()
     assert lost.value.step == 1
@@ -104,9 +105,24 @@ def test_a_run_lost_in_the_last_step_of_an_epoch_is_seen():
 
 def test_a_batch_of_outliers_is_no_divergence():
     settings = resolve({"problem": "linear", "batch_size": 1, "epochs": 1})
-    problem = load(settings)
+    problem = load("linear")
     y = problem.train.y.clone()
     y[0] = 300.0  # alone above ten times the mean of all
     outlier = dataclasses.replace(problem, train=dataclasses.replace(problem.train, y=y))
     epoch = Training(outlier, settings).run_epoch()
     assert epoch.worst_step_loss > 10 * Training(outlier, settings).initial_loss
+
+
+def test_what_is_minimised_is_the_objective_with_its_penalty():
+    problem = dataclasses.replace(load("logistic"), l2=10.0)
+    settings = resolve({"problem": "logistic", "epochs": 1, "schedule": "constant"})
+    training = Training(problem, settings)
+    training.run_epoch()
+    model = problem.model(0)
+    optimizer = RMSprop(model.parameters(), lr=settings.lr)
+    for rows in row_order(0, 1, len(problem.train)).split(settings.batch_size):
+        optimizer.zero_grad()
+        loss = problem.loss(model(problem.train.x[rows]), problem.train.y[rows])
+        (loss + 5.0 * (model.weight.square().sum() + model.bias.square().sum())).backward()
+        optimizer.step()
+    torch.testing.assert_close(training.model.weight, model.weight, rtol=1e-9, atol=0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from rmsprop.lab.problems.datasets import prepare
 from rmsprop.lab.problems.defaults import PROBLEMS
-from rmsprop.lab.problems.problem import from_dataset
+from rmsprop.lab.problems.tabular import from_dataset
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.verdict import Record, judge
 
@@ -120,3 +120,32 @@ def test_overfitting_from_the_start_has_no_epoch_to_stop_at():
 def test_a_run_without_a_whole_epoch_is_judged():
     run = dataclasses.replace(curve([2.0], [2.0]), lost_at=1, lost_loss=float("nan"))
     assert judge(run)[0].headline == "diverged at step 1"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"problem": "bowl"}, "converged"),
+        ({"problem": "bowl", "lr": 1e-5}, "stalled"),
+        ({"problem": "bowl", "lr": 0.01}, "still falling"),
+        ({"problem": "bowl-noisy", "lr": 0.6, "schedule": "constant"}, "stalled"),
+        ({"problem": "rosenbrock", "lr": 3.0}, "diverged"),
+    ],
+)
+def test_where_nothing_is_held_out_no_verdict_speaks_of_what_there_is_not(record, given, kind):
+    verdict = judge(record(**given))[0]
+    assert verdict.kind == kind
+    assert not re.search("validation|columns|constant|overfit", verdict.evidence + verdict.remedy)
+
+
+def test_what_has_nothing_held_out_is_never_called_overfitting():
+    train, validation = [2.0, 1.0, 0.5, 0.2, 0.1], [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert judge(curve(train, validation))[0].kind == "overfitting"
+    assert judge(dataclasses.replace(curve(train, validation), holds_out=False))[0].kind != "overfitting"
+
+
+def test_a_loss_below_zero_is_judged_by_its_size():
+    falling = [1.0, *(-0.1 * n for n in range(1, 31))]
+    level = [1.0, *[-3.0] * 30]
+    assert judge(curve(falling, falling))[0].kind == "still falling"
+    assert judge(curve(level, level))[0].kind == "converged"

@@ -15,7 +15,7 @@ import numpy as np
 
 from rmsprop.dialects import DIALECTS, Dialect
 from rmsprop.lab.dialects.small_run import DROP_AT, LR, STEPS, dropping, small_run
-from rmsprop.lab.train.figures import COLOURS, STYLE
+from rmsprop.lab.drawing import COLOURS, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +16,6 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.columns import as_input, leave_out, plainly, typed
 from rmsprop.lab.problems.defaults import Task
 from rmsprop.lab.problems.tables import read_table
-from rmsprop.lab.train.settings import Settings
 
 Floats = npt.NDArray[np.float32]
 # Below this a fifth of the rows is too few to judge anything by, or to hold each class.
@@ -75,21 +73,28 @@ class Dataset:
         """The number of rows in all parts."""
         return sum(len(part.y) for part in (self.train, self.validation, self.test))
 
-    def fingerprint(self) -> str:
-        """Return a hash of the prepared data: two runs with the same one trained on the same numbers."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.validation, self.test):
-            for array in (part.x, part.y):
-                digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:16]
+    def facts(self) -> dict[str, Any]:
+        """Return what prepares a row for the model and reads its answer, as plain values for JSON."""
+        return {
+            "task": self.task,
+            "target": self.target,
+            "target_mean": self.target_mean,
+            "target_scale": self.target_scale,
+            "classes": list(self.classes),
+            "inputs": list(self.inputs),
+            "preparation": list(self.preparation),
+            "notes": list(self.notes),
+        }
 
 
-def from_file(settings: Settings) -> Dataset:
-    """Read and prepare the table that the settings name.
+def from_file(path: Path, target: str | None, task: Task | None = None, drop: Sequence[str] = ()) -> Dataset:
+    """Read and prepare a table.
 
     Args:
-        settings: The run's settings; ``problem`` is the path.
+        path: Its path.
+        target: The column to predict; it may be None for an ``.npz`` file only.
+        task: What to do with it. Default None infers it from the column.
+        drop: Columns to leave out. Default none.
 
     Returns:
         The data set.
@@ -97,15 +102,14 @@ def from_file(settings: Settings) -> Dataset:
     Raises:
         InputError: If the table can't be read, or not be trained on.
     """
-    path = Path(settings.problem)
-    frame, target = read_table(path, settings.target)
-    for column in settings.drop:
+    frame, target = read_table(path, target)
+    for column in drop:
         if column not in frame.columns or column == target:
             close = get_close_matches(column, [name for name in frame.columns if name != target], n=1)
             meant = f": did you mean {close[0]!r}?" if close else f": it has {', '.join(frame.columns[:12])}"
             why = "is the target" if column == target else f"is no column of {path}"
             raise InputError(f"--drop {column}: {column!r} {why}{'' if column == target else meant}")
-    return prepare(path.stem, frame.drop(settings.drop), target, settings.task)
+    return prepare(path.stem, frame.drop(drop), target, task)
 
 
 def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> Dataset:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 Task = Literal["regression", "classification"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
+TABLE_SUFFIXES = (".csv", ".parquet", ".npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class Defaults:
 
     Args:
         about: What the problem is, in a few words.
-        model: The model.
+        model: The model; None if the problem has one of its own.
         hidden: The widths of its hidden layers.
         epochs: How often the training rows are gone through.
         batch_size: Rows per step.
@@ -31,13 +33,13 @@ class Defaults:
     """
 
     about: str
-    model: Model
+    model: Model | None = None
     hidden: tuple[int, ...] = ()
     epochs: int
     batch_size: int
     lr: float
-    schedule: Schedule
-    weight_decay: float
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.0
 
 
 # Chosen on seeds 0 and 1 with the torch dialect: the best validation loss of a few settings tried by hand that
@@ -51,7 +53,6 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
             batch_size=16,
             lr=0.01,
             schedule="constant",
-            weight_decay=0.0,
         ),
         "digits": Defaults(
             about="1797 handwritten digits of 8×8 pixels, 10 classes",
@@ -60,8 +61,18 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
             epochs=30,
             batch_size=32,
             lr=0.003,
-            schedule="cosine",
             weight_decay=1e-3,
+        ),
+        "digits-softmax": Defaults(
+            about="the same digits by softmax regression, which is convex",
+            model="softmax",
+            epochs=30,
+            batch_size=32,
+            lr=0.003,
+            weight_decay=1e-3,
+        ),
+        "digits-cnn": Defaults(
+            about="the same digits by a small convolutional network", epochs=30, batch_size=32, lr=0.003
         ),
         "breast-cancer": Defaults(
             about="569 tumours, 30 measurements, 2 classes",
@@ -69,7 +80,6 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
             epochs=60,
             batch_size=32,
             lr=0.01,
-            schedule="cosine",
             weight_decay=1e-2,
         ),
         "wine": Defaults(
@@ -78,7 +88,6 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
             epochs=60,
             batch_size=16,
             lr=0.01,
-            schedule="cosine",
             weight_decay=1e-2,
         ),
         "diabetes": Defaults(
@@ -87,9 +96,27 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
             epochs=60,
             batch_size=32,
             lr=0.003,
-            schedule="cosine",
-            weight_decay=0.0,
         ),
+        "logistic": Defaults(
+            about="the tumours as logistic regression with L2 penalty: convex, with a known optimum",
+            epochs=100,
+            batch_size=32,
+            lr=0.03,
+        ),
+        "least-squares": Defaults(
+            about="the patients as least squares: quadratic, with a known optimum", epochs=100, batch_size=32, lr=0.01
+        ),
+        "english": Defaults(
+            about="the next character of English text, by a recurrent network", epochs=15, batch_size=32, lr=0.005
+        ),
+        "cartpole": Defaults(about="balancing a pole on a cart, by policy gradient", epochs=20, batch_size=32, lr=0.01),
+        "bowl": Defaults(about="0.1x² + 2y², the bowl of Dive into Deep Learning", epochs=100, batch_size=1, lr=0.4),
+        "bowl-rotated": Defaults(about="the bowl turned by 45 degrees", epochs=200, batch_size=1, lr=0.3),
+        "bowl-steep": Defaults(about="a bowl with condition number 1000", epochs=100, batch_size=1, lr=0.4),
+        "bowl-noisy": Defaults(about="the bowl with noise on its gradient", epochs=100, batch_size=1, lr=0.1),
+        "rosenbrock": Defaults(about="Rosenbrock's curved valley", epochs=1000, batch_size=1, lr=0.03),
+        "beale": Defaults(about="Beale's plain with a narrow valley", epochs=300, batch_size=1, lr=0.1),
+        "saddle": Defaults(about="a saddle between two minima", epochs=100, batch_size=1, lr=0.1),
     }
 )
 TABLE = Defaults(
@@ -99,6 +126,81 @@ TABLE = Defaults(
     epochs=60,
     batch_size=32,
     lr=0.003,
-    schedule="cosine",
     weight_decay=1e-3,
 )
+# The epochs and the batch size are those of the Problem that the function returns.
+FUNCTION = Defaults(about="your own problem", epochs=30, batch_size=32, lr=0.003)
+
+
+def is_function(name: str) -> bool:
+    """Tell whether a problem is given as ``package.module:function``.
+
+    Args:
+        name: What the person gave.
+
+    Returns:
+        Whether it is; a file may have a colon in its name.
+
+    Examples:
+        >>> is_function("my.problems:spiral"), is_function("C:/data/t.csv"), is_function("digits")
+        (True, False, False)
+    """
+    return name not in PROBLEMS and ":" in name and not name.lower().endswith(TABLE_SUFFIXES)
+
+
+def row_of(name: str) -> Defaults:
+    """Return the defaults of a problem.
+
+    Args:
+        name: A key of `PROBLEMS`, the path of a table, or ``package.module:function``.
+
+    Returns:
+        Its row.
+
+    Examples:
+        >>> row_of("customers.csv").about
+        'your own table'
+    """
+    return PROBLEMS.get(name) or (FUNCTION if is_function(name) else TABLE)
+
+
+def short_name(name: str) -> str:
+    """Return what to call a problem in the name of a file or folder.
+
+    Args:
+        name: As for `row_of`.
+
+    Returns:
+        The name of the built-in problem, of the file without its suffix, or of the function.
+
+    Examples:
+        >>> short_name("data/customers.csv"), short_name("my.problems:spiral")
+        ('customers', 'spiral')
+    """
+    if name in PROBLEMS:
+        return name
+    return name.rpartition(":")[2] if is_function(name) else Path(name).stem
+
+
+def architecture(
+    name: str, model: Model | None = None, hidden: tuple[int, ...] | None = None
+) -> tuple[Model | None, tuple[int, ...]]:
+    """Return the model of a problem and its hidden layers: what was given, over the defaults.
+
+    Args:
+        name: As for `row_of`.
+        model: The model that was asked for. Default None, the problem's.
+        hidden: The widths that were asked for. Default None: the problem's, or a table's for an mlp.
+
+    Returns:
+        The model, None where the problem has one of its own, and the widths.
+
+    Examples:
+        >>> architecture("digits"), architecture("digits", "softmax"), architecture("wine", "mlp")
+        (('mlp', (64,)), ('softmax', ()), ('mlp', (64,)))
+    """
+    row = row_of(name)
+    model = model or row.model
+    if hidden is None:
+        hidden = (row.hidden or TABLE.hidden) if model == "mlp" else ()
+    return model, hidden

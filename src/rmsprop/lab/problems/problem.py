@@ -5,22 +5,19 @@ This is the one notion of a problem in the lab. Whatever trains, compares or tun
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems import datasets, models
-from rmsprop.lab.problems.datasets import Dataset, Part, prepare
-from rmsprop.lab.problems.defaults import PROBLEMS, Task
-from rmsprop.lab.train.settings import Settings
+
+if TYPE_CHECKING:
+    from rmsprop.lab.problems.datasets import Dataset
 
 # Rows per forward pass when a whole part is evaluated: bounds the memory of the hidden layers.
 _CHUNK = 65_536
@@ -46,30 +43,52 @@ class Metric:
         name: Its name, which also names a column of history.csv.
         unit: What it is measured in, for an axis; empty for a share.
         higher_is_better: Whether it should rise.
-        of: Computes it from all outputs and targets.
+        of: Computes it from all outputs and targets, in torch operations that `torch.vmap` can take.
     """
 
     name: str
     unit: str
     higher_is_better: bool
-    of: Callable[[Tensor, Tensor], float]
+    of: Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """What is to be learnt, from which data, by which model, and how the result is judged.
+
+    What is minimised is the objective: ``loss`` plus ``l2 / 2`` times the sum of the squared parameters. Models, losses
+    and metrics are made of operations that `torch.vmap` can take, so that many runs can be trained together.
 
     Args:
         name: What to call it.
         make_model: Makes a model, initialised from torch's global random state.
-        loss: The mean loss of outputs and targets: what is minimised.
+        loss: The mean loss of outputs and targets.
         loss_name: What it is, for an axis.
         metric: What a person reads instead.
         train: The rows to train on.
-        validation: The rows that verdicts and schedules look at.
+        validation: The rows that verdicts, schedules and tuning look at.
         test: The rows that are read once, at the end.
+        epochs: How often the training rows are gone through unless told otherwise. Default 30.
+        batch_size: Rows per step unless told otherwise. Default 32.
+        l2: The weight of the squared parameters in the objective. Default 0.
+        optimum: The least objective on the training rows, where it is known. Default None.
         constant_loss: The loss on the training rows of the best constant output: whoever is not below hasn't learnt.
-        dataset: Where the rows come from.
+            Default infinity, for problems where there is no such thing.
+        about: What it is, in a few words. Default none.
+        dataset: The table that the rows come from, if they come from one. Default None.
+
+    Raises:
+        InputError: If a number is out of range or the data are of different lengths.
+
+    Examples:
+        >>> one = Data(torch.zeros(1, 2), torch.zeros(1, 1))
+        >>> level = Metric("level", "", False, lambda outputs, targets: outputs.mean())
+        >>> problem = Problem(
+        ...     name="line", make_model=lambda: nn.Linear(2, 1), loss=functional.mse_loss, loss_name="squared error",
+        ...     metric=level, train=one, validation=one, test=one,
+        ... )
+        >>> problem.batch_size
+        32
     """
 
     name: str
@@ -80,8 +99,47 @@ class Problem:
     train: Data
     validation: Data
     test: Data
-    constant_loss: float
-    dataset: Dataset
+    epochs: int = 30
+    batch_size: int = 32
+    l2: float = 0.0
+    optimum: float | None = None
+    constant_loss: float = math.inf
+    about: str = ""
+    dataset: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers and the data; `check` tries the model, the loss and the metric too."""
+        for name in ("epochs", "batch_size"):
+            if not (isinstance(value := getattr(self, name), int) and value >= 1):
+                raise InputError(f"problem {self.name}: {name} is {value!r}: it must be a whole number from 1")
+        if not 0.0 <= self.l2 < math.inf:
+            raise InputError(f"problem {self.name}: l2 is {self.l2}: it must be a finite number, at least 0")
+        for part, data in self.parts.items():
+            _check_data(f"problem {self.name}: {part}", data)
+
+    @property
+    def parts(self) -> dict[str, Data]:
+        """The parts of the split by name: train, validation and test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about how a table was prepared, a sentence each."""
+        return self.dataset.notes if self.dataset else ()
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether the validation rows are others than the training rows: without, there is nothing to overfit to."""
+        return self.validation is not self.train
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data: two problems with the same one train on and are judged by the same numbers."""
+        digest = hashlib.sha256()
+        for data in self.parts.values():
+            for tensor in (data.x, data.y):
+                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def model(self, seed: int) -> nn.Module:
         """Return a model whose initial weights depend on the seed alone.
@@ -96,18 +154,34 @@ class Problem:
             torch.manual_seed(seed)
             return self.make_model()
 
+    def objective(self, parameters: Iterable[Tensor], outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what is minimised.
+
+        Args:
+            parameters: The model's parameters.
+            outputs: Its outputs for some rows.
+            targets: The targets of these rows.
+
+        Returns:
+            The loss with the penalty, a scalar.
+        """
+        loss = self.loss(outputs, targets)
+        return loss + self.l2 / 2 * sum(p.square().sum() for p in parameters) if self.l2 else loss
+
     def evaluate(self, model: nn.Module, data: Data) -> tuple[float, float]:
-        """Return the loss and the metric of a model on some rows.
+        """Return the objective and the metric of a model on some rows.
 
         Args:
             model: The model.
             data: The rows.
 
         Returns:
-            The mean loss and the metric.
+            The objective and the metric.
         """
         outputs = predict(model, data.x)
-        return self.loss(outputs, data.y).item(), self.metric.of(outputs, data.y)
+        with torch.no_grad():
+            objective = self.objective(model.parameters(), outputs, data.y)
+        return objective.item(), self.metric.of(outputs, data.y).item()
 
 
 def predict(model: nn.Module, x: Tensor) -> Tensor:
@@ -124,163 +198,11 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
         return torch.cat([model(chunk) for chunk in torch.split(x, _CHUNK)])
 
 
-def load(settings: Settings) -> Problem:
-    """Return the problem that the settings name: a built-in one, or a person's table.
-
-    Args:
-        settings: The run's settings.
-
-    Returns:
-        The problem.
-
-    Raises:
-        InputError: If the table can't be used, or the model is not one for its task.
-
-    Examples:
-        >>> from rmsprop.lab.train.settings import resolve
-        >>> len(load(resolve({"problem": "wine"})).train)
-        107
-    """
-    builtin = settings.problem in PROBLEMS
-    if builtin:
-        _refuse_table_options(settings)
-    dataset = builtin_dataset(settings.problem) if builtin else datasets.from_file(settings)
-    _check_model(settings.model, dataset)
-    return from_dataset(dataset, settings.hidden)
-
-
-def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
-    """Return the problem of learning a data set with a perceptron.
-
-    Args:
-        dataset: The data set.
-        hidden: The widths of the hidden layers; none make a linear model.
-
-    Returns:
-        The problem.
-
-    Raises:
-        InputError: If the model would be too large.
-    """
-    train, validation, test = map(_data, (dataset.train, dataset.validation, dataset.test))
-    inputs, outputs = train.x.shape[1], len(dataset.classes) or 1
-    loss: Callable[[Tensor, Tensor], Tensor]
-    if dataset.task == "classification":
-        loss, loss_name = functional.cross_entropy, "cross-entropy (nats)"
-        metric, constant = _accuracy(), _entropy(train.y)
-    else:
-        loss, loss_name = functional.mse_loss, f"mean squared error{' (standardised)' * (dataset.target_scale != 1.0)}"
-        metric, constant = _rmse(dataset), train.y.var(correction=0).item()
-    models.check_size(inputs, hidden, outputs)
-    return Problem(
-        name=dataset.name,
-        make_model=lambda: models.build(inputs, hidden, outputs),
-        loss=loss,
-        loss_name=loss_name,
-        metric=metric,
-        train=train,
-        validation=validation,
-        test=test,
-        constant_loss=constant,
-        dataset=dataset,
-    )
-
-
-def learned_line(dataset: Dataset, model: nn.Module) -> str | None:
-    """Return the line a linear model of one input has learnt, in the units of the table; None for other models.
-
-    Args:
-        dataset: The data it was trained on.
-        model: The trained model.
-
-    Returns:
-        The line, such as ``"y = 1.998 x + 3.004"``.
-    """
-    parameters = list(model.parameters())
-    if dataset.task != "regression" or len(dataset.inputs) != 1 or len(parameters) != 2:
-        return None
-    row = dataset.preparation[0]
-    if row["kind"] != "number":
-        return None
-    slope = parameters[0].item() * dataset.target_scale / row["scale"]
-    offset = parameters[1].item() * dataset.target_scale + dataset.target_mean - slope * row["mean"]
-    return f"{dataset.target} = {slope:.4g} {dataset.inputs[0]} {'-' if offset < 0 else '+'} {abs(offset):.4g}"
-
-
-def builtin_dataset(name: str) -> Dataset:
-    """Return the data of a built-in problem; nothing is downloaded.
-
-    Args:
-        name: A key of `rmsprop.lab.problems.defaults.PROBLEMS`.
-
-    Returns:
-        The data set.
-    """
-    if name == "linear":
-        return _line()
-    from sklearn import datasets as bundled
-
-    bunch = getattr(bundled, f"load_{name.replace('-', '_')}")()
-    target, task = _TARGETS[name]
-    frame = pl.DataFrame(bunch.data, schema=[str(column) for column in bunch.feature_names])
-    labels = bunch.target.astype(float) if task == "regression" else bunch.target_names[bunch.target].astype(str)
-    return prepare(name, frame.with_columns(pl.Series(target, labels)), target, task)
-
-
-_TARGETS: dict[str, tuple[str, Task]] = {
-    "digits": ("digit", "classification"),
-    "breast-cancer": ("diagnosis", "classification"),
-    "wine": ("cultivar", "classification"),
-    "diabetes": ("progression", "regression"),
-}
-
-
-def _line() -> Dataset:
-    """The textbook example as it is in textbooks: nothing is standardised, so the weights are the line."""
-    random = np.random.RandomState(0)
-    x = random.uniform(-2.0, 2.0, size=(200, 1))
-    y = 2.0 * x + 3.0 + random.normal(scale=0.2, size=(200, 1))
-    rows: list[Any] = np.split(np.arange(200), [120, 160])
-    train, validation, test = (Part(x[r].astype(np.float32), y[r].astype(np.float32)) for r in rows)
-    preparation = ({"column": "x", "kind": "number", "missing": 0.0, "mean": 0.0, "scale": 1.0},)
-    return Dataset("linear", "regression", "y", train, validation, test, ("x",), preparation=preparation)
-
-
-def _data(part: Part) -> Data:
-    return Data(torch.from_numpy(part.x), torch.from_numpy(part.y))
-
-
-def _accuracy() -> Metric:
-    def of(outputs: Tensor, targets: Tensor) -> float:
-        return (outputs.argmax(dim=1) == targets).double().mean().item()
-
-    return Metric("accuracy", "", higher_is_better=True, of=of)
-
-
-def _rmse(dataset: Dataset) -> Metric:
-    def of(outputs: Tensor, targets: Tensor) -> float:
-        return math.sqrt(functional.mse_loss(outputs.double(), targets.double()).item()) * dataset.target_scale
-
-    return Metric("rmse", f"units of {dataset.target}", higher_is_better=False, of=of)
-
-
-def _entropy(labels: Tensor) -> float:
-    shares = labels.bincount().double() / len(labels)
-    return -torch.xlogy(shares, shares).sum().item()
-
-
-def _refuse_table_options(settings: Settings) -> None:
-    for name in ("target", "task", "drop"):
-        if getattr(settings, name):
-            raise InputError(f"--{name} is for a table of your own; {settings.problem} is built in and needs none")
-
-
-def _check_model(model: str, dataset: Dataset) -> None:
-    classes = len(dataset.classes)
-    if dataset.task == "regression" and model in ("logistic", "softmax"):
-        raise InputError(f"--model {model} is for classes, and {dataset.target!r} is a number: use linear or mlp")
-    if dataset.task == "classification" and model == "linear":
-        name = "logistic" if classes == 2 else "softmax"
-        raise InputError(f"--model linear is for numbers, and {dataset.target!r} has {classes} classes: use {name}")
-    if model == "logistic" and classes != 2:
-        raise InputError(f"--model logistic is for two classes, and {dataset.target!r} has {classes}: use softmax")
+def _check_data(name: str, data: object) -> None:
+    if not (isinstance(data, Data) and isinstance(data.x, Tensor) and isinstance(data.y, Tensor)):
+        raise InputError(f"{name} must be Data(x, y) of two torch tensors")
+    if not data.x.ndim or not data.y.ndim or len(data.x) != len(data.y):
+        shapes = f"{tuple(data.x.shape)} and {tuple(data.y.shape)}"
+        raise InputError(f"{name} has x and y of shapes {shapes}: both must have one row per example")
+    if not len(data):
+        raise InputError(f"{name} has no rows: give at least one")

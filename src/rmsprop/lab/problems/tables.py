@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.defaults import TABLE_SUFFIXES
 
-SUFFIXES = (".csv", ".parquet", ".npz")
 # What stands for a missing value in a text file: pandas' words, and the question mark of the UCI repository.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")
 _DELIMITERS = (",", ";", "\t", "|")
@@ -40,8 +40,8 @@ def read_table(path: Path, target: str | None) -> tuple[pl.DataFrame, str]:
     Raises:
         InputError: If the file can't be read as a table with that target.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} is not a table: give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise InputError(f"{path} is not a table: give a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file")
     if not _is_utf8(str(path)):
         raise InputError(f"the file name {str(path)!r} is not UTF-8: rename the file")
     try:

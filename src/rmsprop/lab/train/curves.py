@@ -30,12 +30,7 @@ class Fall:
     @property
     def share(self) -> float:
         """The fall as a share of what was before."""
-        return 1.0 - self.now / self.before
-
-    @property
-    def length(self) -> str:
-        """The number of epochs in words that go on from "the last"."""
-        return "epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return (self.before - self.now) / abs(self.before)
 
     def is_significant(self, share: float, floor: float) -> bool:
         """Tell whether it is more than a share of what was before, more than a floor, and no less than noise.
@@ -48,7 +43,7 @@ class Fall:
             Whether it is.
         """
         fall = self.before - self.now
-        return fall > share * self.before and fall > floor and fall >= self.noise
+        return fall > share * abs(self.before) and fall > floor and fall >= self.noise
 
 
 def last_fall(losses: Sequence[float]) -> Fall:

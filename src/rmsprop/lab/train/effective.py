@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rmsprop.lab.recorder.moments import denominator
 from rmsprop.lab.train.history import QUANTILES
 from rmsprop.rule import Rule
 
@@ -42,22 +43,22 @@ def effective_steps(
         For each layer the quantiles `rmsprop.lab.train.history.QUANTILES`.
     """
     steps = {}
+    quantiles = torch.tensor(QUANTILES, dtype=torch.float64)
     for layer, parameters in _by_layer(model):
         averages = torch.cat([optimizer.state[parameter][_average(rule)].flatten() for parameter in parameters])
         sample = averages[:: -(-len(averages) // _SAMPLE)]
-        low, middle, high = (lr / _denominator(sample, rule)).quantile(torch.tensor(QUANTILES)).tolist()
+        low, middle, high = (
+            (lr / denominator(sample, rule.eps, rule.eps_inside_sqrt)).double().quantile(quantiles).tolist()
+        )
         steps[layer] = (low, middle, high)
     return steps
 
 
 def _by_layer(model: nn.Module) -> list[tuple[str, list[Tensor]]]:
-    groups = groupby(model.named_parameters(), key=lambda item: item[0].rpartition(".")[0])
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = groupby(trained, key=lambda item: item[0].rpartition(".")[0] or item[0])
     return [(layer, [parameter for _, parameter in group]) for layer, group in groups]
 
 
 def _average(rule: Rule) -> str:
     return "grad_var" if rule.centered else "square_avg"
-
-
-def _denominator(average: Tensor, rule: Rule) -> Tensor:
-    return (average + rule.eps).sqrt() if rule.eps_inside_sqrt else average.sqrt() + rule.eps

@@ -1,16 +1,15 @@
-"""The figures of a run. matplotlib is imported when the first one is drawn."""
+"""The figures of a run."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmsprop.horizon import half_life, mass_window
+from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
 from rmsprop.lab.problems.problem import Metric
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.verdict import Record
@@ -18,63 +17,22 @@ from rmsprop.lab.train.verdict import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which stay apart for colour-blind eyes; the order is also one of lightness.
-BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-COLOURS = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
-# More points than pixels only make the file larger.
-MOST_POINTS = 500
 # Losses that fall through more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 20.0
-STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.8,
-    "legend.frameon": False,
-    "svg.hashsalt": "rmsprop",
-}
 
 
-def draw(paint: Callable[[Axes], None], kind: str, title: str = "") -> bytes:
-    """Draw a figure.
-
-    Args:
-        paint: Paints it on axes.
-        kind: ``"png"`` or ``"svg"``.
-        title: A line above it, for a picture that stands alone. Default none.
-
-    Returns:
-        The file's content: the same for the same figure.
-    """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    content = io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-        FigureCanvasAgg(figure)
-        paint(figure.add_subplot())
-        figure.suptitle(title, fontsize=9, parse_math=False)
-        # A sign that the font lacks becomes a box; a warning about it would only tear up the screen.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure.savefig(content, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-    return content.getvalue()
-
-
-def loss_curve(record: Record, name: str, axes: Axes) -> None:
+def loss_curve(record: Record, name: str, optimum: float | None, axes: Axes) -> None:
     """Paint the training and validation loss, and where the run was lost if it was.
 
     Args:
         record: The run's curves.
         name: What the loss is.
+        optimum: The least training loss, where it is known.
         axes: Where to paint.
     """
-    _curves(axes, {"training": record.train, "validation": record.validation}, first=0)
+    _curves(axes, _parts(record, record.train, record.validation), first=0)
+    if optimum:  # a logarithmic axis has no place for 0
+        axes.axhline(optimum, color="black", linestyle="--", linewidth=1.2, label=f"optimum {optimum:.4g}")
     losses = [loss for loss in (*record.train, *record.validation, record.lost_loss) if math.isfinite(loss)]
     if record.lost_at is not None:
         high = record.lost_loss if math.isfinite(record.lost_loss) else max(losses)
@@ -83,6 +41,19 @@ def loss_curve(record: Record, name: str, axes: Axes) -> None:
     _labels(axes, f"loss: {name}")
     if min(losses) > 0 and max(losses) > _LOG_RANGE * min(losses):
         axes.set_yscale("log")
+
+
+def excess_curve(record: Record, optimum: float, axes: Axes) -> None:
+    """Paint how far the training loss lies above the least one, on a logarithmic axis.
+
+    Args:
+        record: The run's curves.
+        optimum: The least training loss.
+        axes: Where to paint.
+    """
+    _curves(axes, {"all rows": [loss - optimum for loss in record.train]}, first=0)
+    axes.set_yscale("log")
+    _labels(axes, "loss above the optimum")
 
 
 def metric_curve(record: Record, metric: Metric, axes: Axes) -> None:
@@ -95,7 +66,7 @@ def metric_curve(record: Record, metric: Metric, axes: Axes) -> None:
     """
     train = [epoch.train_metric for epoch in record.epochs]
     validation = [epoch.validation_metric for epoch in record.epochs]
-    _curves(axes, {"training": train, "validation": validation}, first=1)
+    _curves(axes, _parts(record, train, validation), first=1)
     _labels(axes, f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
 
 
@@ -118,7 +89,7 @@ def effective_step_curves(epochs: Sequence[Epoch], axes: Axes) -> None:
         epochs: The epochs.
         axes: Where to paint.
     """
-    kept = _thin(len(epochs))
+    kept = thin(len(epochs))
     x = [epochs[i].epoch for i in kept]
     for layer, colour in zip(epochs[0].effective_step, _cycle(COLOURS), strict=False):
         low, middle, high = zip(*(epochs[i].effective_step[layer] for i in kept), strict=True)
@@ -151,9 +122,13 @@ def decay_window(decay: float, axes: Axes) -> None:
     axes.set_ylim(0, 100)
 
 
+def _parts(record: Record, train: Sequence[float], validation: Sequence[float]) -> dict[str, Sequence[float]]:
+    return {"training": train, "validation": validation} if record.holds_out else {"all rows": train}
+
+
 def _curves(axes: Axes, lines: dict[str, Sequence[float]], first: int) -> None:
     for (label, values), colour in zip(lines.items(), COLOURS, strict=False):
-        kept = _thin(len(values))
+        kept = thin(len(values))
         marker = "o" if len(kept) <= 12 else None
         axes.plot([first + i for i in kept], [values[i] for i in kept], color=colour, label=label, marker=marker)
 
@@ -167,11 +142,6 @@ def _labels(axes: Axes, y: str) -> None:
     axes.set_xlim(0, max(1.0, axes.get_xlim()[1]))
     if (lines := len(axes.get_lines())) > 1:
         axes.legend(ncols=math.ceil(lines / 7), fontsize=11 if lines <= 7 else 8)
-
-
-def _thin(count: int) -> list[int]:
-    """Return at most `MOST_POINTS` of the first whole numbers, evenly spaced, the first and the last among them."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, MOST_POINTS))})
 
 
 def _cycle(colours: Sequence[str]) -> list[str]:

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmsprop.files import write_atomically
 from rmsprop.horizon import half_life, mass_window
+from rmsprop.lab.drawing import draw_figure, single
+from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
 from rmsprop.lab.train.settings import option, show
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+    from rmsprop.lab.problems import Problem
     from rmsprop.lab.train.runs import Result
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report.
-
-    Args:
-        name: A word for it, unique in the report.
-        title: What it shows, as a heading.
-        caption: What is drawn and with which settings.
-        paint: Paints it on axes.
-    """
-
-    name: str
-    title: str
-    caption: str
-    paint: Callable[[Axes], None]
-
-    def svg(self) -> str:
-        """Return it as an SVG element whose ids belong to it alone."""
-        text = figures.draw(self.paint, "svg").decode()
-        text = text[text.index("<svg") :]
-        text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
-        return text.replace("<svg ", f'<svg role="img" aria-label="{self.title}" ', 1)
 
 
 def write_report(result: Result, figure: Path, report: Path) -> None:
@@ -54,48 +27,75 @@ def write_report(result: Result, figure: Path, report: Path) -> None:
         report: The HTML file.
     """
     pictures = _pictures(result)
-    write_atomically(figure, figures.draw(pictures[0].paint, "png", f"{result.problem.name}: {_summary(result)}"))
+    write_atomically(figure, draw_figure(pictures[0].paint, "png", f"{result.problem.name}: {_summary(result)}"))
     write_atomically(report, _html(result, pictures).encode())
 
 
 def _pictures(result: Result) -> list[Picture]:
     settings, record, metric = result.settings, result.record, result.problem.metric
-    rows = f"{len(result.problem.train)} training and {len(result.problem.validation)} validation rows"
+    rows = _rows(result.problem)
     pictures = [
         Picture(
             "loss",
             "Loss",
-            f"Mean loss after each epoch on {rows}; epoch 0 is before the first step. {_summary(result)}",
-            partial(figures.loss_curve, record, result.problem.loss_name),
+            f"Loss after each epoch on {rows}; epoch 0 is before the first step. {_summary(result)}",
+            single(partial(figures.loss_curve, record, result.problem.loss_name, result.problem.optimum)),
         )
     ]
+    if optimum := result.problem.optimum:  # of 0 the loss itself shows it
+        pictures.append(
+            Picture(
+                "excess",
+                "Above the optimum",
+                f"The loss on {rows} less the least that is possible, {optimum:.10g}.",
+                single(partial(figures.excess_curve, record, optimum)),
+            )
+        )
     if record.epochs:
         pictures += [
             Picture(
                 "metric",
                 metric.name.capitalize() if metric.name != "rmse" else "Root mean square error",
                 f"After each epoch, on {rows}; {'higher' if metric.higher_is_better else 'lower'} is better.",
-                partial(figures.metric_curve, record, metric),
+                single(partial(figures.metric_curve, record, metric)),
             ),
             Picture(
                 "lr",
                 "Learning rate",
                 f"That of each epoch's last step: {_schedule(result)}. RMSProp doesn't lower its own step.",
-                partial(figures.learning_rate_curve, record.epochs),
+                single(partial(figures.learning_rate_curve, record.epochs)),
             ),
             Picture(
                 "step",
                 "Effective step",
                 "How far a parameter moves per unit of its gradient: the learning rate over √v with its ε, after each "
                 "epoch. Line: median over the layer's parameters; band: 10 % to 90 % quantile.",
-                partial(figures.effective_step_curves, record.epochs),
+                single(partial(figures.effective_step_curves, record.epochs)),
             ),
         ]
     if 0.0 < settings.decay < 1.0:
         pictures.append(
-            Picture("window", "Decay window", _window(result), partial(figures.decay_window, settings.decay))
+            Picture("window", "Decay window", _window(result), single(partial(figures.decay_window, settings.decay)))
         )
     return pictures
+
+
+def _rows(problem: Problem) -> str:
+    if problem.holds_out:
+        return f"{len(problem.train)} training and {len(problem.validation)} validation rows"
+    return f"all {len(problem.train)} rows" if len(problem.train) > 1 else "the only row"
+
+
+def _lead(result: Result) -> str:
+    """Return a sentence on what was trained, and for how long."""
+    problem, data = result.problem, result.problem.dataset
+    what = problem.about or problem.name
+    if data:
+        inputs = f"{len(data.inputs)} input{'s' if len(data.inputs) > 1 else ''}"
+        what = f"{data.task} of {data.target} from {inputs} and {data.rows} rows"
+    steps = f" of {result.record.steps_per_epoch} step{'s' if result.record.steps_per_epoch > 1 else ''}"
+    epochs = f"{len(result.record.epochs)} of {result.settings.epochs} epochs{steps}"
+    return f"{what[0].upper()}{what[1:]}, trained with RMSProp for {epochs}."
 
 
 def _summary(result: Result) -> str:
@@ -112,23 +112,23 @@ def _schedule(result: Result) -> str:
 def _window(result: Result) -> str:
     decay, per_epoch = result.settings.decay, result.record.steps_per_epoch
     epochs = float(f"{mass_window(decay) / per_epoch:.2g}")
+    span = f": {epochs:g} epochs of {per_epoch} steps" if per_epoch > 1 else ""
     return (
         f"At decay {show(decay)} a squared gradient has lost half its weight in v after {half_life(decay):.3g} steps, "
-        f"and the last {mass_window(decay):.3g} steps hold 95 %: "
-        f"{epochs:g} epochs of {per_epoch} steps."
+        f"and the last {mass_window(decay):.3g} steps hold 95 %{span}."
     )
 
 
 def _html(result: Result, pictures: list[Picture]) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    template = files("rmsprop.lab.train").joinpath("report.html.j2").read_text(encoding="utf-8")
     settings = {name: value for name, value in result.settings.as_dict().items() if name != "problem"}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
+    return render(
+        "rmsprop.lab.train",
+        "report.html.j2",
         result=result,
-        dataset=result.problem.dataset,
+        lead=_lead(result),
+        problem=result.problem,
         metric=result.problem.metric,
         pictures=pictures,
         settings={option(name): show(value) for name, value in settings.items() if value not in (None, ())},
+        versions=result.versions,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import PROBLEMS
-from rmsprop.lab.problems.problem import Problem, learned_line, load
+from rmsprop.lab.problems import Problem, load
+from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
+from rmsprop.lab.problems.tabular import learned_line
 from rmsprop.lab.train import history
 from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from rmsprop.lab.train.folder import (
@@ -35,6 +37,8 @@ from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.train.verdict import Record, Verdict, judge
 
+# What of the settings `load` wants to know.
+_ABOUT_TABLES = ("target", "task", "drop", "model", "hidden")
 # Multiplications per step below which one core does it in about a millisecond. More cores then mostly wait for each
 # other (measured: digits on two busy cores, 30 s instead of 0.5 s), and with one the bits don't depend on their number.
 _SMALL_STEP = 10_000_000
@@ -78,6 +82,12 @@ class Result:
     scores: Mapping[str, tuple[float, float]]
     line: str | None
     versions: Mapping[str, str]
+
+    @property
+    def excess(self) -> float | None:
+        """How far the training loss lies above the least one; None if that isn't known or the run diverged."""
+        optimum = self.problem.optimum
+        return None if optimum is None or not self.scores else self.scores["train"][0] - optimum
 
     @property
     def diverged(self) -> bool:
@@ -144,20 +154,44 @@ class Run:
 
     def _scores(self) -> tuple[dict[str, tuple[float, float]], str | None]:
         problem, model = self.problem, self.training.model
-        parts = {"train": problem.train, "validation": problem.validation, "test": problem.test}
+        parts = problem.parts if problem.holds_out else {"train": problem.train}
         scores = {name: problem.evaluate(model, data) for name, data in parts.items()}
-        return scores, learned_line(problem.dataset, model)
+        return scores, learned_line(problem.dataset, model) if problem.dataset else None
 
     def _write_model(self, divergence: Divergence | None) -> None:
         path = self.folder / MODEL
         if divergence:
             path.unlink(missing_ok=True)
         else:
-            save_tensors(path, self.training.model.state_dict(), _data_facts(self.problem))
+            save_tensors(path, self.training.model.state_dict(), self._data_facts())
 
     def _write_config(self) -> None:
-        config = {"settings": self.settings.as_dict(), "data": _data_facts(self.problem), "versions": self.versions}
+        config = {
+            "settings": self.settings.as_dict(),
+            "data": self._data_facts(),
+            "start": self._start_facts(),
+            "versions": self.versions,
+        }
         write_config(self.folder, config)
+
+    def _start_facts(self) -> dict[str, Any]:
+        """Return what a judgement of history.csv needs to know of the time before its first row."""
+        constant = self.problem.constant_loss
+        return {
+            "loss": self.training.initial_loss,
+            "validation_loss": self.training.initial_validation_loss,
+            "constant_loss": constant if math.isfinite(constant) else None,
+            "holds_out": self.problem.holds_out,
+        }
+
+    def _data_facts(self) -> dict[str, Any]:
+        problem = self.problem
+        return {
+            "name": short_name(self.settings.problem),
+            "fingerprint": problem.fingerprint(),
+            "rows": {name: len(data) for name, data in problem.parts.items()},
+            **(problem.dataset.facts() if problem.dataset else {}),
+        }
 
     def _header(self) -> str:
         return history.header(self.problem.metric.name, self.training.layers)
@@ -184,7 +218,7 @@ class Run:
         return None
 
     def _check_same(self, config: Mapping[str, Any]) -> None:
-        if config["data"]["fingerprint"] != self.problem.dataset.fingerprint():
+        if config["data"]["fingerprint"] != self.problem.fingerprint():
             raise InputError(f"{self.settings.problem} has changed since the run began: start over with --force")
         if dict(self.versions) != config["versions"]:
             self.notes.append("the run began with other versions (see config.json): the last bits may differ")
@@ -207,13 +241,12 @@ def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False,
         InputError: If something can't be used.
         Interrupted: If the keyboard interrupts the run.
     """
-    name = given["problem"] if given["problem"] in PROBLEMS else Path(given["problem"]).stem
+    name = short_name(given["problem"])
     folder = out or Path("runs") / name
     config = config_to_resume(folder, resuming=resuming, force=force)
     if config and config["data"]["name"] != name:
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
-    settings = resume(Settings.from_dict(config["settings"]), given) if config else resolve(given)
-    problem = load(settings)
+    settings, problem = _settings_and_problem(given, config)
     run = Run(settings, problem, folder, Training(problem, settings), _versions())
     with locked(folder), _few_threads(run.training):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
@@ -228,6 +261,20 @@ def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False,
             raise Interrupted(folder, len(run.epochs)) from None
 
 
+def _settings_and_problem(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> tuple[Settings, Problem]:
+    """Return both, checked; a person's function is called before its problem's epochs and batch size are known."""
+    if is_function(given["problem"]):
+        problem = load(given["problem"], **{name: value for name in _ABOUT_TABLES if (value := given.get(name))})
+        row = replace(FUNCTION, epochs=problem.epochs, batch_size=problem.batch_size)
+        return _taken_up(given, config) or resolve(given, row), problem
+    settings = _taken_up(given, config) or resolve(given)
+    return settings, load(settings.problem, **{name: getattr(settings, name) for name in _ABOUT_TABLES})
+
+
+def _taken_up(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings | None:
+    return resume(Settings.from_dict(config["settings"]), given) if config else None
+
+
 @contextmanager
 def _few_threads(training: Training) -> Iterator[None]:
     """Let a small model have one thread, and torch its own number back afterwards."""
@@ -239,23 +286,6 @@ def _few_threads(training: Training) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _data_facts(problem: Problem) -> dict[str, Any]:
-    data = problem.dataset
-    return {
-        "name": data.name,
-        "fingerprint": data.fingerprint(),
-        "rows": {"train": len(problem.train), "validation": len(problem.validation), "test": len(problem.test)},
-        "task": data.task,
-        "target": data.target,
-        "target_mean": data.target_mean,
-        "target_scale": data.target_scale,
-        "classes": list(data.classes),
-        "inputs": list(data.inputs),
-        "preparation": list(data.preparation),
-        "notes": list(data.notes),
-    }
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import PROBLEMS, TABLE, Model, Schedule, Task
+from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, row_of
 from rmsprop.rule import Rule
 
 # Which schedules use which number of their own. Only cosine and linear are drawn over --epochs.
@@ -27,7 +27,7 @@ class Settings:
     `resolve` fills in the defaults; the fields are named as the command's options are.
 
     Args:
-        problem: A key of `PROBLEMS`, or the path of a table.
+        problem: A key of `PROBLEMS`, the path of a table, or ``package.module:function``.
         target: The table's column to predict; None for a built-in problem.
         task: What to do with the target; None infers it.
         drop: Columns of the table to leave out.
@@ -40,7 +40,7 @@ class Settings:
         weight_decay: λ of the weight decay.
         epochs: How often the training rows are gone through.
         batch_size: Rows per step.
-        model: The model.
+        model: The model; None if the problem has one of its own.
         hidden: The widths of its hidden layers.
         schedule: How the learning rate changes.
         warmup: Epochs over which the learning rate rises from near 0; may be a fraction of one.
@@ -69,7 +69,7 @@ class Settings:
     weight_decay: float
     epochs: int
     batch_size: int
-    model: Model
+    model: Model | None
     hidden: tuple[int, ...]
     schedule: Schedule
     warmup: float
@@ -128,7 +128,7 @@ def option(name: str) -> str:
 
 _CHOICES: Mapping[str, tuple[object, ...]] = {
     "task": (None, *get_args(Task)),
-    "model": get_args(Model),
+    "model": (None, *get_args(Model)),
     "schedule": get_args(Schedule),
 }
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
@@ -165,7 +165,7 @@ def _check_together(settings: Settings) -> None:
         raise InputError(
             "--model mlp needs at least one hidden layer, such as --hidden 64"
             if settings.model == "mlp"
-            else f"--hidden is for --model mlp; a {settings.model} model has no hidden layer"
+            else f"--hidden is for --model mlp; {_of(settings.model)} has no hidden layer"
         )
     if settings.warmup >= settings.epochs:
         raise InputError(f"--warmup {settings.warmup:g} must be shorter than --epochs {settings.epochs}")
@@ -174,11 +174,16 @@ def _check_together(settings: Settings) -> None:
             raise InputError(f"{option(name)} is for --schedule {' or '.join(users)}, not for {settings.schedule}")
 
 
-def resolve(given: Mapping[str, object]) -> Settings:
+def _of(model: Model | None) -> str:
+    return f"a {model} model" if model else "a problem's own model"
+
+
+def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Settings:
     """Return the settings of a new run: what was given, over the problem's and the dialect's defaults.
 
     Args:
         given: Settings by name; ``problem`` is needed. None stands for the default.
+        row: The problem's defaults. Default None: those of its name.
 
     Returns:
         The settings, without a None where there is a default.
@@ -191,12 +196,9 @@ def resolve(given: Mapping[str, object]) -> Settings:
         1e-08
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    row = PROBLEMS.get(str(chosen["problem"]), TABLE)
-    defaults = {name: value for name, value in asdict(row).items() if name != "about"}
-    if chosen.get("model", row.model) != "mlp":
-        defaults["hidden"] = ()
-    elif not row.hidden:
-        defaults["hidden"] = TABLE.hidden
+    name = str(chosen["problem"])
+    defaults = {field: value for field, value in asdict(row or row_of(name)).items() if field != "about"}
+    defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
     rule = _rule(str(values["dialect"]), {n: chosen.get(n) for n in ("decay", "eps", "momentum", "centered")})
     averages = {name: getattr(rule, name) for name in ("decay", "eps", "momentum", "centered")}

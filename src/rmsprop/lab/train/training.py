@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.train.effective import effective_steps, layer_names
 from rmsprop.lab.train.history import Epoch
@@ -16,9 +17,6 @@ from rmsprop.lab.train.schedules import LearningRate
 from rmsprop.lab.train.settings import Settings
 from rmsprop.lab.train.verdict import Record
 from rmsprop.torch import RMSprop
-
-# A loss above so many times the initial one doesn't come back in any run worth waiting for.
-DIVERGED = 10.0
 
 
 class Divergence(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -101,6 +99,7 @@ class Training:
             initial_loss=self.initial_loss,
             initial_validation_loss=self.initial_validation_loss,
             constant_loss=self.problem.constant_loss,
+            holds_out=self.problem.holds_out,
             steps_per_epoch=self.steps_per_epoch,
             epochs=tuple(epochs),
             lost_at=divergence.step if divergence else None,
@@ -108,16 +107,13 @@ class Training:
         )
 
     def _batches(self) -> Iterator[Tensor]:
-        # Two draws of a seed, one for the weights and one per epoch for the order: no epoch depends on an earlier
-        # one's random numbers, so there is no random state to keep.
-        generator = torch.Generator().manual_seed((self.settings.seed << 24) + self.epoch + 1)
-        order = torch.randperm(len(self.problem.train), generator=generator)
+        order = row_order(self.settings.seed, self.epoch + 1, len(self.problem.train))
         yield from torch.split(order, self.settings.batch_size)
 
     def _step(self, rows: Tensor) -> float:
         data = self.problem.train
         self.optimizer.zero_grad()
-        loss = self.problem.loss(self.model(data.x[rows]), data.y[rows])
+        loss = self.problem.objective(self.model.parameters(), self.model(data.x[rows]), data.y[rows])
         value = loss.item()
         self._check(value)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -134,7 +130,7 @@ class Training:
                 raise Divergence(self.step, whole)
 
     def _is_lost(self, loss: float) -> bool:
-        return not loss <= DIVERGED * self.initial_loss
+        return is_lost(loss, self.initial_loss)
 
 
 def _optimizer(model: nn.Module, settings: Settings) -> Optimizer:

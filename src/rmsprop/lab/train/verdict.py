@@ -13,6 +13,7 @@ from rmsprop.lab.train.curves import last_fall, smooth, tail, tail_length
 from rmsprop.lab.train.history import Epoch
 
 Kind = Literal["diverged", "spikes", "overfitting", "stalled", "still falling", "converged"]
+Cause = Literal["learning rate too high", "learning rate too low"]
 
 # Batches make the loss of two neighbouring epochs differ by a few per cent; a change below is not called one.
 FALLING = 0.05
@@ -42,6 +43,73 @@ SPIKE_FACTOR, SPIKE_FLOOR, SPIKE_MEMORY = 4.0, 0.5, 5
 
 
 @dataclass(frozen=True)
+class Words:
+    """How a verdict names what can be set, and when something was; the defaults are those of `rmsprop train`.
+
+    Args:
+        lr: A learning rate.
+        length: A length of the run.
+        decay: The decay.
+        weight_decay: The weight decay.
+        warmup: A short warm-up.
+        schedule: A schedule that falls.
+        piece: What the curves have a point for.
+        pieces: Several of them.
+        start: When the initial loss was.
+        unit: What time is counted in.
+        times: When each piece ended, 0 before the first. Default: the pieces themselves are counted.
+    """
+
+    lr: str = "--lr {:.2g}"
+    length: str = "--epochs {}"
+    decay: str = "--decay"
+    weight_decay: str = "--weight-decay"
+    warmup: str = "--warmup 1"
+    schedule: str = "--schedule cosine"
+    piece: str = "epoch"
+    pieces: str = "epochs"
+    start: str = "before the first step"
+    unit: str = "epoch"
+    times: Sequence[int] = ()
+
+    def time(self, piece: int) -> int:
+        """Return when a piece ended.
+
+        Args:
+            piece: Its number, from 1; 0 is before the first.
+
+        Returns:
+            The epoch or the step.
+        """
+        return self.times[piece] if self.times else piece
+
+    def until(self, piece: int) -> str:
+        """Return how to ask for a run that ends after a piece.
+
+        Args:
+            piece: Its number; it may be one that there isn't yet.
+
+        Returns:
+            The words.
+        """
+        end = len(self.times) - 1
+        return self.length.format(
+            self.time(piece) if piece <= end or not self.times else self.times[end] * piece // end
+        )
+
+    def last(self, pieces: int) -> str:
+        """Return words that go on from "the last": ``"epoch"``, ``"5 epochs"``.
+
+        Args:
+            pieces: A number of pieces.
+
+        Returns:
+            The words.
+        """
+        return self.piece if pieces == 1 else f"{pieces} {self.pieces}"
+
+
+@dataclass(frozen=True)
 class Record:
     """What a verdict is made from.
 
@@ -54,6 +122,8 @@ class Record:
         epochs: The epochs that were completed.
         lost_at: The step at which the run diverged, if it did.
         lost_loss: The loss at that step.
+        holds_out: Whether the validation rows are others than the training rows. Default True.
+        words: How to name what can be set, and when something was. Default: those of `rmsprop train`.
     """
 
     lr: float
@@ -64,6 +134,13 @@ class Record:
     epochs: Sequence[Epoch]
     lost_at: int | None = None
     lost_loss: float = math.nan
+    holds_out: bool = True
+    words: Words = Words()
+
+    @property
+    def judged(self) -> str:
+        """What the loss is called that the verdict looks at."""
+        return "validation loss" if self.holds_out else "loss"
 
     @property
     def train(self) -> list[float]:
@@ -85,12 +162,14 @@ class Verdict:
         since: The epoch since which it holds, or the step of a divergence; None if it is about the whole run.
         evidence: The numbers that it rests on, a sentence.
         remedy: What to do, a sentence; empty if there is nothing.
+        cause: What it comes from, where that is known. Default None.
     """
 
     kind: Kind
     since: int | None
     evidence: str
     remedy: str
+    cause: Cause | None = None
 
     @property
     def headline(self) -> str:
@@ -117,7 +196,8 @@ def judge(record: Record) -> tuple[Verdict, ...]:
     """
     if record.lost_at is not None:
         return (_diverged(record, record.lost_at),)
-    rules = (_overfitting, _stalled, _falling, _unsteady)
+    # All but one measure by shares of a loss, and one below 0 has none.
+    rules = (_falling,) if min(record.train + record.validation) < 0 else (_overfitting, _stalled, _falling, _unsteady)
     main = next((verdict for rule in rules if (verdict := rule(record))), None) or _converged(record)
     spikes = _spikes(record)
     return (main, spikes) if spikes else (main,)
@@ -126,18 +206,22 @@ def judge(record: Record) -> tuple[Verdict, ...]:
 def _diverged(record: Record, step: int) -> Verdict:
     loss = record.lost_loss
     what = f"rose to {loss:.3g}, over ten times" if math.isfinite(loss) else f"became {loss}, from"
-    remedy = f"Try a smaller learning rate, --lr {_rounded(min(record.lr / 10, SAFE_LR))}"
+    words = record.words
+    remedy = f"Try a smaller learning rate, {words.lr.format(min(record.lr / 10, SAFE_LR))}"
     if not record.epochs:
-        remedy += "; the first steps are the largest, so --warmup 1 may help too"
-    return Verdict("diverged", step, f"The training loss {what} an initial {record.initial_loss:.3g}.", f"{remedy}.")
+        remedy += f"; the first steps are the largest, so {words.warmup} may help too"
+    evidence = f"The training loss {what} an initial {record.initial_loss:.3g}."
+    return Verdict("diverged", step, evidence, f"{remedy}.", "learning rate too high")
 
 
 def _overfitting(record: Record) -> Verdict | None:
+    if not record.holds_out:
+        return None
     losses = smooth(record.validation)
     best = min(range(len(losses)), key=losses.__getitem__)
     end, rise = tail(record.validation), tail(record.validation) - losses[best]
     significant = rise > OVERFIT_RISE * losses[best] and rise > OVERFIT_FLOOR * record.initial_validation_loss
-    train_then, train_now = record.train[best], tail(record.train)
+    train_then, train_now, words = record.train[best], tail(record.train), record.words
     if not significant or len(losses) - 1 - best < tail_length(losses) or train_now >= train_then:
         return None
     return Verdict(
@@ -145,7 +229,7 @@ def _overfitting(record: Record) -> Verdict | None:
         best,
         f"Since then the validation loss rose from {losses[best]:.3g} to {end:.3g} while the training loss fell from "
         f"{train_then:.3g} to {train_now:.3g}.",
-        f"{f'Stop earlier (--epochs {best}), s' if best else 'S'}hrink the model, or raise --weight-decay.",
+        f"{f'Stop earlier ({words.until(best)}), s' if best else 'S'}hrink the model, or raise {words.weight_decay}.",
     )
 
 
@@ -157,25 +241,30 @@ def _stalled(record: Record) -> Verdict | None:
             "stalled",
             train.index(min(train)),
             f"The training loss had fallen to {min(train):.3g} and is around {end:.3g} at the end.",
-            f"Try a smaller learning rate: --lr {_rounded(record.lr / 10)}.",
+            f"Try a smaller learning rate: {record.words.lr.format(record.lr / 10)}.",
+            "learning rate too high",
         )
     if _falling(record) or (end < UNCHANGED * record.initial_loss and end < CONSTANT * record.constant_loss):
         return None
+    constant = f"; a constant answer has {record.constant_loss:.3g}" if math.isfinite(record.constant_loss) else ""
     evidence = (
-        f"The training loss was {record.initial_loss:.3g} before the first step and is {end:.3g} at the end; a "
-        f"constant answer has {record.constant_loss:.3g}."
+        f"The training loss was {record.initial_loss:.3g} {record.words.start} and is {end:.3g} at the end{constant}."
     )
-    return Verdict("stalled", None, evidence, _way_out(record, end))
+    return Verdict("stalled", None, evidence, *_way_out(record, end))
 
 
-def _way_out(record: Record, end: float) -> str:
+def _way_out(record: Record, end: float) -> tuple[str, Cause | None]:
     """Tell steps that are too large from steps that are too small from a target that can't be learnt."""
-    train = record.train
-    if max(train) > LOST_FACTOR * train[0] or end > train[0]:
-        return f"The loss went up: try a smaller learning rate, --lr {_rounded(record.lr / 10)}."
+    train, lr = record.train, record.words.lr
+    if max(train) > LOST_FACTOR * train[0] or end - train[0] > FALLING * abs(train[0]):
+        remedy = f"The loss went up: try a smaller learning rate, {lr.format(record.lr / 10)}."
+        return remedy, "learning rate too high"
     if sum(after < before for before, after in pairwise(train)) >= STEADY * len(record.epochs):
-        return f"The steps are too small to get anywhere: try a larger learning rate, --lr {_rounded(record.lr * 10)}."
-    return "The inputs may not tell the target: try other columns, a larger model, or another learning rate."
+        remedy = f"The steps are too small to get anywhere: try a larger learning rate, {lr.format(record.lr * 10)}."
+        return remedy, "learning rate too low"
+    if math.isfinite(record.constant_loss):
+        return "The inputs may not tell the target: try other columns, a larger model, or another learning rate.", None
+    return "Try another learning rate or a larger model.", None
 
 
 def _falling(record: Record) -> Verdict | None:
@@ -186,9 +275,9 @@ def _falling(record: Record) -> Verdict | None:
     return Verdict(
         "still falling",
         None,
-        f"Over the last {fall.length} the validation loss fell by {fall.share:.0%}, from {fall.before:.3g} to "
-        f"{fall.now:.3g}.",
-        f"Train longer: --epochs {2 * len(record.epochs)}.",
+        f"Over the last {record.words.last(fall.epochs)} the {record.judged} fell by {fall.share:.0%}, "
+        f"from {fall.before:.3g} to {fall.now:.3g}.",
+        f"Train longer: {record.words.until(2 * len(record.epochs))}.",
     )
 
 
@@ -198,37 +287,40 @@ def _cut_short(record: Record) -> Verdict | None:
     if not 0 < lively < len(record.epochs):
         return None
     fall = last_fall(record.validation[: lively + 1])
-    end, initial = tail(record.validation), record.initial_validation_loss
+    end, initial, words = tail(record.validation), record.initial_validation_loss, record.words
     if not fall.is_significant(CUT_SHORT, WORTHWHILE * initial) or fall.now - end < CUT_SHORT * initial:
         return None
     return Verdict(
         "still falling",
         None,
-        f"When the schedule had halved the learning rate, after epoch {lively}, the validation loss was falling: over "
-        f"the last {fall.length} from {fall.before:.3g} to {fall.now:.3g}. It ended at {end:.3g}.",
-        f"Train longer (--epochs {2 * len(record.epochs)}), or with larger steps (--lr {_rounded(3 * record.lr)}).",
+        f"When the schedule had halved the learning rate, after {words.unit} {words.time(lively)}, the {record.judged} "
+        f"was falling: over the last {words.last(fall.epochs)} from {fall.before:.3g} to {fall.now:.3g}. It ended at "
+        f"{end:.3g}.",
+        f"Train longer ({words.until(2 * len(record.epochs))}), or with larger steps "
+        f"({words.lr.format(3 * record.lr)}).",
     )
 
 
 def _unsteady(record: Record) -> Verdict | None:
-    end = last_fall(record.validation)
+    end, words = last_fall(record.validation), record.words
     if end.noise <= max(UNSTEADY * end.now, UNSTEADY_FLOOR * record.initial_validation_loss):
         return None
     return Verdict(
         "stalled",
         None,
-        f"The validation loss goes up and down: around {end.now:.3g}, it changes by {end.noise:.2g} per epoch.",
-        f"Try a smaller learning rate (--lr {_rounded(record.lr / 10)}) or one that falls (--schedule cosine).",
+        f"The {record.judged} goes up and down: around {end.now:.3g}, it changes by {end.noise:.2g} per {words.piece}.",
+        f"Try a smaller learning rate ({words.lr.format(record.lr / 10)}) or one that falls ({words.schedule}).",
+        "learning rate too high",
     )
 
 
 def _converged(record: Record) -> Verdict:
-    fall = last_fall(record.validation)
+    fall, words = last_fall(record.validation), record.words
     return Verdict(
         "converged",
         None,
-        f"The validation loss is level: {fall.now:.3g} over the last {fall.length}, {fall.before:.3g} before; from "
-        f"epoch to epoch it changes by {fall.noise:.2g}.",
+        f"The {record.judged} is level: {fall.now:.3g} over the last {words.last(fall.epochs)}, {fall.before:.3g} "
+        f"before; from {words.piece} to {words.piece} it changes by {fall.noise:.2g}.",
         "",
     )
 
@@ -240,16 +332,13 @@ def _spikes(record: Record) -> Verdict | None:
     spikes = [e for e, loss in enumerate(worst) if loss > max(SPIKE_FACTOR * usual[e], floor)]
     if not spikes:
         return None
-    first, highest = spikes[0], max(spikes, key=worst.__getitem__)
+    first, highest, words = spikes[0], max(spikes, key=worst.__getitem__), record.words
     return Verdict(
         "spikes",
         record.epochs[first].epoch,
-        f"{len(spikes)} of {len(worst)} epochs had a batch whose loss stood out; in epoch "
-        f"{record.epochs[highest].epoch} it reached {worst[highest]:.3g}, where the worst of the epochs before was "
+        f"{len(spikes)} of {len(worst)} {words.pieces} had a batch whose loss stood out; in {words.unit} "
+        f"{words.time(highest + 1)} it reached {worst[highest]:.3g}, where the worst of the {words.pieces} before was "
         f"around {usual[highest]:.3g}.",
-        f"Try a smaller learning rate (--lr {_rounded(record.lr / 3)}) or a longer memory (--decay closer to 1).",
+        f"Try a smaller learning rate ({words.lr.format(record.lr / 3)}) or a longer memory "
+        f"({words.decay} closer to 1).",
     )
-
-
-def _rounded(lr: float) -> str:
-    return f"{lr:.2g}"

@@ -1,0 +1,175 @@
+"""`rmsprop compare`: the options, and what happens between them and the lab."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmsprop.cli.problems import chosen_problem, problem_options
+from rmsprop.lab.optimizers import OPTIMIZERS, row
+from rmsprop.lab.problems.defaults import short_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rmsprop.lab.compare.analysis import Analysis, Ranking, Standing
+    from rmsprop.lab.compare.statistics import Estimate
+    from rmsprop.lab.compare.tables import Table
+
+BUDGETS = ("quick", "standard", "full")
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    for name in names:
+        row(name)
+    return names
+
+
+def _optimizers() -> str:
+    """Return what the help lists; the backspace keeps click from filling the lines."""
+    lines = textwrap.wrap(", ".join(OPTIMIZERS), 96, break_on_hyphens=False)
+    return "\b\nOptimizers, each also with weights averaged at the end as NAME+swa:\n" + "\n".join(lines)
+
+
+@click.command(epilog=_optimizers())
+@problem_options
+@click.option(
+    "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True, help="How much to spend on tuning."
+)
+@click.option("--optimizers", metavar="A,B,...", callback=_names, help="What to compare.  [default: eight]")
+@click.option("--seeds", type=click.IntRange(min=1), help="Runs to report of each.  [default: the budget's]")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: runs/compare-PROBLEM]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    /,
+    *,
+    budget: str,
+    optimizers: tuple[str, ...] | None,
+    seeds: int | None,
+    jobs: int,
+    out: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Compare RMSProp with other optimizers, fairly.
+
+    PROBLEM is as in `rmsprop train`. Every optimizer is tuned with equally many trials, then run with seeds that
+    weren't tuned on, beside its default settings. DIR receives report.html, report.md, loss.png, differences.png,
+    runs.csv, trials.csv and result.json. Runs are kept in a cache ($RMSPROP_CACHE), and never done twice.
+
+    Exit codes: 0 done, 1 everything diverged or failed, 2 bad input, 130 interrupted (the same command goes on).
+    """
+    from rmsprop.cli import output, standings
+    from rmsprop.lab.compare import compare as run
+    from rmsprop.lab.compare import report
+    from rmsprop.lab.compare.analysis import analyse
+    from rmsprop.lab.compare.cache import default_folder
+
+    problem = chosen_problem(given)
+    folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out
+    report.check_folder(folder)
+    chosen: dict[str, Any] = {} if optimizers is None else {"optimizers": optimizers}
+    cache = default_folder()
+    try:
+        with standings.shown(quiet=as_json) as show:
+            comparison = run(problem, budget=budget, seeds=seeds, jobs=jobs, cache=cache, on_progress=show, **chosen)
+    except KeyboardInterrupt:
+        click.echo("interrupted: what was done is kept, and the same command goes on", err=True)
+        ctx.exit(130)
+    analysis = analyse(comparison)
+    report.write(analysis, folder)
+    if as_json:
+        output.print_json(_content(analysis, folder))
+    else:
+        _print(analysis, folder)
+    ctx.exit(0 if any(run.curve.diverged_at is None for run in comparison.runs) else 1)
+
+
+def _print(analysis: Analysis, folder: Path) -> None:
+    from rmsprop.cli import output
+    from rmsprop.lab.compare import tables, words
+
+    out = output.page()
+    for verdict, track in zip(words.verdicts(analysis), analysis.tracks, strict=True):
+        out.print(verdict.title)
+        _print_table(out, tables.summary(analysis, track))
+        out.print()
+        for paragraph in verdict.paragraphs:
+            out.print(paragraph)
+        out.print()
+    for note in analysis.comparison.notes:
+        out.print(f"Note: {note}")
+    out.print(words.headline(analysis))
+    out.print(f"Files: {folder}", soft_wrap=True)
+
+
+def _print_table(out: Console, content: Table) -> None:
+    from rmsprop.cli import output
+
+    shown = output.table(*content.headings)
+    for index, column in enumerate(shown.columns):
+        width = max(len(row[index]) for row in content.rows)
+        longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
+        column.header = "\n".join(textwrap.wrap(content.headings[index], max(width, longest)))
+        column.justify = "left" if index in content.words else "right"
+        column.min_width = longest if index in content.words else None
+        column.no_wrap = index not in content.words
+    for cells in content.rows:
+        shown.add_row(*cells)
+    out.print(shown)
+
+
+def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:
+    from rmsprop.lab.compare import tables, words
+
+    comparison = analysis.comparison
+    return {
+        "problem": comparison.facts.problem,
+        "out": str(folder),
+        "headline": words.headline(analysis),
+        "verdicts": {
+            track: list(verdict.paragraphs)
+            for track, verdict in zip(analysis.tracks, words.verdicts(analysis), strict=True)
+        },
+        "reference": comparison.reference,
+        "target": None if analysis.target is None else tables.target_name(analysis, analysis.target),
+        "rankings": [
+            {
+                "track": ranking.track,
+                "measure": ranking.measure.name,
+                "optimizers": {s.optimizer: _standing(ranking, s) for s in ranking.standings},
+            }
+            for ranking in analysis.rankings
+        ],
+        "notes": list(comparison.notes),
+        "versions": dict(comparison.versions),
+    }
+
+
+def _standing(ranking: Ranking, standing: Standing) -> dict[str, Any]:
+    shown = ranking.measure.shown
+    difference, improvement = standing.difference, standing.improvement
+    return {
+        "iqm": _estimate(ranking, standing.center),
+        "quartiles": sorted(shown(value) for value in standing.quartiles),
+        "difference": None if difference is None else _estimate(ranking, difference),
+        "probability_of_improvement": None if improvement is None else improvement.value,
+        "outcome": standing.outcome,
+    }
+
+
+def _estimate(ranking: Ranking, estimate: Estimate) -> dict[str, float]:
+    shown = ranking.measure.shown
+    low, high = sorted((shown(estimate.low), shown(estimate.high)))
+    return {"value": shown(estimate.value), "low": low, "high": high, "level": estimate.level}

@@ -1,0 +1,71 @@
+"""`rmsprop diagnose`: what a history shows, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rmsprop.lab.diagnose.finding import Diagnosis
+
+
+@click.command()
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option("--loss", metavar="COLUMN", help="The training loss: a CSV file's column, or a tag.  [default: guessed]")
+@click.option("--validation", metavar="COLUMN", help="The validation loss.  [default: guessed]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write diagnosis.html and .png to DIR.")
+@click.option("--verbose", is_flag=True, help="Say as well what couldn't be judged, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+def diagnose(
+    history: Path, loss: str | None, validation: str | None, out: Path | None, verbose: bool, as_json: bool
+) -> None:
+    """Say what the history of a training run shows, with the evidence and the remedy.
+
+    HISTORY is a file of rmsprop.lab.Recorder, a folder of rmsprop train, a CSV file, TensorBoard's event files, or a
+    folder of such, such as runs/. The more it holds, the more can be judged: a recorder's file is the best.
+
+    Exit codes: 0 diagnosed, whatever was found; 1 failed; 2 bad input; 130 interrupted.
+    """
+    from rmsprop.cli import output
+    from rmsprop.lab.diagnose.judgement import diagnose as judge
+    from rmsprop.lab.diagnose.readers import histories
+
+    found = [judge(each) for each in histories(history, loss, validation)]
+    files = _written(found, out) if out else []
+    if as_json:
+        output.print_json({"runs": [each.as_dict() for each in found], "files": [str(path) for path in files]})
+        return
+    page = output.page()
+    for each in found:
+        _print(page, each, verbose)
+    for path in files:
+        page.print(f"Written: {path}", soft_wrap=True)
+
+
+def _written(found: list[Diagnosis], out: Path) -> list[Path]:
+    from rmsprop.lab.diagnose.report import write_report
+
+    return [path for each in found for path in write_report(each, out if len(found) == 1 else out / each.history.name)]
+
+
+def _print(page: Console, diagnosis: Diagnosis, verbose: bool) -> None:
+    from rich.padding import Padding
+
+    history = diagnosis.history
+    page.print(f"{history.name} ({history.source})", style="bold")
+    for number, finding in enumerate(diagnosis.findings, start=1):
+        page.print(f"{number}. {finding.severity}: {finding.headline}")
+        page.print(Padding(f"{finding.evidence} {finding.remedy}".rstrip(), (0, 0, 0, 3), expand=False))
+    if not diagnosis.findings:
+        page.print("Nothing to remark.")
+    if verbose:
+        reasons: dict[str, list[str]] = {}
+        for what, why in diagnosis.not_judged.items():
+            reasons.setdefault(why, []).append(what)
+        for why, what_all in reasons.items():
+            page.print(f"Not judged: {', '.join(what_all)}. Why: {why}.")
+    page.print()

@@ -1,0 +1,160 @@
+"""`rmsprop window`: what a decay remembers, as tables and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmsprop.lab.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rmsprop.lab.window.gradients import Recorded
+    from rmsprop.lab.window.weights import Window
+
+_KINDS = (".png", ".svg")
+
+
+def _file(_: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Return the file, whose name says what kind of picture it is to be."""
+    if value is not None and (value.suffix.lower() not in _KINDS or value.is_dir()):
+        raise click.BadParameter(f"{str(value)!r} is no file that ends in {' or '.join(_KINDS)}.", param=param)
+    return value
+
+
+@click.command()
+@click.argument("decays", metavar="DECAY...", nargs=-1, type=float, required=True)
+@click.option("--gradient", type=float, help="The gradient whose first steps are told.  [default: 0.01]")
+@click.option("--problem", metavar="PROBLEM", help="Look at the gradients of a short real run, too: digits, wine, ...")
+@click.option("--steps", type=int, help="How many steps of it.  [default: 300]")
+@click.option("--out", type=click.Path(path_type=Path), callback=_file, help="Draw it, as .png or .svg.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+def window(
+    decays: tuple[float, ...],
+    gradient: float | None,
+    problem: str | None,
+    steps: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what a decay remembers.
+
+    For each DECAY, up to six of them: how long a squared gradient counts in the average v, how far v has filled after
+    some steps, and how large the first steps are if v starts from 0, from 1, or is bias-corrected.
+    """
+    if steps is not None and problem is None:
+        raise InputError("--steps is for a real run: name one with --problem, such as --problem digits")
+    from rmsprop.lab.window.weights import GRADIENT, check, measure
+
+    check(decays)
+    gradient = GRADIENT if gradient is None else gradient
+    windows = measure(decays, gradient)
+    recorded = None if problem is None else _record(problem, steps, quiet=as_json)
+    if out:
+        from rmsprop.files import write_atomically
+        from rmsprop.lab.window.picture import draw
+
+        write_atomically(out, draw(windows, out.suffix.lower().removeprefix("."), gradient, recorded))
+    if as_json:
+        from rmsprop.cli import output
+
+        output.print_json(_content(windows, gradient, recorded, out))
+    else:
+        _print(windows, gradient, recorded, out)
+
+
+def _record(problem: str, steps: int | None, *, quiet: bool) -> Recorded:
+    from rmsprop.cli.bar import bar
+    from rmsprop.lab.window.gradients import STEPS, record
+
+    steps = STEPS if steps is None else steps
+    with bar(problem, steps, quiet=quiet) as advance:
+        return record(problem, steps, advance)
+
+
+def _content(windows: list[Window], gradient: float, recorded: Recorded | None, out: Path | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"gradient": gradient, "out": None if out is None else str(out), "decays": []}
+    for window in windows:
+        first = {
+            start: {"sizes": dict(steps.sizes), "within_5_percent_from_step": steps.settled}
+            for start, steps in window.first.items()
+        }
+        memory = {"half_life": window.half_life, "window": window.window, "mass_window_95": window.mass_window}
+        content["decays"].append({"decay": window.decay, **memory, "filled": dict(window.filled), "first_steps": first})
+    if recorded is not None:
+        from rmsprop.lab.window.gradients import step_sizes
+
+        sizes = step_sizes(recorded, [window.decay for window in windows])
+        content["recorded"] = {
+            "problem": recorded.problem,
+            "steps": recorded.steps,
+            "coordinates": recorded.gradients.shape[1],
+            "batch_size": recorded.batch_size,
+            "lr": recorded.lr,
+            "median_step_sizes": [{"decay": decay, "sizes": of} for decay, of in sizes.items()],
+        }
+    return content
+
+
+def _print(windows: list[Window], gradient: float, recorded: Recorded | None, out: Path | None) -> None:
+    from rmsprop.cli import output
+
+    page = output.page()
+    page.print("How long a squared gradient counts in v, in steps, and how far v has filled from 0: 1 − ρᵗ")
+    steps = list(windows[0].filled)
+    table = _table("decay ρ", "half-life", "window 1/(1−ρ)", "95 % in the last", *(f"t = {step}" for step in steps))
+    for window in windows:
+        memory = (window.half_life, window.window, window.mass_window)
+        filled = [_percent(window.filled[step]) for step in steps]
+        table.add_row(f"{window.decay:g}", *(f"{value:,.4g}" for value in memory), *filled)
+    page.print(table)
+    page.print(f"\nFirst steps if the gradient stays at {gradient:g}, in units of lr, next to no ε")
+    page.print(_constant_steps(windows))
+    if recorded is not None:
+        from rmsprop.lab.window.gradients import step_sizes
+
+        count = recorded.gradients.shape[1]
+        page.print(
+            f"\nFirst steps on the gradients of {recorded.problem} (RMSProp, lr {recorded.lr:g}, batches of "
+            f"{recorded.batch_size}): the median over {count} coordinates, in units of lr"
+        )
+        page.print(_real_steps(step_sizes(recorded, [window.decay for window in windows])))
+    if out:
+        page.print(f"File: {out}", soft_wrap=True)
+
+
+def _constant_steps(windows: list[Window]) -> Table:
+    from rmsprop.lab.dialects.first_steps import SHOWN
+
+    table = _table("decay ρ", "v starts from", *(f"step {step}" for step in SHOWN), "within 5 % of lr from", words=2)
+    for window in windows:
+        for start, first in window.first.items():
+            sizes = [f"{first.sizes[step]:.3g}" for step in SHOWN]
+            table.add_row(f"{window.decay:g}", start, *sizes, f"step {first.settled}" if first.settled else "")
+    return table
+
+
+def _real_steps(sizes: dict[float, dict[str, dict[int, float]]]) -> Table:
+    steps = list(next(iter(next(iter(sizes.values())).values())))
+    table = _table("decay ρ", "v starts from", *(f"step {step}" for step in steps), words=2)
+    for decay, starts in sizes.items():
+        for start, of in starts.items():
+            table.add_row(f"{decay:g}", start, *(f"{size:.3g}" for size in of.values()))
+    return table
+
+
+def _table(*headings: str, words: int = 1) -> Table:
+    """Return a table whose first columns are words, the others numbers."""
+    from rmsprop.cli import output
+
+    table = output.table(*headings)
+    for column in table.columns[words:]:
+        column.justify = "right"
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %" if share < 0.9995 else "> 99.9 %"

@@ -1,0 +1,367 @@
+"""Many runs of one problem trained together: their parameters are stacked, and one computation serves all of them.
+
+A small model leaves a processor idle between operations that take microseconds. Stacked, a hundred models are one
+batched matrix product, and every optimizer updates a slice of the stack as if it were one tensor. That is the same
+arithmetic, because all optimizers in `rmsprop.lab.optimizers` work element by element; one that doesn't (it clips by a
+norm, or scales by a layer's size) must not be given a slice of several models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim.swa_utils import get_swa_avg_fn
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.optimizers import SWA, Choice, make
+from rmsprop.lab.problems.conventions import is_lost, row_order
+from rmsprop.lab.problems.problem import Data, Problem
+
+Floats = npt.NDArray[np.float64]
+Named = dict[str, Tensor]
+# Stochastic weight averaging begins after this share of the epochs, as in Izmailov et al. (2018), section 3.
+SWA_START = 0.75
+# What the intermediate results of a computation may take: more leaves the caches and gains nothing (measured with
+# digits: 2 % between 128 and 320 models at once), much less pays torch's overhead of about a millisecond more often.
+_MOST_BYTES = 32e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: an optimizer with its hyperparameters, and the seed of its weights and of the order of its rows."""
+
+    choice: Choice
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What came of one run. Arrays have one value per epoch and one before the first step.
+
+    Args:
+        train: The objective on the training rows; infinite from the divergence on.
+        validation: The objective on the validation rows; infinite from the divergence on.
+        metric: The metric on the validation rows; from the divergence on infinitely bad, which is −∞ for one that
+            should rise.
+        test: The objective on the test rows at the end; not a number unless asked for.
+        test_metric: The metric on them; not a number unless asked for.
+        diverged_at: The step at which the run was seen to have diverged, counted from 1; None if it wasn't.
+        epochs: How many epochs it was to take.
+        steps_per_epoch: Steps per epoch.
+    """
+
+    train: Floats
+    validation: Floats
+    metric: Floats
+    test: float
+    test_metric: float
+    diverged_at: int | None
+    epochs: int
+    steps_per_epoch: int
+
+
+def train_together(
+    problem: Problem,
+    jobs: Sequence[Job],
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    test: bool = False,
+    on_epoch: Callable[[int], object] | None = None,
+) -> list[Curve]:
+    """Train many models of one problem at once.
+
+    Runs of equal seed begin with equal weights and see equal batches, whatever their optimizer. The learning rate is
+    constant. A run whose choice ends in ``+swa`` is judged by the average of its weights at the ends of the last
+    quarter of the epochs. One that diverges (`is_lost`) stops there, and the others don't notice.
+
+    Torch's random state is left alone, and equal calls give equal bits. Which other jobs are trained along may change
+    how a product of matrices is rounded, and nothing else: with the perceptron on digits it changes no bit.
+
+    Args:
+        problem: What to learn.
+        jobs: The runs; equal ones are allowed.
+        epochs: How often the training rows are gone through, at least 1. Default: the problem's.
+        batch_size: Rows per step. Default: the problem's.
+        test: Judge the final models on the test rows. Default False.
+        on_epoch: Called with the number of each epoch that is done. Default: nothing is.
+
+    Returns:
+        The curve of each job, in the order of the jobs.
+
+    Raises:
+        ValueError: If ``epochs`` or ``batch_size`` is below 1.
+        InputError: If model, loss or metric do what `torch.vmap` can't take.
+
+    Examples:
+        >>> from rmsprop.lab.optimizers import choose
+        >>> from rmsprop.lab.problems import load
+        >>> jobs = [Job(choice=choose("rmsprop", lr=lr), seed=0) for lr in (0.001, 0.01)]
+        >>> slow, fast = train_together(load("linear"), jobs, epochs=2)
+        >>> bool(slow.train[0] == fast.train[0]), bool(slow.train[2] > fast.train[2])
+        (True, True)
+    """
+    epochs = problem.epochs if epochs is None else epochs
+    batch_size = problem.batch_size if batch_size is None else batch_size
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs is {epochs} and batch_size is {batch_size}: both must be at least 1")
+    if not jobs:
+        return []
+    # Equal hyperparameters side by side are one slice, and one tensor to the optimizer.
+    order = sorted(range(len(jobs)), key=lambda i: _slice_of(jobs[i]))
+    together = _Together(problem, [jobs[i] for i in order], epochs, batch_size)
+    for epoch in range(1, epochs + 1):
+        together.run_epoch(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    curves = together.curves(test)
+    return [curves[place] for place in np.argsort(order)]
+
+
+def _slice_of(job: Job) -> tuple[Any, ...]:
+    """Return what jobs have in common that one slice of the stack can hold, in an order."""
+    choice = job.choice
+    return choice.name.removesuffix(SWA), choice.lr, choice.options
+
+
+class _Together:
+    """Runs in training, sorted by hyperparameters.
+
+    Args:
+        problem: What to learn.
+        jobs: The runs.
+        epochs: Epochs in all.
+        batch_size: Rows per step.
+    """
+
+    def __init__(self, problem: Problem, jobs: Sequence[Job], epochs: int, batch_size: int) -> None:
+        self.problem, self.jobs, self.epochs, self.batch_size = problem, jobs, epochs, batch_size
+        self.stack = _Stack(problem, [job.seed for job in jobs])
+        self.gradient = torch.zeros_like(self.stack.flat)
+        self.optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
+        self.seeds = sorted({job.seed for job in jobs})
+        self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
+        self.averaged = torch.tensor([job.choice.averaged for job in jobs])
+        self.average = self.stack.flat[self.averaged] if self.averaged.any() else None
+        self.counted = 0
+        self.step = 0
+        self.steps_per_epoch = math.ceil(len(problem.train) / batch_size)
+        self.lost: dict[int, int] = {}  # run -> the step at which it was seen to have diverged
+        self.history: list[npt.NDArray[np.float64]] = []
+        self._judge_first()
+        self.initial: list[float] = self.history[0][0].tolist()
+
+    def run_epoch(self, epoch: int) -> None:
+        """Go through the training rows once, and judge the models."""
+        rows = len(self.problem.train)
+        order = torch.stack([row_order(seed, epoch, rows) for seed in self.seeds])
+        for batch in torch.split(order, self.batch_size, dim=1):
+            self.step += 1
+            self._descend(batch)
+        if epoch > SWA_START * self.epochs:
+            self._average()
+        self._judge()
+
+    def curves(self, test: bool) -> list[Curve]:
+        """Return the curve of each run."""
+        history = np.stack(self.history, axis=-1)  # [which value, job, epoch]
+        at_end = self._scores(self.problem.test) if test else np.full((2, len(self.jobs)), np.nan)
+        if test:
+            self._spoil(at_end)
+        return [
+            Curve(
+                train=history[0, i],
+                validation=history[1, i],
+                metric=history[2, i],
+                test=float(at_end[0, i]),
+                test_metric=float(at_end[1, i]),
+                diverged_at=self.lost.get(i),
+                epochs=self.epochs,
+                steps_per_epoch=self.steps_per_epoch,
+            )
+            for i in range(len(self.jobs))
+        ]
+
+    def _descend(self, batch: Tensor) -> None:
+        train = self.problem.train
+        objectives = []
+        size = self.stack.models_at_once(self.batch_size)
+        for some in (slice(low, low + size) for low in range(0, len(self.jobs), size)):
+            rows = batch[self.order_of[some]]
+            leaf = self.stack.flat[some].detach().requires_grad_()
+            values = self.stack.objectives(leaf, some, train.x[rows], train.y[rows])
+            (self.gradient[some],) = torch.autograd.grad(values.sum(), leaf)
+            objectives.append(values.detach())
+        self._check(torch.cat(objectives).tolist())
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._silence()
+
+    def _check(self, objectives: Sequence[float]) -> None:
+        """Stop the runs whose objective on all training rows is lost: a batch of outliers alone may be far off."""
+        suspects = [i for i in self._lost(objectives) if i not in self.lost]
+        far_off = [i for i in suspects if math.isfinite(objectives[i])]
+        whole = self._scores_of(self.problem.train, self.stack.flat, torch.tensor(far_off))[0] if far_off else ()
+        back = {i for i, value in zip(far_off, whole, strict=True) if not is_lost(value, self.initial[i])}
+        self._stop(i for i in suspects if i not in back)
+
+    def _lost(self, objectives: Iterable[float]) -> list[int]:
+        pairs = zip(objectives, self.initial, strict=True)
+        return [i for i, (value, initial) in enumerate(pairs) if is_lost(value, initial)]
+
+    def _stop(self, gone: Iterable[int]) -> None:
+        for i in gone:
+            self.lost.setdefault(i, self.step)
+        self._silence()
+
+    def _silence(self) -> None:
+        """Keep the numbers of lost runs finite. Nothing of theirs reaches another run, but NaN may warn or be slow."""
+        for i in self.lost:
+            self.stack.flat[i] = 0.0
+            self.gradient[i] = 0.0
+
+    def _average(self) -> None:
+        if self.average is None:
+            return
+        current = self.stack.flat[self.averaged]
+        mean = get_swa_avg_fn()  # type: ignore[no-untyped-call]
+        self.average = mean(self.average, current, self.counted) if self.counted else current
+        self.counted += 1
+
+    def _judged(self) -> Tensor:
+        """Return the weights that count: the averages where there are some already."""
+        if self.average is None or not self.counted:
+            return self.stack.flat
+        return self.stack.flat.masked_scatter(self.averaged[:, None], self.average)
+
+    def _judge_first(self) -> None:
+        try:
+            self._judge()
+        except (RuntimeError, NotImplementedError) as error:
+            why = str(error).partition("\n")[0]
+            raise InputError(
+                f"problem {self.problem.name} can't be trained many at once ({why}): make its model, loss and metric "
+                "of operations that torch.vmap can take"
+            ) from error
+
+    def _judge(self) -> None:
+        train, _ = self._scores(self.problem.train)
+        validation, metric = self._scores(self.problem.validation)
+        if self.history:
+            self._stop({*self._lost(train), *np.flatnonzero(~np.isfinite(validation)).tolist()})
+        values = np.stack([train, validation, metric])
+        self._spoil(values[1:])
+        values[0, list(self.lost)] = np.inf
+        self.history.append(values)
+
+    def _spoil(self, values: Floats) -> None:
+        """Give lost runs the worst objective and metric."""
+        lost = list(self.lost)
+        values[0, lost] = np.inf
+        values[1, lost] = -np.inf if self.problem.metric.higher_is_better else np.inf
+
+    def _scores(self, data: Data) -> Floats:
+        """Return the objective and the metric of each model on some rows."""
+        return self._scores_of(data, self._judged(), torch.arange(len(self.jobs)))
+
+    def _scores_of(self, data: Data, weights: Tensor, models: Tensor) -> Floats:
+        with torch.no_grad():
+            parts = torch.split(models, self.stack.models_at_once(len(data)))
+            return torch.cat([self.stack.scores(weights[some], some, data) for some in parts], dim=1).numpy()
+
+
+class _Stack:
+    """The parameters of many models of one problem, one model a row.
+
+    Args:
+        problem: The problem.
+        seeds: The seed of each model.
+    """
+
+    def __init__(self, problem: Problem, seeds: Sequence[int]) -> None:
+        self.problem = problem
+        models = {seed: problem.model(seed) for seed in set(seeds)}
+        self.skeleton = models[seeds[0]]
+        learnt = {name: p for name, p in self.skeleton.named_parameters() if p.requires_grad}
+        self.names = list(learnt)
+        self.shapes = [p.shape for p in learnt.values()]
+        self.sizes = [p.numel() for p in learnt.values()]
+        named = {seed: {name: p.detach() for name, p in model.named_parameters()} for seed, model in models.items()}
+        self.order = list(named[seeds[0]])
+        self.flat = torch.stack([torch.cat([named[seed][n].flatten() for n in self.names]) for seed in seeds])
+        frozen = [name for name in self.order if name not in learnt]
+        self.frozen = {name: torch.stack([named[seed][name] for seed in seeds]) for name in frozen}
+        held = {seed: dict(model.named_buffers()) for seed, model in models.items()}
+        self.buffers = {name: torch.stack([held[seed][name] for seed in seeds]) for name in held[seeds[0]]}
+        self.bytes_per_row = _bytes_per_row(problem, self.skeleton)
+
+    def models_at_once(self, rows: int) -> int:
+        """Return how many models a computation on so many rows may take together."""
+        return max(1, int(_MOST_BYTES / (rows * self.bytes_per_row)))
+
+    def objectives(self, flat: Tensor, models: slice, x: Tensor, y: Tensor) -> Tensor:
+        """Return the objective of each of some models on rows of its own."""
+
+        def of(parameters: Named, buffers: Named, x: Tensor, y: Tensor) -> Tensor:
+            outputs = functional_call(self.skeleton, (parameters, buffers), (x,))
+            return self.problem.objective(parameters.values(), outputs, y)
+
+        return torch.vmap(of)(*self._named(flat, models), x, y)
+
+    def scores(self, flat: Tensor, models: Tensor, data: Data) -> Tensor:
+        """Return the objective and the metric of each of some models on the same rows."""
+        chunks = torch.split(data.x, max(1, int(_MOST_BYTES / self.bytes_per_row)))
+
+        def of(parameters: Named, buffers: Named) -> tuple[Tensor, Tensor]:
+            outputs = torch.cat([functional_call(self.skeleton, (parameters, buffers), (x,)) for x in chunks])
+            objective = self.problem.objective(parameters.values(), outputs, data.y)
+            return objective.double(), self.problem.metric.of(outputs, data.y).double()
+
+        return torch.stack(torch.vmap(of)(*self._named(flat, models)))
+
+    def _named(self, flat: Tensor, models: Tensor | slice) -> tuple[Named, Named]:
+        """Return the parameters, in the model's order, and the buffers of some models."""
+        parts = zip(self.names, torch.split(flat, self.sizes, dim=-1), self.shapes, strict=True)
+        learnt = {name: part.view(-1, *shape) for name, part, shape in parts}
+        frozen = {name: stacked[models] for name, stacked in self.frozen.items()}
+        both = learnt | frozen
+        return {name: both[name] for name in self.order}, {n: stacked[models] for n, stacked in self.buffers.items()}
+
+
+def _bytes_per_row(problem: Problem, model: nn.Module) -> float:
+    """Return how much of a row is kept for the gradient: about what the intermediate results take."""
+    rows = min(problem.batch_size, len(problem.train))
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
+        outputs = model(problem.train.x[:rows])
+        problem.objective(model.parameters(), outputs, problem.train.y[:rows])
+    return max(kept, 1) / rows
+
+
+def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[torch.optim.Optimizer]:
+    """Return one optimizer per class, with one parameter and group per slice of equal hyperparameters."""
+    sizes = [len(list(members)) for _, members in groupby(jobs, key=_slice_of)]
+    optimizers: dict[type, torch.optim.Optimizer] = {}
+    for low, high in pairwise(np.cumsum([0, *sizes]).tolist()):
+        parameter = nn.Parameter(flat[low:high])
+        parameter.grad = gradient[low:high]
+        optimizer = make(jobs[low].choice, [parameter])
+        first = optimizers.setdefault(type(optimizer), optimizer)
+        if first is not optimizer:  # its group has every option of its own
+            first.add_param_group(optimizer.param_groups[0])
+    return list(optimizers.values())

@@ -1,0 +1,271 @@
+"""Compares optimizers, measure by measure: never one ranking of all that counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from rmsprop.lab.compare.results import Comparison, Run, Track
+from rmsprop.lab.compare.statistics import (
+    Draws,
+    Estimate,
+    Floats,
+    differences,
+    estimate,
+    improvement,
+    quantile,
+    resamples,
+    simultaneous,
+)
+from rmsprop.lab.compare.targets import Target, best_losses, main_target, targets, until_half
+
+Outcome = Literal["better", "worse", "not distinguishable"]
+# In the order in which they are told.
+TRACK_TITLES: dict[Track, str] = {"tuned": "Equal tuning", "defaults": "Default settings"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something by which runs are compared.
+
+    Args:
+        key: A word for it.
+        name: What it is, so that "by ..." can be said of it.
+        higher_is_better: Whether the larger of two values wins.
+        value: Its value in a run; NaN and a divergence count as the worst there can be.
+    """
+
+    key: str
+    name: str
+    higher_is_better: bool
+    value: Callable[[Run], float]
+
+    def costs(self, runs: Sequence[Run]) -> Floats:
+        """Return what the runs cost by this measure: its values, negated if higher is better, infinity for the lost.
+
+        Args:
+            runs: The runs.
+
+        Returns:
+            One number per run; less is better.
+        """
+        values = np.array([math.nan if run.curve.diverged_at is not None else self.value(run) for run in runs])
+        return np.where(np.isnan(values), np.inf, -values if self.higher_is_better else values)
+
+    def shown(self, cost: float) -> float:
+        """Return the value that costs so much."""
+        return -cost if self.higher_is_better else cost
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one optimizer does by one measure, in costs: less is better.
+
+    Args:
+        optimizer: Its name.
+        costs: One per seed, in the order of the seeds.
+        center: The interquartile mean with its 95 % interval.
+        quartiles: The lower quartile, the median and the upper quartile.
+        difference: The interquartile mean of its costs minus the reference's, seed by seed; None for the reference.
+        improvement: The probability that it beats the reference; None for the reference.
+    """
+
+    optimizer: str
+    costs: Floats
+    center: Estimate
+    quartiles: tuple[float, float, float]
+    difference: Estimate | None = None
+    improvement: Estimate | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What can be said of it against the reference; None of the reference itself."""
+        if self.difference is None:
+            return None
+        if not self.difference.decided:
+            return "not distinguishable"
+        return "better" if self.difference.high < 0.0 else "worse"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All optimizers by one measure in one track.
+
+    Args:
+        track: Which runs.
+        measure: The measure.
+        standings: One per optimizer, in the order of the comparison.
+    """
+
+    track: Track
+    measure: Measure
+    standings: tuple[Standing, ...]
+
+    @property
+    def leader(self) -> Standing | None:
+        """Whose interquartile mean is best; None if every one is infinite."""
+        best = min(self.standings, key=lambda standing: standing.center.value)
+        return best if math.isfinite(best.center.value) else None
+
+    def of(self, optimizer: str) -> Standing:
+        """Return the standing of one optimizer."""
+        return next(standing for standing in self.standings if standing.optimizer == optimizer)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What it takes an optimizer to reach a target.
+
+    Args:
+        optimizer: Its name.
+        steps: Per seed, infinity where it never did.
+        half: Steps until half of the runs had.
+        evaluations: Gradient evaluations until then.
+        seconds: Seconds of a single run until then, at the measured time per step.
+    """
+
+    optimizer: str
+    steps: tuple[float, ...]
+    half: float
+    evaluations: float
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """The share of runs that reached it."""
+        return sum(map(math.isfinite, self.steps)) / len(self.steps)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a comparison says.
+
+    Args:
+        comparison: The comparison.
+        labels: What each optimizer is called.
+        tracks: The tracks that there are runs of.
+        rankings: One per track and measure.
+        targets: What runs should reach, from the easiest to the hardest.
+        target: The one that tables show; None without any.
+        level: The confidence level of each difference, so that all of one measure and track hold together at 95 %.
+    """
+
+    comparison: Comparison
+    labels: dict[str, str]
+    tracks: tuple[Track, ...]
+    rankings: tuple[Ranking, ...]
+    targets: tuple[Target, ...]
+    target: Target | None
+    level: float
+
+    @property
+    def reference(self) -> str:
+        """What the reference is called."""
+        return self.labels[self.comparison.reference]
+
+    def ranking(self, track: Track, key: str) -> Ranking:
+        """Return the ranking of a track by the measure with this key."""
+        return next(found for found in self.rankings if (found.track, found.measure.key) == (track, key))
+
+    def by(self, track: Track) -> tuple[Ranking, ...]:
+        """Return the rankings of a track."""
+        return tuple(ranking for ranking in self.rankings if ranking.track == track)
+
+    def runs(self, track: Track, optimizer: str) -> list[Run]:
+        """Return the runs of an optimizer in a track, in the order of their seeds."""
+        return runs_of(self.comparison, track, optimizer)
+
+    def reached(self, track: Track, target: Target) -> tuple[Reached, ...]:
+        """Return what it takes each optimizer of a track to reach a target."""
+        names = self.comparison.optimizers
+        return tuple(_reached(self.comparison, name, self.runs(track, name), target) for name in names)
+
+
+def analyse(comparison: Comparison) -> Analysis:
+    """Compare the optimizers of a comparison with its reference, measure by measure.
+
+    Args:
+        comparison: What was run.
+
+    Returns:
+        The analysis.
+    """
+    tracks = tuple(track for track in TRACK_TITLES if any(run.track == track for run in comparison.runs))
+    found = targets(comparison)
+    target = main_target(comparison, found)
+    level = simultaneous(len(comparison.optimizers) - 1)
+    measures = _measures(comparison, target)
+    labels = {run.optimizer: run.choice.label for run in comparison.runs}
+    rankings = tuple(_rank(comparison, track, measure, level) for track in tracks for measure in measures)
+    return Analysis(comparison, labels, tracks, rankings, found, target, level)
+
+
+def runs_of(comparison: Comparison, track: Track, optimizer: str) -> list[Run]:
+    """Return the runs of an optimizer in a track, in the order of their seeds.
+
+    Args:
+        comparison: The comparison.
+        track: The track.
+        optimizer: The optimizer's name.
+
+    Returns:
+        The runs.
+    """
+    runs = (run for run in comparison.runs if (run.track, run.optimizer) == (track, optimizer))
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def _measures(comparison: Comparison, target: Target | None) -> list[Measure]:
+    facts, optimum = comparison.facts, comparison.facts.optimum
+    if optimum is None:
+        loss = Measure("loss", "validation loss", higher_is_better=False, value=_best_loss)
+    else:  # then there is nothing to overfit to
+        loss = Measure("gap", "distance to the least loss", False, lambda run: float(run.curve.train[-1] - optimum))
+    name = facts.metric if optimum is not None else f"test {facts.metric}"
+    measures = [loss, Measure("metric", name, facts.higher_is_better, _test_metric)]
+    if target is not None:
+        measures.append(Measure("steps", "steps to the target", higher_is_better=False, value=target.steps))
+    return measures
+
+
+def _best_loss(run: Run) -> float:
+    return float(best_losses([run])[0])
+
+
+def _test_metric(run: Run) -> float:
+    return run.curve.test_metric
+
+
+def _rank(comparison: Comparison, track: Track, measure: Measure, level: float) -> Ranking:
+    names, reference = comparison.optimizers, comparison.reference
+    runs = {name: runs_of(comparison, track, name) for name in names}
+    costs = {name: measure.costs(runs[name]) for name in names}
+    drawn = _drawn(tuple(run.study or 0 for run in runs[reference]))
+    standings = [_standing(name, costs[name], costs[reference], drawn, level, name == reference) for name in names]
+    return Ranking(track, measure, tuple(standings))
+
+
+def _standing(name: str, costs: Floats, reference: Floats, drawn: Draws, level: float, is_reference: bool) -> Standing:
+    low, middle, high = (float(quantile(costs, share)) for share in (0.25, 0.5, 0.75))
+    center = estimate(costs, drawn)
+    if is_reference:
+        return Standing(name, costs, center, (low, middle, high))
+    difference = estimate(differences(costs, reference), drawn, level=level)
+    return Standing(name, costs, center, (low, middle, high), difference, improvement(costs, reference, drawn))
+
+
+@cache
+def _drawn(studies: tuple[int, ...]) -> Draws:
+    return resamples(studies)
+
+
+def _reached(comparison: Comparison, name: str, runs: Sequence[Run], target: Target) -> Reached:
+    steps = tuple(target.steps(run) for run in runs)
+    half = until_half(steps)
+    evaluations, seconds = comparison.evaluations[name], comparison.seconds_per_step.get(name, math.nan)
+    return Reached(name, steps, half, half * evaluations, half * seconds)

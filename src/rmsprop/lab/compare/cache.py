@@ -1,0 +1,206 @@
+"""Runs that are done already, each found by a hash of everything that defines it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import rmsprop
+from rmsprop.files import write_atomically
+from rmsprop.lab.batched import Curve, Job
+from rmsprop.lab.compare.results import curve_as_dict, curve_from
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.problem import Problem
+
+# To be raised whenever `rmsprop.lab.batched` computes something else, so that what it computed before isn't taken.
+_ENGINE = 1
+# Rows on which a problem's model, loss and gradient are compared with those of a cached run.
+_PROBE = 8
+
+
+def default_folder() -> Path:
+    """Return where runs are kept unless told otherwise: a folder of the user's, because a hash is the same everywhere.
+
+    Returns:
+        ``$RMSPROP_CACHE`` if that is set, else ``rmsprop/runs`` in the system's folder for caches.
+    """
+    if chosen := os.environ.get("RMSPROP_CACHE"):
+        return Path(chosen)
+    home = Path.home()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "rmsprop" / "runs"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a comparison runs with; all but Python's decide what it computes."""
+    return {
+        "rmsprop": rmsprop.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def identity(problem: Problem, epochs: int, batch_size: int) -> dict[str, Any]:
+    """Return everything that the runs of a problem have in common and that decides what they compute.
+
+    The data count by a hash of their bytes. Model, loss and metric count by their source where there is one, by the
+    model's layers, and by what they do: outputs, objective, gradient and metric of a fresh model on a few rows.
+
+    Args:
+        problem: The problem.
+        epochs: How often the training rows are gone through.
+        batch_size: Rows per step.
+
+    Returns:
+        Plain values for JSON.
+    """
+    functions: dict[str, Callable[..., object]] = {
+        "model": problem.make_model,
+        "loss": problem.loss,
+        "metric": problem.metric.of,
+    }
+    model = problem.model(0)
+    return {
+        "engine": _ENGINE,
+        "versions": {name: version for name, version in versions().items() if name != "python"},
+        "problem": problem.name,
+        "data": problem.fingerprint(),
+        "model": repr(model),
+        "behaviour": _behaviour(problem, model),
+        "source": {name: _source(function) for name, function in functions.items()},
+        "l2": problem.l2,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+
+
+def _behaviour(problem: Problem, model: torch.nn.Module) -> str:
+    x, y = problem.train.x[:_PROBE], problem.train.y[:_PROBE]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    outputs = model(x)
+    objective = problem.objective(model.parameters(), outputs, y)
+    gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
+    metric = problem.metric.of(outputs.detach(), y)
+    tensors = [*parameters, outputs, objective, *(g for g in gradients if g is not None), metric]
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _source(function: Callable[..., object]) -> str | None:
+    try:
+        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    except (OSError, TypeError):  # written in C, or typed in at a prompt
+        return None
+
+
+class Cache:
+    """The runs of one problem that are done already, in a folder that any number of processes may share.
+
+    Each run is a file of its own, written whole; nothing is ever changed in place. A file that is damaged counts as
+    none, and is written again.
+
+    Args:
+        folder: Where runs are kept; None keeps them for the life of the object only.
+        common: What `identity` returned.
+    """
+
+    def __init__(self, folder: Path | None, common: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.damaged = 0
+        self._common = common
+        self._known: dict[str, Curve] = {}
+
+    def key(self, job: Job, *, test: bool) -> str:
+        """Return the hash of everything that defines a run.
+
+        Args:
+            job: The run.
+            test: Whether it is judged on the test rows.
+
+        Returns:
+            64 hexadecimal digits.
+        """
+        return hashlib.sha256(_canonical({**self._common, "job": asdict(job), "test": test}).encode()).hexdigest()
+
+    def get(self, job: Job, *, test: bool) -> Curve | None:
+        """Return what came of a run, if it is done already.
+
+        Args:
+            job: The run.
+            test: Whether it is judged on the test rows.
+
+        Returns:
+            Its curve, or None.
+        """
+        key = self.key(job, test=test)
+        if key not in self._known and (curve := self._read(key)) is not None:
+            self._known[key] = curve
+        return self._known.get(key)
+
+    def put(self, job: Job, curve: Curve, *, test: bool) -> None:
+        """Keep what came of a run.
+
+        Args:
+            job: The run.
+            curve: What came of it.
+            test: Whether it was judged on the test rows.
+
+        Raises:
+            InputError: If the folder can't be written in.
+        """
+        key = self.key(job, test=test)
+        self._known[key] = curve
+        if self.folder is None:
+            return
+        content = {"job": asdict(job), "curve": curve_as_dict(curve)}
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, _canonical({**content, "checksum": _checksum(content)}).encode())
+        except OSError as error:
+            raise InputError(f"can't write in {self.folder}: {error.strerror or error}: give another folder") from error
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key}.json"
+
+    def _read(self, key: str) -> Curve | None:
+        if self.folder is None:
+            return None
+        try:
+            content = json.loads(self._path(key).read_bytes())
+            if content.pop("checksum") != _checksum(content):
+                raise ValueError("its content isn't what was written")
+            return curve_from(content["curve"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+            self.damaged += 1
+            return None
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()

@@ -1,0 +1,303 @@
+"""The figures of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Outcome, Ranking, Standing
+from rmsprop.lab.compare.results import Run, Track, Trial
+from rmsprop.lab.compare.statistics import Floats, best_of, quantile
+from rmsprop.lab.compare.targets import Target
+from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
+from rmsprop.lab.optimizers import row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Small multiples stand in two columns, which a phone can still show; the height of a row of them, in inches.
+_COLUMNS, _ROW_HEIGHT, WIDTH = 2, 1.75, 6.4
+# Beyond colour, lines that cross each other differ in their dashes.
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+_GREY, _DARK = "#8a8f94", "#333333"
+# Differences of which the largest is so many times the usual one are drawn on an axis that is logarithmic away from 0.
+_WIDE = 20.0
+# Losses that fall through more than this factor are drawn on a logarithmic axis.
+_LOG_RANGE = 5.0
+# Over a smaller range powers of ten alone are too few ticks.
+_FEW_DECADES = 100.0
+# What is below this is rounding, and would only stretch a logarithmic axis.
+_LEAST_GAP = 1e-9
+# How far above the worst trial those that diverged are marked.
+_LOST_ABOVE = 2.0
+_MARKS: dict[Outcome, tuple[str, str]] = {
+    "better": (BLUE, "P"),
+    "worse": (ORANGE, "X"),
+    "not distinguishable": (_GREY, "o"),
+}
+
+
+def multiples_size(count: int) -> tuple[float, float]:
+    """Return width and height in inches of so many small multiples."""
+    return WIDTH, 0.7 + _ROW_HEIGHT * math.ceil(count / _COLUMNS)
+
+
+def loss_bands(analysis: Analysis, track: Track, figure: Figure) -> None:
+    """Paint the median validation loss of each optimizer with its interquartile band, the reference's beside it.
+
+    Args:
+        analysis: The analysis.
+        track: Which runs.
+        figure: Where to paint.
+    """
+    _bands(analysis, track, figure, lambda run: run.curve.validation, steps=False)
+
+
+def suboptimality(analysis: Analysis, track: Track, figure: Figure) -> None:
+    """Paint how far each optimizer is from the least training loss, both axes logarithmic.
+
+    Args:
+        analysis: The analysis of a comparison whose optimum is known.
+        track: Which runs.
+        figure: Where to paint.
+    """
+    optimum = analysis.comparison.facts.optimum or 0.0
+    _bands(analysis, track, figure, lambda run: np.maximum(run.curve.train - optimum, _LEAST_GAP), steps=True)
+
+
+def _bands(analysis: Analysis, track: Track, figure: Figure, of: Callable[[Run], Floats], *, steps: bool) -> None:
+    comparison = analysis.comparison
+    curves = {name: np.array([of(run) for run in analysis.runs(track, name)]) for name in comparison.optimizers}
+    medians = {name: quantile(values.T, 0.5) for name, values in curves.items()}
+    first = 1 if steps else 0  # a logarithmic axis has no step 0
+    kept = [i for i in thin(len(medians[comparison.reference])) if i >= first]
+    x = np.array(kept) * (comparison.facts.steps_per_epoch if steps else 1)
+    panels = _panels(figure, comparison.optimizers)
+    for name, axes in panels.items():
+        if name != comparison.reference:
+            own = medians[comparison.reference][kept]
+            axes.plot(x, own, color=_DARK, linestyle="--", linewidth=1.2, label=analysis.reference)
+        colour = _colour(analysis, name)
+        low, high = (quantile(curves[name].T, share)[kept] for share in (0.25, 0.75))
+        axes.fill_between(x, low, np.minimum(high, _ceiling(curves)), color=colour, alpha=0.25, linewidth=0)
+        axes.plot(x, medians[name][kept], color=colour)
+        _name(axes, analysis, track, name)
+    _scale(panels, [values[kept] for values in medians.values()], x, steps)
+    figure.supxlabel(f"{'step' if steps else 'epoch'} (dashed: {analysis.reference})", fontsize=11)
+    figure.supylabel("f − f*, training rows" if steps else "validation loss", fontsize=11)
+
+
+def _panels(figure: Figure, names: Sequence[str], *, sharex: bool = True) -> dict[str, Axes]:
+    grid = figure.subplots(math.ceil(len(names) / _COLUMNS), _COLUMNS, sharex=sharex, sharey=True, squeeze=False)
+    for spare in grid.flat[len(names) :]:
+        spare.set_visible(False)
+    return dict(zip(names, grid.flat, strict=False))
+
+
+def _ceiling(curves: dict[str, Floats]) -> float:
+    """Where a band that reaches infinity is cut off: far above everything that is finite."""
+    finite = [values[np.isfinite(values)].max(initial=0.0) for values in curves.values()]
+    return 10 * float(max(finite))
+
+
+def _name(axes: Axes, analysis: Analysis, track: Track, name: str) -> None:
+    axes.set_title(analysis.labels[name], fontsize=10, loc="left", pad=3)
+    runs = analysis.runs(track, name)
+    lost = sum(run.curve.diverged_at is not None for run in runs)
+    if lost:
+        text = f"✗ {lost} of {len(runs)} diverged"
+        axes.annotate(text, (0.97, 0.9), xycoords="axes fraction", ha="right", va="top", fontsize=9, color=_DARK)
+
+
+def _scale(panels: dict[str, Axes], medians: Sequence[Floats], x: Floats, steps: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    finite = np.concatenate([values[np.isfinite(values)] for values in medians])
+    low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+    first = next(iter(panels.values()))
+    if steps or (low > 0 and high > _LOG_RANGE * low):
+        first.set_ylim(low / 1.3, high * 1.3)
+        _logarithmic(panels, "y", high / low)
+    else:
+        margin = 0.06 * (high - low)
+        first.set_ylim(low - margin, high + margin)
+    if steps:
+        _logarithmic(panels, "x", x[-1] / x[0])
+    else:
+        first.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def _logarithmic(panels: dict[str, Axes], which: Literal["x", "y"], factor: float) -> None:
+    """Make an axis logarithmic, with ticks between the powers of ten where there would be few."""
+    from matplotlib.ticker import LogLocator
+
+    for axes in panels.values():
+        axes.set(**{f"{which}scale": "log"})
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        if factor < _FEW_DECADES:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+
+
+def time_to_target(analysis: Analysis, figure: Figure) -> None:
+    """Paint the share of runs that have reached a target after so many steps: a row per target, a column per track.
+
+    Args:
+        analysis: The analysis of a comparison with targets.
+        figure: Where to paint.
+    """
+    rows, columns = len(analysis.targets), len(analysis.tracks)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for row_of_axes, target in zip(grid, analysis.targets, strict=True):
+        for axes, track in zip(row_of_axes, analysis.tracks, strict=True):
+            _reached_curves(analysis, track, target, axes)
+            gap = "" if target.gap is None else f", {target.name}"
+            axes.set_title(f"{TRACK_TITLES[track]}{gap}", fontsize=10, loc="left", pad=3)
+    for axes in grid[-1]:
+        axes.set_xlabel("step")
+    figure.supylabel("runs that reached the target (%)", fontsize=11)
+    _legend_below(grid[0][0])
+
+
+def _reached_curves(analysis: Analysis, track: Track, target: Target, axes: Axes) -> None:
+    end = analysis.comparison.facts.epochs * analysis.comparison.facts.steps_per_epoch
+    for found in analysis.reached(track, target):
+        steps = np.sort([s for s in found.steps if math.isfinite(s)])
+        shares = 100 * np.arange(1, len(steps) + 1) / len(found.steps)
+        x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]])
+        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **_style(analysis, found.optimizer))
+    axes.set_ylim(-3, 103)
+    axes.set_xlim(0, end)
+
+
+def sensitivity(analysis: Analysis, figure: Figure) -> None:
+    """Paint the score of every trial over its learning rate, divergences as ✗ at the top.
+
+    Args:
+        analysis: The analysis of a comparison that tuned.
+        figure: Where to paint.
+    """
+    comparison = analysis.comparison
+    scores = [trial.score for trial in comparison.trials if math.isfinite(trial.score)] or [1.0]
+    panels = _panels(figure, comparison.optimizers, sharex=False)
+    top = _LOST_ABOVE * max(scores)
+    for name, axes in panels.items():
+        trials = [trial for trial in comparison.trials if trial.optimizer == name]
+        _paint_trials(axes, trials, _colour(analysis, name), top)
+        axes.axvline(row(name).lr, color=_GREY, linestyle=":", linewidth=1.4)
+        axes.set_xscale("log")
+        axes.set_title(analysis.labels[name], fontsize=10, loc="left", pad=3)
+    first = next(iter(panels.values()))
+    if min(scores) > 0:
+        first.set_yscale("log")
+        first.set_ylim(min(scores) / 1.6, top * 1.8)
+    for axes in panels.values():
+        axes.minorticks_off()
+    figure.supxlabel("learning rate", fontsize=11)
+    figure.supylabel("best validation loss", fontsize=11)
+
+
+def _paint_trials(axes: Axes, trials: Sequence[Trial], colour: str, top: float) -> None:
+    fine = [trial for trial in trials if math.isfinite(trial.score)]
+    lost = [trial.choice.lr for trial in trials if not math.isfinite(trial.score)]
+    axes.plot([t.choice.lr for t in fine], [t.score for t in fine], "o", color=colour, markersize=4.5, alpha=0.8)
+    axes.plot(lost, [top] * len(lost), "X", color=_DARK, markersize=7, markeredgecolor="white")
+    for study in {trial.study for trial in fine}:
+        best = min((trial for trial in fine if trial.study == study), key=lambda trial: trial.score)
+        axes.plot([best.choice.lr], [best.score], "o", mfc="none", mec=_DARK, markersize=9, markeredgewidth=1.2)
+
+
+def best_of_k(analysis: Analysis, axes: Axes) -> None:
+    """Paint the median best validation loss of k trials over k.
+
+    Args:
+        analysis: The analysis of a comparison that tuned.
+        axes: Where to paint.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    seen = []
+    for name in analysis.comparison.optimizers:
+        scores = np.array([trial.score for trial in analysis.comparison.trials if trial.optimizer == name])
+        (middle,) = best_of(scores, [0.5])
+        seen.append(middle[np.isfinite(middle)])
+        axes.plot(np.arange(1, len(scores) + 1), middle, label=analysis.labels[name], **_style(analysis, name))
+    finite = np.concatenate(seen)
+    if finite.min(initial=np.inf) > 0 and len(finite):
+        _logarithmic({"": axes}, "y", finite.max() / finite.min())
+    axes.set_xlabel("trials")
+    axes.set_ylabel("best validation loss (median)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend_below(axes)
+
+
+def paired_differences(rankings: Sequence[Ranking], analysis: Analysis, figure: Figure) -> None:
+    """Paint each optimizer's paired difference from the reference with its interval, a panel per track.
+
+    Args:
+        rankings: The rankings by one measure.
+        analysis: The analysis.
+        figure: Where to paint.
+    """
+    panels = figure.subplots(1, len(rankings), sharey=True, squeeze=False)[0]
+    for axes, ranking in zip(panels, rankings, strict=True):
+        others = [standing for standing in ranking.standings if standing.difference is not None]
+        _forest(axes, ranking, others)
+        axes.set_yticks(range(len(others)), [analysis.labels[s.optimizer] for s in others])
+        axes.set_ylim(len(others) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+    figure.supxlabel(f"{rankings[0].measure.name} minus {analysis.reference}'s", fontsize=11)
+
+
+def _forest(axes: Axes, ranking: Ranking, others: Sequence[Standing]) -> None:
+    shown = ranking.measure.shown
+    found = [(s.difference, s.outcome) for s in others if s.difference and s.outcome]
+    ends = [abs(end) for difference, _ in found for end in (difference.low, difference.value, difference.high)]
+    edge = _scale_differences(axes, [end for end in ends if math.isfinite(end) and end > 0] or [1.0])
+    for place, (difference, outcome) in enumerate(found):
+        colour, mark = _MARKS[outcome]
+        low, value, high = (np.clip(shown(x), -edge, edge) for x in (difference.low, difference.value, difference.high))
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
+        axes.plot([value], [place], mark, color=colour, markersize=10, markeredgewidth=0, clip_on=False)
+    axes.axvline(0, color=_DARK, linewidth=1)
+    axes.set_title(TRACK_TITLES[ranking.track], fontsize=10, loc="left")
+
+
+def _scale_differences(axes: Axes, sizes: Sequence[float]) -> float:
+    """Make room for differences of these sizes, and return the edge at which endless intervals end."""
+    edge, usual = 1.3 * max(sizes), float(np.median(sizes))
+    if edge <= _WIDE * usual:
+        axes.locator_params(axis="x", nbins=4)
+    else:
+        axes.set_xscale("symlog", linthresh=usual)
+        edge *= 2.0
+        tick = 10.0 ** math.floor(math.log10(edge))
+        ticks = [tick, tick / 10] if tick / 10 > 3 * usual else [tick]
+        ticks = [*(-t for t in ticks), 0.0, *ticks]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_xticks([], minor=True)
+    axes.set_xlim(-edge, edge)
+    return edge
+
+
+def _colour(analysis: Analysis, name: str) -> str:
+    """The reference is black, and the others take turns."""
+    others = [other for other in analysis.comparison.optimizers if other != analysis.comparison.reference]
+    colours = (*COLOURS[:-1], _GREY)
+    return colours[others.index(name) % len(colours)] if name in others else COLOURS[-1]
+
+
+def _style(analysis: Analysis, name: str) -> dict[str, Any]:
+    place = analysis.comparison.optimizers.index(name)
+    return {"color": _colour(analysis, name), "linestyle": _DASHES[place % len(_DASHES)]}
+
+
+def _legend_below(axes: Axes) -> None:
+    lines = axes.get_lines()
+    columns = 2 if len(lines) > 4 else len(lines)
+    axes.figure.legend(handles=lines, loc="outside lower center", ncols=columns, fontsize=10, handlelength=3.2)

@@ -1,0 +1,229 @@
+"""The tables of a comparison, as words and numbers that any page, terminal or file can take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Ranking, Reached, Standing
+from rmsprop.lab.compare.results import Track
+from rmsprop.lab.compare.statistics import Estimate
+from rmsprop.lab.compare.targets import Target
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings.
+
+    Args:
+        title: What it shows.
+        headings: One per column; the first column names the row, the others are numbers unless ``words`` has them.
+        rows: As many cells each.
+        words: Columns that hold words.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)
+
+
+def summary(analysis: Analysis, track: Track) -> Table:
+    """Return the table that says the most: a row per optimizer.
+
+    Args:
+        analysis: The analysis.
+        track: Which runs.
+
+    Returns:
+        Its first measure against the reference, its metric, how often and when it reaches the target, and how many of
+        its runs diverged if any did.
+    """
+    first, metric = analysis.by(track)[0], analysis.ranking(track, "metric")
+    reached = {r.optimizer: r for r in analysis.reached(track, analysis.target)} if analysis.target else {}
+    headings = ["optimizer", first.measure.name, "95 %", f"against {analysis.reference}", metric.measure.name]
+    headings += ["reached", "steps"] if reached else []
+    rows, some_lost = [], any(lost(analysis, track, name) for name in analysis.labels)
+    for standing in first.standings:
+        name = standing.optimizer
+        row = [analysis.labels[name], value(first, standing), interval(first, standing.center)]
+        row += [_outcome(standing), value(metric, metric.of(name))]
+        row += _reached_cells(reached[name])[:2] if reached else []
+        rows.append((*row, *([lost(analysis, track, name)] if some_lost else [])))
+    headings += ["diverged"] if some_lost else []
+    return Table(TRACK_TITLES[track], tuple(headings), tuple(rows), words=(0, 3))
+
+
+def ranking_table(analysis: Analysis, ranking: Ranking) -> Table:
+    """Return everything about one measure: averages, spread and paired differences.
+
+    Args:
+        analysis: The analysis.
+        ranking: The measure in a track.
+
+    Returns:
+        The table.
+    """
+    reference = analysis.reference
+    level = f"{100 * analysis.level:.3g} %"
+    averages = ("optimizer", "IQM", "95 %", "median", "quartiles")
+    headings = (*averages, f"minus {reference}", level, f"beats {reference}", "95 %", "verdict")
+    rows = tuple(_ranking_row(analysis, ranking, standing) for standing in ranking.standings)
+    title = f"{TRACK_TITLES[ranking.track]}, {ranking.measure.name}"
+    return Table(title, headings, rows, words=(0, 9))
+
+
+def _ranking_row(analysis: Analysis, ranking: Ranking, standing: Standing) -> tuple[str, ...]:
+    shown, (low, middle, high) = ranking.measure.shown, standing.quartiles
+    cells = [analysis.labels[standing.optimizer], value(ranking, standing), interval(ranking, standing.center)]
+    cells += [number(shown(middle), _decimals(low, high)), span(*sorted((shown(low), shown(high))))]
+    if standing.difference is None or standing.improvement is None:
+        return (*cells, "", "", "", "", "the reference")
+    chance = standing.improvement
+    difference, decimals = standing.difference, _decimals(standing.difference.low, standing.difference.high)
+    cells += [number(shown(difference.value), decimals, sign=True), interval(ranking, difference, sign=True)]
+    cells += [f"{chance.value:.0%}", f"{chance.low:.0%} to {chance.high:.0%}", _outcome(standing)]
+    return tuple(cells)
+
+
+def target_table(analysis: Analysis, track: Track, target: Target) -> Table:
+    """Return what it takes each optimizer to reach a target.
+
+    Args:
+        analysis: The analysis.
+        track: Which runs.
+        target: The target.
+
+    Returns:
+        The table.
+    """
+    rows = tuple(
+        (analysis.labels[found.optimizer], *_reached_cells(found)[:2], count(found.evaluations), seconds(found.seconds))
+        for found in analysis.reached(track, target)
+    )
+    headings = ("optimizer", "runs that reached it", "steps until half had", "gradient evaluations", "seconds")
+    return Table(f"{TRACK_TITLES[track]}, {target_name(analysis, target)}", headings, rows)
+
+
+def choices(analysis: Analysis) -> Table:
+    """Return the settings of every reported run, one row for those that share them."""
+    rows: dict[tuple[str, ...], list[int]] = {}
+    for track in analysis.tracks:
+        for name in analysis.comparison.optimizers:
+            for run in analysis.runs(track, name):
+                study = "" if run.study is None else f"{run.study + 1}"
+                key = (analysis.labels[name], TRACK_TITLES[track].lower(), study, run.choice.settings)
+                rows.setdefault(key, []).append(run.seed)
+    cells = tuple((*key, _seeds(seeds)) for key, seeds in rows.items())
+    return Table("Settings", ("optimizer", "track", "study", "settings", "seeds"), cells, words=(0, 1, 2, 3, 4))
+
+
+def target_name(analysis: Analysis, target: Target) -> str:
+    """Return a target in words.
+
+    Args:
+        analysis: The analysis.
+        target: The target.
+
+    Returns:
+        Such as "validation loss at most 0.0561 (Nesterov's)" or "f − f* at most 1e-4".
+    """
+    return target.name if target.setter is None else f"{target.name} ({analysis.labels[target.setter]}'s)"
+
+
+def value(ranking: Ranking, standing: Standing) -> str:
+    """Return the interquartile mean of a measure, as precise as its interval allows."""
+    center = standing.center
+    return number(ranking.measure.shown(center.value), _decimals(center.low, center.high))
+
+
+def interval(ranking: Ranking, estimate: Estimate, *, sign: bool = False) -> str:
+    """Return an interval in the units of a measure.
+
+    Args:
+        ranking: The ranking that the measure belongs to.
+        estimate: The interval, in costs.
+        sign: Write a plus before what is above 0. Default False.
+
+    Returns:
+        Such as "0.0548 to 0.0575".
+    """
+    low, high = sorted((ranking.measure.shown(estimate.low), ranking.measure.shown(estimate.high)))
+    return span(low, high, sign=sign)
+
+
+def span(low: float, high: float, *, sign: bool = False) -> str:
+    """Return two numbers as "low to high", as precise as their distance allows.
+
+    Args:
+        low: The lower number.
+        high: The higher number.
+        sign: Write a plus before what is above 0. Default False.
+
+    Returns:
+        The words.
+
+    Examples:
+        >>> span(0.0684996, 0.0914722)
+        '0.068 to 0.091'
+    """
+    decimals = _decimals(low, high)
+    return f"{number(low, decimals, sign=sign)} to {number(high, decimals, sign=sign)}"
+
+
+def number(value: float, decimals: int | None, *, sign: bool = False) -> str:
+    """Return a number with so many decimals, or with four digits if None.
+
+    Args:
+        value: The number, which may be infinite.
+        decimals: How many; where they are more than nine, it is written with an exponent.
+        sign: Write a plus before what is above 0. Default False.
+
+    Returns:
+        Its digits.
+    """
+    if math.isinf(value):
+        return f"{'-' if value < 0 else '+' if sign else ''}∞"
+    plus = "+" if sign else ""
+    return f"{value:{plus}.4g}" if decimals is None or decimals > 9 else f"{value:{plus}.{decimals}f}"
+
+
+def _decimals(low: float, high: float) -> int | None:
+    """Two digits of half the width of an interval; None if it is infinite or a point."""
+    width = high - low
+    if not math.isfinite(width) or width <= 0.0:
+        return None
+    return max(0, 1 - math.floor(math.log10(width / 2)))
+
+
+def lost(analysis: Analysis, track: Track, name: str) -> str:
+    """Return how many runs of an optimizer diverged, nothing for none."""
+    runs = analysis.runs(track, name)
+    diverged = sum(run.curve.diverged_at is not None for run in runs)
+    return f"{diverged}/{len(runs)}" if diverged else ""
+
+
+def count(value: float) -> str:
+    """Return a whole number that may be infinite, "-" if it is."""
+    return f"{value:.0f}" if math.isfinite(value) else "-"
+
+
+def seconds(value: float) -> str:
+    """Return seconds to three digits, "-" for infinity and for what wasn't measured."""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
+def _outcome(standing: Standing) -> str:
+    return standing.outcome or "the reference"
+
+
+def _reached_cells(reached: Reached) -> list[str]:
+    return [f"{reached.share:.0%}", count(reached.half), seconds(reached.seconds)]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    first, last = min(seeds), max(seeds)
+    if len(seeds) == last - first + 1 > 2:
+        return f"{first} to {last}"
+    return ", ".join(map(str, sorted(seeds)))

@@ -1,0 +1,171 @@
+"""Rules that look at the loss alone: the verdict of `rmsprop train`, and what else curves of other loops may show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rmsprop.lab.diagnose.finding import Finding, Severity
+from rmsprop.lab.diagnose.history import History
+from rmsprop.lab.diagnose.pieces import has_validation, record_of
+from rmsprop.lab.diagnose.travel import travel
+from rmsprop.lab.problems.conventions import is_lost
+from rmsprop.lab.train.curves import smooth, tail
+from rmsprop.lab.train.verdict import FALLING, LOST_FACTOR, Record, Verdict, judge
+
+# How bad a verdict of `rmsprop train` is.
+SEVERITIES: Mapping[str, Severity] = {
+    "diverged": "bad",
+    "spikes": "warning",
+    "overfitting": "warning",
+    "stalled": "warning",
+    "still falling": "note",
+    "converged": "fine",
+}
+
+
+def course(history: History) -> Sequence[Finding] | str:
+    """Judge the loss as `rmsprop train` does: diverged, overfitting, stalled, still falling, converged, spikes."""
+    record = record_of(history)
+    lost = _lost(history, record)
+    if lost:
+        return [lost]
+    if isinstance(record, str):
+        return record
+    if min(*record.train, *record.validation) <= 0.0 and history.initial is None:
+        return "the loss isn't above 0 everywhere, so that shares of it mean nothing"
+    verdicts = judge(record)
+    if verdicts[0].kind in ("still falling", "converged") and tail(record.train) > LOST_FACTOR * record.initial_loss:
+        # A verdict looks at where the curve goes; of one that began far below, that is the wrong end.
+        verdicts = (_above(record), *verdicts[1:])
+    return [_finding(history, record, verdict) for verdict in verdicts]
+
+
+def _above(record: Record) -> Verdict:
+    first, end = record.initial_loss, tail(record.train)
+    evidence = f"The training loss was {first:.3g} {record.words.start} and is {end:.3g} at the end."
+    remedy = f"Try a smaller learning rate, {record.words.lr.format(record.lr / 10)}."
+    return Verdict("stalled", None, evidence, remedy, "learning rate too high")
+
+
+def overfitting(history: History) -> Sequence[Finding] | str:
+    """Say why overfitting couldn't be judged; `course` judges it."""
+    if not has_validation(history):
+        return "no validation loss, or fewer than four"
+    return [] if history.holds_out else "validation looks at the training rows"
+
+
+def _lost(history: History, record: Record | str) -> Finding | None:
+    values = history.train.values
+    broken = [i for i, loss in enumerate(values) if not math.isfinite(loss)]
+    if history.lost_at is None and broken and broken[-1] == len(values) - 1:
+        since = next(i for i in broken if all(not math.isfinite(loss) for loss in values[i:]))
+        return _diverged(history, record, history.train.times[since], values[since])
+    if history.lost_at is not None:
+        return _diverged(history, record, history.lost_at, math.nan)
+    if not isinstance(record, str) and is_lost(tail(record.train), record.initial_loss):
+        since = next(n for n, loss in enumerate(record.train) if is_lost(loss, record.initial_loss))
+        return _diverged(history, record, record.words.time(since), tail(record.train))
+    return None
+
+
+def _diverged(history: History, record: Record | str, since: int, loss: float) -> Finding:
+    if isinstance(record, str):
+        evidence = f"The training loss is {loss} from the beginning."
+        remedy = "Look at the data and the model for what isn't finite, and try a much smaller learning rate."
+    else:
+        verdict = judge(replace(record, lost_at=since, lost_loss=loss))[0]
+        evidence, remedy = verdict.evidence, _without_rate(verdict.remedy, record)
+    if history.lost_at is not None:
+        evidence = f"The run was given up in epoch {since}: its loss wasn't finite, or above ten times the initial one."
+        remedy = f"Try a learning rate that is ten times smaller than {history.group['lr']:g}, or a warm-up."
+    return Finding(kind="diverged", severity="bad", evidence=evidence, remedy=remedy, since=since, unit=history.unit)
+
+
+def _without_rate(remedy: str, record: Record) -> str:
+    """Leave out the learning rate to try where the one that was used isn't known."""
+    rate = record.words.lr.format(math.nan)
+    for shown in (f" ({rate})", f", {rate}", f": {rate}"):
+        remedy = remedy.replace(shown, "")
+    return remedy
+
+
+def _finding(history: History, record: Record, verdict: Verdict) -> Finding:
+    kind: str = verdict.kind
+    evidence, remedy, since = verdict.evidence, _without_rate(verdict.remedy, record), verdict.since
+    if kind == "stalled":
+        moved = travel(history)
+        cause = moved.cause if moved.hardly else verdict.cause or moved.cause
+        if cause != verdict.cause:
+            remedy = f"Try a {'smaller' if cause == 'learning rate too high' else 'larger'} learning rate."
+        kind, evidence = cause or "plateau", evidence + moved.evidence
+    if kind == "converged":
+        since = _level_since(record)
+    return Finding(
+        kind=kind,
+        severity=SEVERITIES[verdict.kind],
+        evidence=evidence,
+        remedy=remedy,
+        since=None if since is None else record.words.time(since),
+        unit=history.unit,
+    )
+
+
+def _level_since(record: Record) -> int:
+    """Return the piece since which the loss has stayed within a few per cent of where it ends."""
+    losses, end = smooth(record.validation), tail(record.validation)
+    away = [n for n, loss in enumerate(losses) if abs(loss - end) > 2 * FALLING * abs(end)]
+    return min(away[-1] + 1, len(losses) - 1) if away else 0
+
+
+def warm_up(history: History) -> Sequence[Finding] | str:
+    """Look for a loss that jumps in the first steps, which are the largest where v₀ is 0."""
+    if history.unit == "epoch":
+        return "no losses of single steps"
+    return _jump(history)
+
+
+# A jump is a median of five losses that is so many times the first loss, and what the run ends with.
+_JUMP, _MEDIAN_OF = 2.0, 5
+# After so many windows of the average v has forgotten that it began at 0.
+_WINDOWS = 3.0
+
+
+def _jump(history: History) -> Sequence[Finding] | str:
+    decay = float(history.group.get("decay", 0.99))
+    until = min(_WINDOWS / max(1.0 - decay, 1e-9), 0.5 * history.end)
+    early = [i for i, time in enumerate(history.train.times) if time <= until]
+    losses = np.array(history.train.values)[early]
+    if len(losses) < _MEDIAN_OF:
+        return "fewer than five losses of first steps"
+    medians = [float(np.median(losses[i : i + _MEDIAN_OF])) for i in range(len(losses) - _MEDIAN_OF + 1)]
+    end = float(np.median(history.train.values[-max(_MEDIAN_OF, len(history.train) // 5) :]))
+    first = max(losses[0], end)
+    peak = int(np.argmax(medians))
+    if not (0.0 < _JUMP * first < medians[peak]):
+        return []
+    at = history.train.times[early[peak] + _MEDIAN_OF // 2]
+    size = _first_strides(history, at)
+    return [
+        Finding(
+            kind="warm-up too hot",
+            severity="warning",
+            evidence=f"The loss rose from {losses[0]:.3g} to {medians[peak]:.3g} in the first {at} steps, and ended at "
+            f"{end:.3g}.{size}",
+            remedy="Raise the learning rate slowly over the first "
+            f"{round(_WINDOWS / max(1.0 - decay, 1e-9))} steps, or begin with v₀ = 1 or bias correction.",
+            since=at,
+        )
+    ]
+
+
+def _first_strides(history: History, until: int) -> str:
+    """Return a sentence on the size of the first steps, with a space before it; empty if it isn't known."""
+    strides = history.statistics.of("stride") if history.statistics else None
+    if history.statistics is None or strides is None or history.statistics.steps[0] > until:
+        return ""
+    first = strides[[step <= until for step in history.statistics.steps]]
+    return f" A coordinate moved by up to {np.nanmax(first):.2g} learning rates in one of these steps."

@@ -1,0 +1,153 @@
+"""What can be known of a run, whoever wrote it down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from rmsprop.lab.train.verdict import Words
+
+Unit = Literal["step", "epoch"]
+Layers = tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Numbers over time.
+
+    Args:
+        times: Steps or epochs, rising.
+        values: The numbers, perhaps not finite.
+    """
+
+    times: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.times)
+
+    @classmethod
+    def of(cls, points: Mapping[int, float]) -> Curve:
+        """Return the curve of some points.
+
+        Args:
+            points: Time -> number, in any order.
+
+        Returns:
+            The curve.
+
+        Examples:
+            >>> Curve.of({2: 0.5, 1: 1.0})
+            Curve(times=(1, 2), values=(1.0, 0.5))
+        """
+        return cls(tuple(sorted(points)), tuple(points[time] for time in sorted(points)))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was measured of the layers.
+
+    Args:
+        steps: When.
+        layers: Name, size, dtype of the parameters and of the averages, for each layer.
+        values: For each statistic of `rmsprop.lab.recorder.measure.STATISTICS` that there is, a matrix with a row per
+            measurement and a column per layer; NaN where it can't be told.
+    """
+
+    steps: tuple[int, ...]
+    layers: Layers
+    values: Mapping[str, np.ndarray]
+
+    def of(self, name: str) -> np.ndarray | None:
+        """Return the matrix of a statistic, or None if nothing is known of it.
+
+        Args:
+            name: The statistic.
+
+        Returns:
+            The matrix.
+        """
+        matrix = self.values.get(name)
+        return None if matrix is None or np.isnan(matrix).all() else matrix
+
+    def until(self, end: int) -> Statistics:
+        """Return what was measured before a time.
+
+        Args:
+            end: The time, a step or an epoch.
+
+        Returns:
+            The statistics, perhaps none.
+        """
+        kept = sum(step < end for step in self.steps)
+        return Statistics(self.steps[:kept], self.layers, {name: rows[:kept] for name, rows in self.values.items()})
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The number of parameters of each layer."""
+        return np.array([layer["size"] for layer in self.layers], dtype=float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """A run's history.
+
+    Args:
+        name: What to call the run.
+        source: What it was read from, in a few words.
+        unit: What times are counted in.
+        train: The training loss.
+        worst: The largest batch loss of the same times; empty if it isn't known.
+        validation: The validation loss; empty if it isn't known.
+        lr: The learning rate; empty if it isn't known.
+        initial: Training and validation loss before the first step, where they are known.
+        constant_loss: The loss of the best constant answer. Default infinity: not known.
+        holds_out: Whether validation looks at other data than training. Default True.
+        group: What the optimizer computes with, under the names of a `Rule`: that of its first parameter group.
+        statistics: What was measured of the layers; None if nothing was.
+        lost_at: The step at which the run is known to have been given up. Default None.
+        words: How to name what can be set.
+    """
+
+    name: str
+    source: str
+    unit: Unit
+    train: Curve
+    worst: Curve = field(default_factory=Curve)
+    validation: Curve = field(default_factory=Curve)
+    lr: Curve = field(default_factory=Curve)
+    initial: tuple[float, float] | None = None
+    constant_loss: float = math.inf
+    holds_out: bool = True
+    group: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Statistics | None = None
+    lost_at: int | None = None
+    words: Words = field(default_factory=Words)
+
+    @property
+    def end(self) -> int:
+        """The last time of which anything is known."""
+        curves = (self.train.times, self.validation.times, self.statistics.steps if self.statistics else ())
+        return max((times[-1] for times in curves if times), default=0)
+
+
+def median(values: Sequence[float] | np.ndarray) -> float:
+    """Return the median of the numbers that are known, NaN if none is.
+
+    Args:
+        values: The numbers, NaN for what isn't known.
+
+    Returns:
+        The median.
+
+    Examples:
+        >>> median([1.0, float("nan"), 3.0])
+        2.0
+    """
+    known = [value for value in np.ravel(values) if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan

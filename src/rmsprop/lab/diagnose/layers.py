@@ -1,0 +1,215 @@
+"""Rules that look at what was measured of the layers: dead, exploding, ε, centered variance, decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rmsprop.lab.diagnose.finding import Finding
+from rmsprop.lab.diagnose.history import History, Statistics, median
+
+NOTHING_MEASURED = "no measurements of layers: record the run with rmsprop.lab.Recorder"
+# A layer is dead if all of its gradient is 0 in so many measurements up to the last.
+_DEAD, _FEW = 0.999, 3
+# A gradient that has grown by so much since the beginning is on its way out of the numbers.
+_EXPLODING = 1000.0
+# ε decides the size of steps where it outweighs √v in so large a part of a layer, in so many of the measurements.
+_DOMINATED, _MOSTLY = 0.5, 0.8
+# A standard deviation that has collapsed in so large a part of a layer makes its steps a hundred times too large there.
+_COLLAPSED = 0.2
+# √v of a typical coordinate changes by 3 to 5 % per step at a decay of 0.9, and by 17 % at 0.5 (measured: Gaussian
+# gradients). A cosine nearer to 0 means that two batches have little in common, so that √v only follows their noise;
+# one near −1 is no noise, but a run that jumps to and fro.
+_JITTER, _AGREEMENT = 0.1, 0.5
+# After so many windows 1/(1 − ρ) the start of v has less than 1 % of the weight.
+_GROWN = 5.0
+
+
+def dead(history: History) -> Sequence[Finding] | str:
+    """Look for layers whose gradient is exactly 0 while others still have one."""
+    still, statistics = _measured(history, "still")
+    if still is None or statistics is None:
+        return NOTHING_MEASURED
+    zero = still >= _DEAD
+    known = ~np.isnan(still).all(axis=0)
+    died = [i for i in range(still.shape[1]) if known[i] and len(still) >= _FEW and zero[-_FEW:, i].all()]
+    if not died or len(died) == known.sum():
+        return []
+    since = max(_since(zero[:, i]) for i in died)
+    names = tuple(statistics.layers[i]["name"] for i in died)
+    evidence = (
+        f"Every coordinate of the gradient is exactly 0 in the last {len(still) - since} measurements of the layer"
+    )
+    return [
+        Finding(
+            kind="dead layers" if len(died) > 1 else "dead layer",
+            severity="bad",
+            evidence=f"{evidence}{'s' if len(died) > 1 else ''}, while others still learn.",
+            remedy="No unit of it is active: initialise anew with a smaller learning rate or a warm-up, or use an "
+            "activation that passes a gradient below 0, such as LeakyReLU.",
+            since=statistics.steps[since],
+            layers=names,
+            panel="still",
+        )
+    ]
+
+
+def exploding(history: History) -> Sequence[Finding] | str:
+    """Look for gradients that aren't finite, or keep growing."""
+    gradient, statistics = _measured(history, "gradient")
+    if gradient is None or statistics is None:
+        return NOTHING_MEASURED
+    broken = np.isinf(gradient)
+    if broken.any():
+        row = int(np.argmax(broken.any(axis=1)))
+        which = np.flatnonzero(broken[row])
+        return [
+            _exploded(
+                "gradient not finite",
+                statistics,
+                which,
+                row,
+                f"The norm is infinite or NaN in step {statistics.steps[row]}",
+            )
+        ]
+    third = len(gradient) // 3
+    if third < _FEW:
+        return "fewer than nine measurements"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        growth = np.nanmedian(gradient[-third:], axis=0) / np.nanmedian(gradient[:third], axis=0)
+        grown = np.flatnonzero((growth > _EXPLODING) & np.isfinite(growth))
+    if not len(grown):
+        return []
+    start = np.nanmedian(gradient[:third, grown[0]])
+    row = int(np.argmax(gradient[:, grown[0]] > np.sqrt(_EXPLODING) * start))
+    what = f"The norm of the gradient grew {growth[grown].max():.2g} times, from {start:.2g}"
+    return [_exploded("exploding gradients", statistics, grown, row, what)]
+
+
+def _exploded(kind: str, statistics: Statistics, which: np.ndarray, row: int, evidence: str) -> Finding:
+    return Finding(
+        kind=kind,
+        severity="bad",
+        evidence=f"{evidence}.",
+        remedy="Clip the gradient's norm, lower the learning rate, or look for a division or a logarithm of 0 in the "
+        "model.",
+        since=statistics.steps[row],
+        layers=tuple(statistics.layers[i]["name"] for i in which),
+        panel="gradient",
+    )
+
+
+def epsilon(history: History) -> Sequence[Finding] | str:
+    """Look for an ε so large that it, and not √v, decides the size of the steps."""
+    share, statistics = _measured(history, "eps")
+    if share is None or statistics is None:
+        return NOTHING_MEASURED
+    dominated = np.nan_to_num(share) >= _DOMINATED
+    quarter = max(1, len(share) // 4)
+    which = [
+        i
+        for i in range(share.shape[1])
+        if dominated[:quarter, i].mean() >= _MOSTLY and dominated[:, i].mean() >= _MOSTLY
+    ]
+    if not which:
+        return []
+    eps, inside = float(history.group.get("eps", 0.0)), bool(history.group.get("eps_inside_sqrt"))
+    whole = sum(statistics.sizes[which]) >= _DOMINATED * sum(statistics.sizes)
+    typical = _typical_root(history, statistics, which)
+    better = (
+        "" if not typical > 0.0 else f": {(typical**2 if inside else typical) / 10:.1g} would be a tenth of its size"
+    )
+    name = "√(v + ε)" if inside else "√v + ε"
+    return [
+        Finding(
+            kind="ε too large to adapt",
+            severity="warning",
+            evidence=f"ε = {eps:g} outweighs v in {name} for {np.nanmedian(share[:, which]):.0%} of the coordinates"
+            f"{'' if whole else ' there'}: they all take steps of one learning rate, as in momentum or plain descent.",
+            remedy=f"Lower ε below the typical {'v' if inside else '√v'}{better}; or keep it, and use plain descent.",
+            layers=() if whole else tuple(statistics.layers[i]["name"] for i in which),
+            panel="eps",
+        )
+    ]
+
+
+def _typical_root(history: History, statistics: Statistics, which: Sequence[int]) -> float:
+    """Return the typical √v, from the effective step."""
+    effective = statistics.of("effective_q50")
+    if effective is None or not history.lr:
+        return float("nan")
+    lr = np.interp(statistics.steps, history.lr.times, history.lr.values)
+    eps, inside = float(history.group.get("eps", 0.0)), bool(history.group.get("eps_inside_sqrt"))
+    bottom = median(lr[:, None] / effective[:, which])
+    return float(np.sqrt(max(bottom**2 - eps, 0.0))) if inside else bottom - eps
+
+
+def centered(history: History) -> Sequence[Finding] | str:
+    """Look for a variance that has collapsed, so that next to nothing is left to divide by."""
+    if not history.group.get("centered"):
+        return "the gradient isn't centered" if history.group else "no options of the optimizer"
+    share, statistics = _measured(history, "collapsed")
+    if share is None or statistics is None:
+        return NOTHING_MEASURED
+    # In the first steps m is still far from the gradient, so nothing has collapsed yet.
+    late = share[len(share) // 4 :]
+    which = [i for i in range(share.shape[1]) if median(late[:, i]) > _COLLAPSED]
+    if not which:
+        return []
+    since = min(int(np.argmax(share[:, i] > _COLLAPSED)) for i in which)
+    stride = statistics.of("stride")
+    size = "" if stride is None else f", and steps are up to {np.nanmax(stride[since:, which]):.2g} learning rates long"
+    return [
+        Finding(
+            kind="centered variance collapsed",
+            severity="bad",
+            evidence=f"v − m² is below a ten-thousandth of v in {median(late[:, which]):.0%} of the coordinates{size}.",
+            remedy="The gradient hardly changes from step to step: turn centered off, or raise ε to the size of √v.",
+            since=statistics.steps[since],
+            layers=tuple(statistics.layers[i]["name"] for i in which),
+            panel="collapsed",
+        )
+    ]
+
+
+def decay(history: History) -> Sequence[Finding] | str:
+    """Look for a decay that is too small for batches as noisy as these."""
+    jitter, statistics = _measured(history, "jitter")
+    agreement, _ = _measured(history, "agreement")
+    if jitter is None or agreement is None or statistics is None:
+        return NOTHING_MEASURED if history.statistics is None else "no averages of squares, or too few measurements"
+    rho = history.group.get("decay")
+    grown = _GROWN / max(1.0 - (rho or 0.0), 1e-9)  # before, v still grows from its start
+    late = np.array([step > grown for step in statistics.steps])
+    if late.sum() < _FEW:
+        return f"fewer than {_FEW} measurements after v has grown from its start"
+    weight = statistics.sizes / sum(statistics.sizes)
+    typical, cosine = (float(np.nansum(_columns(x[late]) * weight)) for x in (jitter, agreement))
+    if typical < _JITTER or abs(cosine) > _AGREEMENT:
+        return []
+    longer = "" if rho is None else f": {1 - (1 - rho) / 10:.3g} instead of {rho:g}"
+    return [
+        Finding(
+            kind="decay too small for the batch",
+            severity="warning",
+            evidence=f"√v of a typical coordinate changes by {typical:.0%} per step, and the gradients of two batches "
+            f"in a row have a cosine of {cosine:.2f}: v follows the noise of single batches.",
+            remedy=f"Lengthen the memory{longer}, or take larger batches.",
+            panel="jitter",
+        )
+    ]
+
+
+def _columns(matrix: np.ndarray) -> np.ndarray:
+    return np.array([median(column) for column in matrix.T])
+
+
+def _measured(history: History, name: str) -> tuple[np.ndarray | None, Statistics | None]:
+    statistics = history.statistics
+    return (None, None) if statistics is None else (statistics.of(name), statistics)
+
+
+def _since(flags: np.ndarray) -> int:
+    """Return the index since which all flags are true."""
+    return int(len(flags) - np.argmin(flags[::-1])) if not flags.all() else 0

@@ -1,0 +1,93 @@
+"""A folder of `rmsprop train`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmsprop.lab.diagnose.history import Curve, History, Statistics
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.train.folder import CONFIG, HISTORY, MODEL, REPORT
+
+_EFFECTIVE = "effective_step_"
+# How large a share of the coordinates is known to have a larger effective step than a quantile.
+_SHARES = (("q10", 0.9), ("q50", 0.5), ("q90", 0.1))
+
+
+def is_run(path: Path) -> bool:
+    """Tell whether a folder is one of `rmsprop train`."""
+    return (path / CONFIG).is_file() and (path / HISTORY).is_file()
+
+
+def read(path: Path) -> History:
+    """Read a folder of `rmsprop train`.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The history.
+
+    Raises:
+        InputError: If a file in it is damaged, or no epoch is in it.
+    """
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        with (path / HISTORY).open(encoding="utf-8", newline="") as lines:
+            rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(lines)]
+        return _history(path, config, rows)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: its {CONFIG} or {HISTORY} can't be read") from error
+
+
+def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]) -> History:
+    settings, start = config["settings"], config["start"]
+    epochs = tuple(int(row["epoch"]) for row in rows)
+
+    def curve(column: str) -> Curve:
+        return Curve(epochs, tuple(row[column] for row in rows))
+
+    return History(
+        name=path.resolve().name,
+        source=f"a run of rmsprop train {settings['problem']}, {len(rows)} of {settings['epochs']} epochs",
+        unit="epoch",
+        train=curve("train_loss"),
+        worst=curve("worst_step_loss"),
+        validation=curve("validation_loss"),
+        lr=curve("lr"),
+        initial=(start["loss"], start["validation_loss"]),
+        constant_loss=math.inf if start["constant_loss"] is None else start["constant_loss"],
+        holds_out=start["holds_out"],
+        group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
+        statistics=_statistics(rows, settings["eps"]),
+        lost_at=_lost_at(path, rows),
+    )
+
+
+def _lost_at(path: Path, rows: list[dict[str, float]]) -> int | None:
+    """Return the epoch in which a run diverged: it has a report then, and no model."""
+    ended = (path / REPORT).exists() and not (path / MODEL).exists()
+    return len(rows) + 1 if ended else None
+
+
+def _statistics(rows: list[dict[str, float]], eps: float) -> Statistics | None:
+    if not rows:
+        return None
+    names = [name.removeprefix(_EFFECTIVE)[: -len("_q10")] for name in rows[0] if name.endswith("_q10")]
+    values = {
+        f"effective_{q}": np.array([[row[f"{_EFFECTIVE}{name}_{q}"] for name in names] for row in rows])
+        for q, _ in _SHARES
+    }
+    lr = np.array([[row["lr"]] for row in rows])
+    at_least = np.zeros_like(values["effective_q10"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for q, share in reversed(_SHARES):
+            at_least[lr / values[f"effective_{q}"] < 2 * eps] = share
+    layers = tuple({"name": name, "size": 1, "dtype": "", "averages": None, "weights": True} for name in names)
+    return Statistics(tuple(int(row["epoch"]) for row in rows), layers, values | {"eps": at_least})

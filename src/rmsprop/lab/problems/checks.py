@@ -1,0 +1,120 @@
+"""Tries a problem before it is trained on: what is broken is one sentence, not a traceback in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.problem import Data, Problem
+
+_T = TypeVar("_T")
+
+
+def check(problem: Problem) -> None:
+    """Refuse a problem that can't be trained on: a batch of each part is tried.
+
+    Args:
+        problem: The problem.
+
+    Raises:
+        InputError: If the data aren't finite, if model, loss or metric fail or return what they must not, if the model
+            isn't a function of its parameters and inputs alone, or if a parameter has no part in the loss.
+
+    Examples:
+        >>> from rmsprop.lab.problems import load
+        >>> check(load("bowl"))
+    """
+    who = f"problem {problem.name}"
+    for part, data in problem.parts.items():
+        for name, tensor in (("x", data.x), ("y", data.y)):
+            if not tensor.isfinite().all():
+                raise InputError(f"{who}: {part}.{name} holds NaN or infinite values: leave these rows out")
+    model = _model(who, problem)
+    for data in problem.parts.values():
+        rows = Data(data.x[: problem.batch_size], data.y[: problem.batch_size])
+        outputs = _outputs(who, model, rows.x)
+        loss = _scalar(f"{who}: the loss", partial(problem.loss, outputs, rows.y))
+        _scalar(f"{who}: the metric", partial(problem.metric.of, outputs, rows.y))
+        if not loss.isfinite():
+            raise InputError(f"{who}: the loss is {loss.item()} before the first step: it must be finite")
+        _gradients(who, loss, model)
+
+
+def said(error: BaseException) -> str:
+    """Return an exception in one line.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        Its type and its message.
+
+    Examples:
+        >>> said(ValueError("no luck")), said(KeyError())
+        ('ValueError: no luck', 'KeyError')
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+
+
+def _model(who: str, problem: Problem) -> nn.Module:
+    model = _try(f"{who}: make_model()", lambda: problem.model(0))
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{who}: make_model() returned {_shape(model)}: it must return a torch.nn.Module")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(f"{who}: the model has no parameters to train")
+    return model
+
+
+def _outputs(who: str, model: nn.Module, x: Tensor) -> Tensor:
+    """Return the outputs, if a second call gives the same: a run is to depend on its seed alone."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.random.fork_rng(devices=[]):
+        outputs = _try(f"{who}: the model", lambda: model(x))
+        again = _try(f"{who}: the model", lambda: model(x))
+    if not isinstance(outputs, Tensor) or not outputs.ndim or len(outputs) != len(x):
+        raise InputError(
+            f"{who}: the model returned {_shape(outputs)} for {len(x)} rows: it must return a row for each"
+        )
+    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+    if changed:
+        raise InputError(f"{who}: the model changes its buffer {changed[0]} when it is called: leave out batch norm")
+    if not torch.equal(outputs, again):
+        raise InputError(f"{who}: the model gives other outputs when called again: leave out dropout and noise")
+    return outputs
+
+
+def _gradients(who: str, loss: Tensor, model: nn.Module) -> None:
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not loss.requires_grad:
+        raise InputError(f"{who}: the loss doesn't depend on the model's parameters: compute it from its outputs")
+    gradients = torch.autograd.grad(loss, [parameter for _, parameter in named], allow_unused=True)
+    for (name, _), gradient in zip(named, gradients, strict=True):
+        if gradient is None:
+            raise InputError(f"{who}: parameter {name} has no part in the loss: use it, or requires_grad_(False)")
+        if not gradient.isfinite().all():
+            raise InputError(f"{who}: the gradient of {name} is not finite before the first step")
+
+
+def _scalar(what: str, call: Callable[[], object]) -> Tensor:
+    value = _try(what, call)
+    if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        raise InputError(f"{what} returned {_shape(value)}: it must return one number, a tensor without dimensions")
+    return value
+
+
+def _try(what: str, call: Callable[[], _T]) -> _T:
+    try:
+        return call()
+    except Exception as error:
+        raise InputError(f"{what} raised {said(error)}") from error
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"a {type(value).__name__}"

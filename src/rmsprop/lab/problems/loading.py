@@ -1,0 +1,167 @@
+"""Finds the problem that a name stands for: a built-in one, a person's table, or a person's function."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.checks import check, said
+from rmsprop.lab.problems.control import cartpole
+from rmsprop.lab.problems.convex import least_squares, logistic
+from rmsprop.lab.problems.datasets import Dataset, from_file
+from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, is_function, row_of
+from rmsprop.lab.problems.images import digits_cnn
+from rmsprop.lab.problems.problem import Problem
+from rmsprop.lab.problems.surface_problems import noisy_bowl, on_surface
+from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.tabular import builtin_dataset, from_dataset
+from rmsprop.lab.problems.text import english
+
+# The problems with a model of their own. All others are tables.
+_MAKERS: Mapping[str, Callable[[], Problem]] = {
+    "digits-cnn": digits_cnn,
+    "logistic": logistic,
+    "least-squares": least_squares,
+    "english": english,
+    "cartpole": cartpole,
+    "bowl-noisy": noisy_bowl,
+    **{name: partial(on_surface, name) for name in SURFACES},
+}
+
+
+def load(
+    name: str,
+    *,
+    target: str | None = None,
+    task: Task | None = None,
+    drop: Sequence[str] = (),
+    model: Model | None = None,
+    hidden: tuple[int, ...] | None = None,
+) -> Problem:
+    """Return the problem that a name stands for.
+
+    Args:
+        name: A key of `rmsprop.lab.problems.defaults.PROBLEMS`, the path of a ``.csv``, ``.parquet`` or ``.npz`` table,
+            or ``package.module:function``, which returns a `Problem`; it may be in the current directory.
+        target: The table's column to predict. Default None: an ``.npz`` file's array ``y``.
+        task: What to do with the target. Default None infers it.
+        drop: Columns of the table to leave out. Default none.
+        model: The model of a table, or of a built-in problem that is one. Default None, the problem's.
+        hidden: The widths of the hidden layers of an mlp. Default None, the problem's.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InputError: If there is none of that name, it can't be used, or a choice doesn't apply to it.
+
+    Examples:
+        >>> len(load("wine").train), load("rosenbrock").optimum
+        (107, 0.0)
+    """
+    about_table: dict[str, object] = {"target": target, "task": task, "drop": tuple(drop)}
+    about_model: dict[str, object] = {"model": model, "hidden": hidden}
+    if is_function(name):
+        _refuse(f"for a table; {name} is a function", about_table | about_model)
+        return from_function(name)
+    if name not in PROBLEMS:
+        return _perceptron(name, from_file(Path(name), target, task, drop), model, hidden)
+    _refuse(f"for a table of your own; {name} is built in and needs none", about_table)
+    row = PROBLEMS[name]
+    if name in _MAKERS:
+        _refuse(f"for a table; {name} has a model of its own", about_model)
+        problem = _MAKERS[name]()
+    else:
+        problem = _perceptron(name, builtin_dataset(name), model, hidden)
+    return replace(problem, name=name, about=row.about, epochs=row.epochs, batch_size=row.batch_size)
+
+
+def _perceptron(name: str, data: Dataset, model: Model | None, hidden: tuple[int, ...] | None) -> Problem:
+    model, hidden = architecture(name, model, hidden)
+    assert model is not None
+    _check_model(model, data)
+    row = row_of(name)
+    return replace(from_dataset(data, hidden), epochs=row.epochs, batch_size=row.batch_size)
+
+
+def from_function(name: str) -> Problem:
+    """Return the problem that a person's function returns.
+
+    Args:
+        name: ``package.module:function``; the current directory is searched too.
+
+    Returns:
+        The problem, checked.
+
+    Raises:
+        InputError: If it can't be imported or called, or doesn't return a problem that can be trained on.
+    """
+    module_name, _, function_name = name.rpartition(":")
+    problem = _call(name, _attribute(_module(name, module_name), module_name, function_name))
+    if not isinstance(problem, Problem):
+        raise InputError(f"{name} returned a {type(problem).__name__}: it must return a rmsprop.lab.problems.Problem")
+    check(problem)
+    return problem
+
+
+def _module(name: str, module: str) -> object:
+    """Import a module, as `python -m` would find it."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"{name}: {module!r} is no name of a module: give package.module:function")
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise InputError(f"{name}: there is no module {error.name}, here or installed") from error
+        raise InputError(f"{name}: importing {module} raised {said(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{name}: importing {module} raised {said(error)}") from error
+
+
+def _attribute(module: object, module_name: str, function: str) -> Callable[[], object]:
+    value = module
+    for part in function.split("."):
+        if not hasattr(value, part):
+            close = get_close_matches(part, dir(value), n=1)
+            meant = f"did you mean {close[0]!r}?" if close else "give package.module:function"
+            raise InputError(f"{module_name} has no {function!r}: {meant}")
+        value = getattr(value, part)
+    if isinstance(value, Problem):
+        return lambda: value
+    if not callable(value):
+        raise InputError(f"{module_name}:{function} is of type {type(value).__name__}: give a function")
+    return value
+
+
+def _call(name: str, function: Callable[[], object]) -> object:
+    try:
+        return function()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{name} is called without arguments and raised {said(error)}") from error
+
+
+def _refuse(why: str, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value not in (None, ()):
+            raise InputError(f"--{option} is {why}")
+
+
+def _check_model(model: Model, dataset: Dataset) -> None:
+    classes = len(dataset.classes)
+    if dataset.task == "regression" and model in ("logistic", "softmax"):
+        raise InputError(f"--model {model} is for classes, and {dataset.target!r} is a number: use linear or mlp")
+    if dataset.task == "classification" and model == "linear":
+        name = "logistic" if classes == 2 else "softmax"
+        raise InputError(f"--model linear is for numbers, and {dataset.target!r} has {classes} classes: use {name}")
+    if model == "logistic" and classes != 2:
+        raise InputError(f"--model logistic is for two classes, and {dataset.target!r} has {classes}: use softmax")

@@ -1,0 +1,101 @@
+"""The next character of real English, for a recurrent network: the kind of problem that RMSProp became known for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rmsprop.lab.problems.problem import Data, Problem
+from rmsprop.lab.problems.tabular import accuracy, entropy
+
+# Characters that are rarer than the 40 most frequent ones are read as one more.
+_LETTERS, _OTHER = 40, "\N{REPLACEMENT CHARACTER}"
+_LENGTH, _ROWS = 32, 1600
+_WIDTH = 64
+
+
+class CharacterNetwork(nn.Module):
+    """Elman's recurrent network, written from plain operations, because `torch.vmap` can't take `torch.nn.RNN`.
+
+    Args:
+        letters: The size of the alphabet.
+        width: The number of hidden units. Default 64.
+
+    References:
+        Elman, Finding structure in time, Cognitive Science 14 (1990).
+    """
+
+    def __init__(self, letters: int, width: int = _WIDTH) -> None:
+        """See the class."""
+        super().__init__()
+        self.input = nn.Embedding(letters, width)
+        self.recurrent = nn.Linear(width, width)
+        self.output = nn.Linear(width, letters)
+
+    def forward(self, text: Tensor) -> Tensor:
+        """Return the logits of the next letter at each place.
+
+        Args:
+            text: Rows by length, indices of letters.
+
+        Returns:
+            Rows by length by letters.
+        """
+        inputs = self.input(text)
+        hidden = torch.zeros_like(inputs[:, 0])
+        states = []
+        for place in range(text.shape[1]):
+            hidden = torch.tanh(inputs[:, place] + self.recurrent(hidden))
+            states.append(hidden)
+        return self.output(torch.stack(states, dim=1))  # type: ignore[no-any-return]
+
+
+def english() -> Problem:
+    """Return the problem of guessing each next character of the help pages that come with Python.
+
+    Returns:
+        The problem: the beginning of the pages, in lower case, cut into rows of 32 characters; the last fifths validate
+        and test. The pages differ a little from one version of Python to the next.
+
+    Examples:
+        >>> english().train.x.shape
+        torch.Size([960, 32])
+    """
+    letters, rows = _rows()
+    train, validation, test = (Data(part[:, :-1], part[:, 1:]) for part in torch.split(rows, _sizes()))
+    return Problem(
+        name="english",
+        make_model=lambda: CharacterNetwork(letters),
+        loss=_cross_entropy,
+        loss_name="cross-entropy per character (nats)",
+        metric=accuracy(),
+        train=train,
+        validation=validation,
+        test=test,
+        constant_loss=entropy(train.y.flatten()),
+    )
+
+
+def _rows() -> tuple[int, Tensor]:
+    """Return the size of the alphabet, and rows in which each character is an index into it."""
+    from pydoc_data.topics import topics
+
+    paragraphs = [" ".join(part.split()) for name in sorted(topics) for part in topics[name].split("\n\n")]
+    once = dict.fromkeys(paragraphs)  # pages repeat each other, and what is tested on is not to be trained on
+    text = " ".join(once).lower()[: _ROWS * (_LENGTH + 1)]
+    common = [letter for letter, _ in Counter(text).most_common(_LETTERS)]
+    index = {letter: place for place, letter in enumerate(sorted(common))}
+    numbers = torch.tensor([index.get(letter, len(index)) for letter in text])
+    return len(index) + 1, numbers.reshape(_ROWS, _LENGTH + 1)
+
+
+def _sizes() -> list[int]:
+    held_out = _ROWS // 5
+    return [_ROWS - 2 * held_out, held_out, held_out]
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())

@@ -1,0 +1,90 @@
+"""Which steps are measured: as many as may be without costing more than a share of the loop's time."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+# Shares of the loop's time that writing losses and measuring steps may take. The hooks take some microseconds per step
+# besides, which only the smallest of networks feel (`python -m benchmarks.recorder`).
+LOSSES_SHARE, STATISTICS_SHARE = 0.002, 0.005
+# Before that so many seconds may be spent on steps, each so many times as far as the one before: the first steps are
+# the largest where v₀ is 0, and a short run is to be seen whole.
+ALLOWANCE, APART = 0.1, 1.25
+# A file of a long run needs no more points than a picture can show: they are at least so large a part of it apart.
+FINENESS = 200
+
+
+class Budget:
+    """Decides which steps are measured, from what measuring has cost.
+
+    Args:
+        step: The steps that were taken before.
+        every: Measure every so many steps whatever it costs; None to let costs decide.
+    """
+
+    def __init__(self, step: int, every: int | None) -> None:
+        """See the class."""
+        self._every = every
+        self._last = step
+        self._left = ALLOWANCE
+        self._cost = 0.0
+        self._statistics_due = self._losses_due = 0.0
+        # The answer for most steps: there is nothing to do before both this step and this time.
+        self.quiet_until = step + 0.0 if every is None else -math.inf
+        self.due = 0.0
+
+    def losses_are_due(self) -> bool:
+        """Tell whether losses may be written."""
+        return perf_counter() >= self._losses_due
+
+    def wrote_losses(self, seconds: float) -> None:
+        """Take note of what writing losses has cost.
+
+        Args:
+            seconds: The time it took.
+        """
+        self._losses_due = perf_counter() + seconds / LOSSES_SHARE
+
+    def measures(self, step: int) -> bool:
+        """Tell whether to measure a step.
+
+        Args:
+            step: Its number, from 1.
+
+        Returns:
+            Whether to.
+        """
+        if self._every is not None:
+            return step % self._every == 0
+        if step > self.quiet_until:
+            return True
+        return perf_counter() >= self._statistics_due and (step - self._last) * FINENESS >= step
+
+    def settle(self, measures_next: bool) -> None:
+        """Say when there is something to do again.
+
+        Args:
+            measures_next: Whether the next step is measured.
+        """
+        self.due = 0.0 if measures_next else min(self._statistics_due, self._losses_due)
+
+    def spent(self, seconds: float) -> None:
+        """Take note of what a part of a measurement has cost.
+
+        Args:
+            seconds: The time it took.
+        """
+        self._cost += seconds
+
+    def measured(self, step: int) -> None:
+        """Take note that a measurement is done.
+
+        Args:
+            step: The number of the step that was measured.
+        """
+        if self._every is None and step > self.quiet_until:
+            self._left -= self._cost
+            self.quiet_until = math.ceil(step * APART) - 1 if self._left > 0.0 else math.inf
+        self._statistics_due = perf_counter() + self._cost / STATISTICS_SHARE
+        self._last, self._cost = step, 0.0

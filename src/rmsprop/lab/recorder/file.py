@@ -1,0 +1,205 @@
+"""The recorder's file: lines of JSON, each whole as soon as it is written, so that a kill loses none of them.
+
+The first line says what is recorded; each one after it is what became known at a step: losses, statistics per layer, or
+validation values. Numbers that aren't finite are strings, and what can't be told is null, so that any reader of JSON
+lines can take the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import Any, Literal
+
+from rmsprop.lab.errors import InputError
+
+VERSION = 1
+Existing = Literal["refuse", "continue", "replace"]
+
+
+def opened(path: Path, existing: Existing) -> FileIO:
+    """Open a recorder's file to append lines, and make its folder if there is none.
+
+    Args:
+        path: The file.
+        existing: What to do with one that is there.
+
+    Returns:
+        The file, unbuffered: a line is in the system's hands when it is written.
+
+    Raises:
+        InputError: If it is there and to be refused, if it isn't a recorder's, or if it can't be written.
+    """
+    if existing not in ("refuse", "continue", "replace"):
+        raise ValueError(f"existing is {existing!r}: choose 'refuse', 'continue' or 'replace'")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if existing != "refuse" and path.exists() and path.stat().st_size:
+            lines(path)  # nobody else's file is replaced or continued
+        file = FileIO(path, {"refuse": "x", "continue": "a", "replace": "w"}[existing])
+    except FileExistsError:
+        raise InputError(
+            f"{path} exists already: give another path, or existing='continue' or existing='replace'"
+        ) from None
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror or error}: give another path") from error
+    _end_torn_line(path, file)
+    return file
+
+
+def _end_torn_line(path: Path, file: FileIO) -> None:
+    """Cut off what a killed process had not finished writing."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.truncate(file.fileno(), content.rfind(b"\n") + 1)
+
+
+def line(content: Mapping[str, Any]) -> bytes:
+    r"""Return a line of the file.
+
+    Args:
+        content: What it says.
+
+    Returns:
+        The line, with its end.
+
+    Examples:
+        >>> line({"step": 3, "loss": float("inf")})
+        b'{"step":3,"loss":"inf"}\n'
+    """
+    return json.dumps(_plain(content), separators=(",", ":")).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of some steps: the last of them, their mean, the largest, and a learning rate of about that time."""
+
+    step: int
+    mean: float
+    largest: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was measured at a step: per statistic of `rmsprop.lab.recorder.measure.STATISTICS` a number per layer."""
+
+    step: int
+    lr: float
+    values: Mapping[str, tuple[float, ...]]
+
+
+@dataclass
+class Recording:
+    """What a recorder's file holds.
+
+    Args:
+        optimizer: The optimizer's class.
+        groups: What the optimizer computes with, for each parameter group.
+        layers: Name, size, dtype of the parameters and of the averages, for each layer.
+        losses: The losses, in the order of the steps.
+        statistics: The statistics.
+        validation: Step and values of each validation.
+    """
+
+    optimizer: str
+    groups: list[dict[str, Any]]
+    layers: list[dict[str, Any]]
+    losses: list[Losses] = field(default_factory=list)
+    statistics: list[Statistics] = field(default_factory=list)
+    validation: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+    @property
+    def last_step(self) -> int:
+        """The last step of which anything is known."""
+        rows = (self.losses[-1:], self.statistics[-1:])
+        return max((row.step for found in rows for row in found), default=0)
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Return the lines of a recorder's file, without one that a killed process left unfinished.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The content of each.
+
+    Raises:
+        InputError: If it isn't a recorder's file, or a line in the middle is damaged.
+    """
+    whole = path.read_bytes().split(b"\n")[:-1]
+    try:
+        content = [json.loads(each) for each in whole]
+    except ValueError as error:
+        raise InputError(f"{path} is not a recorder's file, or is damaged: a line isn't JSON") from error
+    if not content:
+        raise InputError(f"{path} holds nothing: no step was recorded")
+    if not (isinstance(content[0], dict) and "record" in content[0]):
+        raise InputError(f"{path} is not a recorder's file: its first line doesn't say what is recorded")
+    if content[0]["record"] != VERSION:
+        raise InputError(f"{path} was written by another version of rmsprop: read it with that one")
+    return iter(content)
+
+
+def read(path: Path) -> Recording:
+    """Read a recorder's file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds. Where a run was taken up at an earlier step, what it had done since then is left out; where the
+        model changed, the statistics are those of the last one.
+
+    Raises:
+        InputError: If it isn't a recorder's file, or damaged.
+    """
+    recording = Recording("", [], [])
+    try:
+        for row in lines(path):
+            _take(recording, row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise error if isinstance(error, InputError) else InputError(f"{path} is damaged: {error}") from error
+    return recording
+
+
+def _take(recording: Recording, row: dict[str, Any]) -> None:
+    if "record" in row:
+        _begin(recording, row)
+    elif "validation" in row:
+        recording.validation.append((row["step"], {name: _number(x) for name, x in row["validation"].items()}))
+    elif "layers" in row:
+        values = {name: tuple(map(_number, numbers)) for name, numbers in row["layers"].items()}
+        recording.statistics.append(Statistics(row["step"], _number(row["lr"]), values))
+    else:
+        lr = _number(row["lr"])
+        for step, mean, largest in zip(row["steps"], row["loss"], row["largest"], strict=True):
+            recording.losses.append(Losses(step, _number(mean), _number(largest), lr))
+
+
+def _begin(recording: Recording, row: dict[str, Any]) -> None:
+    start = row["from"]
+    if [layer["name"] for layer in row["layers"]] != [layer["name"] for layer in recording.layers]:
+        recording.statistics.clear()
+    recording.optimizer, recording.groups, recording.layers = row["optimizer"], row["groups"], row["layers"]
+    recording.losses[:] = [kept for kept in recording.losses if kept.step <= start]
+    recording.statistics[:] = [kept for kept in recording.statistics if kept.step <= start]
+    recording.validation[:] = [kept for kept in recording.validation if kept[0] <= start]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,90 @@
+"""What an optimizer divides its gradients by: its second moment, where its ε stands, and the denominator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+# Optimizers of other packages that keep ``square_avg`` as torch's RMSprop does and have ε inside the root.
+_INSIDE = ("RMSpropTF", "RMSpropTFLike")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a parameter's gradient is divided by.
+
+    Args:
+        second: The average of squares, or of squared differences from the mean; None where nothing is divided by.
+        mean: The average of the gradient that is subtracted, where one is.
+        subtracted: Whether ``second`` is the variance already.
+        scale: What ``second`` is multiplied with, a bias correction.
+        eps: The ε.
+        eps_inside_sqrt: Whether it stands under the root.
+    """
+
+    second: Tensor | None = None
+    mean: Tensor | None = None
+    subtracted: bool = False
+    scale: float = 1.0
+    eps: float = 0.0
+    eps_inside_sqrt: bool = False
+
+
+def moments(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:
+    """Return what an optimizer divides a parameter's gradient by.
+
+    Args:
+        optimizer: The optimizer.
+        group: The parameter's group.
+        state: The parameter's state.
+
+    Returns:
+        The moments: of RMSprop (``rmsprop.torch``, torch, timm, Stable-Baselines3), Adam and its like, and Adagrad. Of
+        any other optimizer, and before the first step, those without a ``second``.
+
+    Examples:
+        >>> weight = torch.ones(1, requires_grad=True)
+        >>> optimizer = torch.optim.RMSprop([weight])
+        >>> weight.sum().backward()
+        >>> optimizer.step()
+        >>> moments(optimizer, optimizer.param_groups[0], optimizer.state[weight]).second
+        tensor([0.0100])
+    """
+    eps = float(group.get("eps", 0.0))
+    if "grad_var" in state:
+        return Moments(state["grad_var"], state["grad_avg"], True, 1.0, eps, bool(group.get("eps_inside_sqrt")))
+    if "square_avg" in state and "acc_delta" not in state:  # with it, it is Adadelta's
+        inside = bool(group.get("eps_inside_sqrt", type(optimizer).__name__ in _INSIDE))
+        mean = state.get("grad_avg") if group.get("centered") else None
+        return Moments(state["square_avg"], mean, False, 1.0, eps, inside)
+    if "exp_avg_sq" in state:
+        second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
+        return Moments(second, scale=1.0 / (1.0 - group["betas"][1] ** float(state["step"])), eps=eps)
+    if "sum" in state:
+        return Moments(state["sum"], eps=eps)
+    return Moments()
+
+
+def denominator(average: Tensor, eps: float | Tensor, eps_inside_sqrt: bool | Tensor) -> Tensor:
+    """Return what gradients are divided by.
+
+    Args:
+        average: The average of squares, or the variance where the mean is subtracted.
+        eps: The ε, of all elements or of each.
+        eps_inside_sqrt: Whether it stands under the root, of all elements or of each.
+
+    Returns:
+        √(average + ε) or √average + ε.
+
+    Examples:
+        >>> denominator(torch.tensor([4.0]), 5.0, True), denominator(torch.tensor([4.0]), 5.0, False)
+        (tensor([3.]), tensor([7.]))
+    """
+    if isinstance(eps_inside_sqrt, Tensor):
+        return torch.where(eps_inside_sqrt, (average + eps).sqrt(), average.sqrt() + eps)
+    return (average + eps).sqrt() if eps_inside_sqrt else average.sqrt() + eps

@@ -1,0 +1,1 @@
+"""Paths of optimizers on functions of two variables: pictures, films, and a page that recomputes them."""

@@ -1,0 +1,199 @@
+// The controls, the numbers and what ties them to the drawing.
+
+const byId = (id) => document.getElementById(id);
+const FLAGS = ["eps_inside_sqrt", "centered", "nesterov", "bias_correction"];
+const digits = (value, count) => Number(value.toPrecision(count));
+
+// A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value.
+const NUMBERS = {
+  lr: { from: (s) => digits(10 ** (5 * s - 4), 3), to: (v) => (Math.log10(v) + 4) / 5, ok: (v) => v > 0 },
+  decay: {
+    from: (s) => digits(1 - digits(10 ** (-4 * s), 2), 6),
+    to: (v) => Math.log10(1 - v) / -4,
+    ok: (v) => v >= 0 && v <= 1,
+  },
+  eps: {
+    from: (s) => (s === 0 ? 0 : digits(10 ** (12 * s - 12), 2)),
+    to: (v) => (v > 0 ? (Math.log10(v) + 12) / 12 : 0),
+    ok: (v) => v >= 0,
+  },
+  momentum: { from: (s) => digits(0.99 * s, 2), to: (v) => v / 0.99, ok: (v) => v >= 0 && v <= 1 },
+  initial_square_avg: { ok: (v) => v >= 0 },
+  steps: {
+    from: (s) => Math.round(1 + 299 * s),
+    to: (v) => (v - 1) / 299,
+    ok: (v) => Number.isInteger(v) && v >= 1 && v <= PAGE.most_steps,
+  },
+  x: { ok: () => true },
+  y: { ok: () => true },
+};
+
+const settings = { ...PAGE.settings };
+const picture = new Picture(byId("picture"));
+let path = [], chosen = Infinity, playing = null;
+
+function rule() {
+  const one = { lr_in_momentum: PAGE.dialects[settings.dialect].lr_in_momentum };
+  for (const name of ["decay", "eps", "momentum", "initial_square_avg", ...FLAGS]) one[name] = settings[name];
+  one.nesterov = one.nesterov && one.momentum > 0;
+  one.bias_correction = one.bias_correction && one.decay < 1;
+  return one;
+}
+
+function update() {
+  const surface = SURFACES[settings.surface];
+  path = descend(surface.f, rule(), settings.lr, settings.steps, [settings.x, settings.y]);
+  show();
+  history.replaceState(null, "", "#" + new URLSearchParams(settings));
+}
+
+function show() {
+  const surface = SURFACES[settings.surface], last = path.length - 1, at = Math.min(chosen, last);
+  const left = leavesAt(surface.window, path), shown = path.slice(0, left);
+  picture.ground(settings.surface, surface, grown(surface.window, shown));
+  picture.path(shown, at, left > last);
+  drawLoss(byId("loss"), path.map((point) => point.f - surface.least), at);
+  const moved = at > 0 ? Math.hypot(path[at].x - path[at - 1].x, path[at].y - path[at - 1].y) : 0;
+  const numbers = { "at-step": at, "end-x": path[at].x, "end-y": path[at].y, "end-f": path[at].f, "end-moved": moved };
+  for (const [id, value] of Object.entries(numbers)) {
+    byId(id).textContent = short(value);
+    byId(id).dataset.value = String(value);
+  }
+  byId("at").max = last;
+  byId("at").value = at;
+  const lowest = path.reduce((best, point, step) => (point.f < path[best].f ? step : best), 0);
+  const low = `Lowest: f = ${short(path[lowest].f)} at step ${lowest}.`;
+  byId("summary").textContent = left > last ? low : `Leaves this picture at step ${left}.`;
+  const [from, to] = [path[0], path[at]].map((point) => `(${short(point.x)}, ${short(point.y)})`);
+  const label = `Contours of ${settings.surface} and the path of RMSProp: from ${from} to ${to} in ${at} steps.`;
+  byId("picture").setAttribute("aria-label", label);
+  if (byId("all").open) table();
+  controls();
+}
+
+function table() {
+  const rows = path.map((point, step) => {
+    const row = document.createElement("tr");
+    for (const value of [step, point.x, point.y, point.f]) row.insertCell().textContent = String(value);
+    return row;
+  });
+  byId("points").replaceChildren(...rows);
+}
+
+// Puts the settings into the controls, but not into the one that is being typed in.
+function controls() {
+  for (const name of ["surface", "dialect"]) byId(name).value = settings[name];
+  for (const [name, scale] of Object.entries(NUMBERS)) {
+    const field = byId(name), slider = byId(`${name}-slider`);
+    if (document.activeElement !== field) field.value = settings[name];
+    if (!slider) continue;
+    if (document.activeElement !== slider) slider.value = 200 * Math.min(1, Math.max(0, scale.to(settings[name])));
+    slider.setAttribute("aria-valuetext", String(settings[name]));
+  }
+  for (const name of FLAGS) byId(name).checked = settings[name];
+  byId("nesterov").disabled = settings.momentum === 0;
+  byId("call").textContent = call();
+}
+
+// The same optimizer in Python: what differs from the dialect's defaults is written out.
+function call() {
+  const defaults = PAGE.dialects[settings.dialect];
+  const words = { true: "True", false: "False" };
+  const given = ["decay", "eps", "momentum", "initial_square_avg", ...FLAGS]
+    .filter((name) => rule()[name] !== defaults[name])
+    .map((name) => `, ${name === "decay" ? "alpha" : name}=${words[rule()[name]] ?? rule()[name]}`);
+  return `rmsprop.torch.RMSprop(params, lr=${settings.lr}, dialect="${settings.dialect}"${given.join("")})`;
+}
+
+function choose(name) {
+  settings.dialect = name;
+  const { lr, ...fields } = PAGE.dialects[name];
+  for (const field of Object.keys(fields)) if (field in settings) settings[field] = fields[field];
+}
+
+function restart() {
+  chosen = Infinity;
+  update();
+}
+
+function setNumber(name, text) {
+  const value = Number(text), ok = text.trim() !== "" && Number.isFinite(value) && NUMBERS[name].ok(value);
+  byId(name).setAttribute("aria-invalid", String(!ok));
+  if (!ok) return;
+  settings[name] = value;
+  restart();
+}
+
+function fromLink() {
+  for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
+    if (name in NUMBERS && text !== "" && NUMBERS[name].ok(Number(text))) settings[name] = Number(text);
+    else if (FLAGS.includes(name)) settings[name] = text === "true";
+    else if (name === "surface" && text in SURFACES) settings.surface = text;
+    else if (name === "dialect" && text in PAGE.dialects) settings.dialect = text;
+  }
+}
+
+function play() {
+  clearInterval(playing);
+  chosen = 0;
+  playing = setInterval(() => {
+    chosen += Math.ceil(path.length / 150);
+    if (chosen >= path.length - 1) clearInterval(playing);
+    show();
+  }, 80);
+}
+
+for (const name of Object.keys(NUMBERS)) {
+  byId(name).addEventListener("input", (event) => setNumber(name, event.target.value));
+  byId(name).addEventListener("change", () => {
+    byId(name).value = settings[name];
+    byId(name).removeAttribute("aria-invalid");
+  });
+  byId(`${name}-slider`)?.addEventListener("input", (event) => {
+    settings[name] = NUMBERS[name].from(event.target.value / 200);
+    restart();
+  });
+}
+for (const name of FLAGS) {
+  byId(name).addEventListener("change", (event) => {
+    settings[name] = event.target.checked;
+    restart();
+  });
+}
+byId("surface").addEventListener("change", (event) => {
+  settings.surface = event.target.value;
+  [settings.x, settings.y] = SURFACES[settings.surface].start;
+  restart();
+});
+byId("dialect").addEventListener("change", (event) => {
+  choose(event.target.value);
+  restart();
+});
+byId("at").addEventListener("input", (event) => {
+  clearInterval(playing);
+  chosen = Number(event.target.value);
+  show();
+});
+byId("play").addEventListener("click", play);
+byId("all").addEventListener("toggle", table);
+byId("picture").addEventListener("click", (event) => {
+  const box = byId("picture").getBoundingClientRect();
+  const point = picture.point(event.clientX - box.left, event.clientY - box.top);
+  if (!point) return;
+  [settings.x, settings.y] = point.map((value) => digits(value, 3));
+  restart();
+});
+let width = 0;
+new ResizeObserver(([entry]) => {
+  if (entry.contentRect.width === width) return;
+  width = entry.contentRect.width;
+  show();
+}).observe(byId("picture").parentElement);
+
+addEventListener("hashchange", () => {
+  fromLink();
+  restart();
+});
+
+fromLink();
+update();

@@ -1,0 +1,56 @@
+// One coordinate of rmsprop.reference.change, with the same operations in the same order, so that both give the same
+// numbers. A rule is an object with the fields of rmsprop.Rule.
+
+function initialState(rule) {
+  return { mean: 0, spread: rule.bias_correction ? 0 : rule.initial_square_avg, buffer: 0 };
+}
+
+function gains(rule, t) {
+  if (!rule.bias_correction) return [1 - rule.decay, rule.decay];
+  const now = 1 - rule.decay ** t, before = 1 - rule.decay ** (t - 1);
+  return [(1 - rule.decay) / now, (rule.decay * before) / now];
+}
+
+// gain · fresh + keep · old, written from the side that weighs more.
+function average(rule, old, fresh, gain, keep) {
+  const [base, other, share] = rule.decay < 0.5 ? [fresh, old, keep] : [old, fresh, gain];
+  return Math.abs(base) === Infinity ? base + other : base + share * (other - base);
+}
+
+function decayedSum(momentum, old, fresh) {
+  if (momentum < 0.5 || Math.abs(old) === Infinity) return momentum * old + fresh;
+  return old + (fresh - (1 - momentum) * old);
+}
+
+// Returns what step t subtracts from the coordinate for its gradient g, and updates the state.
+function change(rule, lr, t, g, state) {
+  const [gain, keep] = gains(rule, t);
+  if (rule.centered) {
+    const deviation = g - state.mean;
+    state.mean = average(rule, state.mean, g, gain, keep);
+    state.spread = average(rule, state.spread, keep * deviation * deviation, gain, keep);
+  } else {
+    state.spread = average(rule, state.spread, g * g, gain, keep);
+  }
+  const root = Math.sqrt(rule.eps_inside_sqrt ? state.spread + rule.eps : state.spread);
+  const denominator = rule.eps_inside_sqrt ? root : root + rule.eps;
+  let u = g / (g === 0 && denominator === 0 ? 1 : denominator);
+  if (rule.momentum === 0) return lr * u;
+  if (rule.lr_in_momentum) u = lr * u;
+  state.buffer = decayedSum(rule.momentum, state.buffer, u);
+  const taken = rule.nesterov ? u + rule.momentum * state.buffer : state.buffer;
+  return rule.lr_in_momentum ? taken : lr * taken;
+}
+
+// The path from a start: a row {x, y, f} before the first step and after each.
+function descend(f, rule, lr, steps, start) {
+  let [x, y] = start;
+  const states = [initialState(rule), initialState(rule)], path = [];
+  for (let t = 0; t <= steps; t++) {
+    const [value, slopeX, slopeY] = f(x, y);
+    path.push({ x, y, f: value });
+    x -= change(rule, lr, t + 1, slopeX, states[0]);
+    y -= change(rule, lr, t + 1, slopeY, states[1]);
+  }
+  return path;
+}

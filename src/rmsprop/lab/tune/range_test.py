@@ -1,0 +1,226 @@
+"""The learning-rate range test on anyone's own model, loss and loader, which stay as they were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+from rmsprop.lab.tune.reading import FIRST, Floats, LrRange
+from rmsprop.lab.tune.snapshot import kept
+from rmsprop.torch import RMSprop
+
+Takes = Literal["outputs", "model"]
+
+# A single batch may be far off: the run is lost when the median of the last so many losses is too high.
+_LAST = 5
+# As in the lab's training runs, ten times the initial loss doesn't come back.
+_LOST = 10.0
+FEWEST_STEPS = 20
+
+
+def find_lr(
+    model: nn.Module,
+    loss: Callable[..., Tensor],
+    loader: Iterable[Any],
+    *,
+    optimizer: Optimizer | None = None,
+    low: float = 1e-7,
+    high: float = 10.0,
+    steps: int = 100,
+    repeats: int = 3,
+    loss_takes: Takes = "outputs",
+    on_step: Callable[[int], object] | None = None,
+    **rule: Any,
+) -> LrRange:
+    """Find a learning rate: train for some steps while it rises from low to high, and read it off the losses.
+
+    Model, optimizer, loss, loader and the random states of torch, NumPy and Python are afterwards what they were, to
+    the last bit, also after an error or Ctrl-C: parameters, buffers, gradients, modes, the optimizer's state and
+    groups. (Worker processes of a loader with ``persistent_workers`` keep random states of their own.) Each repeat
+    starts from the same model and goes on with the loader's next batches. A model in evaluation mode is put into
+    training mode for the test; one in training mode is left as it is, so that frozen parts stay frozen.
+
+    Args:
+        model: The model.
+        loss: ``loss(outputs, targets)``, a scalar; the loader's batches are then pairs of inputs and targets, moved to
+            the device of the model. With ``loss_takes="model"`` it is ``loss(model, batch)``, whatever a batch is.
+        loader: Gives batches as often as it is asked to: a DataLoader, or a list of batches.
+        optimizer: An optimizer of this model, used with its settings and its present state. Its groups keep the ratios
+            of their learning rates; the rates of the test are those of the group with the highest. Default: a new
+            `rmsprop.torch.RMSprop` made with ``rule``.
+        low: The first learning rate. Default 1e-7.
+        high: The last one. Default 10.
+        steps: Steps from low to high. Default 100.
+        repeats: How often, to tell the curve from the noise. Default 3.
+        loss_takes: What the loss is called with: ``"outputs"`` (and targets) or ``"model"`` (and batch).
+        on_step: Called after each step with the number of steps done, of ``steps * repeats`` at most. Default None.
+        **rule: Arguments of `rmsprop.torch.RMSprop`, such as ``dialect="keras"`` or ``alpha=0.9``.
+
+    Returns:
+        The curve with its ``suggestion``, ``lowest_loss_lr`` and ``diverges_at``; ``plot()`` draws it.
+
+    Raises:
+        TypeError: If an argument is not what it should be, the loader can be gone through only once, or the loss
+            doesn't return a tensor.
+        ValueError: If a number is out of range, the loader is empty, there is nothing to train, or the loss isn't a
+            scalar that depends on the model.
+
+    Examples:
+        >>> from torch.nn.functional import mse_loss
+        >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        >>> found = find_lr(nn.Linear(3, 1), mse_loss, [(x, x.sum(dim=1, keepdim=True))])
+        >>> 1e-3 < found.suggestion < 1
+        True
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186, section 3.3.
+    """
+    _check_numbers(low, high, steps, repeats)
+    _check_loader(loader)
+    if loss_takes not in get_args(Takes):
+        raise ValueError(f"loss_takes is {loss_takes!r}: give 'outputs' or 'model'")
+    optimizer = _optimizer(model, optimizer, rule)
+    rates = np.geomspace(low, high, steps)
+    losses = np.full((repeats, steps), math.inf)
+    modules = [module for module in (model, loss) if isinstance(module, nn.Module)]
+    with kept(modules, optimizer, loader) as snapshot, torch.enable_grad():
+        batch_losses = _batch_losses(model, loss, loss_takes, _endless(loader))
+        for repeat in range(repeats):
+            snapshot.rewind()
+            if not model.training:
+                model.train()
+            for step, value in enumerate(_sweep(optimizer, rates, batch_losses, model)):
+                losses[repeat, step] = value
+                if on_step:
+                    on_step(repeat * steps + step + 1)
+    return LrRange(lrs=rates, losses=losses)
+
+
+def _sweep(optimizer: Optimizer, rates: Floats, batch_losses: Iterator[Tensor], model: nn.Module) -> Iterator[float]:
+    """Take a step at each rate and give the loss before it, until the loss is lost."""
+    shares = _shares(optimizer)
+    seen: list[float] = []
+    for rate in rates:
+        loss = next(batch_losses)
+        seen.append(loss.item())
+        if _is_lost(seen, len(rates)):
+            return
+        yield seen[-1]
+        for parameter in chain(model.parameters(), *(group["params"] for group in optimizer.param_groups)):
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            lr = group["lr"]
+            group["lr"] = torch.full_like(lr, rate * share) if isinstance(lr, Tensor) else float(rate * share)
+        optimizer.step()
+
+
+def _is_lost(seen: list[float], steps: int) -> bool:
+    """Tell whether a loss isn't finite, or the last ones are far above those that the sweep began with."""
+    if not math.isfinite(seen[-1]):
+        return True
+    beginning = seen[: max(1, round(FIRST * steps))]
+    first = float(np.median(beginning))
+    scale = max(abs(first), max(beginning) - min(seen))  # a loss may well begin around 0
+    return float(np.median(seen[-_LAST:])) > first + (_LOST - 1.0) * scale
+
+
+def _batch_losses(
+    model: nn.Module, loss: Callable[..., Tensor], takes: Takes, batches: Iterator[Any]
+) -> Iterator[Tensor]:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    for batch in batches:
+        if takes == "model":
+            value = loss(model, batch)
+        else:
+            inputs, targets = _pair(batch)
+            value = loss(model(_moved(inputs, device)), _moved(targets, device))
+        _check_loss(value)
+        yield value
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        return batch[0], batch[1]
+    size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+    raise TypeError(
+        f"the loader's batch is a {type(batch).__name__}{size} and not a pair of inputs and targets: "
+        f'give a loss(model, batch) and loss_takes="model"'
+    )
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _endless(loader: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError("the loader is empty: it must give at least one batch each time it is gone through")
+
+
+def _shares(optimizer: Optimizer) -> list[float]:
+    """Return each group's learning rate as a share of the highest; under a warm-up, of what they will be."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    highest = max(rates)
+    return [rate / highest for rate in rates] if highest > 0 else [1.0] * len(rates)
+
+
+def _optimizer(model: nn.Module, optimizer: Optimizer | None, rule: Mapping[str, Any]) -> Optimizer:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}: give a torch.nn.Module")
+    parameters = list(model.parameters())
+    if any(nn.parameter.is_lazy(parameter) for parameter in parameters):
+        raise ValueError("the model has lazy layers, which have no parameters yet: run one batch through it first")
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError("the model has nothing to train: none of its parameters has requires_grad=True")
+    if optimizer is None:
+        return RMSprop(parameters, **{"lr": 1.0} | dict(rule))  # any rate: the test sets its own
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is a {type(optimizer).__name__}: give a torch.optim.Optimizer, or None")
+    if rule:
+        raise TypeError(f"{', '.join(rule)} would make a new RMSprop, and an optimizer is given: leave one of them out")
+    if isinstance(optimizer, LBFGS):
+        raise ValueError("optimizer is LBFGS, which searches its own step lengths: give one that steps once per batch")
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in held for parameter in parameters):
+        raise ValueError("the optimizer holds none of the model's parameters: make it from model.parameters()")
+    return optimizer
+
+
+def _check_numbers(low: float, high: float, steps: int, repeats: int) -> None:
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"low is {low} and high is {high}: give 0 < low < high")
+    if steps < FEWEST_STEPS:
+        raise ValueError(f"steps is {steps}: give at least {FEWEST_STEPS}")
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}: give at least 1")
+
+
+def _check_loader(loader: Iterable[Any]) -> None:
+    if isinstance(loader, Iterator):
+        raise TypeError(
+            f"the loader is a {type(loader).__name__}, which can be gone through only once: give a DataLoader or a "
+            f"list of batches"
+        )
+    if not isinstance(loader, Iterable):
+        raise TypeError(f"the loader is a {type(loader).__name__}: give a DataLoader or a list of batches")
+
+
+def _check_loss(loss: Tensor) -> None:
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"the loss returned a {type(loss).__name__}: it must return a tensor with one element")
+    if loss.numel() != 1:
+        raise ValueError(f"the loss has the shape {tuple(loss.shape)}: it must be a scalar, such as a mean")
+    if not loss.requires_grad:
+        raise ValueError("the loss doesn't depend on a parameter that requires a gradient: was it detached?")

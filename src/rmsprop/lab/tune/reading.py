@@ -1,0 +1,166 @@
+"""What a range test's losses say: where the loss begins to fall, where it is lowest, where it is lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+
+# The suggestion is where the loss has done so much of its whole fall, and the curve is smoothed with a Gaussian this
+# wide. Measured on digits, breast-cancer, wine, diabetes and linear (momentum 0 and 0.9, v₀ 0 and 1; six seeds each)
+# against 30 epochs at each of twelve learning rates: the loss after training is 1.2 times that at the best of them
+# (geometric mean; worst 2.9). A tenth of the rate of the lowest loss gives up to 15 times, fastai's valley 5.9.
+FALLEN, SMOOTHING_DECADES = 0.3, 0.32
+# The loss before anything is learnt is the median over this first share of the sweep.
+FIRST = 0.2
+# A fall has to be so many times the scatter of the losses around their smooth curve: in 2000 sweeps over pure noise
+# less than one in a hundred has such a fall.
+SIGNIFICANT = 1.5
+# The scatter of normal noise is this many times its median absolute deviation.
+_MAD = 1.4826
+
+
+@dataclass(frozen=True, eq=False)
+class LrRange:
+    """The result of a range test.
+
+    Args:
+        lrs: The learning rates, rising.
+        losses: A row per repeat: the loss that was seen when the step at each rate began; infinite from where the
+            repeat was lost on.
+
+    Examples:
+        >>> lrs = np.geomspace(1e-4, 1, 41)
+        >>> found = LrRange(lrs, 1 / (1 + 100 * lrs[None]))
+        >>> round(found.suggestion, 3)
+        0.004
+    """
+
+    lrs: Floats
+    losses: Floats
+
+    @cached_property
+    def typical(self) -> Floats:
+        """The median of the repeats at each rate, up to where most of them were lost."""
+        middle = np.median(self.losses, axis=0)
+        return middle[: np.argmin(np.isfinite(middle))] if not np.isfinite(middle[-1]) else middle
+
+    @cached_property
+    def smoothed(self) -> Floats:
+        """The typical loss, smoothed over a third of a decade of learning rate; in its logarithm if it is positive."""
+        x = np.log10(self.lrs[: len(self.typical)])
+        width = max(SMOOTHING_DECADES, x[1] - x[0]) if len(x) > 1 else 1.0
+        weights = np.exp(-0.5 * ((x[:, None] - x) / width) ** 2)
+        weights /= weights.sum(axis=1, keepdims=True)
+        smooth: Floats = np.exp(weights @ np.log(self.typical)) if (self.typical > 0).all() else weights @ self.typical
+        return smooth
+
+    @property
+    def suggestion(self) -> float:
+        """The learning rate to train with: where the loss has done 30 % of its fall.
+
+        Raises:
+            ValueError: If the loss fell at none of the rates.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        begin, end = self._initial, self.smoothed[self._lowest]
+        place = self._lowest
+        while place > 0 and self.smoothed[place - 1] <= begin - FALLEN * (begin - end):
+            place -= 1
+        return float(f"{self.lrs[place]:.3g}")
+
+    @property
+    def suggestions(self) -> tuple[float, ...]:
+        """What each repeat on its own suggests; one whose loss fell nowhere has none."""
+        alone = [LrRange(self.lrs, row[None]) for row in self.losses]
+        return tuple(found.suggestion for found in alone if not found.problem)
+
+    @property
+    def lowest_loss_lr(self) -> float:
+        """The learning rate at which the smoothed loss was lowest: already too high to train with.
+
+        Not a number if the loss was lost at the first rate.
+        """
+        return float(self.lrs[self._lowest]) if len(self.typical) else math.nan
+
+    @property
+    def diverges_at(self) -> float | None:
+        """The learning rate at which most repeats were lost: not finite, or far above where they began; else None."""
+        return float(self.lrs[len(self.typical)]) if len(self.typical) < len(self.lrs) else None
+
+    @cached_property
+    def problem(self) -> str:
+        """Why there is no suggestion, a sentence; empty if there is one."""
+        tested = f"from {self.lrs[0]:.3g} to {self.lrs[-1]:.3g}"
+        if len(self.typical) <= FIRST * len(self.lrs):
+            return f"the loss was lost at a learning rate of {self.diverges_at:.3g} already: give a lower low"
+        if self._initial - self.smoothed[self._lowest] > SIGNIFICANT * self._scatter:
+            return ""
+        reach = "" if self.diverges_at else " or a higher high"
+        return f"the loss fell at no learning rate {tested}: give more steps{reach}, or look at the model and its data"
+
+    @property
+    def note(self) -> str:
+        """What to know about the suggestion, a sentence; empty if there is nothing."""
+        if not self.problem and self.diverges_at is None and self._lowest == len(self.lrs) - 1:
+            return f"the loss was still falling at {self.lrs[-1]:.3g}: give a higher high"
+        return ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as numbers, lists and strings, for JSON."""
+        return {
+            "suggestion": None if self.problem else self.suggestion,
+            "suggestions": list(self.suggestions),
+            "lowest_loss_lr": self.lowest_loss_lr,
+            "diverges_at": self.diverges_at,
+            "problem": self.problem,
+            "note": self.note,
+            "lrs": self.lrs.tolist(),
+            "losses": self.losses.tolist(),
+            "smoothed": self.smoothed.tolist(),
+        }
+
+    def plot(self) -> Figure:
+        """Draw the losses over the learning rate, with the suggestion and where the loss was lost.
+
+        Returns:
+            A matplotlib figure: ``.savefig("lr.png")`` writes it, a notebook shows it.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+        """
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        from rmsprop.lab.drawing import SIZE, STYLE
+        from rmsprop.lab.tune.figures import range_curve
+
+        with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+            figure = Figure(figsize=SIZE, layout="constrained")
+            FigureCanvasAgg(figure)
+            range_curve(self, "loss", figure.add_subplot())
+        return figure
+
+    @cached_property
+    def _lowest(self) -> int:
+        return int(np.argmin(self.smoothed))
+
+    @cached_property
+    def _initial(self) -> float:
+        return float(np.median(self.typical[: max(1, round(FIRST * len(self.lrs)))]))
+
+    @cached_property
+    def _scatter(self) -> float:
+        until = max(self._lowest + 1, len(self.typical) // 2)
+        return _MAD * float(np.median(np.abs(self.typical[:until] - self.smoothed[:until])))

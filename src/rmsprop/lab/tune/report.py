@@ -1,0 +1,204 @@
+"""The report of a tuning: one HTML file, and the numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmsprop.files import write_atomically
+from rmsprop.lab.dialects.formulas import number
+from rmsprop.lab.drawing import SIZE, draw_figure, single
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.page import Picture, render
+from rmsprop.lab.tune import figures
+from rmsprop.lab.tune.comparison import Contender
+from rmsprop.lab.tune.maps import Map
+from rmsprop.lab.tune.tuning import Tuning
+from rmsprop.lab.tune.words import words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT, FIGURE, RESULT = "tune.html", "tune.png", "result.json"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which something else would be mixed up with the report.
+
+    Args:
+        folder: Where the report shall go.
+
+    Raises:
+        InputError: If it is a file, or holds other files than an earlier report.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file: give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).exists():
+        raise InputError(f"--out {folder} holds other files: give a new folder, or one of an earlier tuning")
+
+
+def write_report(found: Tuning, folder: Path) -> None:
+    """Write the report, its pictures side by side, and the numbers.
+
+    Args:
+        found: The tuning.
+        folder: Where to; it is made if it isn't there. Files of an earlier report are replaced.
+    """
+    pictures = _pictures(found)
+    contents = {
+        REPORT: _html(found, pictures).encode(),
+        FIGURE: _side_by_side(found, pictures),
+        RESULT: json.dumps(finite(found.as_dict()), indent=1).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+
+
+def rows(found: Tuning) -> list[dict[str, Any]]:
+    """Return the last comparison as text, row by row.
+
+    Args:
+        found: The tuning.
+
+    Returns:
+        Rows with ``role``, ``lr``, ``decay``, ``eps``, ``loss``, ``difference``, ``interval``, ``diverged``; ``chosen``
+        tells the recommended one.
+    """
+    return [_row(found, one) for one in found.contenders]
+
+
+def _row(found: Tuning, one: Contender) -> dict[str, Any]:
+    setting, apart = one.tried.setting, one.difference
+    return {
+        "role": one.role,
+        "lr": number(setting.lr),
+        "decay": number(setting.rule.decay),
+        "eps": f"{number(setting.rule.eps)}{' in √' if setting.rule.eps_inside_sqrt else ''}",
+        "loss": f"{one.tried.typical:.3g}" if math.isfinite(one.tried.typical) else "∞",
+        "difference": _signed(apart.value) if apart else "",
+        "interval": f"{_signed(apart.low)} to {_signed(apart.high)}" if apart else "",
+        "diverged": f"{one.tried.diverged} of {len(found.seeds)}",
+        "chosen": one is found.recommended,
+    }
+
+
+def _signed(value: float) -> str:
+    text = f"{abs(value):.2g}" if math.isfinite(value) else "∞"
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def _pictures(found: Tuning) -> list[Picture]:
+    problem, test = found.problem, found.range_test
+    pictures = [
+        Picture(
+            "range",
+            "Range test",
+            f"The loss of each batch while the learning rate rises from {test.lrs[0]:g} to {test.lrs[-1]:g} in "
+            f"{len(test.lrs)} steps of {problem.batch_size} rows; {len(test.losses)} seeds. The suggestion is where "
+            f"30 % of the fall is done. What lies far above the first loss is cut off.",
+            single(partial(figures.range_curve, test, problem.loss_name)),
+        ),
+        Picture(
+            "rates",
+            "Learning rates",
+            f"Where runs at a constant learning rate end; lines: interquartile mean, dots: seeds "
+            f"({len(found.verification.tried[0].losses)} of the short runs, {len(found.seeds)} of full length).",
+            single(partial(figures.learning_rates, found)),
+        ),
+    ]
+    pictures += [_map_picture(found, one) for one in found.maps]
+    return [*pictures, *_search_picture(found)]
+
+
+def _search_picture(found: Tuning) -> list[Picture]:
+    if not found.samples:
+        return []
+    seeds = len(found.samples[0].losses)
+    caption = (
+        f"Where runs of {found.short_epochs} epochs end, at {len(found.samples)} points of a Halton sequence over the "
+        f"learning rate, the decay and ε; {seeds} seed{'s' * (seeds > 1)} each. The best is marked."
+    )
+    return [Picture("search", "Joint search", caption, partial(figures.samples, found.samples, found.measure))]
+
+
+def _map_picture(found: Tuning, one: Map) -> Picture:
+    seeds = len(one.cells[0][0].losses)
+    return Picture(
+        one.name,
+        f"Learning rate × {one.title}",
+        f"Where runs of {found.short_epochs} epochs end, {seeds} seed{'s' * (seeds > 1)} per cell; the rest as given. "
+        f"A cross: at least one run diverged.",
+        partial(figures.heat_map, one, found.measure, found.verification.best.setting),
+    )
+
+
+def _side_by_side(found: Tuning, pictures: Sequence[Picture]) -> bytes:
+    """Draw the pictures in two columns, under the recommendation."""
+    width, height = SIZE
+    lines = math.ceil(len(pictures) / 2)
+
+    about = f"{found.problem.name}: RMSProp ({found.dialect}) at a constant learning rate, batches of"
+    title = f"{about} {found.problem.batch_size} rows, budget {found.budget}\n{words(found)[0]}"
+
+    def paint(figure: Figure) -> None:
+        figure.suptitle(title, fontsize=13, parse_math=False)
+        places = figure.subfigures(lines, 2, squeeze=False)
+        for picture, place in zip(pictures, places.flat, strict=False):
+            picture.paint(place)
+            place.suptitle(picture.title, fontsize=12)
+
+    return draw_figure(paint, "png", size=(2 * width, lines * height))
+
+
+def _lead(found: Tuning) -> str:
+    problem = found.problem
+    about = f"{problem.about[0].upper()}{problem.about[1:]}. " if problem.about else ""
+    return (
+        f"{about}Loss: {problem.loss_name}. RMSProp in the {found.dialect} dialect at a constant learning rate, "
+        f"batches of {problem.batch_size} rows. The test rows were not read."
+    )
+
+
+def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
+    problem = found.problem
+    given = ", ".join(f"{name} {value}" for name, value in found.choices.items())
+    return render(
+        "rmsprop.lab.tune",
+        "report.html.j2",
+        found=found,
+        said=words(found),
+        rows=rows(found),
+        pictures=pictures,
+        lead=_lead(found),
+        settings={
+            "problem": problem.name,
+            "dialect": found.dialect,
+            "fixed": given or "nothing",
+            "budget": found.budget,
+            "epochs": f"{found.short_epochs} in short runs, {found.epochs} in full length",
+            "seeds of the last comparison": f"{found.seeds[0]} to {found.seeds[-1]}",
+            "joint search": f"{len(found.samples)} points of a Halton sequence",
+        },
+        versions=found.versions,
+    )
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON has no number for, by None, at any depth.
+
+    Args:
+        value: Dicts, lists and what they hold.
+
+    Returns:
+        The same without them.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value

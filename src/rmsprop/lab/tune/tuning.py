@@ -1,0 +1,214 @@
+"""From a problem to a recommendation: range test, verification, maps, joint search, and a comparison with new seeds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+import rmsprop
+from rmsprop.dialects import get_dialect
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.problem import Problem
+from rmsprop.lab.tune.budgets import BUDGETS
+from rmsprop.lab.tune.comparison import Contender, compare, good_lrs, recommended, winners
+from rmsprop.lab.tune.maps import Map, draw_maps
+from rmsprop.lab.tune.reading import LrRange
+from rmsprop.lab.tune.search import search
+from rmsprop.lab.tune.sweep import sweep
+from rmsprop.lab.tune.trials import Setting, Trials, Tried, rounded
+from rmsprop.lab.tune.verification import Verification, verify
+from rmsprop.rule import Rule
+
+# Where the verification starts if the range test finds nothing and the dialect has no default: Keras' default.
+_FALLBACK_LR = 1e-3
+# The last comparison has seeds of its own, from this one on.
+_FINAL_SEEDS = 1000
+# Multiplications per step and run below which more cores mostly wait for each other (measured on two busy cores: maps
+# of digits take eight times as long with two threads as with one).
+_SMALL_STEP = 10_000_000
+# Median ends of runs need a few epochs.
+_FEWEST_EPOCHS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What `tune` found.
+
+    Args:
+        problem: The problem.
+        dialect: The dialect.
+        rule: The rule that was given: the dialect's with what the person fixed.
+        choices: What the person fixed: fields of the rule by name.
+        budget: The budget's name.
+        short_epochs: Epochs of the runs before the last comparison.
+        epochs: Epochs of its runs.
+        seeds: The seeds of the last comparison.
+        range_test: The range test.
+        verification: The runs around its suggestion.
+        maps: The maps.
+        samples: The joint search.
+        ladder: The runs around the verified learning rate in full length, with the seeds of the last comparison.
+        contenders: The last comparison: first the best learning rate for the given rule, then others, then other rules.
+        recommended: The one to use.
+        good_lrs: The learning rates whose loss is at most 5 % above the best, with the given rule.
+        versions: The versions it ran with.
+    """
+
+    problem: Problem
+    dialect: str
+    rule: Rule
+    choices: Mapping[str, Any]
+    budget: str
+    short_epochs: int
+    epochs: int
+    seeds: tuple[int, ...]
+    range_test: LrRange
+    verification: Verification
+    maps: tuple[Map, ...]
+    samples: tuple[Tried, ...]
+    ladder: Verification
+    contenders: tuple[Contender, ...]
+    recommended: Contender
+    good_lrs: tuple[float, float]
+    versions: Mapping[str, str]
+
+    @property
+    def measure(self) -> str:
+        """What is compared, in a few words."""
+        if self.problem.holds_out:
+            return "validation loss"
+        return "loss" if self.problem.optimum is None else "loss above the optimum"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether no setting could be found that trains."""
+        return self.recommended.tried.diverged == len(self.seeds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as numbers, lists and strings, for JSON."""
+        from rmsprop.lab.tune.words import words
+
+        problem, chosen = self.problem, self.recommended.tried.setting
+        return {
+            "problem": problem.name,
+            "loss": problem.loss_name,
+            "dialect": self.dialect,
+            "rule": asdict(self.rule),
+            "budget": self.budget,
+            "short_epochs": self.short_epochs,
+            "epochs": self.epochs,
+            "batch_size": problem.batch_size,
+            "seeds": list(self.seeds),
+            "recommended": self.recommended.as_dict() | {"rule": asdict(chosen.rule), "calls": chosen.calls},
+            "good_lrs": list(self.good_lrs),
+            "words": list(words(self)),
+            "contenders": [one.as_dict() for one in self.contenders],
+            "range_test": self.range_test.as_dict(),
+            "verification": self.verification.as_dict(),
+            "maps": {one.name: one.as_dict() for one in self.maps},
+            "ladder": self.ladder.as_dict(),
+            "samples": [one.as_dict() for one in self.samples],
+            "versions": dict(self.versions),
+        }
+
+
+def tune(
+    problem: Problem,
+    *,
+    dialect: str = "torch",
+    budget: str = "standard",
+    seeds: int | None = None,
+    on_progress: Callable[[str, int, int], object] | None = None,
+    **rule: Any,
+) -> Tuning:
+    """Find a learning rate, a decay and an ε for a problem, from its training and validation rows alone.
+
+    A range test over several seeds suggests a learning rate; short runs at a third, at it and at three times it verify
+    it, and move on if a neighbour is better. Around it come maps and a joint search. Runs of full length, with seeds
+    that nothing was chosen by, verify the learning rate again and compare with it what was best in maps and search:
+    another rule is recommended only if its loss is lower by more than 5 % and by more than chance.
+
+    Args:
+        problem: The problem.
+        dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. Default ``"torch"``.
+        budget: How much is tried: a key of `rmsprop.lab.tune.budgets.BUDGETS`. Default ``"standard"``.
+        seeds: Seeds of the last comparison, at least 2. Default: the budget's.
+        on_progress: Called with the stage, what is done and what there is to do. Default None.
+        **rule: Fields of `rmsprop.Rule` that are fixed; the others start from the dialect's and may be changed.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: If a number is out of range.
+        ValueError: If the dialect or the budget is unknown or a field is out of range.
+        TypeError: If a field is unknown.
+
+    Examples:
+        >>> from rmsprop.lab.problems import load
+        >>> found = tune(load("linear"), budget="quick", seeds=2, decay=0.9, eps=1e-8)
+        >>> 0.003 < found.recommended.tried.setting.lr < 1
+        True
+    """
+    if budget not in BUDGETS:
+        raise ValueError(f"budget is {budget!r}: choose one of {', '.join(BUDGETS)}")
+    rows = BUDGETS[budget]
+    count = rows.final_seeds if seeds is None else seeds
+    if count < 2:
+        raise InputError(f"--seeds is {count}: at least 2 are needed to tell a difference from chance")
+    fixed = {name: value for name, value in rule.items() if value is not None}
+    trials = Trials(problem, on_progress)
+    start = Setting(dialect=dialect, rule=get_dialect(dialect).rule_with(**fixed), lr=_FALLBACK_LR)
+    short = min(problem.epochs, max(_FEWEST_EPOCHS, round(rows.short * problem.epochs)))
+    final_seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + count))
+    with _few_threads(problem):
+        found = sweep(trials, start, range(rows.sweeps))
+        verification = verify(trials, "verifying", start.with_(lr=_first_lr(found, dialect)), range(rows.seeds), short)
+        centre = verification.best.setting
+        map_seeds = range(rows.map_seeds)
+        maps = draw_maps(trials, centre, rows, fixed, map_seeds, short)
+        samples = search(trials, centre, rows.samples, fixed, map_seeds, short)
+        ladder, contenders = compare(trials, centre, winners(centre, maps, samples), final_seeds)
+    return Tuning(
+        problem=problem,
+        dialect=dialect,
+        rule=start.rule,
+        choices=fixed,
+        budget=budget,
+        short_epochs=short,
+        epochs=problem.epochs,
+        seeds=final_seeds,
+        range_test=found,
+        verification=verification,
+        maps=maps,
+        samples=samples,
+        ladder=ladder,
+        contenders=contenders,
+        recommended=recommended(contenders),
+        good_lrs=good_lrs(contenders),
+        versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
+    )
+
+
+def _first_lr(found: LrRange, dialect: str) -> float:
+    if found.problem:
+        return get_dialect(dialect).lr or _FALLBACK_LR
+    return rounded(found.suggestion)
+
+
+@contextmanager
+def _few_threads(problem: Problem) -> Iterator[None]:
+    """Let small models have one thread, and torch its own number back afterwards."""
+    threads = torch.get_num_threads()
+    parameters = sum(parameter.numel() for parameter in problem.model(0).parameters())
+    if parameters * problem.batch_size < _SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,117 @@
+"""What was found, in words and with its uncertainty."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rmsprop.lab.dialects.formulas import number
+from rmsprop.lab.tune.verification import AS_GOOD
+
+if TYPE_CHECKING:
+    from rmsprop.lab.tune.comparison import Contender
+    from rmsprop.lab.tune.tuning import Tuning
+    from rmsprop.lab.tune.verification import Verification
+
+# Ratios from here on are told as such; smaller ones, and differences, as a share.
+_TIMES, _LEAST = 2.0, 0.01
+
+
+def words(found: Tuning) -> tuple[str, ...]:
+    """Say what was found.
+
+    Args:
+        found: The tuning.
+
+    Returns:
+        Sentences: the recommendation, how the learning rate was found, how flat it is, what else was tried.
+    """
+    said = [_recommendation(found), _range_test(found), _verification(found), _flat(found), *_others(found)]
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _recommendation(found: Tuning) -> str:
+    chosen = found.recommended
+    if found.diverged:
+        return "Every run diverged, at every learning rate that was tried: look at the model and its data."
+    runs = f"after {found.epochs} epochs (interquartile mean of {len(found.seeds)} seeds)"
+    text = f"Use {chosen.tried.setting.label}: {found.measure} {chosen.tried.typical:.3g} {runs}."
+    if chosen.tried.diverged:
+        text += f" {chosen.tried.diverged} of {len(found.seeds)} runs diverged."
+    return text
+
+
+def _range_test(found: Tuning) -> str:
+    test = found.range_test
+    if test.problem:
+        return f"The range test suggests nothing: {test.problem}."
+    alone = sorted(test.suggestions)
+    each = f", each seed on its own {alone[0]:.2g} to {alone[-1]:.2g}" if len(alone) > 1 else ""
+    note = f"; {test.note}" if test.note else ""
+    return f"The range test over {len(test.losses)} seeds suggests {test.suggestion:.2g}{each}{note}."
+
+
+def _verification(found: Tuning) -> str:
+    short, long = found.verification, found.ladder
+    if math.isinf(short.best.typical):
+        return f"All of the short runs diverged, with the learning rates {_rates(short)}."
+    lr, best = short.best.setting.lr, found.contenders[0].tried.setting.lr
+    which = f"{lr:g} is best and not {short.suggested:g}" if short.moved else f"{lr:g} is best"
+    end = "" if long.bracketed else ", the last one tried"
+    return (
+        f"Of {_rates(short)}, in short runs of {found.short_epochs} epochs, {which}; in runs of full length it is "
+        f"{best:g}{end}."
+    )
+
+
+def _rates(checked: Verification) -> str:
+    return ", ".join(f"{one.setting.lr:g}" for one in checked.tried)
+
+
+def _flat(found: Tuning) -> str:
+    if found.diverged or math.isinf(found.contenders[0].tried.typical):
+        return ""
+    low, high = found.good_lrs
+    rule = found.rule
+    same = f"decay {number(rule.decay)} and ε {number(rule.eps)}{' in √' if rule.eps_inside_sqrt else ''}"
+    if low == high:
+        return f"With {same} no other learning rate that was tried ends within {AS_GOOD:.0%} of it."
+    return f"With {same} the learning rates from {low:g} to {high:g} end within {AS_GOOD:.0%} of the best."
+
+
+def _others(found: Tuning) -> list[str]:
+    return [_other(found, one) for one in found.contenders[1:] if not one.is_neighbour]
+
+
+def _other(found: Tuning, one: Contender) -> str:
+    place = f"the {one.role}{' map' * ('×' in one.role)}"
+    who = "The default learning rate" if one.is_default else f"The best of {place}"
+    head = f"{who} ({one.tried.setting.label}): "
+    if math.isinf(one.tried.typical):
+        return f"{head}{one.tried.diverged} of {len(found.seeds)} runs diverged."
+    return f"{head}{found.measure} {one.tried.typical:.3g}, {verdict(found, one)}."
+
+
+def verdict(found: Tuning, one: Contender) -> str:
+    """Say how a setting compares with the best learning rate for the given rule.
+
+    Args:
+        found: The tuning.
+        one: A contender.
+
+    Returns:
+        A few words.
+    """
+    first, difference = found.contenders[0].tried.typical, one.difference
+    if difference is None:
+        return "what the others are compared with"
+    if math.isinf(one.tried.typical) or math.isinf(first):
+        return "diverges" if math.isinf(one.tried.typical) else "doesn't diverge"
+    if not difference.decided:
+        return f"not distinguishable with {len(found.seeds)} seeds"
+    ratio = one.tried.typical / first if first > 0 else math.nan
+    if ratio >= _TIMES:
+        return f"{ratio:.2g} times as high"
+    way = "lower" if difference.value < 0 else "higher"
+    share = abs(difference.value) / abs(first) if first else math.inf
+    return f"{way} by {share:.0%}" if share >= _LEAST else f"{way} by less than {_LEAST:.0%}"

@@ -1,0 +1,129 @@
+"""The pictures of a decay: its weights, its deficit and its first steps, and the same on real gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rmsprop.lab.drawing import COLOURS, draw_figure, thin
+from rmsprop.lab.window.gradients import Recorded, averages
+from rmsprop.lab.window.weights import GRADIENT, STARTS, Window, deficit, step_sizes, weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_DIM = "#666666"
+_POINTS = 200
+
+
+def draw(windows: Sequence[Window], kind: str, gradient: float = GRADIENT, recorded: Recorded | None = None) -> bytes:
+    """Draw what decays keep.
+
+    Args:
+        windows: The decays.
+        kind: ``"png"`` or ``"svg"``.
+        gradient: The size of the gradient whose first steps are drawn. Default 0.01.
+        recorded: Real gradients, for a second row. Default none.
+
+    Returns:
+        The file's content: the same for the same decays.
+    """
+    size = (12.0, 4.2 if recorded is None else 8.2)
+    return draw_figure(lambda figure: paint(figure, windows, gradient, recorded), kind, size=size)
+
+
+def paint(figure: Figure, windows: Sequence[Window], gradient: float, recorded: Recorded | None) -> None:
+    """Paint the weights, the deficit and the first steps, and real gradients below if there are any.
+
+    Args:
+        figure: Where to paint.
+        windows: The decays.
+        gradient: The size of the gradient whose first steps are drawn.
+        recorded: Real gradients, or None.
+    """
+    figure.set_layout_engine("constrained", w_pad=0.1)
+    rows = figure.subplots(1 if recorded is None else 2, 3, squeeze=False)
+    _paint_weights(rows[0][0], windows)
+    _paint_deficit(rows[0][1], windows)
+    _paint_first_steps(rows[0][2], windows, gradient)
+    if recorded is not None:
+        _paint_recorded(rows[1], windows, recorded)
+        figure.supxlabel(_caption(recorded), x=0.01, ha="left", fontsize=11, color="#333333")
+
+
+def _looks(windows: Sequence[Window]) -> list[dict[str, Any]]:
+    return [{"color": COLOURS[i], "linestyle": _STYLES[i]} for i in range(len(windows))]
+
+
+def _paint_weights(axes: Axes, windows: Sequence[Window]) -> None:
+    last = 2 * max(window.mass_window for window in windows)
+    ages = np.geomspace(0.5, last, _POINTS)
+    for window, look in zip(windows, _looks(windows), strict=True):
+        axes.plot(ages, weights(window.decay, ages), **look, label=f"ρ = {window.decay:g}")
+        for age, marker in ((window.half_life, "o"), (window.mass_window, "D")):
+            axes.plot([age], weights(window.decay, np.array([age])), marker, color=look["color"], markersize=7)
+    axes.set(xscale="log", yscale="log", xlim=(0.5, last), xlabel="age k of a squared gradient (steps)")
+    axes.set_ylabel("weight (1 − ρ)ρᵏ in v")
+    gains = [1 - window.decay for window in windows]
+    axes.set_ylim(0.02 * min(gains), 2 * max(gains))
+    axes.set_title("What v remembers\n● half-life   ◆ 95 % of the weight is younger", fontsize=11, loc="left")
+    axes.legend()
+
+
+def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
+    last = 2 * max(window.mass_window for window in windows)
+    steps = np.geomspace(1, last, _POINTS)
+    for window, look in zip(windows, _looks(windows), strict=True):
+        axes.plot(steps, 100 * deficit(window.decay, steps), **look, label=f"ρ = {window.decay:g}")
+    axes.axhline(95, color=_DIM, linewidth=1)
+    axes.annotate("95 %", (1, 95), xytext=(4, -13), textcoords="offset points", color=_DIM)
+    axes.set(xscale="log", xlim=(1, last), ylim=(0, 102), xlabel="step t", ylabel="1 − ρᵗ (%)")
+    axes.set_title("How far v has filled from v₀ = 0\n(the rest is the warm-up deficit)", fontsize=11, loc="left")
+
+
+def _paint_first_steps(axes: Axes, windows: Sequence[Window], gradient: float) -> None:
+    last = 2 * max(window.mass_window for window in windows)
+    steps = np.geomspace(1, last, _POINTS)
+    for window, look in zip(windows, _looks(windows), strict=True):
+        for start in STARTS[:2]:
+            axes.plot(steps, step_sizes(window.decay, start, gradient, steps), **look)
+    axes.axhline(1, color=_DIM, linewidth=1)
+    axes.set(xscale="log", yscale="log", xlim=(1, last), xlabel="step t", ylabel="size of the step (units of lr)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.5, high * 1.5)
+    _note(axes, f"from {STARTS[0]}", (0.98, 0.97), "top")
+    _note(axes, f"from {STARTS[1]}", (0.98, 0.03), "bottom")
+    axes.annotate("bias correction", (1, 1), xytext=(4, -4), textcoords="offset points", va="top", color=_DIM)
+    axes.set_title(f"First steps, if the gradient\nstays at {gradient:g}", fontsize=11, loc="left")
+
+
+def _note(axes: Axes, text: str, place: tuple[float, float], side: str) -> None:
+    axes.text(*place, text, transform=axes.transAxes, ha="right", va=side, color=_DIM)
+
+
+def _paint_recorded(row: Sequence[Axes], windows: Sequence[Window], recorded: Recorded) -> None:
+    steps = np.arange(1, recorded.steps + 1)
+    kept = thin(recorded.steps)
+    for axes, (name, gradients) in zip(row, recorded.shown().items(), strict=True):
+        squares = gradients**2
+        axes.plot(steps[kept], squares[kept], ".", color="#999999", markersize=3, label="g²")
+        for window, look in zip(windows, _looks(windows), strict=True):
+            v, corrected = averages(gradients, window.decay)
+            axes.plot(steps[kept], v[kept], **look)
+            axes.fill_between(steps[kept], v[kept], corrected[kept], color=look["color"], alpha=0.18, linewidth=0)
+        low = max(np.quantile(squares[squares > 0], 0.05), 1e-4 * squares.max())
+        axes.set(yscale="log", xlim=(0, recorded.steps), xlabel="step t", ylabel="g² and v")
+        axes.set_ylim(bottom=low / 3)
+        axes.set_title(f"{recorded.problem}: a coordinate with {name} gradients", fontsize=11, loc="left")
+
+
+def _caption(recorded: Recorded) -> str:
+    return (
+        f"Below: {recorded.problem} under RMSProp, lr {recorded.lr:g}, batches of {recorded.batch_size}, seed 0. "
+        "Dots: g²; the smallest lie below the axis.\n"
+        "Lines: v from v₀ = 0. Bands: its warm-up deficit, up to v/(1 − ρᵗ)."
+    )

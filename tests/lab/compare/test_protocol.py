@@ -1,0 +1,276 @@
+"""A comparison does what the protocol says, goes on where it was, and is the same in other processes."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from lab.compare.small import line
+
+from rmsprop.lab.compare import Budget, compare
+from rmsprop.lab.compare.protocol import BUDGETS, DEFAULT_OPTIMIZERS, budget_of, checked, reference, study_of
+from rmsprop.lab.compare.search import points, searched, settings
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.optimizers import OPTIMIZERS, choose
+
+TINY = Budget(name="tiny", trials=4, studies=2, seeds=5)
+NAMES = ("rmsprop", "sgd", "adam+swa")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compare(line(), optimizers=NAMES, budget=TINY)
+
+
+def numbers(comparison):
+    """Everything but the seconds, which no two comparisons share."""
+    return {**comparison.as_dict(), "seconds_per_step": None}
+
+
+def test_every_optimizer_gets_the_same_points(found):
+    for name in NAMES:
+        for study in range(2):
+            tried = [t for t in found.trials if (t.optimizer, t.study, t.widened) == (name, study, False)]
+            assert [t.choice for t in tried] == settings(name, searched(name, 4), points(study, 4))
+            assert {t.seed for t in tried} == {1_000_000 + study}
+
+
+def test_seeds_of_tuning_are_never_reported(found):
+    assert {run.seed for run in found.runs} == set(range(5))
+    assert not {trial.seed for trial in found.trials} & {run.seed for run in found.runs}
+
+
+def test_tuned_runs_use_the_best_setting_of_their_seeds_study(found):
+    for run in found.runs:
+        if run.track == "tuned":
+            assert run.study == run.seed % 2
+            mine = [t for t in found.trials if (t.optimizer, t.study) == (run.optimizer, run.study)]
+            assert run.choice == min(mine, key=lambda trial: trial.score).choice
+        else:
+            assert (run.study, run.choice) == (None, choose(run.optimizer))
+
+
+def test_every_optimizer_has_every_seed_in_both_tracks(found):
+    assert Counter((run.track, run.optimizer, run.seed) for run in found.runs) == Counter(
+        (track, name, seed) for track in ("defaults", "tuned") for name in NAMES for seed in range(5)
+    )
+
+
+def test_within_a_seed_all_begin_alike(found):
+    for seed in range(5):
+        assert len({run.curve.train[0] for run in found.runs if run.seed == seed}) == 1
+
+
+def test_the_score_is_the_best_validation_objective(found):
+    best = min(found.trials, key=lambda trial: trial.score)
+    assert 0 < best.score < min(run.curve.validation[0] for run in found.runs)
+
+
+def test_test_rows_are_read_for_reported_runs_alone(monkeypatch):
+    asked = []
+    from rmsprop.lab.compare import work
+
+    def spy(problem, batch, *, test, **options):
+        asked.extend((job.seed >= 1_000_000, test) for job in batch)
+        return train(problem, batch, test=test, **options)
+
+    train = work.train_together
+    monkeypatch.setattr(work, "train_together", spy)
+    compare(line(), optimizers=["sgd"], budget=TINY)
+    assert set(asked) == {(True, False), (False, True)}
+
+
+def test_a_divergence_is_infinite_and_stays_in_the_count():
+    found = compare(line(scale=5.0), optimizers=["sgd"], budget=TINY)
+    for study in range(2):
+        scores = [trial.score for trial in found.trials if trial.study == study and not trial.widened]
+        assert len(scores) == 4
+        assert 0 < scores.count(math.inf) < 4
+    tuned = {run.choice for run in found.runs if run.track == "tuned"}
+    assert all(math.isfinite(trial.score) for trial in found.trials if trial.choice in tuned)
+
+
+def test_where_all_diverge_the_least_learning_rate_is_reported_and_said():
+    found = compare(line(scale=1e4), optimizers=["sgd"], budget=TINY)
+    assert all(trial.score == math.inf for trial in found.trials)
+    least = {study: min(t.choice.lr for t in found.trials if t.study == study) for study in range(2)}
+    assert all(run.choice.lr == least[run.study] for run in found.runs if run.track == "tuned")
+    assert all(run.curve.diverged_at for run in found.runs)
+    said = "SGD: every setting diverged in studies 1 and 2, and the least learning rate is reported."
+    assert said in found.notes
+
+
+@pytest.mark.parametrize(
+    ("scale", "name", "low", "high"),
+    [(0.1, "rmsprop", 0.1, 10.0), (30.0, "sgd", 1e-5, 1e-3)],
+    ids=["the best is at the upper end", "all diverge"],
+)
+def test_a_range_that_holds_no_best_is_widened_once_and_that_is_said(scale, name, low, high):
+    budget = Budget(name="tiny", trials=4, studies=1, seeds=1)
+    found = compare(line(scale=scale), optimizers=[name, "adam"], budget=budget)
+    first, widened = ([t for t in found.trials if t.optimizer == name and t.widened is w] for w in (False, True))
+    assert len(widened) == 4
+    assert [t.choice for t in widened] != [t.choice for t in first]
+    assert all(low < trial.choice.lr < high for trial in widened)
+    best = min((*first, *widened), key=lambda trial: trial.score)
+    assert best in widened
+    assert next(run.choice for run in found.runs if (run.track, run.optimizer) == ("tuned", name)) == best.choice
+    assert (
+        f"{choose(name).label}: the best lr lay in the outer tenth of its range in study 1, or all diverged "
+        in (found.notes[0])
+    )
+
+
+def test_progress_tells_phases_counts_and_standings():
+    told = []
+    found = compare(line(), optimizers=NAMES, budget=TINY, on_progress=told.append)
+    phases = list(dict.fromkeys(progress.phase for progress in told))
+    assert phases in (["timing", "tuning", "reporting"], ["timing", "tuning", "widening", "reporting"])
+    for phase in phases[1:]:
+        last = [progress for progress in told if progress.phase == phase][-1]
+        assert last.done == last.total
+        assert last.cached == 0
+        assert set(last.standings) == set(NAMES)
+    tuned = [run.curve.validation.min() for run in found.runs if (run.track, run.optimizer) == ("tuned", "sgd")]
+    assert told[-1].standings["sgd"] == np.median(tuned)
+
+
+def test_facts_say_what_was_compared(found):
+    facts = found.facts
+    assert (facts.problem, facts.rows, facts.parameters) == ("line", (36, 12, 12), 4)
+    assert (facts.epochs, facts.batch_size, facts.steps_per_epoch) == (3, 12, 3)
+    assert found.evaluations == dict.fromkeys(NAMES, 1)
+    assert found.reference == "rmsprop"
+    assert set(found.versions) == {"rmsprop", "torch", "numpy", "python"}
+    assert all(0 < found.seconds_per_step[name] < 1 for name in NAMES)
+
+
+def test_epochs_and_rows_per_step_may_be_others():
+    facts = compare(line(), optimizers=["sgd"], budget=TINY, seeds=1, epochs=2, batch_size=36).facts
+    assert (facts.epochs, facts.batch_size, facts.steps_per_epoch) == (2, 36, 1)
+
+
+def test_an_interrupted_comparison_goes_on_where_it_was(found, tmp_path, monkeypatch):
+    def interrupt(progress):
+        if progress.phase == "reporting" and progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path, on_progress=interrupt)
+    told = []
+    again = compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path, on_progress=told.append)
+    assert numbers(again) == numbers(found)
+    assert next(p for p in told if p.phase == "tuning").cached == 24
+    assert next(p for p in told if p.phase == "reporting").cached > 0
+
+    monkeypatch.setattr("rmsprop.lab.compare.work.train_together", None)  # nothing is left to train
+    assert numbers(compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)) == numbers(found)
+
+
+def test_a_damaged_file_in_the_cache_is_computed_again_and_said(found, tmp_path):
+    compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)
+    next(tmp_path.rglob("*.json")).write_text("{")
+    again = compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)
+    assert again.runs[0].curve.test == found.runs[0].curve.test
+    assert again.notes[-1] == "1 damaged file in the cache had to be computed again."
+
+
+def test_more_processes_give_the_same_and_fill_the_same_cache(found, tmp_path):
+    elsewhere = compare(line(), optimizers=NAMES, budget=TINY, jobs=2, cache=tmp_path)
+    assert numbers(elsewhere) == numbers(found)
+    assert len(list(tmp_path.rglob("*.json"))) == len(found.trials) + len({(r.choice, r.seed) for r in found.runs})
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lab.compare.small import line
+from rmsprop.lab.compare import Budget, compare
+print("begun", flush=True)
+compare(line(epochs=400), optimizers=["rmsprop", "sgd"], budget=Budget(name="", trials=40, studies=5, seeds=40),
+        cache=Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_comparison_leaves_whole_files(tmp_path):
+    tests = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.json")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    told = []
+
+    def stop(progress):
+        told.append(progress)
+        if progress.phase == "tuning":
+            raise KeyboardInterrupt
+
+    budget = Budget(name="", trials=40, studies=5, seeds=40)
+    with pytest.raises(KeyboardInterrupt):
+        compare(line(epochs=400), optimizers=["rmsprop", "sgd"], budget=budget, cache=tmp_path, on_progress=stop)
+    assert 0 < told[-1].cached == len(list(tmp_path.rglob("*.json"))) < told[-1].total
+
+
+def dying():
+    if os.environ.get("PYTEST_OF_THE_PARENT") != str(os.getpid()):
+        os._exit(1)
+    return torch.nn.Linear(3, 1)
+
+
+def test_a_process_that_ends_before_its_time_is_said(monkeypatch):
+    monkeypatch.setenv("PYTEST_OF_THE_PARENT", str(os.getpid()))
+    with pytest.raises(RuntimeError, match="ended before its time"):
+        compare(line(make_model=dying), optimizers=["sgd"], budget=TINY, jobs=2)
+
+
+def test_the_budgets_are_what_the_documentation_says():
+    assert [(b.trials, b.studies, b.seeds) for b in BUDGETS.values()] == [(4, 2, 6), (5, 3, 20), (20, 5, 50)]
+    assert len(DEFAULT_OPTIMIZERS) == 8
+    assert set(DEFAULT_OPTIMIZERS) <= set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_reported_seeds_are_spread_over_the_studies(budget):
+    counts = Counter(study_of(seed, budget) for seed in range(budget.seeds))
+    assert len(counts) == budget.studies
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["sgd", "rmsprop"], "rmsprop"),
+        (["sgd", "rmsprop-keras", "rmsprop-torch"], "rmsprop-keras"),
+        (["sgd", "adam"], "sgd"),
+    ],
+)
+def test_the_reference_is_rmsprop_where_there_is_one(names, expected):
+    assert reference(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: budget_of("huge", None), "there is no budget 'huge': choose one of quick, standard, full"),
+        (lambda: budget_of("quick", 0), "seeds is 0: it must be a whole number from 1 to 100000"),
+        (lambda: checked([]), "no optimizer is given to compare: name at least one"),
+        (lambda: checked(["sgd", "adam", "sgd"]), "the optimizer sgd is given twice: name it once"),
+        (lambda: compare(line(), epochs=0), "epochs is 0: it must be a whole number from 1"),
+        (lambda: compare(line(), batch_size=0), "batch_size is 0: it must be a whole number from 1"),
+        (lambda: compare(line(), jobs=0), "jobs is 0: it must be a whole number from 1"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call, message):
+    with pytest.raises(InputError) as refused:
+        call()
+    assert str(refused.value) == message

@@ -1,0 +1,229 @@
+import csv
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from lab.compare.made_up import comparison
+
+from rmsprop.lab.compare import report, tables, words
+from rmsprop.lab.compare.analysis import analyse
+from rmsprop.lab.compare.results import Comparison
+from rmsprop.lab.errors import InputError
+
+ENDS = {"sgd": 0.2, "adam": 0.1, "rmsprop": 0.101, "adagrad": 0.05, "momentum": 0.3}
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+                self.links.append(value)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return analyse(comparison(ENDS, lost=[("momentum", 1), ("momentum", 2)]))
+
+
+@pytest.fixture(scope="module")
+def page(known):
+    return report.html(known)
+
+
+def test_the_verdict_can_be_quoted(known):
+    assert words.headline(known) == (
+        "On made-up (tuned with 3 trials in each of 3 studies, 20 seeds), RMSProp by validation loss is better than "
+        "SGD and Momentum, worse than AdaGrad, not distinguishable from Adam."
+    )
+    tuned, defaults = words.verdicts(known)
+    assert tuned.title == "Equal tuning: tuned with 3 trials in each of 3 studies, 20 seeds"
+    assert defaults.title == "Default settings: 20 seeds"
+    assert re.fullmatch(
+        r"By validation loss, AdaGrad is lowest with 0\.0\d+ \(95 % interval 0\.0\d+ to 0\.0\d+\)\. Against RMSProp, "
+        r"which has 0\.10\d* \(95 % interval 0\.\d+ to 0\.\d+\), on the same seeds, AdaGrad is better, SGD and "
+        r"Momentum are worse and Adam is not distinguishable\.",
+        tuned.paragraphs[0],
+    )
+    assert tuned.paragraphs[1].startswith("By test accuracy, AdaGrad is highest with 0.99")
+    assert re.match(r"The target, validation loss at most 0\.\d+ \(Adam's\), is reached first by", tuned.paragraphs[2])
+    assert tuned.paragraphs[3] == "2 of 20 runs of Momentum diverged and count as infinitely bad."
+
+
+@pytest.mark.parametrize(
+    ("ends", "lost", "said"),
+    [
+        ({"rmsprop": 0.1}, (), "RMSProp by validation loss reaches 0.0996 (95 % interval 0.0945 to 0.1058)."),
+        ({"rmsprop": 0.1, "adam": 0.1}, (), "RMSProp by validation loss is not distinguishable from Adam."),
+        (
+            {"adam": 0.1, "sgd": 0.1, "adagrad": 0.1, "rmsprop": 0.5, "nesterov": 0.1},
+            (),
+            "RMSProp by validation loss is worse than all 4 others.",
+        ),
+        ({"rmsprop": 0.1, "adam": 0.1}, [("adam", n) for n in range(20)], "is better than Adam."),
+    ],
+)
+def test_the_headline(ends, lost, said):
+    assert said in words.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+
+
+def test_when_nothing_can_be_said_that_is_said():
+    everything = [(name, seed) for name in ("rmsprop", "adam") for seed in range(20)]
+    lost = analyse(comparison({"rmsprop": 0.1, "adam": 0.1}, lost=everything))
+    tuned = words.verdicts(lost)[0].paragraphs
+    assert tuned[0] == "By validation loss nothing can be said: over a quarter of everyone's runs diverged."
+    assert "There is no target: it is set by sgd, momentum, nesterov or adam" in words.method(lost)[-1]
+    assert Page(report.html(lost)).tags.count("figure") >= 4
+
+
+def test_how_it_was_done_says_what_is_corrected_for(known):
+    text = " ".join(words.method(known))
+    assert "98.8 % each (4 comparisons, Bonferroni)" in text
+    assert "interquartile mean" in text
+    assert "never left out" in text
+
+
+def test_the_summary_has_a_row_for_each_and_counts_the_lost(known):
+    table = tables.summary(known, "tuned")
+    assert table.headings[-1] == "diverged"
+    rows = {row[0]: row for row in table.rows}
+    assert list(rows) == ["SGD", "Adam", "RMSProp", "AdaGrad", "Momentum"]
+    assert rows["Momentum"][-1] == "2/20"
+    assert rows["SGD"][3:] == ("worse", rows["SGD"][4], "0%", "-", "")
+    assert rows["RMSProp"][3] == "the reference"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.0684996, 0.0914722, "0.068 to 0.091"),
+        (17.0, 170.0, "17 to 170"),
+        (1.0, 1.0, "1 to 1"),
+        (12.17, math.inf, "12.17 to ∞"),
+        (-math.inf, 0.5, "-∞ to 0.5"),
+        (1e-14, 2e-14, "1e-14 to 2e-14"),
+    ],
+)
+def test_numbers_are_as_precise_as_their_interval(low, high, said):
+    assert tables.span(low, high) == said
+
+
+def test_the_page_loads_nothing(page):
+    found = Page(page)
+    assert not {"script", "link", "img", "iframe", "object"} & set(found.tags)
+    assert all(link.startswith("#") for link in found.links)
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_every_figure_is_there_with_a_caption_and_ids_of_its_own(page):
+    found = Page(page)
+    # Losses of two tracks, time to target, differences by three measures, sensitivity, best of k.
+    assert found.tags.count("figure") == found.tags.count("figcaption") == found.tags.count("svg") == 8
+    assert len(found.ids) == len(set(found.ids))
+    assert {link[1:] for link in found.links} <= set(found.ids)
+    assert len(page) < 900_000
+
+
+def test_the_page_tells_words_tables_settings_and_notes(known, page):
+    text = " ".join(" ".join(Page(page).text).split())
+    assert words.headline(known) in text
+    for verdict in words.verdicts(known):
+        assert all(paragraph in text for paragraph in verdict.paragraphs)
+    assert "lr 0.001, beta1 0.9, beta2 0.999, eps 1e-08 0 to 19" in text
+    assert "widened <once>" in text
+    assert "Interquartile" in text or "interquartile range" in text
+
+
+def test_markdown_has_the_same_words_and_even_tables(known):
+    text = report.markdown(known)
+    assert words.headline(known) in text
+    assert all(paragraph in text for verdict in words.verdicts(known) for paragraph in verdict.paragraphs)
+    block = next(part for part in text.split("\n\n") if part.startswith("| optimizer"))
+    lines = block.splitlines()
+    assert len(lines) == 2 + len(ENDS)
+    assert len({len(line) for line in lines}) == 1
+    assert re.fullmatch(r"(\| -+:? )+\|", lines[1])
+
+
+def test_a_row_per_run_holds_everything_that_defines_it(known):
+    rows = list(csv.DictReader(io.StringIO(report.runs_csv(known))))
+    assert len(rows) == 2 * len(ENDS) * 20
+    lost = [row for row in rows if row["diverged_at"]]
+    assert {(row["optimizer"], row["seed"], row["diverged_at"]) for row in lost} == {
+        ("momentum", "1", "17"),
+        ("momentum", "2", "17"),
+    }
+    assert {row["best_validation"] for row in lost} == {"inf"}
+    assert {row["steps_to_target"] for row in lost} == {"inf"}
+    adam = next(row for row in rows if row["optimizer"] == "adam")
+    assert (adam["lr"], adam["beta2"], adam["alpha"], adam["study"]) == ("0.001", "0.999", "", "0")
+    assert float(adam["test_accuracy"]) == pytest.approx(0.99, abs=0.005)
+
+
+def test_a_row_per_trial(known):
+    rows = list(csv.DictReader(io.StringIO(report.trials_csv(known))))
+    assert len(rows) == len(ENDS) * 3 * 3
+    assert sum(row["best_validation"] == "inf" for row in rows) == len(ENDS) * 3
+
+
+def test_the_files_can_be_read_again(known, tmp_path):
+    folder = tmp_path / "a" / "b"
+    report.write(known, folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html",
+        "report.md",
+        "runs.csv",
+        "trials.csv",
+        "result.json",
+        "loss.png",
+        "differences.png",
+    }
+    again = analyse(Comparison.from_dict(json.loads((folder / "result.json").read_text())))
+    assert words.verdicts(again) == words.verdicts(known)
+    report.check_folder(folder)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds other files: give a new folder"):
+        report.check_folder(tmp_path)
+    with pytest.raises(InputError, match="is a file: give a folder"):
+        report.check_folder(tmp_path / "thesis.tex")
+    report.check_folder(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("ends", "more"),
+    [
+        ({"rmsprop": 0.1}, {}),
+        ({"rmsprop": 0.1, "adagrad": 0.2}, {"seeds": 1}),
+        ({"rmsprop": 1e-7, "sgd": 1e-3}, {"optimum": 0.5}),
+        ({"rmsprop": 0.1, "sgd": 0.2}, {"trials": ()}),
+        ({"rmsprop": 0.1, "sgd": 0.2}, {"lost": [("sgd", n) for n in range(20)]}),
+        ({"rmsprop": 0.1, "sgd": 0.1}, {"noise": 0.0}),
+        ({"rmsprop-keras": 0.1, "adam+swa": 0.1}, {"reference": "rmsprop-keras", "tracks": ("defaults",)}),
+        (dict.fromkeys(("sgd", "momentum", "nesterov", "adagrad", "adadelta", "adam", "adam+swa", "rmsprop"), 0.1), {}),
+    ],
+    ids=["alone", "one seed", "optimum", "untuned", "all lost", "no noise", "another reference", "eight"],
+)
+def test_every_kind_of_comparison_is_drawn_without_a_warning(ends, more):
+    found = analyse(comparison(ends, **more))
+    text = report.html(found)
+    assert "nan" not in re.sub(r'd="[^"]*"', "", " ".join(Page(text).text).lower()).split()
+    assert Page(text).tags.count("figure") >= 3
+    assert report.markdown(found)

@@ -1,0 +1,473 @@
+"""The recorder on real loops: it changes nothing, breaks nothing, keeps nothing, and what it says is so."""
+
+import gc
+import math
+import signal
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import rmsprop.torch
+from rmsprop import DIALECTS
+from rmsprop.lab import Recorder
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.recorder import budget
+from rmsprop.lab.recorder.file import read
+
+OPTIMIZERS = {
+    **{f"rmsprop {name}": (lambda p, name=name: rmsprop.torch.RMSprop(p, 1e-2, dialect=name)) for name in DIALECTS},
+    "rmsprop centered": lambda p: rmsprop.torch.RMSprop(p, 1e-2, centered=True, momentum=0.9),
+    "torch": lambda p: torch.optim.RMSprop(p, 1e-2),
+    "torch centered": lambda p: torch.optim.RMSprop(p, 1e-2, centered=True),
+    "adam": lambda p: torch.optim.Adam(p, 1e-2),
+    "amsgrad": lambda p: torch.optim.Adam(p, 1e-2, amsgrad=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, 1e-2),
+    "adadelta": lambda p: torch.optim.Adadelta(p, 1.0),
+    "sgd": lambda p: torch.optim.SGD(p, 1e-2),
+    "tensor lr": lambda p: torch.optim.RMSprop(p, torch.tensor(1e-2)),
+}
+
+
+def perceptron():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def loop(model, optimizer, steps, recorder=None):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        x, y = torch.randn(4, 6, generator=generator), torch.randint(3, (4,), generator=generator)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        if recorder:
+            recorder.loss(loss)
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "record.jsonl"
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_recorded_loop_has_the_bits_of_one_that_is_not(path, make):
+    plain, watched = perceptron(), perceptron()
+    loop(plain, make(plain.parameters()), 12)
+    optimizer = make(watched.parameters())
+    state = torch.get_rng_state()
+    with Recorder(optimizer, path, model=watched, every=2) as recorder:
+        loop(watched, optimizer, 12, recorder)
+    assert torch.equal(torch.get_rng_state(), state)
+    for one, other in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert [row.step for row in read(path).statistics] == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize(
+    "name", ["rmsprop torch", "rmsprop tensorflow1", "rmsprop centered", "torch", "torch centered"]
+)
+def test_statistics_are_those_of_the_whole_layer_where_it_is_small(path, name):
+    model = perceptron()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    weights = [p.detach().clone() for p in model.parameters()]
+    with Recorder(optimizer, path, model=model, every=1) as recorder:
+        loop(model, optimizer, 5, recorder)
+        weights = [p.detach().clone() for p in model.parameters()]
+        loop(model, optimizer, 1, recorder)
+    recording = read(path)
+    row, group = recording.statistics[-1].values, optimizer.param_groups[0]
+    assert [layer["name"] for layer in recording.layers] == ["0", "2"]
+    for i, parameters in enumerate((slice(0, 2), slice(2, 4))):
+        layer = list(model.parameters())[parameters]
+        moved = torch.cat([(a - b).flatten() for a, b in zip(layer, weights[parameters], strict=True)]).double()
+        before = torch.cat([w.flatten() for w in weights[parameters]]).double()
+        states = [optimizer.state[p] for p in layer]
+        square = torch.cat([s["grad_var" if "grad_var" in s else "square_avg"].flatten() for s in states]).double()
+        if group.get("centered") and "grad_var" not in states[0]:
+            square = square - torch.cat([s["grad_avg"].flatten() for s in states]).double().square()
+        inside = group.get("eps_inside_sqrt", False)
+        bottom = (square + group["eps"]).sqrt() if inside else square.sqrt() + group["eps"]
+        gradient = torch.cat([p.grad.flatten() for p in layer])
+        expected = {
+            "gradient": gradient.norm(),
+            "effective_q50": (group["lr"] / bottom).median(),
+            "ratio": moved.norm() / before.norm(),
+            "stride": (moved / group["lr"]).square().mean().sqrt(),
+            "still": (gradient == 0).double().mean(),
+        }
+        for statistic, value in expected.items():
+            # A median of an even count lies between two; five digits are written.
+            tolerance = 0.1 if statistic == "effective_q50" else 2e-5
+            assert row[statistic][i] == pytest.approx(value.item(), rel=tolerance), statistic
+
+
+def test_the_first_step_is_as_long_as_its_theory_says(path):
+    weight = nn.Parameter(torch.ones(10))
+    optimizer = rmsprop.torch.RMSprop([weight], lr=0.01)
+    with Recorder(optimizer, path, every=1):
+        (3.0 * weight).sum().backward()
+        optimizer.step()
+    values = read(path).statistics[0].values
+    assert values["stride"][0] == pytest.approx(10.0, rel=1e-5)  # 1/√(1 − ρ) learning rates
+    assert values["gradient"][0] == pytest.approx(3 * math.sqrt(10), rel=1e-5)
+    assert math.isnan(values["agreement"][0])
+
+
+def test_losses_of_steps_and_validations_are_kept_in_order(path):
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    with Recorder(optimizer, path, model=model) as recorder:
+        loop(model, optimizer, 5, recorder)
+        recorder.validation(loss=0.25, accuracy=torch.tensor(0.5))
+        recorder.loss(1.0)
+        recorder.loss(2.0)
+        optimizer.step()
+    recording = read(path)
+    assert [row.step for row in recording.losses] == [1, 2, 3, 4, 5, 6]
+    assert (recording.losses[-1].mean, recording.losses[-1].largest) == (1.5, 2.0)
+    assert recording.validation == [(5, {"loss": 0.25, "accuracy": 0.5})]
+
+
+def test_a_closure_is_recorded_without_being_asked(path):
+    model = perceptron()
+    optimizer = torch.optim.RMSprop(model.parameters())
+    x, y = torch.ones(4, 6), torch.zeros(4, dtype=torch.long)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    with Recorder(optimizer, path, model=model, every=1):
+        first = optimizer.step(closure)
+        optimizer.step(closure=closure)
+    recording = read(path)
+    assert [row.step for row in recording.losses] == [1, 2]
+    assert recording.losses[0].mean == pytest.approx(first.item(), rel=1e-5)
+    assert recording.statistics[0].values["gradient"][0] > 0.0
+
+
+def test_a_loss_that_is_not_finite_is_in_the_file_at_once(path):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    recorder = Recorder(optimizer, path)
+    recorder.loss(float("nan"))
+    optimizer.step()
+    assert math.isnan(read(path).losses[0].largest)
+    recorder.close()
+
+
+KILLED = """
+import os, signal, sys, torch
+from rmsprop.lab import Recorder
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.RMSprop(model.parameters())
+recorder = Recorder(optimizer, sys.argv[1], model=model, every=1)
+for step in range(50):
+    loss = model(torch.ones(1, 4)).square().mean()
+    recorder.loss(loss)
+    loss.backward()
+    optimizer.step()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_loses_no_line_and_a_torn_one_is_ignored(path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    whole = read(path)
+    assert [row.step for row in whole.statistics] == list(range(1, 51))
+    with path.open("ab") as file:
+        file.write(b'{"step":51,"lr":0.0')
+    assert repr(read(path)) == repr(whole)  # NaN equals nothing
+    optimizer = torch.optim.RMSprop([nn.Parameter(torch.ones(1))])
+    Recorder(optimizer, path, existing="continue").close()
+    assert len(read(path).losses) == len(whole.losses)
+
+
+def test_a_run_taken_up_from_a_checkpoint_replaces_what_came_after_it(path):
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    with Recorder(optimizer, path, model=model, every=1) as recorder:
+        loop(model, optimizer, 4, recorder)
+        saved = optimizer.state_dict()
+        loop(model, optimizer, 4, recorder)
+    again = rmsprop.torch.RMSprop(model.parameters())
+    again.load_state_dict(saved)
+    again.state_dict()
+    for state in again.state.values():
+        state["step"].fill_(4)
+    with Recorder(again, path, model=model, every=1, existing="continue") as recorder:
+        loop(model, again, 2, recorder)
+    recording = read(path)
+    assert [row.step for row in recording.losses] == [1, 2, 3, 4, 5, 6]
+    assert [row.step for row in recording.statistics] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_file_that_is_there_is_refused_replaced_or_continued(path):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    Recorder(optimizer, path).close()
+    with pytest.raises(InputError, match="exists already: give another path, or existing='continue'"):
+        Recorder(optimizer, path)
+    Recorder(optimizer, path, existing="replace").close()
+    path.write_text("epoch,loss\n1,2\n")
+    for existing in ("continue", "replace"):
+        with pytest.raises(InputError, match="is not a recorder's file"):
+            Recorder(optimizer, path, existing=existing)
+    assert path.read_text() == "epoch,loss\n1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"optimizer": nn.Linear(1, 1)}, TypeError, "optimizer is a Linear: give a torch.optim.Optimizer"),
+        ({"every": 0}, ValueError, "every is 0: it must be a whole number of steps, at least 1"),
+        ({"every": 2.5}, ValueError, "every is 2.5: it must be a whole number of steps, at least 1"),
+        ({"existing": "ask"}, ValueError, "existing is 'ask': choose 'refuse', 'continue' or 'replace'"),
+        ({"path": "/proc/none/record.jsonl"}, InputError, "can't write /proc/none/record.jsonl"),
+    ],
+)
+def test_what_it_cannot_use_is_said_in_a_sentence(path, given, error, message):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        Recorder(**{"optimizer": optimizer, "path": path} | given)
+    assert not path.exists()
+
+
+def test_a_closed_recorder_takes_nothing_and_lets_the_loop_go_on(path):
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    recorder = Recorder(optimizer, path, model=model)
+    loop(model, optimizer, 2, recorder)
+    recorder.close()
+    recorder.close()
+    size = path.stat().st_size
+    loop(model, optimizer, 2)
+    assert path.stat().st_size == size
+    with pytest.raises(ValueError, match="the recorder is closed"):
+        recorder.loss(1.0)
+
+
+def test_neither_model_nor_optimizer_is_kept_alive(path):
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    recorder = Recorder(optimizer, path, model=model, every=1)
+    loop(model, optimizer, 3, recorder)
+    recorder.close()
+    watched = weakref.ref(model), weakref.ref(optimizer), weakref.ref(model[0].weight)
+    gc.disable()
+    try:
+        del model, optimizer
+        assert [reference() for reference in watched] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+def test_an_optimizer_that_is_recorded_can_be_pickled_and_scheduled(path):
+    import copy
+    import pickle
+
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    with Recorder(optimizer, path, model=model, every=1) as recorder:
+        for _ in range(4):
+            loop(model, optimizer, 1, recorder)
+            schedule.step()
+        pickle.loads(pickle.dumps(optimizer))
+        copy.deepcopy(optimizer)
+    assert [row.lr for row in read(path).statistics] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+
+
+def sparse():
+    model = nn.Sequential(nn.Embedding(8, 4, sparse=True))
+    return model, torch.optim.SGD(model.parameters(), 0.1), lambda: model(torch.tensor([1, 1, 3])).sum()
+
+
+def complex_numbers():
+    weight = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    return weight, rmsprop.torch.RMSprop([weight]), lambda: (weight * (1 + 2j)).abs().sum()
+
+
+def sixteen_bits():
+    model = nn.Linear(4, 2).bfloat16()
+    return model, torch.optim.RMSprop(model.parameters()), lambda: model(torch.ones(1, 4).bfloat16()).sum()
+
+
+def frozen():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    model[0].requires_grad_(False)
+    return model, rmsprop.torch.RMSprop(model.parameters()), lambda: model(torch.ones(1, 4)).sum()
+
+
+def two_groups():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[1].parameters(), "eps": 1.0}]
+    return model, rmsprop.torch.RMSprop(groups, lr=0.01), lambda: model(torch.ones(1, 4)).sum()
+
+
+def gaps_and_scalars():
+    weight = nn.Parameter(torch.ones(6, 6).t()[::2])
+    scale, empty = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.ones(0))
+    return weight, rmsprop.torch.RMSprop([weight, scale, empty]), lambda: (scale * weight).sum() + empty.sum()
+
+
+def broken():
+    weight = nn.Parameter(torch.ones(3))
+    return weight, torch.optim.RMSprop([weight]), lambda: (weight * torch.tensor([1.0, math.nan, math.inf])).sum()
+
+
+@pytest.mark.parametrize("make", [sparse, complex_numbers, sixteen_bits, frozen, two_groups, gaps_and_scalars, broken])
+def test_no_kind_of_parameter_or_gradient_stops_the_loop(path, make):
+    model, optimizer, loss_of = make()
+    with Recorder(optimizer, path, model=model if isinstance(model, nn.Module) else None, every=1) as recorder:
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = loss_of()
+            recorder.loss(loss)
+            loss.backward()
+            optimizer.step()
+    rows = read(path).statistics
+    assert [row.step for row in rows] == [1, 2, 3, 4]
+    if make is frozen:
+        assert math.isnan(rows[-1].values["gradient"][0])
+        assert rows[-1].values["gradient"][1] > 0.0
+    if make is broken:
+        assert rows[-1].values["gradient"] == (math.inf,)
+    if make is two_groups:
+        assert rows[-1].values["eps"][0] == 0.0
+        assert rows[-1].values["eps"][1] > 0.0
+
+
+def test_parameters_that_are_added_later_are_recorded_from_then_on(path):
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    optimizer = rmsprop.torch.RMSprop([first])
+    with Recorder(optimizer, path, every=1):
+        for step in range(4):
+            if step == 2:
+                optimizer.add_param_group({"params": [second]})
+            (first.sum() + second.sum()).backward()
+            optimizer.step()
+    recording = read(path)
+    assert [layer["name"] for layer in recording.layers] == ["parameter0", "parameter1"]
+    assert [len(row.values["gradient"]) for row in recording.statistics] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", [rmsprop.torch.RMSprop, torch.optim.RMSprop])
+def test_gradients_of_a_scaled_loss_are_recorded_unscaled(path, kind):
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = kind([weight], lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with Recorder(optimizer, path, every=1):
+        for factor in (1.0, math.inf, 1.0):
+            optimizer.zero_grad()
+            scaler.scale((factor * weight).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    rows = read(path).statistics
+    assert [row.values["gradient"][0] for row in rows] == [2.0, 2.0]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("kind", [rmsprop.torch.RMSprop, torch.optim.RMSprop])
+def test_a_compiled_step_runs(path, kind):
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = kind([weight], lr=0.01)
+    with Recorder(optimizer, path, every=1):
+        step = torch.compile(optimizer.step, backend="eager")
+        for _ in range(2):
+            weight.grad = torch.ones(4)
+            step()
+    assert weight[0] < 1.0
+
+
+def test_how_often_is_decided_by_what_it_costs(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(budget, "perf_counter", lambda: now[0])
+    plan = budget.Budget(0, None)
+    measured, step, cost = [], 0, 0.002
+    while now[0] < 100.0:
+        step += 1
+        if plan.measures(step):
+            plan.spent(cost)
+            now[0] += cost
+            plan.measured(step)
+            measured.append(step)
+        now[0] += 0.01
+    assert measured[:6] == [1, 2, 3, 4, 5, 7]
+    assert len(measured) * cost <= budget.ALLOWANCE + budget.STATISTICS_SHARE * now[0]
+    assert len(measured) * cost >= 0.3 * budget.STATISTICS_SHARE * now[0]
+
+
+def test_a_long_run_makes_a_small_file(path, monkeypatch):
+    monkeypatch.setattr(budget, "perf_counter", lambda: 0.0)
+    from rmsprop.lab.recorder.losses import LossBuffer
+
+    buffer, rows = LossBuffer(0), 0
+    for step in range(1, 100_001):
+        buffer.add(1.0)
+        if step >= buffer.row_ends:
+            buffer.end_row(step)
+        if step % 5000 == 0:
+            rows += len((buffer.take() or {"steps": []})["steps"])
+    assert rows < 500 * (2 + math.log(100_000 / 500))
+
+
+def test_tensorboard_gets_the_same_numbers(path, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    with Recorder(optimizer, path, model=model, every=1, tensorboard=tmp_path / "board") as recorder:
+        loop(model, optimizer, 3, recorder)
+        recorder.validation(loss=0.5)
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    losses = {row.step: row.mean for row in read(path).losses}
+    assert {event.step: event.value for event in events.Scalars("loss")} == pytest.approx(losses, rel=1e-4)
+    assert events.Scalars("validation/loss")[0].value == 0.5
+    assert len(events.Scalars("stride/0")) == 3
+
+
+def test_without_tensorboard_the_error_says_what_to_install(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+    with pytest.raises(ImportError, match=r"pip install 'rmsprop\[tensorboard\]'"):
+        Recorder(optimizer, path, tensorboard=path.parent)
+    assert not path.exists()
+
+
+def test_a_full_disk_does_not_stop_the_loop(path):
+    if not Path("/dev/full").exists():
+        pytest.fail("this system has no /dev/full to write to")
+    model = perceptron()
+    optimizer = rmsprop.torch.RMSprop(model.parameters())
+    recorder = Recorder(optimizer, path, model=model, every=1)
+    recorder._file.close()
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        recorder._file = full
+        with pytest.warns(RuntimeWarning, match="can't be written any more: No space left on device"):
+            loop(model, optimizer, 2, None)
+    assert optimizer.state[model[0].weight]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds nothing: no step was recorded"),
+        ('{"step": 1}\n', "its first line doesn't say what is recorded"),
+        ("hello\n", "a line isn't JSON"),
+        ('{"record": 99}\n', "was written by another version of rmsprop"),
+        ('{"record": 1}\n', "is damaged"),
+    ],
+)
+def test_what_is_no_record_is_refused(path, content, message):
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read(path)

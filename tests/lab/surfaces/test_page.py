@@ -1,0 +1,333 @@
+"""The interactive page in a real browser: what it computes is what `rmsprop.reference` computes."""
+
+import ast
+import re
+from dataclasses import asdict, replace
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from rmsprop import DIALECTS, Rule
+from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.surfaces.choices import Setting, walks
+from rmsprop.lab.surfaces.derivative import gradient
+from rmsprop.lab.surfaces.page import page as make_page
+from rmsprop.lab.surfaces.picture import Scene
+from rmsprop.reference import init, update
+from rmsprop.torch import RMSprop
+
+# A little of ε changes fewer digits than a picture has.
+SLIDERS = {"lr": "ArrowRight", "decay": "ArrowRight", "eps": "PageUp", "momentum": "ArrowRight", "steps": "ArrowRight"}
+FLAGS = ("eps_inside_sqrt", "centered", "nesterov", "bias_correction")
+
+
+def reference(name, rule, lr, steps, start=None):
+    """The path as rows of x, y and f."""
+    surface = SURFACES[name]
+    point = np.array(surface.start if start is None else start)
+    state, rows = init(rule, point), []
+    for step in range(steps + 1):
+        value, *slopes = gradient(surface.f, *point.tolist())
+        rows.append([*point, value])
+        point, state = update(rule, lr, step + 1, point, np.array(slopes), state)
+    return np.array(rows)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    bowl = SURFACES["bowl"]
+    found, _ = walks(bowl, ["adam", "rmsprop-d2l"], lr=Setting(plain=0.4), steps=20)
+    path = tmp_path_factory.mktemp("page") / "walk.html"
+    path.write_text(make_page(Scene(name="bowl", surface=bowl, walks=found)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def open_page(chromium, file):
+    """Opens the page, with settings in its link if there are any; what it says in its console is an error."""
+    contexts, said = [], []
+
+    def open_with(settings=None, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(file.as_uri() + (f"#{urlencode(settings)}" if settings else ""))
+        return page
+
+    yield open_with
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def table(page):
+    """Every step that the page has computed, with all digits."""
+    if not page.locator("#all").get_attribute("open"):
+        page.evaluate("document.getElementById('all').open = true; table()")
+    cells = page.eval_on_selector_all("#points td", "cells => cells.map((cell) => cell.textContent)")
+    return np.array([float(cell) for cell in cells]).reshape(-1, 4)[:, 1:]
+
+
+@pytest.fixture(scope="module")
+def one_page(chromium, file):
+    """Follows links without being loaded anew."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(file.as_uri())
+    arrive = """link => new Promise((done) => {
+        addEventListener("hashchange", () => done(), { once: true });
+        location.hash = link;
+    })"""
+
+    def follow(settings):
+        page.evaluate(arrive, urlencode(settings))
+        return page
+
+    yield follow
+    context.close()
+
+
+def number(page, name):
+    return float(page.locator(f"#{name}").get_attribute("data-value"))
+
+
+def test_it_opens_with_the_settings_of_the_command(open_page):
+    page = open_page()
+    np.testing.assert_array_equal(table(page), reference("bowl", DIALECTS["d2l"].rule, 0.4, 20))
+    assert page.locator("#end-x").inner_text() == "−0.0106"
+    assert page.locator("#end-y").inner_text() == "1.04e−14"
+    assert [page.locator(f"#{name}").input_value() for name in ("surface", "dialect", "lr", "decay", "steps")] == [
+        "bowl",
+        "d2l",
+        "0.4",
+        "0.9",
+        "20",
+    ]
+
+
+@pytest.mark.parametrize(("name", "key"), SLIDERS.items())
+def test_a_slider_moves_by_keyboard_and_path_and_numbers_change(open_page, name, key):
+    page = open_page()
+    slider = page.locator(f"#{name}-slider")
+    before = page.locator("#path").get_attribute("points"), number(page, "end-x"), slider.input_value()
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press(key)
+    after = page.locator("#path").get_attribute("points"), number(page, "end-x"), slider.input_value()
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    value = float(page.locator(f"#{name}").input_value())
+    assert slider.get_attribute("aria-valuetext") == page.locator(f"#{name}").input_value()
+    given = {"lr": 0.4, "steps": 20} | {name: value}
+    rule = replace(DIALECTS["d2l"].rule, **{k: v for k, v in given.items() if k not in ("lr", "steps")})
+    expected = reference("bowl", rule, given["lr"], int(given["steps"]))
+    np.testing.assert_array_equal(table(page), expected)
+    assert [number(page, f"end-{axis}") for axis in "xyf"] == expected[-1].tolist()
+    assert number(page, "end-moved") == pytest.approx(np.hypot(*(expected[-1, :2] - expected[-2, :2])), rel=1e-12)
+
+
+RULES = {
+    **{name: dialect.rule for name, dialect in DIALECTS.items()},
+    "all at once": Rule(
+        decay=0.8, eps=1e-3, eps_inside_sqrt=True, centered=True, momentum=0.9, nesterov=True, bias_correction=True
+    ),
+    "a short memory": Rule(decay=0.3, momentum=0.3, initial_square_avg=0.25),
+    "nesterov and a start": Rule(decay=0.99, momentum=0.6, nesterov=True, initial_square_avg=2.0),
+    "bias-corrected": Rule(decay=0.999, bias_correction=True),
+    "no memory": Rule(decay=0.0, eps=0.0),
+    "an endless memory": Rule(decay=1.0, initial_square_avg=1.0),
+}
+
+
+@pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_browser_has_the_numbers_of_the_reference(one_page, name, rule):
+    x, y = SURFACES[name].start
+    fields = {field: value for field, value in asdict(rule).items() if not field.startswith("weight_decay")}
+    switches = {field: str(value).lower() for field, value in fields.items() if isinstance(value, bool)}
+    dialect = next(key for key, known in DIALECTS.items() if known.rule.lr_in_momentum == rule.lr_in_momentum)
+    settings = fields | switches | {"surface": name, "dialect": dialect, "lr": 0.01, "steps": 40, "x": x, "y": y}
+    expected = reference(name, rule, 0.01, 40)
+    found = table(one_page(settings))
+    # Powers of ρ, in the bias correction alone, come from the browser's own library.
+    if rule.bias_correction:
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_dialect_brings_its_choices_and_a_field_takes_any_number(open_page):
+    page = open_page()
+    page.get_by_label("Dialect").select_option("graves")
+    rule = DIALECTS["graves"].rule
+    assert {flag: page.locator(f"#{flag}").is_checked() for flag in FLAGS} == {f: getattr(rule, f) for f in FLAGS}
+    assert float(page.locator("#momentum").input_value()) == rule.momentum
+    page.get_by_label("Learning rate η", exact=True).fill("0.0123")
+    page.get_by_label("Surface").select_option("rosenbrock")
+    np.testing.assert_array_equal(table(page), reference("rosenbrock", rule, 0.0123, 20))
+    page.get_by_label("centered").uncheck()
+    page.get_by_label("ε inside the root").uncheck()
+    page.get_by_label("v starts from").fill("0.5")
+    rule = replace(rule, centered=False, eps_inside_sqrt=False, initial_square_avg=0.5)
+    np.testing.assert_array_equal(table(page), reference("rosenbrock", rule, 0.0123, 20))
+
+
+@pytest.mark.parametrize(("name", "text"), [("lr", "-1"), ("decay", "1.5"), ("steps", "2.5"), ("x", ""), ("lr", "0")])
+def test_a_number_that_cannot_be_is_marked_and_changes_nothing(open_page, name, text):
+    page = open_page()
+    before = table(page)
+    field = page.locator(f"#{name}")
+    field.fill(text)
+    assert field.get_attribute("aria-invalid") == "true"
+    np.testing.assert_array_equal(table(page), before)
+    field.blur()
+    assert field.input_value() not in ("", text)
+
+
+def test_the_walk_is_looked_at_step_by_step(open_page):
+    page = open_page()
+    page.locator("#at").focus()
+    page.keyboard.press("Home")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expected = reference("bowl", DIALECTS["d2l"].rule, 0.4, 20)[3]
+    assert [number(page, f"end-{axis}") for axis in "xyf"] == expected.tolist()
+    assert number(page, "at-step") == 3
+    assert len(page.locator("#path").get_attribute("points").split(" ")) == 4
+
+
+def test_a_click_on_the_picture_starts_there(open_page):
+    page = open_page()
+    box = page.locator("#picture").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 60)
+    start = [float(page.locator(f"#{axis}").input_value()) for axis in "xy"]
+    assert start[0] > 1
+    assert start[1] > 1
+    np.testing.assert_array_equal(table(page), reference("bowl", DIALECTS["d2l"].rule, 0.4, 20, start))
+    x, y = (float(page.locator("circle.start").get_attribute(name)) for name in ("cx", "cy"))
+    assert (x, y) == (pytest.approx(box["width"] * 0.75, abs=2), pytest.approx(60, abs=2))
+
+
+def test_no_point_leaves_the_picture_and_one_that_would_is_told(open_page):
+    page = open_page({"lr": 3})
+    view = [float(side) for side in page.locator("#picture").get_attribute("viewBox").split()]
+    points = [[float(z) for z in p.split(",")] for p in page.locator("#path").get_attribute("points").split()]
+    assert len(points) == 21
+    assert all(0 <= u <= view[2] and 0 <= v <= view[3] for u, v in points)
+    assert "Leaves" not in page.locator("#summary").inner_text()
+    page.locator("#lr").fill("1000")
+    assert page.locator("#summary").inner_text() == "Leaves this picture at step 1."
+    assert page.locator("rect.end").count() == 1  # of the loss alone
+
+
+def test_the_call_in_python_walks_the_same_way(open_page):
+    page = open_page({"decay": 0.95, "momentum": 0.5, "nesterov": "true", "centered": "true", "eps": 0.001})
+    text = page.locator("#call").inner_text()
+    call = ast.parse(text, mode="eval").body
+    assert ast.unparse(call.func) == "rmsprop.torch.RMSprop"
+    given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    point = torch.tensor(SURFACES["bowl"].start, dtype=torch.float64, requires_grad=True)
+    optimizer = RMSprop([point], **given)
+    for _ in range(20):
+        optimizer.zero_grad()
+        SURFACES["bowl"].f(*point).backward()
+        optimizer.step()
+    np.testing.assert_allclose(table(page)[-1, :2], point.detach().numpy(), rtol=1e-12)
+
+
+def test_a_link_brings_the_settings_back(open_page):
+    page = open_page()
+    page.locator("#decay").fill("0.77")
+    page.get_by_label("Surface").select_option("beale")
+    before, link = table(page), page.url
+    page.goto("about:blank")
+    page.goto(link)
+    np.testing.assert_array_equal(table(page), before)
+
+
+def test_it_loads_nothing(open_page, file):
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)\s*=|url\(|@import|fetch\(|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "default-src 'none'" in text
+    page = open_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.reload()
+    assert [request.split("#")[0] for request in requests] == [file.as_uri()]
+
+
+def test_every_control_has_a_name_and_is_reached_by_the_keyboard(open_page):
+    page = open_page()
+    controls = page.locator("input:visible, select:visible, button:visible")
+    names = controls.evaluate_all(
+        "all => all.map((one) => one.ariaLabel || one.labels?.[0]?.textContent || one.textContent)"
+    )
+    assert all(name.strip() for name in names)
+    assert len(set(names)) == len(names)
+    reached = set()
+    for _ in range(len(names) + 3):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+    enabled = controls.evaluate_all("all => all.filter((one) => !one.disabled).map((one) => one.id)")
+    assert set(enabled) <= reached
+
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+
+
+def test_on_a_phone_nothing_is_cut_and_the_picture_stays_in_sight(open_page):
+    page = open_page(**PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    sizes = page.eval_on_selector_all("#picture text", "all => all.map((one) => one.getBoundingClientRect().height)")
+    assert min(sizes) >= 12
+    page.locator("#momentum-slider").scroll_into_view_if_needed()
+    page.evaluate("scrollBy(0, 300)")
+    assert page.locator("#picture").bounding_box()["y"] >= 0
+    page.set_viewport_size({"width": 700, "height": 740})
+    expect(page.locator("#picture")).to_have_attribute("viewBox", re.compile("^0 0 668 "))
+
+
+@pytest.mark.parametrize("size", [(740, 360), (768, 1024), (360, 740)])
+@pytest.mark.parametrize("name", ["rosenbrock", "bowl"])
+def test_beside_the_picture_there_is_room_for_controls(open_page, name, size):
+    width, height = size
+    page = open_page({"surface": name}, viewport={"width": width, "height": height}, is_mobile=True)
+    picture = page.locator("#plot").bounding_box()
+    assert picture["height"] <= 0.5 * height + 48 + 1
+    assert picture["height"] >= 100
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def luminance(colour):
+    r, g, b = (int(part) for part in re.findall(r"\d+", colour)[:3])
+    channels = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in (r, g, b)]
+    return float(np.dot([0.2126, 0.7152, 0.0722], channels))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_and_path_stand_out_in_both_schemes(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    style = "(one, name) => getComputedStyle(one)[name]"
+    ground = luminance(page.locator("body").evaluate(style, "backgroundColor"))
+    assert (ground > 0.5) == (scheme == "light")
+    # WCAG 2.2 asks for 4.5 in words and 3 in graphics.
+    for selector, name, least in (
+        ("body", "color", 7),
+        (".dim", "color", 4.5),
+        ("#path", "stroke", 3),
+        (".end", "fill", 3),
+    ):
+        colour = luminance(page.locator(selector).first.evaluate(style, name))
+        assert (max(colour, ground) + 0.05) / (min(colour, ground) + 0.05) >= least, selector
+
+
+def test_it_plays_to_the_end_unless_one_asks_for_less_motion(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator("#at-step")).to_have_text(re.compile("^[1-9]$"))
+    expect(page.locator("#at-step")).to_have_text("20")
+    assert not open_page(reduced_motion="reduce").get_by_role("button", name="Play").is_visible()

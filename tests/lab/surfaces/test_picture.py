@@ -1,0 +1,108 @@
+"""The panels share their scale and contours, hold every point, and say in words what they can't show."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rmsprop.lab.optimizers import OPTIMIZERS
+from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.surfaces.choices import Setting, walks
+from rmsprop.lab.surfaces.picture import Layout, Scene, draw, paint
+
+
+def scene(name="bowl", names=("sgd", "rmsprop"), **settings):
+    found, searched = walks(SURFACES[name], names, **settings)
+    return Scene(name=name, surface=SURFACES[name], walks=found, searched=searched)
+
+
+def painted(shown):
+    figure = Figure(figsize=Layout.of(shown).size)
+    return figure, paint(figure, shown)
+
+
+def words(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_no_point_is_outside_its_panel(name):
+    shown = scene(name, ("sgd", "momentum", "adagrad", "adam", "rmsprop"))
+    _, panels = painted(shown)
+    for axes, walk in zip(panels, shown.walks, strict=True):
+        low_x, high_x = axes.get_xlim()
+        low_y, high_y = axes.get_ylim()
+        assert walk.points[:, 0].min() >= low_x
+        assert walk.points[:, 0].max() <= high_x
+        assert walk.points[:, 1].min() >= low_y
+        assert walk.points[:, 1].max() <= high_y
+        np.testing.assert_array_equal(axes.lines[-3].get_xydata(), walk.points)
+
+
+def test_all_panels_have_one_scale_and_the_same_contours():
+    _, panels = painted(scene(lr=Setting(named={"sgd": 0.5, "rmsprop": 1.0})))
+    first, second = panels
+    assert (first.get_xlim(), first.get_ylim()) == (second.get_xlim(), second.get_ylim())
+    np.testing.assert_array_equal(first.collections[0].levels, second.collections[0].levels)
+    assert len(first.collections[0].levels) > 5
+
+
+def test_a_scene_grows_with_a_far_start():
+    low_x, high_x, low_y, high_y = scene(start=(20.0, 1.0), lr=Setting(plain=0.1)).window
+    assert (low_x, low_y, high_y) == (-5.6, -2.8, 2.8)
+    assert high_x > 20.0
+
+
+@pytest.mark.parametrize(
+    ("lr", "said"),
+    [
+        (0.1, "ends at (−4.52, −0.156), f = 2.09"),
+        (0.6, "leaves at step 6 to (−2.3, −15)"),
+        (1e308, "not finite from step 1 on"),
+    ],
+)
+def test_a_panel_says_where_its_path_ends(lr, said):
+    _, (axes,) = painted(scene(names=("sgd",), lr=Setting(plain=lr), steps=5 if lr == 0.1 else 20))
+    assert said in words(axes)
+
+
+def test_a_path_that_left_is_drawn_as_far_as_it_was_inside_and_has_no_end():
+    shown = scene(names=("sgd", "adam"), lr=Setting(plain=0.6), steps=20)
+    _, (left, stayed) = painted(shown)
+    assert len(left.lines) == len(stayed.lines) - 1
+    assert len(left.lines[-2].get_xydata()) == 6
+    assert stayed.lines[-1].get_xydata().tolist() == [shown.walks[1].points[-1].tolist()]
+
+
+def test_settings_stand_in_the_panels_and_below_them():
+    shown = scene(lr=Setting(named={"rmsprop": 0.25}), decay=Setting(plain=0.5), start=(-3.0, 1.0))
+    figure, panels = painted(shown)
+    assert "lr 0.25, ρ 0.5, ε 1e-8" in words(panels[1])
+    below = " ".join(figure.texts[0].get_text().split())
+    assert "bowl: f(x, y) = 0.1·x² + 2·y², 50 steps from (−3, 1)." in below
+    assert "* The learning rate with the lowest end, of 16 from 0.001 to 100." in below
+    assert re.fullmatch(r"lr [\d.]+\*", words(panels[0])[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 16])
+def test_panels_and_caption_do_not_overlap(count):
+    shown = scene(names=list(OPTIMIZERS)[:count], lr=Setting(plain=0.01), steps=2)
+    figure, panels = painted(shown)
+    figure.canvas.draw()
+    boxes = [axes.get_tightbbox() for axes in panels] + [figure.texts[0].get_window_extent()]
+    width, height = figure.bbox.size
+    for i, box in enumerate(boxes):
+        assert min(box.x0, box.y0) >= 0
+        assert (box.x1 <= width, box.y1 <= height) == (True, True)
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_the_same_scene_is_the_same_file():
+    shown = scene(lr=Setting(plain=0.3))
+    assert draw(shown, "svg") == draw(shown, "svg")
+    image = Image.open(io.BytesIO(draw(shown, "png")))
+    assert image.format == "PNG"
+    assert image.width == int(Layout.of(shown).size[0] * 160)

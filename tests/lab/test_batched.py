@@ -1,0 +1,246 @@
+"""Runs trained together are those that a plain loop with torch's own classes makes, one by one."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+
+import rmsprop.torch
+from rmsprop.dialects import DIALECTS
+from rmsprop.lab.batched import Job, train_together
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.optimizers import OPTIMIZERS, choose, row
+from rmsprop.lab.problems import Data, Metric, Problem
+
+EPOCHS = 8  # stochastic weight averaging takes the last two
+
+# What each optimizer is without the lab. RMSProp in torch's dialect is torch's own.
+PLAIN = {
+    "sgd": lambda p, lr: torch.optim.SGD(p, lr=lr),
+    "momentum": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
+    "nesterov": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9, nesterov=True),
+    "adagrad": lambda p, lr: torch.optim.Adagrad(p, lr=lr),
+    "adadelta": lambda p, lr: torch.optim.Adadelta(p, lr=lr),
+    "adam": lambda p, lr: torch.optim.Adam(p, lr=lr),
+    "rmsprop": lambda p, lr: torch.optim.RMSprop(p, lr=lr),
+    "rmsprop-momentum": lambda p, lr: torch.optim.RMSprop(p, lr=lr, momentum=0.9),
+}
+for dialect in DIALECTS:
+    PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
+NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa"]
+
+
+def flowers(dtype=torch.float64, seed=0, **changes):
+    """A small problem of three classes with a hidden layer, a penalty, and a last batch that isn't full."""
+    random = torch.Generator().manual_seed(seed)
+    y = torch.arange(70) % 3
+    x = torch.randn(70, 5, generator=random).double() + torch.eye(3, 5)[y]
+    parts = [Data(x[a:b].to(dtype), y[a:b]) for a, b in ((0, 44), (44, 58), (58, 70))]
+    accuracy = Metric("accuracy", "", True, lambda outputs, targets: (outputs.argmax(-1) == targets).double().mean())
+    problem = Problem(
+        name="flowers",
+        make_model=lambda: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3)).to(dtype),
+        loss=functional.cross_entropy,
+        loss_name="cross-entropy",
+        metric=accuracy,
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        batch_size=16,
+        l2=1e-2,
+    )
+    return dataclasses.replace(problem, **changes)
+
+
+def by_hand(problem, job, epochs):
+    """What `train_together` is to give, by a loop as a person writes it."""
+    model = problem.model(job.seed)
+    optimizer = PLAIN[job.choice.name.removesuffix("+swa")](model.parameters(), job.choice.lr)
+    average = AveragedModel(model)
+    judged = model
+    history = [(*problem.evaluate(model, problem.train), *problem.evaluate(model, problem.validation))]
+    for epoch in range(1, epochs + 1):
+        order = torch.randperm(len(problem.train), generator=torch.Generator().manual_seed((job.seed << 24) + epoch))
+        for rows in order.split(problem.batch_size):
+            optimizer.zero_grad()
+            outputs = model(problem.train.x[rows])
+            problem.objective(model.parameters(), outputs, problem.train.y[rows]).backward()
+            optimizer.step()
+        if job.choice.name.endswith("+swa") and epoch > 0.75 * epochs:
+            average.update_parameters(model)
+            judged = average.module
+        history.append((*problem.evaluate(judged, problem.train), *problem.evaluate(judged, problem.validation)))
+    train, _, validation, metric = np.array(history).T
+    return train, validation, metric, *problem.evaluate(judged, problem.test)
+
+
+def jobs_of(names, seeds=(0, 1)):
+    rates = {name: math.sqrt(row(name).space["lr"].low * row(name).space["lr"].high) for name in names}
+    return [Job(choice=choose(name, lr=rate), seed=seed) for seed in seeds for name, rate in rates.items()]
+
+
+@pytest.fixture(scope="module")
+def together():
+    """Every optimizer on two seeds, in float64, in one computation."""
+    jobs = jobs_of(NAMES)
+    return dict(zip(jobs, train_together(flowers(), jobs, epochs=EPOCHS, test=True), strict=True))
+
+
+@pytest.mark.parametrize("job", jobs_of(NAMES), ids=lambda job: f"{job.choice.name}, seed {job.seed}")
+def test_a_run_among_many_is_the_run_of_a_plain_loop(together, job):
+    curve = together[job]
+    train, validation, metric, test, test_metric = by_hand(flowers(), job, EPOCHS)
+    # Both round alike up to the order of sums: a few ULPs of 2e-16, which 24 steps amplify.
+    np.testing.assert_allclose(curve.train, train, rtol=1e-9)
+    np.testing.assert_allclose(curve.validation, validation, rtol=1e-9)
+    np.testing.assert_array_equal(curve.metric, metric)
+    assert curve.test == pytest.approx(test, rel=1e-9)
+    assert curve.test_metric == test_metric
+    assert (curve.epochs, curve.steps_per_epoch, curve.diverged_at) == (EPOCHS, 3, None)
+    assert train[-1] < train[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_so_it_is_in_float32(name):
+    job = jobs_of([name], seeds=[3])[0]
+    others = jobs_of(["adam", "sgd", name], seeds=[3, 4])
+    curve = train_together(flowers(torch.float32), [*others, job], epochs=4)[-1]
+    # 12 steps of 6e-8 relative error each in the gradient, which a division by a small √v may amplify a hundredfold.
+    np.testing.assert_allclose(curve.train, by_hand(flowers(torch.float32), job, 4)[0], rtol=12 * 100 * 6e-8)
+
+
+def test_it_does_not_matter_who_is_trained_along(together):
+    jobs = jobs_of(NAMES)
+    for job in jobs[::5]:
+        alone = train_together(flowers(), [job], epochs=EPOCHS, test=True)[0]
+        np.testing.assert_allclose(alone.train, together[job].train, rtol=1e-9)
+
+
+def test_equal_calls_give_equal_bits(together):
+    again = train_together(flowers(), jobs_of(NAMES), epochs=EPOCHS, test=True)
+    for curve, other in zip(together.values(), again, strict=True):
+        np.testing.assert_array_equal(curve.train, other.train)
+
+
+def test_many_models_take_several_computations_and_give_the_same(together, monkeypatch):
+    monkeypatch.setattr("rmsprop.lab.batched._MOST_BYTES", 10_000)
+    jobs = jobs_of(NAMES)[:7]
+    for job, curve in zip(jobs, train_together(flowers(), jobs, epochs=EPOCHS, test=True), strict=True):
+        np.testing.assert_allclose(curve.train, together[job].train, rtol=1e-9)
+        assert curve.test == pytest.approx(together[job].test, rel=1e-9)
+
+
+def test_jobs_may_come_in_any_order_and_twice():
+    jobs = jobs_of(["sgd", "adam", "rmsprop"])
+    mixed = [jobs[i] for i in (4, 0, 4, 2, 5)]
+    curves = train_together(flowers(), mixed, epochs=2)
+    for job, curve in zip(mixed, curves, strict=True):
+        np.testing.assert_allclose(curve.train, by_hand(flowers(), job, 2)[0], rtol=1e-9)
+    assert train_together(flowers(), []) == []
+
+
+def test_equal_learning_rates_with_other_options_stay_apart():
+    near, far = (Job(choice=choose("momentum", lr=0.01, momentum=mu), seed=0) for mu in (0.5, 0.9))
+    both = train_together(flowers(), [far, near], epochs=2)
+    for curve, job in zip(both, (far, near), strict=True):
+        np.testing.assert_array_equal(curve.train, train_together(flowers(), [job], epochs=2)[0].train)
+    np.testing.assert_allclose(both[0].train, by_hand(flowers(), far, 2)[0], rtol=1e-9)
+    assert both[0].train[-1] < both[1].train[-1]
+
+
+def test_within_a_seed_all_begin_alike():
+    curves = train_together(flowers(), jobs_of(OPTIMIZERS), epochs=1)
+    starts = {curve.train[0] for curve in curves}
+    assert len(starts) == 2
+
+
+@pytest.mark.parametrize("rate", [30.0, 1e300])
+def test_a_run_that_diverges_is_infinite_from_then_on_and_others_do_not_notice(rate):
+    steep = flowers(l2=1.0)
+    healthy = jobs_of(["sgd", "momentum", "adam"])
+    lost = Job(choice=choose("sgd", lr=rate), seed=0)
+    without = train_together(steep, healthy, epochs=3, test=True)
+    curve, *others = train_together(steep, [lost, *healthy], epochs=3, test=True)
+    assert curve.diverged_at in (2, 3)
+    assert np.isfinite(curve.train[0])
+    assert (curve.train[1:] == np.inf).all()
+    assert (curve.validation[1:] == np.inf).all()
+    assert (curve.metric[1:] == -np.inf).all()
+    assert (curve.test, curve.test_metric) == (np.inf, -np.inf)
+    for one, other in zip(without, others, strict=True):
+        np.testing.assert_allclose(one.train, other.train, rtol=1e-12)
+        assert other.diverged_at is None
+
+
+def test_a_metric_that_should_fall_is_spoiled_upwards():
+    problem = flowers(l2=1.0)
+    error = dataclasses.replace(problem.metric, higher_is_better=False)
+    lost = Job(choice=choose("sgd", lr=1e300), seed=0)
+    curve = train_together(dataclasses.replace(problem, metric=error), [lost], epochs=2)[0]
+    assert curve.metric[-1] == np.inf
+    assert math.isnan(curve.test)
+
+
+def test_a_batch_of_outliers_is_no_divergence():
+    plain = flowers(loss=lambda outputs, targets: (outputs[:, 0] - targets).square().mean(), l2=0.0, batch_size=1)
+    y = plain.train.y.double()
+    y[0] = 60.0  # alone above ten times the mean of all
+    problem = dataclasses.replace(plain, train=Data(plain.train.x, y))
+    curve = train_together(problem, [Job(choice=choose("sgd", lr=1e-5), seed=0)], epochs=2)[0]
+    assert curve.diverged_at is None
+    assert 10 * curve.train[0] < 60**2
+
+
+class Shifted(nn.Module):
+    """A model with a buffer that differs from seed to seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+        self.register_buffer("shift", torch.randn(5))
+
+    def forward(self, x):
+        return self.layers(x + self.shift)
+
+
+def test_what_is_not_learnt_stays():
+    def make_model():
+        model = Shifted().double()
+        model.layers[0].weight.requires_grad_(False)
+        return model
+
+    problem = flowers(make_model=make_model)
+    jobs = jobs_of(["adam"], seeds=[0, 1])
+    for job, curve in zip(jobs, train_together(problem, jobs, epochs=3), strict=True):
+        np.testing.assert_allclose(curve.train, by_hand(problem, job, 3)[0], rtol=1e-9)
+
+
+def test_random_state_and_threads_are_left_alone():
+    torch.manual_seed(5)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    train_together(flowers(), jobs_of(["adam"]), epochs=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_epochs_are_told():
+    told = []
+    train_together(flowers(), jobs_of(["sgd"]), epochs=3, on_epoch=told.append)
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.parametrize("given", [{"epochs": 0}, {"batch_size": 0}])
+def test_there_must_be_an_epoch_and_a_row(given):
+    with pytest.raises(ValueError, match="both must be at least 1"):
+        train_together(flowers(), jobs_of(["sgd"]), **given)
+
+
+def test_a_loss_that_cannot_be_stacked_is_one_sentence():
+    problem = flowers(loss=lambda outputs, targets: functional.cross_entropy(outputs, targets) * outputs.sum().item())
+    with pytest.raises(InputError, match=r"^problem flowers can't be trained many at once \(.*\): make its model"):
+        train_together(problem, jobs_of(["sgd"]))

@@ -1,0 +1,534 @@
+"""`find_lr` on a person's own loop: what it finds, and that it leaves everything as it was."""
+
+import copy
+import math
+import os
+import pickle
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from rmsprop.lab import find_lr
+from rmsprop.torch import RMSprop
+
+
+class Bowl(nn.Module):
+    """½ Σ aᵢ wᵢ²: gradient descent on it is stable below 2 / max a."""
+
+    def __init__(self, *curvatures):
+        super().__init__()
+        self.register_buffer("curvatures", torch.tensor(curvatures))
+        self.w = nn.Parameter(torch.ones(len(curvatures)))
+
+    def loss(self, _):
+        return 0.5 * (self.curvatures * self.w.square()).sum()
+
+
+def bowl_loss(model, batch):
+    return model.loss(batch)
+
+
+def data(rows=96, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 5, generator=generator)
+    return TensorDataset(x, (x @ torch.arange(1.0, 6.0))[:, None] + 0.1 * torch.randn(rows, 1, generator=generator))
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.ReLU(), nn.Linear(16, 1))
+
+
+@pytest.mark.parametrize("curvature", [1.0, 10.0, 1000.0])
+def test_plain_gradient_descent_is_lost_beyond_the_stability_limit_and_the_suggestion_is_below(curvature):
+    model, limit = Bowl(curvature), 2.0 / curvature
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    span = {"low": limit * 1e-4, "high": limit * 100.0}
+    found = find_lr(model, bowl_loss, [None], optimizer=optimizer, repeats=1, loss_takes="model", **span)
+    assert 0.01 * limit < found.suggestion < limit
+    assert limit < found.diverges_at < 30 * limit
+    # The loss falls to nothing and rises again from the limit on, to within two of the test's steps.
+    assert found.lrs[np.nanargmin(found.losses[0])] == pytest.approx(limit, rel=0.4)
+
+
+def test_the_suggestion_scales_with_the_curvature():
+    def suggestion(curvature):
+        model = Bowl(curvature)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        return find_lr(model, bowl_loss, [None], optimizer=optimizer, repeats=1, loss_takes="model").suggestion
+
+    assert suggestion(1.0) / suggestion(100.0) == pytest.approx(100.0, rel=0.3)
+
+
+def test_it_is_the_same_within_a_factor_of_two_under_noise():
+    class Noisy(Bowl):
+        def loss(self, batch):
+            return super().loss(batch) + 0.3 + (batch * self.w).sum() + 0.3 * batch[0]
+
+    quiet, noisy = Bowl(3.0, 1.0), Noisy(3.0, 1.0)
+    generator = torch.Generator().manual_seed(1)
+    batches = list(0.2 * torch.randn(997, 2, generator=generator))
+    clean = find_lr(quiet, bowl_loss, [None], loss_takes="model").suggestion
+    for repeats in (3, 9):
+        found = find_lr(noisy, bowl_loss, batches, loss_takes="model", repeats=repeats)
+        assert 0.5 < found.suggestion / clean < 2.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_ends_the_repeat_and_is_marked(bad):
+    steps = iter(range(10**6))
+
+    def breaks(model, batch):
+        return model.loss(batch) * (bad if next(steps) == 60 else 1.0)
+
+    found = find_lr(Bowl(1.0), breaks, [None], loss_takes="model", repeats=3)
+    lost = np.isinf(found.losses)
+    assert lost[0].sum() == 40
+    assert (np.flatnonzero(lost[0]) == np.arange(60, 100)).all()
+    assert not lost[1, :61].any()
+    assert np.isfinite(found.suggestion)
+
+
+def test_most_repeats_lost_is_where_it_diverges():
+    losing = iter(2 * [*range(70), "lost"] + 200 * [0])
+
+    def breaks(model, batch):
+        return model.loss(batch) * (math.nan if next(losing) == "lost" else 1.0)
+
+    found = find_lr(Bowl(1.0), breaks, [None], loss_takes="model", repeats=3, low=1e-5, high=1e-1)
+    assert found.diverges_at == found.lrs[70]
+    assert len(found.smoothed) == 70
+
+
+def test_a_loss_that_never_falls_suggests_nothing_and_says_so():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(512, 4, generator=generator), torch.randn(512, 1, generator=generator)
+    found = find_lr(nn.Linear(4, 1), functional.mse_loss, DataLoader(TensorDataset(x, y), 8), low=1e-9, high=1e-7)
+    with pytest.raises(
+        ValueError, match=r"^the loss fell at no learning rate from 1e-09 to 1e-07: give more steps or a"
+    ):
+        _ = found.suggestion
+    assert found.losses.shape == (3, 100)
+
+
+def test_a_loss_that_is_lost_at_once_says_so():
+    found = find_lr(Bowl(1.0), lambda model, batch: model.loss(batch) * math.nan, [None], loss_takes="model")
+    with pytest.raises(ValueError, match=r"^the loss was lost at a learning rate of 1e-07 already: give a lower low$"):
+        _ = found.suggestion
+    assert math.isnan(found.lowest_loss_lr)
+
+
+def test_a_loss_that_still_falls_at_the_end_is_noted():
+    found = find_lr(Bowl(1.0), bowl_loss, [None], loss_takes="model", low=1e-5, high=1e-2)
+    assert found.note == "the loss was still falling at 0.01: give a higher high"
+
+
+def test_a_loss_below_zero_can_be_tested():
+    model = Bowl(1.0)
+    found = find_lr(model, lambda model, batch: model.loss(batch) - 7.0, [None], loss_takes="model")
+    assert found.suggestion == pytest.approx(find_lr(model, bowl_loss, [None], loss_takes="model").suggestion, rel=0.2)
+
+
+@pytest.mark.parametrize("warm_up", [False, True])
+def test_groups_keep_the_ratios_of_their_learning_rates(warm_up):
+    model, seen = network(), []
+    groups = [{"params": model[0].parameters(), "lr": 0.01}, {"params": model[4].parameters(), "lr": 0.1}]
+    optimizer = torch.optim.Adam(groups)
+    if warm_up:
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+        assert [group["lr"] for group in optimizer.param_groups] == [0.0, 0.0]
+    optimizer.register_step_pre_hook(lambda opt, *_: seen.append([group["lr"] for group in opt.param_groups]))
+    found = find_lr(model, functional.mse_loss, DataLoader(data(), 16), optimizer=optimizer, steps=20, repeats=1)
+    ratios, tops = [low / high for low, high in seen], [high for _, high in seen]
+    assert ratios == pytest.approx([0.1] * len(ratios))
+    assert tops == pytest.approx(list(found.lrs[: len(tops)]))
+
+
+OPTIMIZERS = {
+    "rmsprop": lambda params: RMSprop(params, lr=1e-3, momentum=0.9),
+    "centered": lambda params: RMSprop(params, lr=1e-3, centered=True, dialect="tensorflow1"),
+    "composite": lambda params: RMSprop(params, lr=1e-3, fused=False),
+    "tensor lr": lambda params: RMSprop(params, lr=torch.tensor(1e-3)),
+    "adam": lambda params: torch.optim.Adam(params, lr=1e-3, amsgrad=True),
+    "momentum": lambda params: torch.optim.SGD(params, lr=1e-3, momentum=0.9, nesterov=True),
+    "adagrad": lambda params: torch.optim.Adagrad(params),
+    "adadelta": lambda params: torch.optim.Adadelta(params),
+}
+
+
+def trained(make):
+    """A model in the middle of training, with an optimizer, a scheduler, gradients and a loader that shuffles."""
+    torch.manual_seed(2)
+    model = network()
+    model[0].bias.requires_grad_(False)
+    model[1].eval()  # frozen statistics inside a model that trains
+    optimizer = make([{"params": model[0].parameters()}, {"params": model[4].parameters(), "lr": 3e-3}])
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    rows = data()
+    loader = DataLoader(rows, 16, sampler=RandomSampler(rows, generator=torch.Generator().manual_seed(5)))
+    for _, (x, y) in zip(range(4), loader, strict=False):
+        optimizer.zero_grad()
+        functional.mse_loss(model(x), y).backward()
+        optimizer.step()
+        schedule.step()
+    return model, optimizer, schedule, loader
+
+
+def everything(model, optimizer, schedule, loader):
+    """The bytes of all there is to change, and the identities of what must stay the same object."""
+
+    def of(value):
+        if isinstance(value, torch.Tensor):
+            return value.dtype, value.requires_grad, value.detach().numpy().tobytes()
+        if isinstance(value, dict):
+            return {str(key): of(item) for key, item in value.items() if not isinstance(key, torch.Tensor)}
+        return [of(item) for item in value] if isinstance(value, list | tuple) else repr(value)
+
+    parameters = list(model.parameters())
+    values = {
+        "model": of(model.state_dict()),
+        "grads": [of(p.grad) if p.grad is not None else None for p in parameters],
+        "requires_grad": [p.requires_grad for p in parameters],
+        "modes": [module.training for module in model.modules()],
+        "state": [of(optimizer.state[p]) if p in optimizer.state else None for p in parameters],
+        "groups": of([{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]),
+        "scheduler": of(schedule.state_dict()),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": pickle.dumps(np.random.get_state()),
+        "python": random.getstate(),
+        "sampler": loader.sampler.generator.get_state().numpy().tobytes(),
+    }
+    objects = [*parameters, *(p.grad for p in parameters), *model.buffers(), optimizer.state, *optimizer.param_groups]
+    objects += [tensor for p in parameters for tensor in optimizer.state.get(p, {}).values()]
+    return values, [id(one) for one in objects]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_everything_is_afterwards_what_it_was_to_the_last_bit(make):
+    parts = trained(make)
+    before = everything(*parts)
+    model, optimizer, _, loader = parts
+
+    def loss(outputs, targets):
+        return functional.mse_loss(outputs, targets) * (1 + 0 * np.random.random() + 0 * random.random())
+
+    found = find_lr(model, loss, loader, optimizer=optimizer, steps=30, repeats=2)
+    assert np.isfinite(found.losses[:, :5]).all()
+    assert everything(*parts) == before
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_training_goes_on_as_if_it_had_never_been_interrupted(make):
+    def go_on(with_test):
+        model, optimizer, schedule, loader = trained(make)
+        torch.manual_seed(3)
+        if with_test:
+            find_lr(model, functional.mse_loss, loader, optimizer=optimizer, steps=30, repeats=2)
+        for x, y in loader:
+            optimizer.zero_grad()
+            functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+        return [parameter.detach().numpy().tobytes() for parameter in model.parameters()]
+
+    assert go_on(True) == go_on(False)
+
+
+class Stop(Exception):
+    """Something in a person's loss."""
+
+
+def raise_stop():
+    raise Stop
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    raise AssertionError("the signal should have been raised")
+
+
+@pytest.mark.parametrize(("fail", "error"), [(raise_stop, Stop), (interrupt, KeyboardInterrupt)])
+@pytest.mark.parametrize("at", [0, 17, 45])
+def test_everything_is_restored_after_an_error_and_after_ctrl_c(fail, error, at):
+    parts = trained(OPTIMIZERS["rmsprop"])
+    before = everything(*parts)
+    model, optimizer, _, loader = parts
+    calls = iter(range(1000))
+
+    def loss(outputs, targets):
+        if next(calls) == at:
+            fail()
+        return functional.mse_loss(outputs, targets)
+
+    with pytest.raises(error):
+        find_lr(model, loss, loader, optimizer=optimizer, steps=30, repeats=2)
+    assert everything(*parts) == before
+
+
+def test_a_ctrl_c_while_everything_is_put_back_waits_until_it_is():
+    model, sent = network(), []
+    before = [p.detach().clone() for p in model.parameters()]
+    original = torch.set_rng_state
+
+    def put(state):
+        os.kill(os.getpid(), signal.SIGINT)
+        sent.append(True)
+        original(state)
+
+    state = random.getstate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_rng_state", put)
+        with pytest.raises(KeyboardInterrupt):
+            find_lr(model, functional.mse_loss, DataLoader(data(), 16), steps=20, repeats=1)
+    assert sent
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert random.getstate() == state  # put back after torch's
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_calling_it_again_gives_the_same():
+    model, rows = network(), data()
+    loader = DataLoader(rows, 16, shuffle=True)
+    first, second = (find_lr(model, functional.mse_loss, loader) for _ in range(2))
+    assert (first.losses == second.losses).all()
+    assert not (first.losses[0] == first.losses[1]).all()  # the repeats see other batches
+
+
+def test_a_model_in_evaluation_mode_is_tested_in_training_mode_and_put_back():
+    model, modes = network().eval(), set()
+    model.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    find_lr(model, functional.mse_loss, DataLoader(data(), 16), steps=20, repeats=2)
+    assert modes == {True}
+    assert not any(module.training for module in model.modules())
+
+
+def test_what_modules_reassign_and_the_loss_learns_is_put_back():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.calls = nn.Linear(5, 1), 0
+            self.register_buffer("mean", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls += 1
+            self.mean = self.mean + x.mean().detach()  # a new tensor each time
+            self.seen = x
+            return self.linear(x)
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, outputs, targets):
+            return ((outputs - targets).square() / self.scale.exp() + self.scale).mean()
+
+    model, loss = Counting(), Scaled()
+    mean = model.mean
+    optimizer = RMSprop([*model.parameters(), *loss.parameters()])
+    find_lr(model, loss, DataLoader(data(), 16), optimizer=optimizer, steps=20, repeats=2)
+    assert (model.calls, float(model.mean), loss.scale.item()) == (0, 0.0, 1.0)
+    assert model.mean is mean
+    assert not hasattr(model, "seen")
+    assert not optimizer.state
+
+
+def test_it_works_where_gradients_are_switched_off():
+    with torch.no_grad():
+        assert find_lr(network(), functional.mse_loss, DataLoader(data(), 16), steps=20).losses.shape == (3, 20)
+        assert not torch.is_grad_enabled()
+
+
+def test_batches_of_any_kind_can_be_taken_by_the_loss():
+    batches = [{"x": x, "y": y} for x, y in DataLoader(data(), 16)]
+
+    def loss(model, batch):
+        return functional.mse_loss(model(batch["x"]), batch["y"])
+
+    found = find_lr(network(), loss, batches, loss_takes="model")
+    pairs = find_lr(network(), functional.mse_loss, [(one["x"], one["y"]) for one in batches])
+    assert found.losses.shape == pairs.losses.shape
+    assert found.suggestion == pytest.approx(pairs.suggestion, rel=0.5)
+
+
+def test_each_step_is_told():
+    told = []
+    find_lr(Bowl(1.0), bowl_loss, [None], loss_takes="model", steps=20, repeats=2, high=0.1, on_step=told.append)
+    assert told == list(range(1, 41))
+
+
+def test_the_rule_of_the_new_optimizer_can_be_chosen():
+    # v₀ = 1 makes the first steps of this dialect far smaller than those from v₀ = 0.
+    steep, damped = (
+        find_lr(Bowl(1e-3), bowl_loss, [None], loss_takes="model", high=1e3, dialect=dialect).suggestion
+        for dialect in ("torch", "tensorflow1")
+    )
+    assert damped > 30 * steep
+
+
+LINEAR = nn.Linear(5, 1)
+FROZEN = nn.Linear(5, 1).requires_grad_(False)
+PAIRS = [(torch.ones(2, 5), torch.ones(2, 1))]
+MSE = functional.mse_loss
+BAD = {
+    "no module": ((lambda x: x, MSE, PAIRS), {}, TypeError, "model is a function: give a torch.nn.Module"),
+    "frozen": (
+        (FROZEN, MSE, PAIRS),
+        {},
+        ValueError,
+        "the model has nothing to train: none of its parameters has requires_grad=True",
+    ),
+    "no parameters": (
+        (nn.ReLU(), MSE, PAIRS),
+        {},
+        ValueError,
+        "the model has nothing to train: none of its parameters has requires_grad=True",
+    ),
+    "lazy": (
+        (nn.LazyLinear(1), MSE, PAIRS),
+        {},
+        ValueError,
+        "the model has lazy layers, which have no parameters yet: run one batch through it first",
+    ),
+    "generator": (
+        (LINEAR, MSE, (pair for pair in PAIRS)),
+        {},
+        TypeError,
+        "the loader is a generator, which can be gone through only once: give a DataLoader or a list of batches",
+    ),
+    "no loader": ((LINEAR, MSE, 3), {}, TypeError, "the loader is a int: give a DataLoader or a list of batches"),
+    "empty": (
+        (LINEAR, MSE, []),
+        {},
+        ValueError,
+        "the loader is empty: it must give at least one batch each time it is gone through",
+    ),
+    "no pair": (
+        (LINEAR, MSE, [{"x": 1}]),
+        {},
+        TypeError,
+        "the loader's batch is a dict and not a pair of inputs and targets: "
+        'give a loss(model, batch) and loss_takes="model"',
+    ),
+    "three": (
+        (LINEAR, MSE, [(1, 2, 3)]),
+        {},
+        TypeError,
+        "the loader's batch is a tuple of 3 and not a pair of inputs and targets: "
+        'give a loss(model, batch) and loss_takes="model"',
+    ),
+    "not a tensor": (
+        (LINEAR, lambda *_: 1.0, PAIRS),
+        {},
+        TypeError,
+        "the loss returned a float: it must return a tensor with one element",
+    ),
+    "not a scalar": (
+        (LINEAR, lambda outputs, _: outputs, PAIRS),
+        {},
+        ValueError,
+        "the loss has the shape (2, 1): it must be a scalar, such as a mean",
+    ),
+    "detached": (
+        (LINEAR, lambda outputs, _: outputs.sum().detach(), PAIRS),
+        {},
+        ValueError,
+        "the loss doesn't depend on a parameter that requires a gradient: was it detached?",
+    ),
+    "range": (
+        (LINEAR, MSE, PAIRS),
+        {"low": 1.0, "high": 0.1},
+        ValueError,
+        "low is 1.0 and high is 0.1: give 0 < low < high",
+    ),
+    "zero": ((LINEAR, MSE, PAIRS), {"low": 0.0}, ValueError, "low is 0.0 and high is 10.0: give 0 < low < high"),
+    "steps": ((LINEAR, MSE, PAIRS), {"steps": 5}, ValueError, "steps is 5: give at least 20"),
+    "repeats": ((LINEAR, MSE, PAIRS), {"repeats": 0}, ValueError, "repeats is 0: give at least 1"),
+    "takes": (
+        (LINEAR, MSE, PAIRS),
+        {"loss_takes": "batch"},
+        ValueError,
+        "loss_takes is 'batch': give 'outputs' or 'model'",
+    ),
+    "no optimizer": (
+        (LINEAR, MSE, PAIRS),
+        {"optimizer": "adam"},
+        TypeError,
+        "optimizer is a str: give a torch.optim.Optimizer, or None",
+    ),
+    "another's optimizer": (
+        (LINEAR, MSE, PAIRS),
+        {"optimizer": RMSprop(nn.Linear(1, 1).parameters())},
+        ValueError,
+        "the optimizer holds none of the model's parameters: make it from model.parameters()",
+    ),
+    "optimizer and rule": (
+        (LINEAR, MSE, PAIRS),
+        {"optimizer": RMSprop(LINEAR.parameters()), "alpha": 0.9},
+        TypeError,
+        "alpha would make a new RMSprop, and an optimizer is given: leave one of them out",
+    ),
+    "line search": (
+        (LINEAR, MSE, PAIRS),
+        {"optimizer": torch.optim.LBFGS(LINEAR.parameters())},
+        ValueError,
+        "optimizer is LBFGS, which searches its own step lengths: give one that steps once per batch",
+    ),
+    "unknown option": ((LINEAR, MSE, PAIRS), {"beta": 1}, TypeError, None),
+    "unknown dialect": ((LINEAR, MSE, PAIRS), {"dialect": "tf3"}, ValueError, None),
+}
+
+
+@pytest.mark.parametrize(("arguments", "options", "error", "message"), BAD.values(), ids=BAD)
+def test_what_cannot_be_used_is_said_in_one_sentence(arguments, options, error, message):
+    with pytest.raises(error) as raised:
+        find_lr(*arguments, **options)
+    if message:
+        assert str(raised.value) == message
+
+
+def test_a_generator_is_not_touched():
+    generator = iter(PAIRS)
+    with pytest.raises(TypeError, match="gone through only once"):
+        find_lr(LINEAR, MSE, generator)
+    assert next(generator) is PAIRS[0]
+
+
+def test_the_value_comes_without_a_plot_and_the_plot_when_it_is_asked_for(tmp_path):
+    found = find_lr(network(), MSE, DataLoader(data(), 16))
+    figure = found.plot()
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "learning rate"
+    assert any(f"{found.suggestion:.2g}" in text.get_text() for text in axes.get_legend().get_texts())
+    figure.savefig(tmp_path / "lr.png")
+    assert (tmp_path / "lr.png").stat().st_size > 5000
+
+
+def test_a_suggestion_trains_better_than_a_hundredth_and_a_hundred_times_of_it():
+    from rmsprop.lab.problems import load
+
+    problem = load("digits")
+    model = problem.model(0)
+    loader = DataLoader(TensorDataset(problem.train.x, problem.train.y), 32, shuffle=True)
+    found = find_lr(model, functional.cross_entropy, loader).suggestion
+
+    def after_three_epochs(lr):
+        copied = copy.deepcopy(model)
+        optimizer = RMSprop(copied.parameters(), lr=lr)
+        for _ in range(3):
+            for x, y in loader:
+                optimizer.zero_grad()
+                functional.cross_entropy(copied(x), y).backward()
+                optimizer.step()
+        return problem.evaluate(copied, problem.validation)[0]
+
+    there, low, high = (after_three_epochs(found * factor) for factor in (1.0, 0.01, 100.0))
+    assert 2 * there < low
+    assert 2 * there < high

@@ -1,0 +1,124 @@
+"""`rmsprop diagnose` as a person and a script use it: what it prints, what it writes, how it fails."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+from torch.nn import functional as F
+
+from rmsprop.cli.group import rmsprop
+from rmsprop.lab import Recorder
+from rmsprop.torch import RMSprop
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(rmsprop, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def dead():
+    """A recorder's file of a network whose hidden layer is dead."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[0].bias.fill_(-50.0)
+    optimizer = RMSprop(model.parameters(), lr=1e-3)
+    with Recorder(optimizer, "dead.jsonl", model=model, every=2) as recorder:
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(torch.randn(16, 4)), torch.randint(2, (16,)))
+            recorder.loss(loss)
+            loss.backward()
+            optimizer.step()
+    return Path("dead.jsonl")
+
+
+def test_what_a_person_sees_fits_a_hundred_columns(dead):
+    result = run("diagnose", dead, "--verbose")
+    assert "dead (a recorder's file of RMSprop, 40 steps)" in result.stdout
+    assert "1. bad: dead layer in 0 since step 2" in result.stdout
+    assert "such as LeakyReLU" in " ".join(result.stdout.split())
+    assert "Not judged: overfitting. Why: no validation loss" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert "Not judged" not in run("diagnose", dead).stdout
+
+
+def test_json_is_one_object_with_what_was_found_and_what_could_not_be_judged(dead):
+    result = run("diagnose", dead, "--json")
+    content = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    (found,) = content["runs"]
+    assert (found["run"], found["healthy"]) == ("dead", False)
+    first = found["findings"][0]
+    assert (first["kind"], first["severity"], first["layers"], first["since"]) == ("dead layer", "bad", ["0"], 2)
+    assert found["not_judged"]["overfitting"] == "no validation loss, or fewer than four"
+    assert result.stderr == ""
+
+
+def test_the_report_is_one_file_that_loads_nothing_and_the_picture_is_there(dead):
+    result = run("diagnose", dead, "--out", "here")
+    assert "Written: here/diagnosis.html" in result.stdout
+    assert {path.name for path in Path("here").iterdir()} == {"diagnosis.html", "diagnosis.png"}
+    assert Path("here/diagnosis.png").read_bytes().startswith(b"\x89PNG")
+    page = Path("here/diagnosis.html").read_text(encoding="utf-8")
+    assert page.count("<svg") >= 5  # loss, gradient, effective step, ratio, stride; and where it is dead
+    assert "dead layer in 0 since step 2" in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+
+
+def test_a_name_with_markup_in_it_stays_text():
+    Path("<b>x</b>.csv".replace("/", "")).write_text("epoch,loss\n" + "".join(f"{n},{1 / (n + 1)}\n" for n in range(9)))
+    run("diagnose", "<b>x<b>.csv", "--out", "here")
+    assert "<b>x" not in Path("here/diagnosis.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("log.csv", "epoch,error\n1,2\n2,1\n", [], "has no column that looks like a training loss"),
+        ("log.csv", "epoch,a_loss,b_loss\n1,2,3\n", [], "name one of a_loss, b_loss by --loss"),
+        ("log.csv", "epoch,loss\n1,2\n", ["--validation", "v"], "--validation 'v' is not in log.csv"),
+        ("log.jsonl", '{"loss": 1}\n', [], "is not a recorder's file"),
+        ("log.csv", "", [], "log.csv is empty"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(name, content, options, message):
+    Path(name).write_text(content)
+    result = run("diagnose", name, *options, code=2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_a_path_that_is_not_there_is_one_line():
+    assert run("diagnose", "none", code=2).stderr.startswith("error: there is no none: give a recorder's file")
+
+
+def test_an_empty_folder_is_one_line():
+    Path("empty").mkdir()
+    assert "holds no history" in run("diagnose", "empty", code=2).stderr
+
+
+def test_the_commands_in_the_documentation_run_on_the_loop_that_is_there(monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], names)
+    monkeypatch.chdir(names["folder"])
+    commands = re.findall(r"^rmsprop (.*)$", page, flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        result = run(*shlex.split(command))
+        assert "warning: warm-up too hot since step" in result.stdout
+        assert "note: still falling" in result.stdout
+    assert Path("first/diagnosis.png").exists()

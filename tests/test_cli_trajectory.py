@@ -1,0 +1,167 @@
+"""`rmsprop trajectory` as a person and a script use it."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rmsprop.cli.group import rmsprop
+from rmsprop.lab.problems.surfaces import SURFACES
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(rmsprop, ["trajectory", *(str(argument) for argument in arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_table_has_the_numbers_of_the_book_and_fits_a_hundred_columns():
+    said = run("bowl", "--optimizers", "rmsprop-d2l,adagrad", "--lr", "0.4", "--steps", 20).stdout
+    assert re.search(r"RMSProp \(d2l\) +lr 0.4, ρ 0.9, ε 1e-6 +-0.010599 +1.0362e-14 ", said)
+    assert re.search(r"AdaGrad +lr 0.4, ε 1e-10 +-2.3826 +-0.15859 ", said)
+    assert max(map(len, run("beale").stdout.splitlines())) <= 100
+
+
+def test_without_a_learning_rate_each_gets_its_best_and_a_star():
+    said = run("rosenbrock", "--optimizers", "sgd,adam", "--lr", "sgd=0.001").stdout
+    assert re.search(r"Adam +lr [\d.]+\*, β₁ 0.9, β₂ 0.999, ε 1e-8 ", said)
+    assert re.search(r"SGD +lr 0.001 ", said)
+    assert "* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one" in said
+
+
+def test_one_that_leaves_is_told():
+    said = run("bowl", "--optimizers", "sgd,rmsprop", "--lr", 0.6, "--steps", 20).stdout
+    assert "SGD leaves at step 6 to (−2.3, −15): a smaller --lr sgd=VALUE may help." in said
+
+
+def test_json_is_one_object_with_every_point():
+    result = run("bowl", "--optimizers", "rmsprop-d2l,sgd", "--lr", "0.4,sgd=1e300", "--steps", 20, "--json")
+    content = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    book, lost = content["walks"]
+    assert result.stderr == ""
+    assert (content["steps"], content["start"], content["out"]) == (20, [-5.0, -2.0], None)
+    assert (book["lr"], book["lr_searched"], book["options"]) == (0.4, False, {"alpha": 0.9, "eps": 1e-6})
+    assert len(book["points"]) == len(book["losses"]) == 21
+    assert book["end"] == book["points"][-1]
+    assert lost["left_at_step"] == 1
+    assert lost["end"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("walk.png", b"\x89PNG"),
+        ("walk.svg", b"<?xml"),
+        ("walk.gif", b"GIF89a"),
+        ("walk.mp4", b"\x00\x00\x00"),
+        ("walk.html", b"<!DOCTYPE html>"),
+        ("WALK.PNG", b"\x89PNG"),
+    ],
+)
+def test_the_name_of_the_file_says_what_is_drawn(name, begins):
+    said = run("bowl", "--optimizers", "rmsprop,sgd", "--lr", 0.2, "--steps", 5, "--out", name).stdout
+    assert f"File: {name}" in said
+    assert Path(name).read_bytes().startswith(begins)
+    assert [path.name for path in Path().iterdir()] == [name]
+
+
+def test_dialects_start_and_settings_are_taken():
+    options = (
+        "--optimizers rmsprop,rmsprop-tensorflow1 --lr .1 --decay .8 --eps 1e-3 --momentum .5 --start=1,-1 --steps 3"
+    )
+    content = json.loads(run("saddle", *options.split(), "--json").stdout)
+    assert content["start"] == [1.0, -1.0]
+    assert [walk["options"] for walk in content["walks"]] == [{"alpha": 0.8, "eps": 0.001, "momentum": 0.5}] * 2
+    assert content["walks"][0]["end"] != content["walks"][1]["end"]
+
+
+BAD = {
+    "no surface": ([], "Missing argument 'SURFACE'"),
+    "surface": (["bowll"], "there is no surface 'bowll' (did you mean bowl?): choose from bowl, bowl-rotated"),
+    "optimizer": (["bowl", "--optimizers", "rmsprob"], "there is no optimizer 'rmsprob' (did you mean rmsprop?)"),
+    "empty name": (["bowl", "--optimizers", "sgd,"], "there is no optimizer ''"),
+    "start": (["bowl", "--start", "1"], "'1' is not a point such as -5,-2"),
+    "lr": (["bowl", "--lr", "fast"], "--lr 'fast' is neither a number nor NAME=NUMBER"),
+    "decay": (["bowl", "--decay", "nan"], "rmsprop: Invalid alpha value: nan"),
+    "steps": (["bowl", "--steps", "0"], "--steps is 0: it must be from 1 to 10000"),
+    "kind": (["bowl", "--out", "a.jpg"], "'a.jpg' ends in none of .png, .svg, .gif, .mp4, .html"),
+    "no kind": (["bowl", "--out", "a"], "'a' ends in none of"),
+    "folder": (["bowl", "--out", "folder.png"], "'folder.png' is a folder: name a file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(arguments, message):
+    Path("folder.png").mkdir()
+    result = run(*arguments, code=2)
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert [path.name for path in Path().rglob("*")] == ["folder.png"]
+
+
+def test_a_folder_that_is_missing_is_one_line():
+    result = run("bowl", "--lr", 0.1, "--steps", 1, "--out", "no/walk.png", code=1)
+    assert result.stderr == "error: no/walk.png can't be written or read: No such file or directory\n"
+
+
+def test_a_bar_is_for_terminals(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "walking" in run("bowl", "--steps", 2).stderr
+    assert run("bowl", "--steps", 2, "--json").stderr == ""
+
+
+def test_elsewhere_a_line_tells_now_and_then_that_it_goes_on(monkeypatch):
+    assert run("bowl", "--optimizers", "sgd,adam", "--steps", 2).stderr == ""
+    monkeypatch.setattr("rmsprop.cli.bar.SECONDS_PER_LINE", 0.0)
+    lines = run("bowl", "--optimizers", "sgd,adam", "--steps", 2).stderr.splitlines()
+    assert lines == ["walking: 1 of 2", "walking: 2 of 2"]
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from rmsprop.cli.group import rmsprop
+for arguments in (["trajectory", "--help"], ["window", "--help"]):
+    try:
+        rmsprop(arguments)
+    except SystemExit:
+        pass
+heavy = {"torch", "numpy", "polars", "sklearn", "matplotlib", "rich", "jinja2", "PIL", "imageio_ffmpeg"}
+print("imported:", sorted(heavy & set(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8").stdout
+    assert said.endswith("imported: []\n")
+    assert all(name in said for name in SURFACES)
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "trajectory.md"
+
+
+def test_the_commands_in_the_documentation_run():
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    commands = [line.partition("  #")[0] for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        run(*shlex.split(command)[2:])
+
+
+def test_the_picture_in_the_documentation_is_what_its_command_draws():
+    command = re.search(r"rmsprop (trajectory .*) --out docs/trajectory.png", PAGE.read_text(encoding="utf-8"))[1]
+    run(*shlex.split(command)[1:], "--out", "walk.png")
+    with Image.open("walk.png") as drawn, Image.open(PAGE.with_name("trajectory.png")) as kept:
+        assert drawn.size == kept.size
+        differing = sum(a != b for a, b in zip(drawn.convert("L").tobytes(), kept.convert("L").tobytes(), strict=True))
+        assert differing < 0.01 * drawn.width * drawn.height  # letters differ a little between versions
