@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rmsprop.torch.fused import Bucket
 
 _Words = np.ndarray[Any, Any]
+_WORD_DTYPES = {4: torch.int32, 8: torch.int64}  # by their bytes
 # Types of devices that the kernel runs on. torch calls AMD's "cuda" too.
 DEVICE_TYPES = {"cuda"}
 # Programs of a launch, but for one more per tensor. They find their work in a table, which stays below 256 kB.
@@ -44,14 +45,30 @@ def missing(device: torch.device) -> str | None:
     """
     if device.type not in DEVICE_TYPES:
         return f"is on device {device}; it takes tensors on {' and '.join(sorted({'cpu', *DEVICE_TYPES}))}"
-    if not _has_triton():
-        return f"is on device {device}, where it needs Triton: pip install 'rmsprop[gpu]'"
+    if device.type == "cuda" and _is_too_old(device):
+        return f"is on device {device}, which is older than what Triton compiles for, compute capability 7.0"
+    if obstacle := _obstacle():
+        return f"is on device {device}, where {obstacle}"
     return None
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _is_too_old(device: torch.device) -> bool:
+    return not torch.version.hip and torch.cuda.get_device_capability(device) < (7, 0)
+
+
+@cache
+def _obstacle() -> str | None:
+    """Return what keeps Triton from running on this machine, or None."""
+    if find_spec("triton") is None:
+        return "it needs Triton: pip install 'rmsprop[gpu]'"
+    try:
+        from triton.runtime import driver
+
+        driver.active.get_current_target()  # builds what it talks to the GPU with, for which it needs a C compiler
+    except Exception as error:
+        return f"Triton does not work: {error}"
+    return None
 
 
 @cache
@@ -113,14 +130,16 @@ class _Stream:
         self.number = torch.cuda.current_stream(device).cuda_stream if on_gpu else 0
         self.kept = kept if on_gpu and torch.cuda.is_current_stream_capturing() else None
 
-    def send(self, words: _Words) -> Tensor:
-        """Copy an array to the device without waiting for it.
+    def room_for(self, words: _Words) -> Tensor:
+        """Return memory from which a copy to the device can be made without waiting for it.
 
         torch's allocator hands pinned memory out again only after the copies that were put in line have been made.
         """
-        host = torch.from_numpy(words)
-        if self.device.type != "cpu":
-            host = torch.empty_like(host, pin_memory=True).copy_(host)
+        return torch.empty(words.shape, dtype=_WORD_DTYPES[words.dtype.itemsize], pin_memory=self.device.type != "cpu")
+
+    def send(self, words: _Words, room: Tensor | None = None) -> Tensor:
+        """Copy an array to the device, by way of some memory that `room_for` has returned for one of its size."""
+        host = (self.room_for(words) if room is None else room).copy_(torch.from_numpy(words))
         sent = host.to(self.device, non_blocking=True)
         if self.kept is not None:
             self.kept += [host, sent]
@@ -134,6 +153,7 @@ class _Table:
         self._words: _Words = np.zeros(0)
         self._sent: Tensor | None = None
         self._stream = 0
+        self._room_in_capture: Tensor | None = None
 
     def on_device(self, words: _Words, stream: _Stream) -> Tensor:
         """Return a copy on the device, a new one only if the words have changed.
@@ -142,18 +162,24 @@ class _Table:
         enough for a graph, which then needs it forever. Elsewhere memory is used on the stream that it belongs to.
 
         Args:
-            words: The words, which will not be changed.
+            words: The words, which will not be changed. Always as many.
             stream: The stream of this step.
         """
         same = words is self._words or np.array_equal(words, self._words)
         sent = self._sent if same else None
         if stream.kept is not None:
             if sent is None:
-                return stream.send(words)
+                room, self._room_in_capture = self._room_in_capture, None
+                return stream.send(words, room)
             stream.kept.append(sent)
-        elif sent is None or stream.number != self._stream:
+            return sent
+        if sent is None or stream.number != self._stream:
             self._words, self._stream = words, stream.number
             self._sent = sent = stream.send(words)
+        if self._room_in_capture is None:
+            # Taken while nothing is captured: PyTorch 2.10 looks for free pinned memory by asking for events, at which
+            # a capture fails.
+            self._room_in_capture = stream.room_for(words)
         return sent
 
 
@@ -180,7 +206,7 @@ class Launch:
         self._counted_there = {
             row: bucket for row, bucket in enumerate(buckets) if bucket.rule.bias_correction and bucket.counts_on_device
         }
-        self._addresses: list[bytes] = []
+        self._layout: list[bytes] = []
         self._rows: _Words = np.zeros(0)
         self._owners: _Words = np.zeros(0)
         self._span = 1
@@ -217,11 +243,14 @@ class Launch:
                 )
 
     def _place(self) -> None:
-        """Lay out the table of tensors and share the work among programs, if state has moved or this is new."""
-        addresses = [bucket.batch.state_addresses for bucket in self._buckets]
-        if addresses == self._addresses:
+        """Lay out the table of tensors and share the work among programs, if state has moved or this is new.
+
+        Parameters that move have a new plan made, and new launches; they may be made smaller where they are, though.
+        """
+        layout = [bucket.batch.sizes.tobytes() + bucket.batch.state_addresses for bucket in self._buckets]
+        if layout == self._layout:
             return
-        self._addresses = addresses
+        self._layout = layout
         kernel = _kernel()
         rows = np.zeros((self._count, kernel.WORDS_PER_TENSOR.value), dtype=np.int64)
         end = 0
@@ -237,6 +266,7 @@ class Launch:
         programs = -(blocks // -self._span)
         rows[:, 5] = np.cumsum(programs) - programs
         self._rows, self._owners = rows, np.repeat(np.arange(self._count, dtype=np.int32), programs)
+        self._row_table, self._owner_table = _Table(), _Table()  # of other sizes
 
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
         """Return what may differ from step to step: the numbers of each rule, then the addresses of gradients."""

@@ -208,6 +208,7 @@ class RMSprop(Optimizer):
         super().__setstate__(state)
         self._plans = None
         self._planned_states = []
+        self._launches = []  # they hold the state that is being replaced
         self.__dict__.setdefault("_captured", [])
         for group in self.param_groups:
             for name, value in self.defaults.items():

@@ -5,9 +5,9 @@ import pytest
 import torch
 from support import ALL_RULES, same_bits, wild_gradients
 
-from rmsprop import Rule
+from rmsprop import Rule, native
 from rmsprop.reference import init, update
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, gpu
 
 NARROW = {torch.float16, torch.bfloat16}
 PLAIN, FULL = Rule(), Rule(decay=0.9, centered=True, momentum=0.9, nesterov=True, weight_decay=0.1)
@@ -70,6 +70,29 @@ def test_any_number_of_programs(most, keywords, device, monkeypatch):
     monkeypatch.setattr("rmsprop.torch.gpu.MOST_PROGRAMS", most)
     sizes = [7, 5000, 0, 2048, 1]
     steps([normal(size).to(device) for size in sizes], [FULL] * len(sizes), keywords, device, count=2)
+
+
+@pytest.mark.parametrize("span", [1, 3])
+def test_more_than_two_to_the_31_elements(span, device):
+    # The last blocks of a tensor of 8 G elements, of which only these exist.
+    kernel, size = gpu._kernel(), 2500
+    before = (1 << 33) // (kernel.BLOCK * span)
+    programs = -(size // -(kernel.BLOCK * span))
+    start = before * kernel.BLOCK * span
+    p, v, g = torch.ones(size, device=device), torch.zeros(size, device=device), torch.ones(size, device=device)
+    addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
+    rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before, 0, 0]], device=device)
+    batch = native.Batch("float32", 1, PLAIN)
+    batch.set_numbers(0.1, 1)
+    rules = torch.zeros(kernel.WORDS_PER_RULE.value, dtype=torch.int64)
+    rules[: len(batch.numbers)] = torch.from_numpy(batch.numbers)
+    owners = torch.zeros(programs, dtype=torch.int32, device=device)
+    grads = torch.tensor(addresses[2:], device=device)
+    options = {**kernel.types("float32"), **gpu.code(PLAIN), "BLOCK": kernel.BLOCK, **kernel.launch_options(32)}
+    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, **options)
+    expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
+    assert same_bits(as_numpy(p), expected)
+    assert same_bits(as_numpy(v), state["square_avg"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +10,23 @@ import torch
 from rmsprop.torch import RMSprop, fused, gpu
 
 
+def forget():
+    for answer in (gpu._obstacle, gpu._is_too_old):
+        answer.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    yield
+    forget()
+
+
 def on_a_gpu(monkeypatch, has_triton):
     """A parameter that claims to be on a GPU, with or without Triton there."""
-    monkeypatch.setattr(gpu, "_has_triton", lambda: has_triton)
+    forget()
+    monkeypatch.setattr(gpu, "find_spec", lambda _: "found" if has_triton else None)
+    working = SimpleNamespace(get_current_target=lambda: None)
+    monkeypatch.setattr("triton.runtime.driver._active", working)
     param = torch.nn.Parameter(torch.ones(3, device="meta"))
     param.grad = torch.ones(3, device="meta")
     return param
@@ -32,6 +47,25 @@ def test_other_devices_are_updated_by_tensor_operations(monkeypatch):
         RuntimeError, match="parameter 0 is on device meta; it takes tensors on cpu and cuda: use fused"
     ):
         RMSprop([param], fused=True).step()
+
+
+def test_without_a_compiler_triton_is_not_used_and_says_what_it_needs(monkeypatch):
+    def build():
+        raise RuntimeError("Failed to find C compiler.")
+
+    param = on_a_gpu(monkeypatch, has_triton=True)
+    monkeypatch.setattr(gpu, "DEVICE_TYPES", {"meta"})
+    monkeypatch.setattr("triton.runtime.driver._active", SimpleNamespace(get_current_target=build))
+    assert fused.unfit(param) == "is on device meta, where Triton does not work: Failed to find C compiler."
+    RMSprop([param]).step()
+
+
+@pytest.mark.parametrize(("capability", "serves"), [((6, 1), False), ((7, 0), True), ((9, 0), True)])
+def test_gpus_that_triton_does_not_compile_for_are_told_apart(capability, serves, monkeypatch):
+    on_a_gpu(monkeypatch, has_triton=True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    reason = "is on device cuda:0, which is older than what Triton compiles for, compute capability 7.0"
+    assert gpu.missing(torch.device("cuda:0")) == (None if serves else reason)
 
 
 def test_steps_on_the_cpu_load_no_triton():

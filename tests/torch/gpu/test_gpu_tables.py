@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import weakref
 
+import numpy as np
 import pytest
 import torch
 
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, gpu
 
 # What torch says on a GPU when a capturable step is not captured.
 pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
@@ -61,8 +63,6 @@ def test_gradients_stay_in_place_and_nothing_is_sent_again(pair, device, monkeyp
 
 
 def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
-    from rmsprop.torch import gpu
-
     optimizer, send, sent = RMSprop(pair[0], fused=True), gpu._Stream.send, []
     monkeypatch.setattr(gpu._Stream, "send", lambda stream, words: sent.append(words.size) or send(stream, words))
     for _ in range(3):
@@ -73,6 +73,24 @@ def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
         del old
     addresses_and_rule = len(pair[0]) + 16
     assert sent[2:] == [addresses_and_rule] * 3
+
+
+def test_a_capture_takes_no_pinned_memory_and_keeps_what_the_graph_reads(monkeypatch):
+    cpu, words = torch.device("cpu"), [np.arange(5) + 10 * i for i in range(3)]
+    table, eager, captured = gpu._Table(), gpu._Stream(cpu, []), gpu._Stream(cpu, [])
+    captured.kept = []
+    before = table.on_device(words[0], eager)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu._Stream, "room_for", lambda *_: pytest.fail("memory was asked for"))
+        assert table.on_device(words[0], captured) is before
+        moved = table.on_device(words[1], captured)
+    assert moved.tolist() == words[1].tolist()
+    assert any(kept is before for kept in captured.kept)
+    assert any(kept is moved for kept in captured.kept)
+    # Later steps, and another graph, leave alone what a graph reads.
+    later = [table.on_device(words[2], eager), table.on_device(words[1], captured)]
+    assert moved.tolist() == words[1].tolist()
+    assert len({tensor.data_ptr() for tensor in (before, moved, *later)}) == 4
 
 
 @pytest.mark.parametrize("name", ["grad_var", "grad_avg", "momentum_buffer"])
@@ -96,6 +114,29 @@ def test_parameters_move(pair, step):
         param.data = param.data.clone()
     step(*both)
     assert all(map(torch.equal, old, before))
+
+
+def test_parameters_shrink_where_they_are(device):
+    whole = torch.zeros(4000, device=device)
+    optimizer = RMSprop([param := torch.nn.Parameter(whole)], fused=True)
+    for size in (4000, 5):
+        param.data = whole[:size]
+        param.grad = torch.ones_like(param)
+        if size == 5:
+            whole.zero_()
+            state = optimizer.state[param]
+            state["square_avg"].data = state["square_avg"].data[:5]
+        optimizer.step()
+    assert (whole[:5] != 0).all()
+    assert (whole[5:] == 0).all()
+
+
+def test_state_that_was_replaced_by_a_state_dict_is_freed(pair, step):
+    both = optimizers(pair)
+    step(*both)
+    old = [weakref.ref(state["momentum_buffer"]) for state in both[0].state.values()]
+    both[0].load_state_dict(copy.deepcopy(both[0].state_dict()))
+    assert [reference() for reference in old] == [None] * len(old)
 
 
 def test_a_gradient_is_missing_for_a_while(pair, device):
