@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from operator import is_, itemgetter
 from typing import Any
@@ -183,20 +183,18 @@ def _object_row(objects: Iterable[object], count: int) -> np.ndarray[Any, Any]:
     return np.fromiter(objects, dtype=object, count=count)
 
 
-def run(buckets: Sequence[Bucket], launches: Sequence[gpu.Launch], scaling: gpu.Scaling, kept: list[Any]) -> None:
+def run(buckets: Sequence[Bucket], launches: Sequence[Callable[[], None]]) -> None:
     """Update all parameters of all buckets: on the CPU in one parallel region, on torch's threads.
 
     Args:
         buckets: What to update, bound and with its numbers set.
-        launches: Those of the buckets that are on a GPU.
-        scaling: What the launches read on the device.
-        kept: Where they put what a captured graph will need.
+        launches: Those of the buckets that are on a GPU, from `gpu.Launch.prepared`.
     """
     try:
         if on_cpu := [bucket.batch for bucket in buckets if not bucket.on_gpu]:
             native.update(on_cpu, _parallel_for(), torch.get_num_threads())
         for launch in launches:
-            launch.run(scaling, kept)
+            launch()
         for bucket in buckets:
             torch.autograd.graph.increment_version(bucket.params)  # as in-place operations do, for autograd's checks
     finally:

@@ -8,7 +8,7 @@ memory. Nothing in a step waits for the GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -60,9 +60,9 @@ def _is_too_old(device: torch.device) -> bool:
 @cache
 def _obstacle() -> str | None:
     """Return what keeps Triton from running on this machine, or None."""
-    if find_spec("triton") is None:
-        return "it needs Triton: pip install 'rmsprop[gpu]'"
     try:
+        if find_spec("triton") is None:
+            return "it needs Triton: pip install 'rmsprop[gpu]'"
         from triton.runtime import driver
 
         driver.active.get_current_target()  # builds what it talks to the GPU with, for which it needs a C compiler
@@ -206,20 +206,26 @@ class Launch:
         self._counted_there = {
             row: bucket for row, bucket in enumerate(buckets) if bucket.rule.bias_correction and bucket.counts_on_device
         }
+        self._compiled: set[Any] = set()
         self._layout: list[bytes] = []
         self._rows: _Words = np.zeros(0)
         self._owners: _Words = np.zeros(0)
         self._span = 1
         self._row_table, self._owner_table, self._moving_table = _Table(), _Table(), _Table()
 
-    def run(self, scaling: Scaling, kept: list[Any]) -> None:
-        """Put the update of all buckets, whose numbers are set, in line on the device's current stream.
+    def prepared(self, scaling: Scaling, kept: list[Any]) -> Callable[[], None]:
+        """Return the update of all buckets, whose numbers are set, as a call that puts it in line.
+
+        What may fail, because there is no memory or the kernel does not compile, fails here, where nothing has changed.
 
         Args:
             scaling: What the kernel reads on the device.
             kept: If the stream is being captured, what the graph will need is added here.
+
+        Returns:
+            The call, for the device's current stream.
         """
-        kernel = _kernel()
+        update = _kernel().update
         with _current(self._device):
             stream = _Stream(self._device, kept)
             self._place()
@@ -228,19 +234,22 @@ class Launch:
             lrs = [_here(bucket.device_lr, self._device) for bucket in self._buckets]
             moving = self._moving_table.on_device(self._moving_words(lrs), stream)
             rules, grads = moving[: self._rules.size], moving[self._rules.size :]
-            if self._counted_there:
-                self._set_gains(rules)
-            if len(self._owners):
-                kernel.update[(len(self._owners),)](
-                    rows,
-                    grads,
-                    rules,
-                    owners,
-                    self._span,
-                    _here(scaling.grad_scale, self._device),
-                    _here(scaling.found_inf, self._device),
-                    **self._options,
-                )
+            scalars = [_here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf)]
+            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars)
+            kind = tuple(None if value is None else value.dtype for value in scalars)
+            if kind not in self._compiled:
+                update.run(*arguments, grid=grid, warmup=True, **self._options)
+                self._compiled.add(kind)
+
+        def launch() -> None:
+            with _current(self._device):
+                if self._counted_there:
+                    self._set_gains(rules)
+                if len(self._owners):
+                    update[grid](*arguments, **self._options)
+            lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
+
+        return launch
 
     def _place(self) -> None:
         """Lay out the table of tensors and share the work among programs, if state has moved or this is new.

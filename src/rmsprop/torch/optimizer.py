@@ -330,10 +330,11 @@ class RMSprop(Optimizer):
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             for bucket in plan.buckets:
                 bucket.set_numbers(lr, group["maximize"], scale)
+        launches = [launch.prepared(scaling, self._captured) for launch in self._launches]
         for plan in plans:
             plan.count(scaling)  # first, because a Ctrl-C during the kernel is raised right after it
         if buckets := [bucket for plan in plans for bucket in plan.buckets]:
-            fused.run(buckets, self._launches, scaling, self._captured)
+            fused.run(buckets, launches)
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             if plan.composite:
                 with torch.set_grad_enabled(group["differentiable"]):

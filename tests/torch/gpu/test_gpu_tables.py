@@ -139,6 +139,25 @@ def test_state_that_was_replaced_by_a_state_dict_is_freed(pair, step):
     assert [reference() for reference in old] == [None] * len(old)
 
 
+def test_without_memory_or_a_compiler_nothing_changes(device, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    param = torch.ones(3, device=device)
+    optimizer = RMSprop([param], fused=True)
+    param.grad = torch.ones_like(param)
+    for place in (gpu._Stream, "send"), (type(gpu._kernel().update), "run"):
+        with monkeypatch.context() as patch:
+            patch.setattr(*place, fail)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                optimizer.step()
+        assert (param == 1).all()
+        assert optimizer.state[param]["step"] == 0
+        assert (optimizer.state[param]["square_avg"] == 0).all()
+    optimizer.step()
+    assert optimizer.state[param]["step"] == 1
+
+
 def test_a_gradient_is_missing_for_a_while(pair, device):
     both = optimizers(pair)
     for missing in ({}, {1}, {0, 2}, {}):
