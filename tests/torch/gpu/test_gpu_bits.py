@@ -88,7 +88,12 @@ def test_more_than_two_to_the_31_elements(span, device):
     rules[: len(batch.numbers)] = torch.from_numpy(batch.numbers)
     owners = torch.zeros(programs, dtype=torch.int32, device=device)
     grads = torch.tensor(addresses[2:], device=device)
-    options = {**kernel.types("float32"), **gpu.code(PLAIN), "BLOCK": kernel.BLOCK, **kernel.launch_options(32)}
+    options = {
+        **kernel.types("float32"),
+        **gpu.code(PLAIN),
+        "BLOCK": kernel.BLOCK,
+        **kernel.launch_options(gpu._warp_size(p.device)),
+    }
     kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, **options)
     expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
     assert same_bits(as_numpy(p), expected)

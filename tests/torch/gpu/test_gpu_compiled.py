@@ -12,12 +12,12 @@ import torch
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
 
-import triton  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
-from rmsprop import Rule  # noqa: E402
-from rmsprop.torch import RMSprop, gpu, triton_kernel  # noqa: E402
+from rmsprop import Rule
+from rmsprop.torch import RMSprop, gpu, triton_kernel
 
 HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
 PLAIN, FULL = Rule(), Rule(centered=True, momentum=0.9, nesterov=True)

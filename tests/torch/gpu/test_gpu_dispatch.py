@@ -21,12 +21,18 @@ def forgotten():
     forget()
 
 
+def pretend_triton(monkeypatch, active):
+    runtime = SimpleNamespace(driver=SimpleNamespace(active=active))
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(sys.modules, "triton.runtime", runtime)
+
+
 def on_a_gpu(monkeypatch, has_triton):
     """A parameter that claims to be on a GPU, with or without Triton there."""
     forget()
     monkeypatch.setattr(gpu, "find_spec", lambda _: "found" if has_triton else None)
     working = SimpleNamespace(get_current_target=lambda: None)
-    monkeypatch.setattr("triton.runtime.driver._active", working)
+    pretend_triton(monkeypatch, working)
     param = torch.nn.Parameter(torch.ones(3, device="meta"))
     param.grad = torch.ones(3, device="meta")
     return param
@@ -55,7 +61,7 @@ def test_without_a_compiler_triton_is_not_used_and_says_what_it_needs(monkeypatc
 
     param = on_a_gpu(monkeypatch, has_triton=True)
     monkeypatch.setattr(gpu, "DEVICE_TYPES", {"meta"})
-    monkeypatch.setattr("triton.runtime.driver._active", SimpleNamespace(get_current_target=build))
+    pretend_triton(monkeypatch, SimpleNamespace(get_current_target=build))
     assert fused.unfit(param) == "is on device meta, where Triton does not work: Failed to find C compiler."
     RMSprop([param]).step()
 
