@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench pages docs clean
+.PHONY: demo test lint format bench bench-gpu pages docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
@@ -27,6 +27,9 @@ format: .venv/lint  ## rewrite the sources in the project's style
 
 bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+bench-gpu: .venv/test  ## the same on a GPU, against torch's optimizers and a copy of memory
+	$(BIN)/python -m benchmarks.gpu
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m rmsprop.lab.dialects.page docs

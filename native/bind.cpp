@@ -6,7 +6,6 @@
 
 namespace {
 
-constexpr int32_t kCpu = 1;
 constexpr uint8_t kFloat = 2, kBfloat = 4, kComplex = 5;
 
 bool is_float(const rmsprop_dltensor& tensor, uint8_t code, int bits) {
@@ -73,7 +72,7 @@ extern "C" int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, rmsp
       if (describe(objects[position], &tensor) != 0) return RMSPROP_NOT_DESCRIBED;
       if (column == 0) param = tensor;
       const bool is_state = column > 1;
-      const bool fits = tensor.device.type == kCpu &&
+      const bool fits = tensor.device.type == batch->device.type && tensor.device.id == batch->device.id &&
                         (is_state ? has_state_type(tensor, batch->dtype) : has_storage_type(tensor, batch->dtype)) &&
                         (column == 0 ? is_dense(tensor) : same_order(param, tensor));
       if (!fits) return position;

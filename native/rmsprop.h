@@ -44,10 +44,17 @@ typedef struct {
   int32_t weight_decay_mode;
 } rmsprop_rule;
 
-/* Tensors that share a rule and a storage type. Entry i of each table belongs to tensor i. */
+/* DLPack's DLDevice. */
+typedef struct {
+  int32_t type; /* 1: the CPU, 2: CUDA, 10: ROCm */
+  int32_t id;
+} rmsprop_device;
+
+/* Tensors that share a device, a rule and a storage type. Entry i of each table belongs to tensor i. */
 typedef struct {
   rmsprop_rule rule;
   int32_t dtype;
+  rmsprop_device device; /* where the tensors are; rmsprop_update takes those on the CPU alone */
   int64_t count;
   int64_t* sizes; /* numbers per tensor; a complex one counts twice */
   void** params;
@@ -60,9 +67,7 @@ typedef struct {
 /* DLPack's DLTensor, the common description of an array in memory. */
 typedef struct {
   void* data;
-  struct {
-    int32_t type, id;
-  } device;
+  rmsprop_device device;
   int32_t ndim;
   struct {
     uint8_t code, bits;
@@ -77,10 +82,10 @@ typedef struct {
 typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
 
 enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
-/* Fills the tables of a batch from tensor objects and checks that the kernel may run over them: on the CPU, of the
- * batch's storage type, dense, and all arrays of a tensor in one memory order. objects holds `count` params, then as
- * many grads, spreads, and means and buffers where the rule has them. Returns RMSPROP_BOUND, the position in objects of
- * the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe failed. */
+/* Fills the tables of a batch from tensor objects and checks that the kernel may run over them: on the batch's
+ * device, of its storage type, dense, and all arrays of a tensor in one memory order. objects holds `count` params,
+ * then as many grads, spreads, and means and buffers where the rule has them. Returns RMSPROP_BOUND, the position in
+ * objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe failed. */
 RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, rmsprop_describe describe);
 
 typedef void (*rmsprop_body)(int64_t begin, int64_t end, void* context);

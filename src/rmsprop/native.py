@@ -14,6 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rmsprop.rule import Rule
 
 INSTRUCTION_SET_VARIABLE = "RMSPROP_INSTRUCTION_SET"
@@ -21,6 +23,7 @@ INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 
 # These numbers and structures mirror native/rmsprop.h.
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
+CPU = (1, 0)  # a device as DLPack has it: its type and its number
 _WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
 _TABLES = ("params", "grads", "spreads", "means", "buffers")
@@ -39,6 +42,7 @@ class _Batch(ctypes.Structure):
     _fields_ = (
         ("rule", _Numbers),
         ("dtype", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("device_type", "device_id")),
         ("count", ctypes.c_int64),
         ("sizes", ctypes.c_void_p),
         *((name, ctypes.c_void_p) for name in _TABLES),
@@ -66,26 +70,35 @@ def _numbers(rule: Rule, lr: float, step: int, maximize: bool, grad_scale: float
 
 
 class Batch:
-    """Tensors that share a rule and a storage type, as the tables that the kernel reads.
+    """Tensors that share a device, a rule and a storage type, as the tables that the kernel reads.
 
     Args:
         dtype: What parameters and gradients are stored as, a key of `DTYPES`. State is float64 for float64 and
             float32 for the others.
         count: The number of tensors.
         rule: What to compute; it decides which state arrays there are (`Rule.state_names`).
+        device: DLPack's type and number of the device that `bind` is to find the tensors on. `update` takes batches on
+            the CPU alone. Default: the CPU.
 
     Examples:
         >>> Batch("float32", 0, Rule(momentum=0.9)).columns
         4
     """
 
-    def __init__(self, dtype: str, count: int, rule: Rule) -> None:
+    def __init__(self, dtype: str, count: int, rule: Rule, device: tuple[int, int] = CPU) -> None:
         self.rule = rule
         self.columns = 2 + len(rule.state_names)
-        self._sizes = array("q", bytes(8 * count))
+        self.sizes = array("q", bytes(8 * count))
         self._tables = array("Q", bytes(8 * count * self.columns))
         start, bytes_per_table = self._tables.buffer_info()[0], 8 * count
-        self.struct = _Batch(dtype=DTYPES[dtype], count=count, sizes=self._sizes.buffer_info()[0])
+        self.dtype = dtype
+        self.struct = _Batch(
+            dtype=DTYPES[dtype],
+            device_type=device[0],
+            device_id=device[1],
+            count=count,
+            sizes=self.sizes.buffer_info()[0],
+        )
         self.set_numbers(0.0, 1)  # the options among them decide which tables are read
         for position, name in enumerate(self._column_names()):
             setattr(self.struct, name, start + position * bytes_per_table)
@@ -140,12 +153,12 @@ class Batch:
             ValueError: If there are not as many as the batch was made for.
         """
         new_sizes, new_tables = array("q", sizes), array("Q", addresses)
-        if (len(new_sizes), len(new_tables)) != (len(self._sizes), len(self._tables)):
+        if (len(new_sizes), len(new_tables)) != (len(self.sizes), len(self._tables)):
             raise ValueError(
-                f"{len(new_sizes)} sizes and {len(new_tables)} addresses were given to a batch of {len(self._sizes)} "
+                f"{len(new_sizes)} sizes and {len(new_tables)} addresses were given to a batch of {len(self.sizes)} "
                 f"tensors, which takes {len(self._tables)} addresses"
             )
-        self._sizes[:], self._tables[:] = new_sizes, new_tables
+        self.sizes[:], self._tables[:] = new_sizes, new_tables
 
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.
@@ -156,15 +169,41 @@ class Batch:
         Raises:
             ValueError: If there are not as many as the batch was made for.
         """
-        new, count = array("Q", addresses), len(self._sizes)
+        new, count = array("Q", addresses), len(self.sizes)
         if len(new) != count:
             raise ValueError(f"{len(new)} addresses were given to a batch of {count} tensors")
         self._tables[count : 2 * count] = new
 
+    def column(self, name: str) -> np.ndarray[Any, Any]:
+        """Return the addresses in one of the tables, one per tensor, as they are now and will be.
+
+        Args:
+            name: ``"params"``, ``"grads"``, ``"spreads"`` (square_avg or grad_var), ``"means"`` (grad_avg) or
+                ``"buffers"`` (momentum_buffer).
+
+        Returns:
+            A view of them, or zeros if the rule has no such array.
+        """
+        count = len(self.sizes)
+        if name not in self._column_names():
+            return np.zeros(count, dtype=np.int64)
+        begin = count * self._column_names().index(name)
+        return np.frombuffer(self._tables, np.int64, count, 8 * begin)
+
+    @property
+    def numbers(self) -> np.ndarray[Any, Any]:
+        """The numbers of the next update, the struct `rmsprop_rule` of native/rmsprop.h, in words of 8 bytes."""
+        return np.frombuffer(memoryview(self.struct), dtype=np.int64, count=ctypes.sizeof(_Numbers) // 8)
+
+    @property
+    def state_addresses(self) -> bytes:
+        """The addresses of the state, to be compared with those of another time."""
+        return self._tables[2 * len(self.sizes) :].tobytes()
+
     @property
     def param_addresses(self) -> bytes:
         """The addresses of the parameters, to be compared with those of another time."""
-        return self._tables[: len(self._sizes)].tobytes()
+        return self._tables[: len(self.sizes)].tobytes()
 
 
 def update(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 1) -> None:

@@ -3,8 +3,10 @@
 - `optimizer`: the class, its parameter groups and what a step does in which order.
 - `groups`: from a parameter group to a `Rule` and a learning rate, checked.
 - `state`: what is kept per parameter, its precision, and its exchange with ``torch.optim.RMSprop``.
-- `fused`: the compiled kernel on CPU tensors.
-- `composite`: plain tensor operations, for everything the kernel can't do.
+- `fused`: what the kernels take, and the compiled one on CPU tensors.
+- `gpu`: the Triton kernel on GPU tensors, which `triton_kernel` holds.
+- `composite`: plain tensor operations, for everything the kernels can't do.
+- `together`: the same on many tensors at once, for devices without a kernel.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""The compiled kernel on CPU tensors: which tensors it takes, and the tables it reads them from.
+"""The fused kernels: which tensors they take, and the tables they read them from.
 
 A step must look at every tensor, because a user may replace any of them between two steps. It does so in C, through
 DLPack's exchange interface, over tables that are built once: `Bucket`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from operator import is_, itemgetter
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.rule import Rule
+from rmsprop.torch import gpu
 from rmsprop.torch.state import ARRAYS, ParamState
 
 _DTYPES = {
@@ -47,8 +48,10 @@ def unfit(param: Tensor) -> str | None:
         return f"belongs to PyTorch {torch.__version__}; it needs 2.10 or newer"
     if type(param) not in _PLAIN:
         return f"is a {type(param).__name__}, not a plain tensor"
-    if param.device.type != "cpu" or param.layout != torch.strided:
-        return f"is on device {param.device} with layout {param.layout}; it takes strided CPU tensors"
+    if param.device.type != "cpu" and (reason := gpu.missing(param.device)):
+        return reason
+    if param.layout != torch.strided:
+        return f"has layout {param.layout}; it takes strided tensors"
     if param.dtype not in _DTYPES:
         return f"has dtype {param.dtype}; it takes {', '.join(str(dtype) for dtype in _DTYPES)}"
     if param.grad is not None and (type(param.grad) is not Tensor or param.grad.dtype != param.dtype):
@@ -77,19 +80,28 @@ def _is_lazy(tensor: Tensor) -> bool:
 
 
 class Bucket:
-    """Parameters of one group that the kernel takes together: one dtype and one step counter.
+    """Parameters of one group that a kernel takes together: one device, one dtype and one step counter.
 
     Args:
         params: The parameters, all with gradients and none `unfit`.
         states: The state of each.
         rule: The rule of the group.
+        counts_on_device: Whether the step counter is where the parameters are, and nobody may wait for its value.
     """
 
-    def __init__(self, params: Sequence[Tensor], states: Sequence[ParamState], rule: Rule) -> None:
+    def __init__(
+        self, params: Sequence[Tensor], states: Sequence[ParamState], rule: Rule, counts_on_device: bool
+    ) -> None:
         self.params = params
         self.states = states
+        self.rule = rule
         self.counter: Tensor = states[0]["step"]
-        self.batch = native.Batch(_DTYPES[params[0].dtype], len(params), rule)
+        self.on_gpu = gpu.holds(params[0])
+        self.counts_on_device = self.on_gpu and counts_on_device
+        self._needs_count = rule.bias_correction and not self.counts_on_device
+        self.device_lr: Tensor | None = None  # a learning rate that the kernel reads on the device
+        device = native.CPU if params[0].device.type == "cpu" else gpu.dlpack_device(params[0].device)
+        self.batch = native.Batch(_DTYPES[params[0].dtype], len(params), rule, device)
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
         self._objects[0] = _object_row(params, len(params))
@@ -148,15 +160,19 @@ class Bucket:
         """Let go of the gradients, so that they can be freed."""
         self._objects[1] = None
 
-    def set_numbers(self, lr: float, maximize: bool, scale: float) -> None:
+    def set_numbers(self, lr: float | Tensor, maximize: bool, scale: float) -> None:
         """Set what the next update computes, if it changed.
 
         Args:
-            lr: The learning rate.
+            lr: The learning rate, a number or a tensor of one element.
             maximize: Ascend instead of descend.
             scale: What gradients are multiplied with first.
         """
-        step = int(self.counter.item()) + 1 if self.batch.rule.bias_correction else 1
+        self.device_lr = None
+        if isinstance(lr, Tensor):
+            self.device_lr = lr if self.on_gpu and gpu.holds(lr) else None
+            lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
+        step = int(self.counter.item()) + 1 if self._needs_count else 1
         numbers = lr, step, maximize, scale
         if numbers != self._numbers:
             self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=scale)
@@ -167,14 +183,18 @@ def _object_row(objects: Iterable[object], count: int) -> np.ndarray[Any, Any]:
     return np.fromiter(objects, dtype=object, count=count)
 
 
-def run(buckets: Sequence[Bucket]) -> None:
-    """Update all parameters of all buckets in one parallel region, on torch's threads.
+def run(buckets: Sequence[Bucket], launches: Sequence[Callable[[], None]]) -> None:
+    """Update all parameters of all buckets: on the CPU in one parallel region, on torch's threads.
 
     Args:
         buckets: What to update, bound and with its numbers set.
+        launches: Those of the buckets that are on a GPU, from `gpu.Launch.prepared`.
     """
     try:
-        native.update([bucket.batch for bucket in buckets], _parallel_for(), torch.get_num_threads())
+        if on_cpu := [bucket.batch for bucket in buckets if not bucket.on_gpu]:
+            native.update(on_cpu, _parallel_for(), torch.get_num_threads())
+        for launch in launches:
+            launch()
         for bucket in buckets:
             torch.autograd.graph.increment_version(bucket.params)  # as in-place operations do, for autograd's checks
     finally:

@@ -20,10 +20,15 @@ from torch.optim.optimizer import (
 from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.recipes import get_recipe
 from rmsprop.rule import WeightDecayMode
-from rmsprop.torch import composite, fused
+from rmsprop.torch import composite, fused, gpu
 from rmsprop.torch.groups import KEYS, check_group, lr_of
 from rmsprop.torch.plan import Plan, check_gradients
 from rmsprop.torch.state import adopted, exported, holders, share_counters
+
+# Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
+_check_capture: Callable[[Optimizer], None] = getattr(
+    Optimizer, "_accelerator_graph_capture_health_check", None
+) or getattr(Optimizer, "_cuda_graph_capture_health_check")  # noqa: B009
 
 
 class RMSprop(Optimizer):
@@ -31,10 +36,10 @@ class RMSprop(Optimizer):
 
     In the torch dialect v ← ρ·v + (1 − ρ)·g² and θ ← θ − lr·g/(√v + ε).
 
-    On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads; whatever the kernel
-    can't do (a differentiable step, ``torch.compile``, another device, a parameter with gaps in memory) is done with
-    tensor operations. State is kept in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
-    every option.
+    On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
+    launch of a Triton kernel; whatever they can't do (a differentiable step, another device, a parameter with gaps in
+    memory) is done with tensor operations. State is kept in at least 32 bits. `rmsprop.reference.update` states the
+    arithmetic with every option.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
@@ -51,7 +56,7 @@ class RMSprop(Optimizer):
         differentiable: Keep the step part of the autograd graph. Default False.
         dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. It gives the defaults; an explicit argument wins.
             Default ``"torch"``.
-        fused: True demands the compiled kernel, False forbids it. Default None: use it where it can serve.
+        fused: True demands one of the kernels, False forbids them. Default None: use them where they can serve.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
@@ -128,6 +133,9 @@ class RMSprop(Optimizer):
         check_group(defaults)
         self._plans: list[Plan] | None = None
         self._planned_states: list[Any] = []
+        self._all_on_cpu = self._all_on_gpu = False
+        self._launches: list[gpu.Launch] = []
+        self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
         super().__init__(params, defaults)
 
     @classmethod
@@ -200,6 +208,8 @@ class RMSprop(Optimizer):
         super().__setstate__(state)
         self._plans = None
         self._planned_states = []
+        self._launches = []  # they hold the state that is being replaced
+        self.__dict__.setdefault("_captured", [])
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
@@ -307,22 +317,26 @@ class RMSprop(Optimizer):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        scale = self._unscaling()
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is not None and not gpu.holds(found_inf) and found_inf.item():
+            return loss  # before any state is made
+        lrs = [lr_of(group) for group in self.param_groups]
+        plans = self._current_plans(gpu.holds(found_inf))
+        scaling, scale = self._scaling(found_inf)
         if scale is None:
             return loss
-        lrs = [lr_of(group) for group in self.param_groups]
-        plans = self._current_plans()
+        if not self._all_on_cpu:
+            _check_capture(self)
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             for bucket in plan.buckets:
-                # float() of a tensor that requires a gradient warns
-                bucket.set_numbers(lr.item() if isinstance(lr, Tensor) else lr, group["maximize"], scale)
+                bucket.set_numbers(lr, group["maximize"], scale)
+        launches = [launch.prepared(scaling, self._captured) for launch in self._launches]
         for plan in plans:
-            plan.count()  # first, because a Ctrl-C during the kernel is raised right after it
+            plan.count(scaling)  # first, because a Ctrl-C during the kernel is raised right after it
         if buckets := [bucket for plan in plans for bucket in plan.buckets]:
-            fused.run(buckets)
+            fused.run(buckets, launches)
         for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
             if plan.composite:
-                self._accelerator_graph_capture_health_check()
                 with torch.set_grad_enabled(group["differentiable"]):
                     composite.update_group(plan.rule, lr, self._members(plan), group, scale)
         return loss
@@ -347,7 +361,7 @@ class RMSprop(Optimizer):
 
     # With the base class's hooks and its mark for the profiler around it.
     _step_observed = Optimizer.profile_hook_step(_step)
-    # On CPU the kernel is faster than what a compiler makes of the step, and needs no compiling.
+    # On CPU the kernel is faster than what a compiler makes of the step; a GPU's is one launch. Neither is compiled.
     _step_untraced = torch.compiler.disable(_step_observed)  # type: ignore[no-untyped-call]
 
     @Optimizer.profile_hook_step
@@ -355,8 +369,7 @@ class RMSprop(Optimizer):
     def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
         for group, (plan, members) in zip(self.param_groups, self._composite_plans(), strict=True):
-            for counter in plan.counters:
-                counter += 1
+            plan.count(gpu.NO_SCALING)
             composite.update_group(plan.rule, group["lr"], members, group, 1.0)
         return loss
 
@@ -374,45 +387,55 @@ class RMSprop(Optimizer):
             group["fused"] is not False
             and group["foreach"] is not False
             and not group["differentiable"]
-            and all(param.device.type == "cpu" for param in group["params"])
+            and all(param.device.type == "cpu" or not gpu.missing(param.device) for param in group["params"])
             for group in self.param_groups
         )
         return not kernel_serves and getattr(self, "found_inf", None) is None
 
-    def _current_plans(self) -> list[Plan]:
+    def _current_plans(self, counts_on_device: bool) -> list[Plan]:
         """Return the plan of each group: those of the last step if nothing has changed since, else new ones."""
-        if self._plans is not None and self._still_planned(self._plans):
+        if self._plans is not None and self._still_planned(self._plans, counts_on_device):
             return self._plans
         self._plans = None
-        plans = self._new_plans(kernel=True)
+        plans = self._new_plans(kernel=True, counts_on_device=counts_on_device)
         self._plans, self._planned_states = plans, list(self.state.values())
+        self._all_on_cpu = all(plan.all_on_cpu for plan in plans)
+        self._all_on_gpu = all(plan.all_on_gpu for plan in plans)
+        self._launches = gpu.launches(bucket for plan in plans for bucket in plan.buckets if bucket.on_gpu)
         return plans
 
-    def _still_planned(self, plans: list[Plan]) -> bool:
+    def _still_planned(self, plans: list[Plan], counts_on_device: bool) -> bool:
         states = self.state.values()
         return (
             len(plans) == len(self.param_groups)
             and len(states) == len(self._planned_states)
             and all(map(is_, states, self._planned_states))
+            and (not counts_on_device or all(plan.counts_on_device for plan in plans))
             and all(plan.still_fits(group) for plan, group in zip(plans, self.param_groups, strict=True))
         )
 
-    def _new_plans(self, kernel: bool) -> list[Plan]:
+    def _new_plans(self, kernel: bool, counts_on_device: bool = False) -> list[Plan]:
         rules = [check_group(group) for group in self.param_groups]
         for group in self.param_groups:
             check_gradients(group, self.state)
         held, taken = holders(self.state), set[int]() if kernel else None
         return [
-            Plan(group, rule, self.state, held, taken) for group, rule in zip(self.param_groups, rules, strict=True)
+            Plan(group, rule, self.state, held, taken, counts_on_device)
+            for group, rule in zip(self.param_groups, rules, strict=True)
         ]
 
-    def _unscaling(self) -> float | None:
-        """Return what gradients must be multiplied with; None if GradScaler found them infinite, so nothing moves."""
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and found_inf.item():
-            return None
+    def _scaling(self, found_inf: Tensor | None) -> tuple[gpu.Scaling, float | None]:
+        """Return what of GradScaler's numbers stays on the device, and what gradients must be multiplied with here.
+
+        The latter is None if they are known to be infinite, so that nothing may change.
+        """
         grad_scale = getattr(self, "grad_scale", None)
-        return 1.0 if grad_scale is None else 1.0 / float(grad_scale)
+        if grad_scale is None and found_inf is None:
+            return gpu.NO_SCALING, 1.0
+        scaling = gpu.Scaling(*(x if self._all_on_gpu and gpu.holds(x) else None for x in (grad_scale, found_inf)))
+        if found_inf is not None and scaling.found_inf is None and found_inf.item():
+            return scaling, None
+        return scaling, 1.0 if grad_scale is None or scaling.grad_scale is not None else 1.0 / float(grad_scale)
 
 
 class _Saved:

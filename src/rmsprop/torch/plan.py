@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rmsprop.rule import Rule
 from rmsprop.torch.fused import Bucket, unfit
+from rmsprop.torch.gpu import Scaling
 from rmsprop.torch.groups import read_options
 from rmsprop.torch.state import ARRAYS, ParamState, complete, separate_counters
 
@@ -78,6 +79,8 @@ class Plan:
         held: How many parameters of the optimizer hold each step counter (`state.holders`).
         taken: The addresses that the kernel writes to for other groups, which go on; None if it may not be used.
             Parameters that share memory are updated one after the other, so the kernel takes only the first.
+        counts_on_device: Whether steps are counted where the parameters are, because only there it will be known
+            whether a step happens.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Plan:
         states: dict[Tensor, ParamState],
         held: Counter[int],
         taken: set[int] | None,
+        counts_on_device: bool,
     ) -> None:
         self.rule = rule
         self._options = read_options(group)
@@ -95,7 +99,8 @@ class Plan:
         self._inactive = [param for param in self._params if param.grad is None]
         for param in active:
             complete(states[param], param, rule)
-        separate_counters(active, held, states, group["capturable"])
+        self.counts_on_device = group["capturable"] or counts_on_device
+        separate_counters(active, held, states, self.counts_on_device)
         self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
         self._counted = [step.data_ptr() for step in self.counters]
         # Counting through NumPy spares torch's dispatcher, whose code is cold after a backward pass: 0.1 ms.
@@ -108,16 +113,27 @@ class Plan:
             serves = taken is not None and allowed and unfit(param) is None and _take(param, taken)
             (chosen if serves else self.composite).append(param)
         self.buckets: list[Bucket] = []
-        for bucket in _buckets(chosen, states, rule):
+        for bucket in _buckets(chosen, states, rule, self.counts_on_device):
             if bucket.bind():
                 self.buckets.append(bucket)
             else:
                 self.composite.extend(bucket.params)
+        # Whether the one or the other kernel updates all parameters.
+        self.all_on_cpu = not self.composite and not any(bucket.on_gpu for bucket in self.buckets)
+        self.all_on_gpu = not self.composite and all(bucket.on_gpu for bucket in self.buckets)
 
-    def count(self) -> None:
-        """Count one step of every parameter."""
-        for count in self._counts:
-            count += 1
+    def count(self, scaling: Scaling) -> None:
+        """Count one step of every parameter, unless it turns out on the device that it does not happen.
+
+        Args:
+            scaling: What knows whether it does.
+        """
+        if scaling.found_inf is None:
+            for count in self._counts:
+                count += 1
+        else:
+            for counter in self.counters:
+                counter += scaling.counted(counter.device)
 
     def still_fits(self, group: Mapping[str, Any]) -> bool:
         """Bind the tensors of a next step; return whether all is still as it was when the plan was made.
@@ -148,9 +164,11 @@ def _take(param: Tensor, taken: set[int]) -> bool:
     return free
 
 
-def _buckets(params: Sequence[Tensor], states: Mapping[Tensor, ParamState], rule: Rule) -> list[Bucket]:
-    """Sort parameters by dtype and step counter."""
-    sorted_params: dict[tuple[Any, int], list[Tensor]] = {}
+def _buckets(
+    params: Sequence[Tensor], states: Mapping[Tensor, ParamState], rule: Rule, counts_on_device: bool
+) -> list[Bucket]:
+    """Sort parameters by device, dtype and step counter."""
+    together: dict[Any, list[Tensor]] = {}
     for param in params:
-        sorted_params.setdefault((param.dtype, id(states[param]["step"])), []).append(param)
-    return [Bucket(members, [states[p] for p in members], rule) for members in sorted_params.values()]
+        together.setdefault((param.device, param.dtype, id(states[param]["step"])), []).append(param)
+    return [Bucket(members, [states[p] for p in members], rule, counts_on_device) for members in together.values()]

@@ -169,7 +169,7 @@ def holders(states: Mapping[Tensor, ParamState]) -> Counter[int]:
 
 
 def separate_counters(
-    active: Sequence[Tensor], held: Counter[int], states: dict[Tensor, ParamState], capturable: bool
+    active: Sequence[Tensor], held: Counter[int], states: dict[Tensor, ParamState], on_device: bool
 ) -> None:
     """Part the counters of parameters that are about to step from all others', and start the missing ones.
 
@@ -177,16 +177,24 @@ def separate_counters(
         active: The parameters of a group with a gradient.
         held: What `holders` returned for all parameters.
         states: The optimizer's state; changed in place.
-        capturable: Whether the counters live on the parameters' device.
+        on_device: Whether the counters must live on the parameters' device.
     """
     own = Counter(id(states[param].get("step")) for param in active)
     replaced: dict[tuple[int, torch.device], Tensor] = {}
     for param in active:
         state = states[param]
         step = state.get("step")
-        if isinstance(step, Tensor) and held[id(step)] <= own[id(step)]:
+        stays = isinstance(step, Tensor) and (step.device == param.device or not on_device)
+        if stays and held[id(step)] <= own[id(step)]:
             continue
         key = id(step), param.device  # None, and so new together, for parameters at their first step
         if key not in replaced:
-            replaced[key] = new_counter(param, capturable, 0.0 if step is None else float(step))
+            replaced[key] = _parted(step, param, on_device)
         state["step"] = replaced[key]
+
+
+def _parted(step: Any, param: Tensor, on_device: bool) -> Tensor:
+    """Return a counter of its own for a parameter, which goes on from another one, or from None."""
+    if on_device and isinstance(step, Tensor) and step.device == param.device:
+        return step.clone()  # reading it would mean waiting for the device
+    return new_counter(param, on_device, 0.0 if step is None else float(step))

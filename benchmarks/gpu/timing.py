@@ -1,0 +1,208 @@
+"""Times of steps on a GPU, by its own clock, with the speed of a copy measured beside them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.cases import Case
+from benchmarks.gpu.contenders import OURS, Contender, Entry
+
+COPY = "copy"
+PASSES = 2
+WARM_UP = 3
+MOST_COPIED = 1 << 31  # bytes; two such buffers fit everywhere a billion parameters do
+CYCLES_PER_SECOND = 2e9  # at most; a GPU that runs slower spins longer
+_SETS_OF_L2 = 4  # what entries that take turns hold, so that none finds its tensors in the cache
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One timing.
+
+    Args:
+        case: The case's name.
+        turn: Which pass, from 0: contenders come in the opposite order in every other one.
+        round: Which round of it, from 0.
+        contender: The contender's name, or `COPY`.
+        gpu: Nanoseconds from the GPU's first to its last work for the step.
+        processor: Nanoseconds that the call took.
+        ahead: Whether the call had returned before the GPU began, so that ``gpu`` holds no waiting for the processor.
+    """
+
+    case: str
+    turn: int
+    round: int
+    contender: str
+    gpu: int
+    processor: int
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class Once:
+    """What is measured once per contender and case.
+
+    Args:
+        first_step: Seconds of the first step: state is made, and the step compiled, in it.
+        beyond: Most bytes that later steps took beyond parameters, gradients and state.
+        missing: Why the contender could not be measured; else empty.
+    """
+
+    first_step: float = 0.0
+    beyond: int = 0
+    missing: str = ""
+
+
+class Clock:
+    """Times work on a GPU; on the CPU (``--quick`` without a GPU) just the call.
+
+    Args:
+        device: ``"cuda"`` or ``"cpu"``.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.on_gpu = device == "cuda"
+        self._spin = 0.0
+
+    def wait(self) -> None:
+        """Wait until the GPU has nothing to do."""
+        if self.on_gpu:
+            torch.cuda.synchronize()
+
+    def time(self, work: Callable[[], Any]) -> tuple[int, int, bool]:
+        """Return `Sample`'s ``gpu``, ``processor`` and ``ahead`` of some work."""
+        if not self.on_gpu:
+            took = _nanoseconds(work)
+            return took, took, True
+        begun, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.wait()
+        torch.cuda._sleep(int((self._spin + 200e-6) * CYCLES_PER_SECOND))  # meanwhile the work is put in line
+        begun.record()
+        took = _nanoseconds(work)
+        ahead = not begun.query()
+        done.record()
+        self.wait()
+        self._spin = 2e-9 * took
+        return int(begun.elapsed_time(done) * 1e6), took, ahead
+
+
+def _nanoseconds(work: Callable[[], Any]) -> int:
+    start = perf_counter_ns()
+    work()
+    return perf_counter_ns() - start
+
+
+def measure(
+    case: Case, contenders: Sequence[Contender], device: str, on_progress: Callable[[str], object]
+) -> tuple[list[Sample], dict[str, Once]]:
+    """Measure one case. Contenders come one after the other, because a billion parameters fit only once.
+
+    Args:
+        case: What.
+        contenders: Who.
+        device: ``"cuda"``, or ``"cpu"`` to see that everything runs.
+        on_progress: Called with what comes next.
+
+    Returns:
+        All timings, and what is measured once, by contender.
+    """
+    entering = [contender for contender in contenders if contender.name not in case.without]
+    samples: list[Sample] = []
+    once: dict[str, Once] = {}
+    for turn in range(PASSES):
+        for contender in entering[:: -1 if turn % 2 else 1]:
+            if once.get(contender.name, Once()).missing or (contender.compiled and turn > 0):
+                continue  # compiling again would take minutes
+            on_progress(f"{case.title}: {contender.label}, pass {turn + 1} of {PASSES}")
+            try:
+                found, timings = _turn(case, contender, device)
+            except Exception as error:  # a library that is missing or can't do this; the report says so
+                if contender.name == OURS:
+                    raise
+                once[contender.name] = Once(missing=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
+                timings = []
+            else:
+                once.setdefault(contender.name, found)
+            _forget()
+            samples += [Sample(case.name, turn, nth, contender.name, *timing) for nth, timing in enumerate(timings)]
+        copies = _copies(case, device)
+        samples += [Sample(case.name, turn, nth, COPY, *timing) for nth, timing in enumerate(copies)]
+        _forget()
+    return samples, once
+
+
+def _forget() -> None:
+    torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _turn(case: Case, contender: Contender, device: str) -> tuple[Once, list[tuple[int, int, bool]]]:
+    clock = Clock(device)
+    entries = [Entry(contender, case, device) for _ in range(_sets(case, device))]
+    start = perf_counter()
+    entries[0].step()
+    clock.wait()
+    first_step = perf_counter() - start
+    for entry in entries * WARM_UP:
+        entry.turn()
+        entry.step()
+    beyond = _beyond(entries[0], clock)
+    clock.time(entries[0].step)  # and so learn how long to spin
+    timings = []
+    with _no_garbage_collection():
+        for nth in range(case.rounds):
+            entry = entries[nth % len(entries)]
+            entry.turn()
+            timings.append(clock.time(entry.step))
+    return Once(first_step, beyond), timings
+
+
+def _sets(case: Case, device: str) -> int:
+    """Return how many sets of tensors take turns."""
+    cache = torch.cuda.get_device_properties(device).L2_cache_size if device == "cuda" else 0
+    return max(1, -(-_SETS_OF_L2 * cache // case.bytes_per_step))
+
+
+def _beyond(entry: Entry, clock: Clock) -> int:
+    if not clock.on_gpu:
+        return 0
+    entry.turn()
+    clock.wait()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    entry.step()
+    clock.wait()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def copied_bytes(case: Case) -> int:
+    """Return how many bytes the copy reads; it writes as many."""
+    return min(case.bytes_per_step // 2, MOST_COPIED) // 4 * 4
+
+
+def _copies(case: Case, device: str) -> list[tuple[int, int, bool]]:
+    clock = Clock(device)
+    source = torch.randn(copied_bytes(case) // 4, device=device)
+    target = torch.empty_like(source)
+    clock.time(lambda: target.copy_(source))
+    with _no_garbage_collection():
+        return [clock.time(lambda: target.copy_(source)) for _ in range(case.rounds)]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

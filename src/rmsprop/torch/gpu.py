@@ -1,0 +1,345 @@
+"""The Triton kernel on GPU tensors: the tables that it reads, and its launches.
+
+One launch updates all parameters that share a device, a storage type and the options that decide which code runs;
+everything else, such as learning rates and weight decays, the kernel reads from tables on the device. Before each
+launch the addresses and numbers are compared with those on the device, and copied there if they differ, from pinned
+memory. Nothing in a step waits for the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop.rule import Rule
+
+if TYPE_CHECKING:
+    from rmsprop.torch.fused import Bucket
+
+_Words = np.ndarray[Any, Any]
+_WORD_DTYPES = {4: torch.int32, 8: torch.int64}  # by their bytes
+# Types of devices that the kernel runs on. torch calls AMD's "cuda" too.
+DEVICE_TYPES = {"cuda"}
+# Programs of a launch, but for one more per tensor. They find their work in a table, which stays below 256 kB.
+MOST_PROGRAMS = 65536
+_DLPACK_CUDA, _DLPACK_ROCM = 2, 10
+_GAIN, _KEEP = 2, 3  # places in native/rmsprop.h's rmsprop_rule
+
+
+def missing(device: torch.device) -> str | None:
+    """Return why the Triton kernel can't run on a device, or None if it can.
+
+    Args:
+        device: Where a parameter is.
+
+    Returns:
+        A reason that completes "the fused kernel can't update a parameter that ...".
+    """
+    if device.type not in DEVICE_TYPES:
+        return f"is on device {device}; it takes tensors on {' and '.join(sorted({'cpu', *DEVICE_TYPES}))}"
+    if device.type == "cuda" and _is_too_old(device):
+        return f"is on device {device}, which is older than what Triton compiles for, compute capability 7.0"
+    if obstacle := _obstacle():
+        return f"is on device {device}, where {obstacle}"
+    return None
+
+
+@cache
+def _is_too_old(device: torch.device) -> bool:
+    return not torch.version.hip and torch.cuda.get_device_capability(device) < (7, 0)
+
+
+@cache
+def _obstacle() -> str | None:
+    """Return what keeps Triton from running on this machine, or None."""
+    try:
+        if find_spec("triton") is None:
+            return "it needs Triton: pip install 'rmsprop[gpu]'"
+        from triton.runtime import driver
+
+        driver.active.get_current_target()  # builds what it talks to the GPU with, for which it needs a C compiler
+    except Exception as error:
+        return f"Triton does not work: {error}"
+    return None
+
+
+@cache
+def _kernel() -> Any:
+    from rmsprop.torch import triton_kernel  # at the first launch: Triton may be missing, and takes long to load
+
+    return triton_kernel
+
+
+def holds(value: object) -> bool:
+    """Whether a value lies on a device that the kernel runs on, so that the kernel reads it there.
+
+    Args:
+        value: A learning rate, a scale, or None.
+
+    Returns:
+        The answer.
+    """
+    return isinstance(value, Tensor) and value.device.type in DEVICE_TYPES
+
+
+def dlpack_device(device: torch.device) -> tuple[int, int]:
+    """Return DLPack's type and number of a GPU."""
+    return _DLPACK_ROCM if torch.version.hip else _DLPACK_CUDA, device.index
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What ``torch.amp.GradScaler`` hands to a step, as far as the kernel reads it on the device.
+
+    Args:
+        grad_scale: What gradients are to be divided by. Default None: nothing.
+        found_inf: Anything but 0 means that nothing may change. Default None: it may.
+    """
+
+    grad_scale: Tensor | None = None
+    found_inf: Tensor | None = None
+
+    def counted(self, device: torch.device) -> Tensor:
+        """Return by how much step counters on a device rise: 1 unless ``found_inf`` says that nothing may change."""
+        assert self.found_inf is not None
+        return self.found_inf.to(device, non_blocking=True).squeeze() == 0
+
+
+NO_SCALING = Scaling()
+
+
+class _Stream:
+    """The stream on which a step's work is put in line.
+
+    Args:
+        device: The device.
+        kept: Where to put what a graph will read again, if the stream is being captured.
+    """
+
+    def __init__(self, device: torch.device, kept: list[Any]) -> None:
+        on_gpu = device.type != "cpu"
+        self.device = device
+        self.number = torch.cuda.current_stream(device).cuda_stream if on_gpu else 0
+        self.kept = kept if on_gpu and torch.cuda.is_current_stream_capturing() else None
+
+    def room_for(self, words: _Words) -> Tensor:
+        """Return memory from which a copy to the device can be made without waiting for it.
+
+        torch's allocator hands pinned memory out again only after the copies that were put in line have been made.
+        """
+        return torch.empty(words.shape, dtype=_WORD_DTYPES[words.dtype.itemsize], pin_memory=self.device.type != "cpu")
+
+    def send(self, words: _Words, room: Tensor | None = None) -> Tensor:
+        """Copy an array to the device, by way of some memory that `room_for` has returned for one of its size."""
+        host = (self.room_for(words) if room is None else room).copy_(torch.from_numpy(words))
+        sent = host.to(self.device, non_blocking=True)
+        if self.kept is not None:
+            self.kept += [host, sent]
+        return sent
+
+
+class _Table:
+    """Words for the kernel, and the copy of them on the device."""
+
+    def __init__(self) -> None:
+        self._words: _Words = np.zeros(0)
+        self._sent: Tensor | None = None
+        self._stream = 0
+        self._room_in_capture: Tensor | None = None
+
+    def on_device(self, words: _Words, stream: _Stream) -> Tensor:
+        """Return a copy on the device, a new one only if the words have changed.
+
+        A copy that is captured is made when the graph runs, so no other step may rely on it. One made before is good
+        enough for a graph, which then needs it forever. Elsewhere memory is used on the stream that it belongs to.
+
+        Args:
+            words: The words, which will not be changed. Always as many.
+            stream: The stream of this step.
+        """
+        same = words is self._words or np.array_equal(words, self._words)
+        sent = self._sent if same else None
+        if stream.kept is not None:
+            if sent is None:
+                room, self._room_in_capture = self._room_in_capture, None
+                return stream.send(words, room)
+            stream.kept.append(sent)
+            return sent
+        if sent is None or stream.number != self._stream:
+            self._words, self._stream = words, stream.number
+            self._sent = sent = stream.send(words)
+        if self._room_in_capture is None:
+            # Taken while nothing is captured: PyTorch 2.10 looks for free pinned memory by asking for events, at which
+            # a capture fails.
+            self._room_in_capture = stream.room_for(words)
+        return sent
+
+
+class Launch:
+    """Buckets that are updated together.
+
+    Args:
+        buckets: The buckets, bound, all of one device, one storage type and one `code`.
+    """
+
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        self._buckets = buckets
+        self._device = buckets[0].params[0].device
+        kernel = _kernel()
+        self._options = {
+            **kernel.types(buckets[0].batch.dtype),
+            **code(buckets[0].rule),
+            "BLOCK": kernel.BLOCK,
+            **kernel.launch_options(_warp_size(self._device)),
+        }
+        self._count = sum(len(bucket.params) for bucket in buckets)
+        self._rules = np.zeros((len(buckets), kernel.WORDS_PER_RULE.value), dtype=np.int64)
+        self._grads = [bucket.batch.column("grads") for bucket in buckets]
+        self._counted_there = {
+            row: bucket for row, bucket in enumerate(buckets) if bucket.rule.bias_correction and bucket.counts_on_device
+        }
+        self._compiled: set[Any] = set()
+        self._layout: list[bytes] = []
+        self._rows: _Words = np.zeros(0)
+        self._owners: _Words = np.zeros(0)
+        self._span = 1
+        self._row_table, self._owner_table, self._moving_table = _Table(), _Table(), _Table()
+
+    def prepared(self, scaling: Scaling, kept: list[Any]) -> Callable[[], None]:
+        """Return the update of all buckets, whose numbers are set, as a call that puts it in line.
+
+        What may fail, because there is no memory or the kernel does not compile, fails here, where nothing has changed.
+
+        Args:
+            scaling: What the kernel reads on the device.
+            kept: If the stream is being captured, what the graph will need is added here.
+
+        Returns:
+            The call, for the device's current stream.
+        """
+        update = _kernel().update
+        with _current(self._device):
+            stream = _Stream(self._device, kept)
+            self._place()
+            rows = self._row_table.on_device(self._rows, stream)
+            owners = self._owner_table.on_device(self._owners, stream)
+            lrs = [_here(bucket.device_lr, self._device) for bucket in self._buckets]
+            moving = self._moving_table.on_device(self._moving_words(lrs), stream)
+            rules, grads = moving[: self._rules.size], moving[self._rules.size :]
+            scalars = [_here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf)]
+            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars)
+            kind = tuple(None if value is None else value.dtype for value in scalars)
+            if kind not in self._compiled:
+                update.run(*arguments, grid=grid, warmup=True, **self._options)
+                self._compiled.add(kind)
+
+        def launch() -> None:
+            with _current(self._device):
+                if self._counted_there:
+                    self._set_gains(rules)
+                if len(self._owners):
+                    update[grid](*arguments, **self._options)
+            lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
+
+        return launch
+
+    def _place(self) -> None:
+        """Lay out the table of tensors and share the work among programs, if state has moved or this is new.
+
+        Parameters that move have a new plan made, and new launches; they may be made smaller where they are, though.
+        """
+        layout = [bucket.batch.sizes.tobytes() + bucket.batch.state_addresses for bucket in self._buckets]
+        if layout == self._layout:
+            return
+        self._layout = layout
+        kernel = _kernel()
+        rows = np.zeros((self._count, kernel.WORDS_PER_TENSOR.value), dtype=np.int64)
+        end = 0
+        for number, bucket in enumerate(self._buckets):
+            begin, end = end, end + len(bucket.params)
+            rows[begin:end, 0] = bucket.batch.column("params")
+            for column, name in enumerate(("spreads", "means", "buffers"), 1):
+                rows[begin:end, column] = bucket.batch.column(name)
+            rows[begin:end, 4] = bucket.batch.sizes
+            rows[begin:end, 6] = number
+        blocks = -(rows[:, 4] // -kernel.BLOCK)
+        self._span = max(1, -(int(blocks.sum()) // -MOST_PROGRAMS))
+        programs = -(blocks // -self._span)
+        rows[:, 5] = np.cumsum(programs) - programs
+        self._rows, self._owners = rows, np.repeat(np.arange(self._count, dtype=np.int32), programs)
+        self._row_table, self._owner_table = _Table(), _Table()  # of other sizes
+
+    def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
+        """Return what may differ from step to step: the numbers of each rule, then the addresses of gradients."""
+        numbers = _kernel().LR_ADDRESS.value
+        for row, bucket, lr in zip(self._rules, self._buckets, lrs, strict=True):
+            row[:numbers] = bucket.batch.numbers
+            row[numbers:] = 0
+            if lr is not None:
+                row[numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
+        return np.concatenate([self._rules.reshape(-1), *self._grads])
+
+    def _set_gains(self, rules: Tensor) -> None:
+        """Compute the gains of bias-corrected rules from counts that are on the device."""
+        numbers = rules.view(torch.float64).view(len(self._buckets), -1)
+        for row, bucket in self._counted_there.items():
+            gain, keep = bucket.rule.gains(bucket.counter.double(), torch)
+            numbers[row, _GAIN].copy_(gain)
+            numbers[row, _KEEP].copy_(keep)
+
+
+def launches(buckets: Iterable[Bucket]) -> list[Launch]:
+    """Return the launches that update some buckets: as few as possible.
+
+    Args:
+        buckets: The buckets, bound.
+
+    Returns:
+        The launches.
+    """
+    together: dict[Any, list[Bucket]] = {}
+    for bucket in buckets:
+        key = bucket.params[0].device, bucket.batch.dtype, *code(bucket.rule).values()
+        together.setdefault(key, []).append(bucket)
+    return [Launch(members) for members in together.values()]
+
+
+def code(rule: Rule) -> dict[str, bool]:
+    """Return the choices of a rule that the kernel is compiled for: which arrays there are, and what goes into them.
+
+    Args:
+        rule: The rule.
+
+    Returns:
+        Values of arguments of the kernel, by their names.
+    """
+    return {
+        "CENTERED": rule.centered,
+        "MOMENTUM": rule.has_momentum,
+        "NESTEROV": rule.nesterov,
+        "LR_INSIDE": rule.has_momentum and rule.lr_in_momentum,
+    }
+
+
+def _warp_size(device: torch.device) -> int:
+    return 32 if device.type == "cpu" else int(torch.cuda.get_device_properties(device).warp_size)
+
+
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    return nullcontext() if device.type == "cpu" else torch.cuda.device(device)
+
+
+def _here(value: Tensor | None, device: torch.device) -> Tensor | None:
+    """Return a number on a device, in a type that the kernel reads; without waiting for it."""
+    if value is None:
+        return None
+    dtype = value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
+    return value.to(device, dtype, non_blocking=True)

@@ -1,0 +1,289 @@
+"""The Triton kernel: all tensors of a step in one launch, in the arithmetic of `rmsprop.reference`, to the bit.
+
+Every operation rounds once, in the written order, as in ``native/update.hpp``: √ and ÷ are the correctly rounded ones,
+and the launch forbids fused multiply-add. The kernel reads p, g, v and writes p, v; nothing lies in between.
+
+This module needs Triton; `rmsprop.torch.gpu` imports it when a GPU is to be used.
+"""
+
+# No `from __future__ import annotations`: Triton reads the annotations themselves.
+
+import triton
+import triton.language as tl
+
+# How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
+# Per tensor: addresses of parameter, square_avg or grad_var, grad_avg and momentum_buffer, the number of elements, the
+# tensor's first program, and which row of numbers it takes. The addresses of gradients have a table of their own.
+WORDS_PER_TENSOR = tl.constexpr(8)
+# Per row of numbers: the struct `rmsprop_rule` of native/rmsprop.h, then the address and the size of a learning rate
+# that is on the device.
+WORDS_PER_RULE = tl.constexpr(16)
+_NEW_IS_BASE, _WEIGHT_DECAY_MODE = tl.constexpr(18), tl.constexpr(21)  # in words of 4 bytes
+LR_ADDRESS, _LR_BYTES = tl.constexpr(11), tl.constexpr(12)
+_L2, _DECOUPLED = tl.constexpr(1), tl.constexpr(2)
+
+# Elements that a program updates at a time. Four per thread are 16 bytes of a float32 array; with eight the compiler
+# needs three times the registers, and a third of the warps fit on a multiprocessor.
+BLOCK = 1024
+_PER_THREAD = 4
+_TYPES = {"float32": tl.float32, "float64": tl.float64, "float16": tl.float16, "bfloat16": tl.bfloat16}
+
+
+def types(dtype: str) -> dict[str, tl.dtype]:
+    """Return the kernel's ``STORED`` and ``WORKING`` for parameters of a dtype, a key of `rmsprop.native.DTYPES`."""
+    return {"STORED": _TYPES[dtype], "WORKING": tl.float64 if dtype == "float64" else tl.float32}
+
+
+def launch_options(warp_size: int) -> dict[str, int | bool]:
+    """Return what the kernel is launched with, on a device with that many threads in a warp."""
+    return {"num_warps": BLOCK // (_PER_THREAD * warp_size), "enable_fp_fusion": False}
+
+
+@triton.jit
+def _divide(a, b):
+    return tl.div_rn(a, b) if a.dtype == tl.float32 else a / b
+
+
+@triton.jit
+def _root(x):
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+
+
+@triton.jit
+def _is_infinite(x):
+    return tl.abs(x) == float("inf")
+
+
+@triton.jit
+def _average(old, new, gain, keep, new_is_base):
+    # gain·new + keep·old from the side that weighs more; an infinite average stays infinite.
+    base = tl.where(new_is_base, new, old)
+    other = tl.where(new_is_base, old, new)
+    share = tl.where(new_is_base, keep, gain)
+    return tl.where(_is_infinite(base), base + other, base + share * (other - base))
+
+
+@triton.jit
+def _decayed_sum(old, new, momentum, momentum_loss):
+    # momentum·old + new, with 1 − momentum rounded instead of momentum where it is the smaller one.
+    plain = momentum * old + new
+    corrected = old + (new - momentum_loss * old)
+    # Triton's interpreter knows no "or" of comparisons of floats.
+    return tl.where(momentum < 0.5, plain, tl.where(_is_infinite(old), plain, corrected))
+
+
+@triton.jit
+def _update(
+    g,
+    p,
+    spread,
+    mean,
+    buffer,
+    numbers,
+    CENTERED: tl.constexpr,
+    MOMENTUM: tl.constexpr,
+    NESTEROV: tl.constexpr,
+    LR_INSIDE: tl.constexpr,
+):
+    # native/update.hpp, line by line; what the rule does not have stays as it is.
+    lr, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay = numbers[:9]
+    new_is_base, weight_decay_mode = numbers[9], numbers[10]
+    g = g * grad_scale
+    g = tl.where(weight_decay_mode == _L2, g + weight_decay * p, g)
+    p = tl.where(weight_decay_mode == _DECOUPLED, p - weight_decay * p, p)
+
+    if CENTERED:
+        deviation = g - mean
+        mean = _average(mean, g, gain, keep, new_is_base)
+        spread = _average(spread, (keep * deviation) * deviation, gain, keep, new_is_base)
+    else:
+        spread = _average(spread, g * g, gain, keep, new_is_base)
+
+    # One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
+    denominator = _root(spread + eps_inside) + eps_outside
+    quotient = _divide(g, denominator)
+    u = tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient)
+
+    if MOMENTUM:
+        if LR_INSIDE:
+            u = lr * u
+        buffer = _decayed_sum(buffer, u, momentum, momentum_loss)
+        change = buffer
+        if NESTEROV:
+            change = u + momentum * buffer
+        if not LR_INSIDE:
+            change = lr * change
+    else:
+        change = lr * u
+    return p - change, spread, mean, buffer
+
+
+@triton.jit
+def _load(pointer, left, BLOCK: tl.constexpr, WHOLE: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    if WHOLE:
+        return tl.load(pointer + offsets)
+    else:
+        return tl.load(pointer + offsets, mask=offsets < left, other=0.0)
+
+
+@triton.jit
+def _store(pointer, value, left, BLOCK: tl.constexpr, WHOLE: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    if WHOLE:
+        tl.store(pointer + offsets, value.to(pointer.dtype.element_ty))
+    else:
+        tl.store(pointer + offsets, value.to(pointer.dtype.element_ty), mask=offsets < left)
+
+
+@triton.jit
+def _at(address, start, TYPE: tl.constexpr, WHOLE: tl.constexpr):
+    pointer = address.to(tl.pointer_type(TYPE)) + start
+    # This is what lets a thread read and write 16 bytes at a time.
+    return tl.multiple_of(pointer, 16) if WHOLE else pointer
+
+
+@triton.jit
+def _update_block(
+    addresses,
+    start,
+    left,
+    numbers,
+    STORED: tl.constexpr,
+    WORKING: tl.constexpr,
+    CENTERED: tl.constexpr,
+    MOMENTUM: tl.constexpr,
+    NESTEROV: tl.constexpr,
+    LR_INSIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WHOLE: tl.constexpr,
+):
+    grads = _at(addresses[0], start, STORED, WHOLE)
+    params = _at(addresses[1], start, STORED, WHOLE)
+    spreads = _at(addresses[2], start, WORKING, WHOLE)
+    means = _at(addresses[3], start, WORKING, WHOLE)
+    buffers = _at(addresses[4], start, WORKING, WHOLE)
+    g = _load(grads, left, BLOCK, WHOLE).to(WORKING)
+    p = _load(params, left, BLOCK, WHOLE).to(WORKING)
+    spread = _load(spreads, left, BLOCK, WHOLE)
+    mean = _load(means, left, BLOCK, WHOLE) if CENTERED else spread
+    buffer = _load(buffers, left, BLOCK, WHOLE) if MOMENTUM else spread
+    p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM, NESTEROV, LR_INSIDE)
+    _store(params, p, left, BLOCK, WHOLE)
+    _store(spreads, spread, left, BLOCK, WHOLE)
+    if CENTERED:
+        _store(means, mean, left, BLOCK, WHOLE)
+    if MOMENTUM:
+        _store(buffers, buffer, left, BLOCK, WHOLE)
+
+
+@triton.jit
+def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
+    # Numbers are combined in float64 and then rounded once, as they are on the host.
+    numbers, flags = rule.to(tl.pointer_type(tl.float64)), rule.to(tl.pointer_type(tl.int32))
+    lr, scale, weight_decay = tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 8)
+    weight_decay_mode = tl.load(flags + _WEIGHT_DECAY_MODE)
+    lr_bytes = tl.load(rule + _LR_BYTES)
+    if lr_bytes != 0:
+        address = tl.load(rule + LR_ADDRESS)
+        lr = tl.load(address.to(tl.pointer_type(tl.float32)), mask=lr_bytes == 4, other=0.0).to(tl.float64)
+        lr += tl.load(address.to(tl.pointer_type(tl.float64)), mask=lr_bytes == 8, other=0.0)
+        weight_decay = tl.where(weight_decay_mode == _DECOUPLED, weight_decay * lr, weight_decay)
+    if grad_scale is not None:
+        scale = scale * (1.0 / tl.load(grad_scale).to(tl.float64))
+    return (
+        lr.to(WORKING),
+        scale.to(WORKING),
+        tl.load(numbers + 2).to(WORKING),
+        tl.load(numbers + 3).to(WORKING),
+        tl.load(numbers + 4).to(WORKING),
+        tl.load(numbers + 5).to(WORKING),
+        tl.load(numbers + 6).to(WORKING),
+        tl.load(numbers + 7).to(WORKING),
+        weight_decay.to(WORKING),
+        tl.load(flags + _NEW_IS_BASE) != 0,
+        weight_decay_mode,
+    )
+
+
+@triton.jit(do_not_specialize=["span"])
+def update(
+    tensors,
+    grads,
+    rules,
+    owners,
+    span,
+    grad_scale,
+    found_inf,
+    STORED: tl.constexpr,
+    WORKING: tl.constexpr,
+    CENTERED: tl.constexpr,
+    MOMENTUM: tl.constexpr,
+    NESTEROV: tl.constexpr,
+    LR_INSIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Update all tensors that the tables name.
+
+    Args:
+        tensors: A row of `WORDS_PER_TENSOR` words of 8 bytes per tensor.
+        grads: The address of each tensor's gradient.
+        rules: A row of `WORDS_PER_RULE` words of 8 bytes per rule.
+        owners: Which tensor each program updates a part of; those of one tensor follow each other.
+        span: How many blocks a program updates.
+        grad_scale: What gradients are to be divided by, one element on the device; or None.
+        found_inf: Anything but 0 in it means that nothing may change; one element on the device; or None.
+        STORED: The type of parameters and gradients.
+        WORKING: The type of the state and of the arithmetic: float64 for float64, else float32.
+        CENTERED: Whether the rule is centered.
+        MOMENTUM: Whether it has momentum.
+        NESTEROV: Whether that is Nesterov's.
+        LR_INSIDE: Whether the buffer collects lr·u.
+        BLOCK: How many elements are updated at a time.
+    """
+    if found_inf is not None:
+        if tl.load(found_inf) != 0.0:
+            return
+    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
+    row = tensors + tensor * WORDS_PER_TENSOR
+    grad = tl.load(grads + tensor)
+    param, spread, mean, buffer = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+    size, first_program = tl.load(row + 4), tl.load(row + 5)
+    addresses = (grad, param, spread, mean, buffer)
+    aligned = ((grad | param | spread | mean | buffer) % 16) == 0
+    numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, WORKING)
+
+    begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
+    for nth in range(span):
+        start = begin + nth * BLOCK
+        left = size - start
+        if aligned & (left >= BLOCK):
+            _update_block(
+                addresses,
+                start,
+                left,
+                numbers,
+                STORED,
+                WORKING,
+                CENTERED,
+                MOMENTUM,
+                NESTEROV,
+                LR_INSIDE,
+                BLOCK,
+                True,
+            )
+        elif left > 0:
+            _update_block(
+                addresses,
+                start,
+                left,
+                numbers,
+                STORED,
+                WORKING,
+                CENTERED,
+                MOMENTUM,
+                NESTEROV,
+                LR_INSIDE,
+                BLOCK,
+                False,
+            )

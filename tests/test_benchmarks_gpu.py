@@ -1,0 +1,97 @@
+"""The benchmarks on a GPU run everywhere in tiny sizes, and say what they found. No number of theirs is tested here."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+CASES = {
+    "billion": {"rmsprop", "foreach", "adagrad", "adam"},
+    "resnet": {"rmsprop", "foreach", "adagrad", "adam"},
+    "many": {"rmsprop", "foreach", "adagrad", "adam"},
+    "bfloat16": {"rmsprop"},
+    "all-options": {"rmsprop", "foreach"},
+}
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    results = tmp_path_factory.mktemp("results")
+    output = run("--quick", "--skip-compile", "--results", str(results))
+    assert output.returncode == 0, output.stderr
+    return results
+
+
+def test_writes_a_page_all_timings_and_everything_for_programs(folder):
+    assert {path.name for path in folder.iterdir()} == {"results.json", "summary.md", "timings.csv"}
+    found = json.loads((folder / "results.json").read_text())
+    assert set(found["cases"]) == set(CASES)
+    assert {"gpu", "torch", "triton", "commit"} < set(found["environment"])
+    page = (folder / "summary.md").read_text()
+    for case in found["cases"].values():
+        assert f"## {case['title']}" in page
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_measures_every_contender_and_the_copy_in_both_passes(folder, case):
+    with (folder / "timings.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["case"] == case and row["contender"] != "bitsandbytes"]
+    assert {row["contender"] for row in rows} == CASES[case] | {"copy"}
+    assert len(rows) == len(CASES[case] | {"copy"}) * 2 * 3
+    assert all(int(row["gpu"]) > 0 for row in rows)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_says_that_there_is_no_gpu():
+    output = run()
+    assert output.returncode == 1
+    assert output.stderr == (
+        "Error: PyTorch finds no GPU here, so nothing was measured: run this on a machine with one and a PyTorch for "
+        "it, or with --quick to see that everything runs.\n"
+    )
+
+
+SUMMARIZE = """
+import json
+from dataclasses import asdict
+from benchmarks.gpu.cases import CASES
+from benchmarks.gpu.summary import page, summarize
+from benchmarks.gpu.timing import Once, Sample
+case = CASES[0]
+milliseconds = {"rmsprop": (8.0, 9.0, 10.0), "foreach": (18.0, 18.0, 18.0), "copy": (2.0, 2.0, 2.0)}
+samples = [
+    Sample("billion", turn, nth, name, int(1e6 * time), 50_000, name != "foreach")
+    for turn in range(2) for name, times in milliseconds.items() for nth, time in enumerate(times)
+]
+once = {"rmsprop": Once(1.0, 500_000), "foreach": Once(0.1, 8 << 30), "compiled": Once(missing="RuntimeError: no")}
+found = summarize(case, samples, once)
+print(json.dumps({"rows": [asdict(row) for row in found.rows], "of_copy": found.of_copy,
+                  "goals": [(goal.text, goal.measured, goal.verdict) for goal in found.goals]}))
+assert "torch.compile'd step: RuntimeError: no." in page([found], {"gpu": "synthetic"})
+"""
+
+
+def test_a_summary_of_known_timings():
+    output = subprocess.run([sys.executable, "-c", SUMMARIZE], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(output.stdout)
+    ours, foreach = found["rows"]
+    assert (ours["gpu"], ours["times_ours"], ours["late"]) == (0.009, 1.0, 0)
+    assert (foreach["times_ours"], foreach["late"], foreach["processor"]) == (2.0, 6, 5e-05)
+    copied = 2 * 2**31 / 0.002
+    assert found["of_copy"] == pytest.approx(20 * 4096 * 814 * 300 / 0.009 / copied)
+    assert [(text, verdict) for text, _, verdict in found["goals"]] == [
+        ("times faster than torch foreach", "no"),
+        ("times faster than torch.compile'd step", "not measured"),
+        ("of the copy's bandwidth", "yes"),
+        ("MB beyond parameters, gradients and state", "yes"),
+    ]

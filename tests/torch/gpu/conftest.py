@@ -1,0 +1,72 @@
+"""The tests of the Triton kernel run in Triton's interpreter on CPU tensors, and on a GPU where there is one.
+
+Triton decides when a kernel is defined whether it will be interpreted. So the module of the kernel is loaded a second
+time for these tests, with TRITON_INTERPRET set while it loads: no other test, and no compiler, sees the variable.
+
+The interpreter computes with NumPy, whose float32 and float64 round as a GPU does with div_rn and sqrt_rn. It rounds
+bfloat16 in a way of its own, so ml_dtypes does that here. What it cannot show is what a compiler makes of the kernel
+(test_compiled.py looks at that), and anything about streams, graphs and time (test_streams.py, `make bench-gpu`).
+"""
+
+import importlib.util
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+from rmsprop.torch import gpu
+
+ON_GPU = torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def interpreted_kernel():
+    """The kernel's module, to be interpreted."""
+    if sys.platform != "linux":
+        pytest.skip("Triton is for Linux")
+    from triton.runtime import interpreter
+
+    found = importlib.util.find_spec("rmsprop.torch.triton_kernel")
+    module = importlib.util.module_from_spec(found)
+    convert = interpreter._convert_float
+
+    def exactly(values, source, target, rounding):
+        if (source.name, target.name) == ("fp32", "bf16"):
+            return values.astype(ml_dtypes.bfloat16).view(np.uint16)
+        if (source.name, target.name) == ("bf16", "fp32"):
+            return values.astype(np.uint16).view(ml_dtypes.bfloat16).astype(np.float32)
+        return convert(values, source, target, rounding)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        found.loader.exec_module(module)
+        patch.setattr(interpreter, "_convert_float", exactly)
+        yield module
+
+
+@pytest.fixture(params=["interpreter", *["cuda"] * ON_GPU])
+def device(request, monkeypatch):
+    """Where parameters are, for the Triton kernel to update them."""
+    if request.param == "cuda":
+        yield "cuda"
+        return
+    kernel = request.getfixturevalue("interpreted_kernel")
+    monkeypatch.setattr(gpu, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(gpu, "_kernel", lambda: kernel)
+    with np.errstate(all="ignore"):
+        yield "cpu"
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """The launches made since the test began."""
+    made, prepared = [], gpu.Launch.prepared
+
+    def noted(launch, *arguments):
+        made.append(launch)
+        return prepared(launch, *arguments)
+
+    monkeypatch.setattr(gpu.Launch, "prepared", noted)
+    return made

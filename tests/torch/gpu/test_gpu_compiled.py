@@ -1,0 +1,112 @@
+"""What the compiler makes of the kernel, for which it needs no GPU: operations round once, memory is read wide."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+if sys.platform != "linux":
+    pytest.skip("Triton is for Linux", allow_module_level=True)
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from rmsprop import Rule
+from rmsprop.torch import RMSprop, gpu, triton_kernel
+
+HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
+PLAIN, FULL = Rule(), Rule(centered=True, momentum=0.9, nesterov=True)
+TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
+
+
+def compiled(rule, dtype, target=HOPPER, scaled=True):
+    kernel = triton_kernel.update
+    numbers = {"span": "i32", **dict.fromkeys(("grad_scale", "found_inf"), "*fp32" if scaled else "constexpr")}
+    constants = {**triton_kernel.types(dtype), **gpu.code(rule), "BLOCK": triton_kernel.BLOCK}
+    signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
+    if not scaled:
+        constants |= {"grad_scale": None, "found_inf": None}
+    place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
+    source = ASTSource(
+        kernel,
+        signature,
+        {place[name]: value for name, value in constants.items()},
+        {place[name]: [["tt.divisibility", 16]] for name in TABLES},
+    )
+    return triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+
+
+def instructions(ptx):
+    return Counter(re.findall(r"^\s*(?:@!?%p\d+ )?([a-z][\w.]+(?:::[\w.]+)?) ", ptx, re.MULTILINE))
+
+
+@pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_every_operation_on_nvidia_rounds_once(rule, dtype):
+    found = instructions(compiled(rule, dtype)["ptx"])
+    name = "f64" if dtype == "float64" else "f32"
+    arithmetic = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad|ex2|lg2)\b.*\.f(16|32|64)", i)}
+    assert {f"{operation}.rn.{name}" for operation in ("add", "sub", "mul", "div", "sqrt")} <= arithmetic
+    assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)  # no fma, no flushing
+    if dtype in ("bfloat16", "float16"):
+        assert any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
+
+
+@pytest.mark.parametrize(("rule", "arrays"), [(PLAIN, 1), (FULL, 3)], ids=["plain", "full"])
+def test_whole_blocks_are_read_and_written_16_bytes_at_a_time(rule, arrays):
+    found = instructions(compiled(rule, "float32")["ptx"])
+    assert found["ld.global.v4.b32"] == 2 + arrays
+    assert found["st.global.v4.b32"] == 1 + arrays
+
+
+def test_a_multiprocessor_holds_enough_programs_to_keep_memory_busy(tmp_path):
+    # A Hopper multiprocessor has 65536 registers and must have some 20 kB on the way (3.3 TB/s times 0.8 µs, shared by
+    # 132). A thread reads 48 bytes at a time.
+    file = tmp_path / "kernel.cubin"
+    file.write_bytes(compiled(PLAIN, "float32", scaled=False)["cubin"])
+    command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 65536 // int(re.search(r"REG:(\d+)", said)[1]) * 48 > 2 * 20_000
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_compiles_for_amd_too(dtype):
+    assembly = compiled(FULL, dtype, MI300)["amdgcn"]
+    assert "v_div_fixup_f32" in assembly  # ends an exact division
+    assert "store_dwordx4" in assembly
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Lets steps on the CPU go as far as a launch on a GPU goes without one; returns the compiled kernels."""
+    kernel, compiled_kernels = triton.JITFunction(triton_kernel.update.fn, do_not_specialize=["span"]), []
+
+    class Launcher:
+        def __getitem__(self, grid):
+            return lambda *args, **options: compiled_kernels.append(kernel.warmup(*args, grid=grid, **options))
+
+        run = kernel.run
+
+    monkeypatch.setattr(gpu, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(gpu, "_kernel", lambda: SimpleNamespace(**vars(triton_kernel) | {"update": Launcher()}))
+    pretended = SimpleNamespace(
+        get_current_target=lambda: HOPPER, get_current_device=lambda: 0, get_current_stream=lambda _: 0
+    )
+    monkeypatch.setattr(triton.runtime.driver, "_active", pretended)
+    return compiled_kernels
+
+
+def test_one_compiled_kernel_serves_any_number_of_tensors_and_any_numbers(launched):
+    for count, lr in ((1, 0.1), (2, 1.0), (3, torch.tensor(0.1)), (16, torch.tensor(0.1).double())):
+        params = [torch.ones(100) for _ in range(count)]
+        optimizer = RMSprop([{"params": params, "weight_decay": 0.1 * count}], lr=lr, eps=1.0 / count)
+        for param in params:
+            param.grad = torch.ones_like(param)
+        optimizer.step()
+    assert len(launched) == 4
+    assert len(set(map(id, launched))) == 1

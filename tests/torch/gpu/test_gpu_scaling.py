@@ -1,0 +1,185 @@
+"""Unscaling, skipping and clipping are decided on the device: no step waits for a number to arrive."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from rmsprop.torch import RMSprop
+
+# What torch says on a GPU when a capturable step is not captured.
+pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
+
+OPTIONS = {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1}
+
+
+@contextmanager
+def nobody_waits(device):
+    """Within this, reading a number from the device is an error."""
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return
+
+    def refuse(*_):
+        raise AssertionError("a number was read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__"):
+            patch.setattr(torch.Tensor, name, refuse)
+        yield
+
+
+@pytest.fixture
+def new(device):
+    """Makes a parameter and its optimizer."""
+
+    def make(**options):
+        param = torch.ones(5, device=device, requires_grad=True)
+        return param, RMSprop([param], fused=True, **{**OPTIONS, **options})
+
+    return make
+
+
+def state_of(optimizer, param):
+    return {name: value.clone() for name, value in optimizer.state[param].items()}
+
+
+def scaled_step(scaler, optimizer, param, grad):
+    optimizer.zero_grad()
+    scaler.scale((param * grad).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+@pytest.mark.parametrize("bias_correction", [False, True])
+@pytest.mark.parametrize("capturable", [False, True])
+def test_scaled_steps_are_the_plain_ones_without_those_of_infinite_gradients(device, new, bias_correction, capturable):
+    options = {"bias_correction": bias_correction, "capturable": capturable}
+    (param, optimizer), (plain, unscaled) = new(**options), new(bias_correction=bias_correction)
+    scaler = torch.amp.GradScaler(device, init_scale=1024.0, growth_interval=3)
+    for step in range(8):
+        grad = torch.randn(5, device=device)
+        infinite = step in (0, 4)
+        scaled_step(scaler, optimizer, param, torch.full_like(grad, torch.inf) if infinite else grad)
+        if not infinite:
+            plain.grad = grad
+            unscaled.step()
+    if bias_correction:  # the gain comes from a count on the device, and may be rounded the other way
+        torch.testing.assert_close(param, plain, rtol=1e-6, atol=0)
+    else:
+        assert torch.equal(param, plain)
+    assert optimizer.state[param]["step"] == unscaled.state[plain]["step"] == 6
+
+
+@pytest.mark.parametrize("found", [1.0, 2.0], ids=["on one device", "on two"])
+def test_a_skipped_step_leaves_all_as_it_was_and_does_not_count(device, new, found):
+    param, optimizer = new(bias_correction=True)
+    param.grad = torch.ones_like(param)
+    optimizer.step()
+    before, state = param.detach().clone(), state_of(optimizer, param)
+    optimizer.grad_scale = torch.tensor(4.0, device=device)
+    optimizer.found_inf = torch.tensor(found, device=device)
+    optimizer.step()
+    assert torch.equal(param, before)
+    torch.testing.assert_close(state_of(optimizer, param), state, rtol=0, atol=0)
+
+
+def test_a_first_step_that_is_skipped_leaves_a_count_of_zero(device, new):
+    param, optimizer = new()
+    scaled_step(torch.amp.GradScaler(device), optimizer, param, torch.full((5,), torch.inf, device=device))
+    assert torch.equal(param, torch.ones_like(param))
+    assert all((value == 0).all() for value in optimizer.state[param].values())
+
+
+@pytest.mark.parametrize("bias_correction", [False, True])
+def test_a_step_waits_for_nothing(device, new, bias_correction):
+    lr = torch.tensor(0.1, device=device) if device == "cuda" else 0.1  # one on the CPU is read, and checked
+    param, optimizer = new(lr=lr, bias_correction=bias_correction, capturable=True)
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0, device=device), torch.zeros((), device=device)
+    param.grad = torch.ones_like(param)
+    optimizer.step()
+    optimizer.add_param_group({"params": [torch.ones(3, device=device)]})
+    optimizer.param_groups[1]["params"][0].grad = torch.ones(3, device=device)
+    with nobody_waits(device):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+        optimizer.param_groups[0]["lr"] *= 0.5
+        optimizer.step()
+    assert optimizer.state[param]["step"] == 3
+
+
+def test_gradients_are_multiplied_with_the_inverse_of_the_scale(device, new):
+    # As on the CPU, where the inverse is rounded once; dividing by 3 would give other bits.
+    (param, optimizer), (plain, unscaled) = new(), new()
+    optimizer.grad_scale = torch.tensor(3.0, device=device)
+    for _ in range(2):
+        grad = torch.randn(5, device=device)
+        param.grad, plain.grad = grad, grad * torch.tensor(1.0 / 3.0, device=device)
+        optimizer.step()
+        unscaled.step()
+    assert torch.equal(param, plain)
+
+
+def test_clipping_by_the_global_norm(device, new):
+    (param, optimizer), (plain, clipped) = new(), new()
+    for factor in (0.01, 10.0):
+        grad = factor * torch.randn(5, device=device)
+        param.grad, plain.grad = grad.clone(), grad.clone()
+        with nobody_waits(device):
+            norm = torch.nn.utils.get_total_norm([param.grad])
+            optimizer.grad_scale = torch.clamp(norm / 1.0, min=1.0)
+        optimizer.step()
+        assert torch.equal(param.grad, grad)
+        torch.nn.utils.clip_grad_norm_([plain], 1.0)
+        clipped.step()
+    torch.testing.assert_close(param, plain, rtol=1e-5, atol=1e-6)  # torch adds 1e-6 to the norm
+
+
+def test_clipping_under_a_scaler(device, new):
+    (param, optimizer), (plain, clipped) = new(), new()
+    scalers = [torch.amp.GradScaler(device, init_scale=256.0) for _ in range(2)]
+    for _ in range(3):
+        grad = 10.0 * torch.randn(5, device=device)
+        for scaler, p, o in zip(scalers, (param, plain), (optimizer, clipped), strict=True):
+            o.zero_grad()
+            scaler.scale((p * grad).sum()).backward()
+        scale = scalers[0].scale(torch.ones((), device=device))
+        norm = torch.nn.utils.get_total_norm([param.grad])
+        optimizer.grad_scale = torch.clamp(norm / (scale * 1.0), min=1.0)
+        scalers[1].unscale_(clipped)
+        torch.nn.utils.clip_grad_norm_([plain], 1.0)
+        for scaler, o in zip(scalers, (optimizer, clipped), strict=True):
+            scaler.step(o)
+            scaler.update()
+    torch.testing.assert_close(param, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+def test_parameters_that_the_kernel_does_not_update_wait_and_agree(device, infinite):
+    # A parameter with gaps is updated with tensor operations, which must know whether there is a step.
+    params = [torch.ones(4, device=device), torch.ones(8, device=device)[::2]]
+    optimizer = RMSprop(params)
+    optimizer.grad_scale, optimizer.found_inf = (torch.tensor(n, device=device) for n in (2.0, float(infinite)))
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    for param in params:
+        assert (param == 1).all() == infinite
+        assert optimizer.state[param]["step"] == 1 - infinite
+    torch.testing.assert_close(*params, rtol=1e-6, atol=0)
+
+
+def test_counters_part_without_being_read(device):
+    params = [torch.ones(3, device=device) for _ in range(2)]
+    optimizer = RMSprop(params, fused=True, capturable=True, bias_correction=True)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    params[1].grad = None
+    with nobody_waits(device):
+        optimizer.step()
+    assert [optimizer.state[param]["step"].item() for param in params] == [2, 1]

@@ -1,0 +1,99 @@
+"""Parameters that are updated together, as on devices without a kernel: the same bits as one by one."""
+
+import pytest
+import torch
+from support import ALL_RULES
+
+from rmsprop.torch import RMSprop, composite
+
+SHAPES = ((3, 4), (), (7,), (0,), (2, 1, 5), (1,))
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Lets the CPU be a device where parameters are updated together; returns how many were, call by call."""
+    monkeypatch.setattr(composite, "ONE_BY_ONE", set())
+    counts, run = [], composite.update_together
+
+    def noted(rule, lr, step, members, scale):
+        counts.append(len(members))
+        run(rule, lr, step, members, scale)
+
+    monkeypatch.setattr(composite, "update_together", noted)
+    return counts
+
+
+def train(keywords, dtypes=(torch.float32,), steps=3, **options):
+    random = torch.Generator().manual_seed(0)
+
+    def new(shape, dtype):
+        return torch.randn(shape, generator=random, dtype=torch.float64).to(dtype)
+
+    params = [new(shape, dtype) for dtype in dtypes for shape in SHAPES]
+    optimizer = RMSprop(params, fused=False, **keywords, **options)
+    for _ in range(steps):
+        for param in params:
+            param.grad = new(param.shape, param.dtype)
+        optimizer.step()
+    return params, [optimizer.state[param] for param in params]
+
+
+@pytest.mark.parametrize("rule", ALL_RULES[::11], ids=str)
+def test_every_rule_computes_the_same_bits(rule, keywords, together):
+    found = train(keywords(rule), lr=0.01)
+    composite.ONE_BY_ONE.add("cpu")
+    torch.testing.assert_close(found, train(keywords(rule), lr=0.01), rtol=0, atol=0)
+    assert together == [len(SHAPES)] * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": torch.tensor(0.01)},
+        {"lr": torch.tensor(0.01, dtype=torch.float64)},
+        {"maximize": True},
+        {"capturable": True, "bias_correction": True},
+    ],
+    ids=str,
+)
+def test_options_that_are_no_rule(options, together):
+    plain = {"momentum": 0.9, "centered": True}
+    found = train({}, **plain, **options)
+    composite.ONE_BY_ONE.add("cpu")
+    torch.testing.assert_close(found, train({}, **plain, **options), rtol=0, atol=0)
+    assert together == [len(SHAPES)] * 3
+
+
+def test_dtypes_of_one_precision_go_together(together):
+    dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.complex64, torch.complex128)
+    found = train({"centered": True}, dtypes)
+    composite.ONE_BY_ONE.add("cpu")
+    torch.testing.assert_close(found, train({"centered": True}, dtypes), rtol=0, atol=0)
+    assert sorted(together) == sorted([3 * len(SHAPES), *[len(SHAPES)] * 3] * 3)
+
+
+def test_no_more_than_a_device_can_hold(together, monkeypatch):
+    monkeypatch.setattr(composite, "MOST_TOGETHER", 20)
+    train({}, steps=1)
+    assert together == [4, 2]  # 12 + 1 + 7 + 0 elements, then 10 + 1
+
+
+def test_parameters_that_took_other_steps_are_told_apart(together):
+    params = [torch.ones(3) for _ in range(4)]
+    optimizer = RMSprop(params, fused=False, bias_correction=True)
+    for active in (params, params[:2], params):
+        for param in params:
+            param.grad = torch.ones(3) if any(param is other for other in active) else None
+        optimizer.step()
+    assert together == [4, 2, 2, 2]
+    assert torch.equal(params[0], params[1])
+    assert torch.equal(params[2], params[3])
+
+
+def test_a_differentiable_step_goes_one_by_one(together):
+    params = [torch.ones(3, requires_grad=True).clone() for _ in range(2)]
+    optimizer = RMSprop(params, differentiable=True)
+    for param in params:
+        param.grad = torch.ones(3)
+    optimizer.step()
+    assert together == []
