@@ -62,6 +62,8 @@ def test_a_comparison_prints_tables_words_and_where_the_files_are(monkeypatch):
     assert max(map(len, first.stdout.splitlines())) <= 100
     assert re.search(r"^tuning \d+/24", first.stderr, flags=re.MULTILINE)
     assert re.search(r"^reporting 18/18  validation loss: ", first.stderr, flags=re.MULTILINE)
+    assert re.search(r"^timing 3/3$", first.stderr, flags=re.MULTILINE)
+    assert first.stderr.endswith("\nwriting the report\n")
     assert {path.name for path in Path("runs/compare-linear").iterdir()} == FILES
 
     kept = Path("runs/compare-linear/runs.csv").read_text()
@@ -98,6 +100,17 @@ def test_the_tables_fit_a_hundred_columns_with_the_longest_names(monkeypatch, wi
     out = run("compare", "linear").stdout
     assert max(map(len, out.splitlines())) <= 100
     assert "1/20" in out
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_no_word_is_broken_in_a_narrow_terminal(monkeypatch, without_files, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal
+    names = ("rmsprop", "rmsprop-momentum", "rmsprop-tensorflow1+swa", "sgd", "momentum", "adam")
+    instead(monkeypatch, comparison(dict.fromkeys(names, 0.1), lost=[("rmsprop", 0)]))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", run("compare", "linear").stdout).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert sum("distinguishable" in line for line in lines) >= len(names) - 1
 
 
 def test_interrupted_says_how_to_go_on(monkeypatch):

@@ -68,7 +68,7 @@ def test_json_is_one_object_with_what_was_found_and_what_could_not_be_judged(dea
 
 def test_the_report_is_one_file_that_loads_nothing_and_the_picture_is_there(dead):
     result = run("diagnose", dead, "--out", "here")
-    assert "Written: here/diagnosis.html" in result.stdout
+    assert [line for line in result.stdout.splitlines() if "here" in line] == ["Files: here"]
     assert {path.name for path in Path("here").iterdir()} == {"diagnosis.html", "diagnosis.png"}
     assert Path("here/diagnosis.png").read_bytes().startswith(b"\x89PNG")
     page = Path("here/diagnosis.html").read_text(encoding="utf-8")
@@ -112,6 +112,47 @@ def test_runs_of_one_name_get_a_report_each(dead):
         "here/dead-2/diagnosis.html",
         "here/other/diagnosis.html",
     ]
+
+
+def test_a_folder_of_runs_is_read_whole_whatever_kind_they_are_of(dead):
+    run("train", "linear", "--epochs", 6, "--out", "runs/line")
+    dead.rename("runs/dead.jsonl")
+    found = json.loads(run("diagnose", "runs", "--json").stdout)["runs"]
+    assert [each["run"] for each in found] == ["dead", "line"]
+    line = found[1]["findings"][0]
+    assert line["kind"] == "still falling"
+    assert "Train longer: --" in line["remedy"]
+
+
+def test_two_records_in_a_folder_inside_are_both_read(dead):
+    Path("runs/inside").mkdir(parents=True)
+    for name in ("a", "b"):
+        Path(f"runs/inside/{name}.jsonl").write_bytes(dead.read_bytes())
+    assert [each["run"] for each in json.loads(run("diagnose", "runs", "--json").stdout)["runs"]] == ["a", "b"]
+
+
+def test_a_folder_of_another_command_says_where_its_report_is():
+    Path("runs/linear-compare").mkdir(parents=True)
+    Path("runs/linear-compare/report.html").touch()
+    message = run("diagnose", "runs/linear-compare", code=2).stderr
+    assert "it holds a report: open runs/linear-compare/report.html" in message
+
+
+def test_layers_that_were_measured_once_are_no_chart_and_it_says_so():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = RMSprop([weight], lr=0.1)
+    with Recorder(optimizer, "short.jsonl", every=4) as recorder:
+        for _ in range(7):
+            optimizer.zero_grad()
+            loss = weight.square().sum()
+            recorder.loss(loss)
+            loss.backward()
+            optimizer.step()
+    run("diagnose", "short.jsonl", "--out", "here")
+    page = Path("here/diagnosis.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 1
+    assert "no charts of the layers: they were measured only once" in page
+    assert "A recorder&#39;s file of RMSprop" in page
 
 
 def test_steps_that_are_no_steps_are_counted_instead():

@@ -83,7 +83,7 @@ def test_the_table_of_dialects_breaks_no_word(width, monkeypatch, capsys):
 def test_the_help_cuts_no_summary(width):
     said = CliRunner().invoke(rmsprop, ["--help"], terminal_width=width).stdout
     rows = said[said.index("Commands:") :].splitlines()[1:]
-    assert [row.split()[0] for row in rows] == list(sorted(rmsprop.commands))
+    assert [row.split()[0] for row in rows] == sorted(rmsprop.commands)
     assert all(row.endswith(".") and not row.endswith("...") for row in rows)
 
 
@@ -92,7 +92,7 @@ def test_explain_says_all_of_it():
     for part in (
         "b ← 0.9·b + lr·g / √(v + 0.001)",
         "      v = 0.9 * v + 0.1 * g**2\n",
-        "half-life 6.58 steps, window 10, 95 % of the weight in the last 28.4",
+        "half-life 6.58 steps, window 10, 95\u00a0% of the weight in the last 28.4",
         'rmsprop.torch.RMSprop(params, lr=lr, dialect="tensorflow1", eps=0.001, momentum=0.9)\n',
         'rmsprop.keras.RMSprop(learning_rate=lr, dialect="tensorflow1", epsilon=0.001, momentum=0.9)\n',
     ):

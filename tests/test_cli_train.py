@@ -142,7 +142,8 @@ def test_a_table_of_ones_own():
 
 def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
-    options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3"
+    options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
+    options += "--eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
         "problem": "wine",
@@ -153,9 +154,15 @@ def test_options_are_named_as_the_field_names_them():
         "lr": 0.01,
         "decay": 0.9,
         "eps": 1e-6,
-        "momentum": 0.5,
+        "eps_inside_sqrt": False,
+        "initial_square_avg": 0.5,
         "centered": True,
+        "momentum": 0.5,
+        "nesterov": True,
+        "lr_in_momentum": False,
+        "bias_correction": False,
         "weight_decay": 1e-4,
+        "weight_decay_mode": "l2",
         "epochs": 3,
         "batch_size": 64,
         "model": "mlp",
@@ -272,6 +279,24 @@ def test_an_existing_run_needs_resume_or_force():
     assert "--lr is 0.5 here and 0.01 in the run" in run("train", "linear", "--resume", "--lr", 0.5, code=2).stderr
     run("train", "linear", "--epochs", 3, "--force")
     assert rows_of(Path("runs/linear/history.csv")) == 3
+
+
+def test_interrupted_before_the_first_epoch_it_says_how_to_start_again(monkeypatch):
+    def ctrl_c(training):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("rmsprop.lab.train.training.Training.run_epoch", ctrl_c)
+        message = run("train", "linear", "--epochs", 2, code=130).stderr
+    assert "interrupted before epoch 1 was done: start again with rmsprop train linear" in message
+    run(*shlex.split(message.partition(" with rmsprop ")[2]))
+
+
+def test_an_option_that_no_run_could_have_is_told_before_the_run_that_is_there():
+    run("train", "linear", "--epochs", 2)
+    message = run("train", "linear", "--lr", -1, code=2).stderr
+    assert "--lr" in message
+    assert "holds a run" not in message
 
 
 def test_interrupted_by_the_keyboard_and_killed_it_ends_with_the_same_bits():

@@ -48,14 +48,40 @@ def test_a_person_gets_words_a_table_and_calls_within_a_hundred_columns():
     said = " ".join(result.stdout.split())
     assert re.search(r"Use lr [\d.e-]+, decay [\d.]+, ε [\d.e-]+( in √)?: validation loss 0\.\d+ after 15 epochs", said)
     assert "The range test over 3 seeds suggests" in said
-    assert "end within 5% of the best" in said
+    assert "end within 5 % of the best" in said
     assert "difference: interquartile mean of the differences from the first row, seed by seed" in said
     assert re.search(r"difference +interval +diverged", result.stdout)
     assert "torch rmsprop.torch.RMSprop(params" in said
     assert "keras rmsprop.keras.RMSprop(" in said
-    assert all(len(line) <= 100 for line in result.stdout.splitlines() if "rmsprop." not in line)
+    lines = [line for line in result.stdout.splitlines() if not re.search(r"rmsprop\.|rmsprop train", line)]
+    assert all(len(line) <= 100 for line in lines)  # one to paste stays one
     assert "joint search done" in result.stderr
     assert {path.name for path in Path("runs", "tune-linear").iterdir()} == {"tune.html", "tune.png", "result.json"}
+
+
+def test_the_line_to_train_with_means_the_recommended_rule():
+    Path("t.csv").write_text("x,w,z,y\n" + "".join(f"{row % 7},{row % 5},1,{row * 0.5}\n" for row in range(60)))
+    options = ("--target", "y", "--drop", "w", "--drop", "z", "--model", "mlp", "--hidden", "4,3", "--epochs", 3)
+    rule = (
+        "--dialect",
+        "keras_legacy",
+        "--momentum",
+        0.5,
+        "--eps-outside-sqrt",
+        "--centered",
+        "--initial-square-avg",
+        1,
+    )
+    said = run("t.csv", *options, *rule, "--nesterov", "--budget", "quick", "--seeds", 2).stdout
+    line = next(line for line in said.splitlines() if line.startswith("shell"))
+    words = shlex.split(line)[1:]
+    assert words[:3] == ["rmsprop", "train", "t.csv"]
+    assert CliRunner().invoke(rmsprop, [*words[1:], "--json", "--out", "again"]).exit_code in (0, 1)
+    kept = json.loads(Path("again", "config.json").read_text())["settings"]
+    recommended = json.loads(Path("runs", "tune-t", "result.json").read_text())["recommended"]
+    assert {name: kept[name] for name in recommended["rule"]} == recommended["rule"]
+    assert (kept["lr"], kept["schedule"], kept["epochs"]) == (recommended["lr"], "constant", 3)
+    assert (kept["drop"], kept["hidden"]) == (["w", "z"], [4, 3])
 
 
 def test_json_is_one_object_and_nothing_else():
@@ -151,7 +177,7 @@ def test_a_full_disk_does_not_lose_the_result(monkeypatch):
 def test_on_a_narrow_terminal_no_number_is_cut(found, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("rmsprop.cli.output.Console", partial(Console, force_terminal=True, color_system=None))
-    _print(found)
+    _print(found, "rmsprop train linear")
     said = capsys.readouterr().out
     table = said[said.index("setting ") : said.index("* recommended")]
     assert max(map(len, said[: said.index("torch ")].splitlines())) <= 80

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rmsprop.lab.compare.statistics import Estimate
     from rmsprop.lab.compare.tables import Table
 
+# What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
+_BETWEEN, _INTERVAL = 2, "95 %"
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -91,6 +93,8 @@ def compare(
     except LostWorkerError as error:
         click.echo(f"error: {error}", err=True)
         ctx.exit(1)
+    if not as_json:
+        click.echo("writing the report", err=True)  # drawing takes seconds, and the progress above has ended
     analysis = analyse(comparison)
     report.write(analysis, folder)
     if as_json:
@@ -121,6 +125,10 @@ def _print(analysis: Analysis, folder: Path) -> None:
 def _print_table(out: Console, content: Table) -> None:
     from rmsprop.cli import output
 
+    needed = [_needed(content, index) for index in range(len(content.headings))]
+    if _INTERVAL in content.headings and sum(needed) + _BETWEEN * (len(needed) - 1) > out.width:
+        _print_table(out, content.without(_INTERVAL))
+        return
     shown = output.table(*content.headings)
     for index, column in enumerate(shown.columns):
         width = max(len(row[index]) for row in content.rows)
@@ -132,6 +140,12 @@ def _print_table(out: Console, content: Table) -> None:
     for cells in content.rows:
         shown.add_row(*cells)
     out.print(shown)
+
+
+def _needed(content: Table, index: int) -> int:
+    """Return how narrow a column can be: its longest word, and its longest number whole."""
+    longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
+    return longest if index in content.words else max(longest, *(len(row[index]) for row in content.rows))
 
 
 def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:

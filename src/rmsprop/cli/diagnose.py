@@ -45,8 +45,8 @@ def diagnose(
     page = output.page()
     for each in found:
         _print(page, each, verbose)
-    for path in files:
-        page.print(f"Written: {path}", soft_wrap=True)
+    if files:
+        page.print(f"Files: {out}", soft_wrap=True)
 
 
 def _watched(what: str, quiet: bool) -> Watch:

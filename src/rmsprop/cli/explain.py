@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_lr, chosen_rule, rule_options
+from rmsprop.lab.numbers import short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,8 +90,8 @@ def _memory(decay: float, memory: dict[str, float] | None) -> str:
     if memory is None:
         return "decay 1: the average never changes" if decay else "decay 0: only the last gradient counts"
     return (
-        f"decay {decay:g}: half-life {memory['half_life']:.3g} steps, window {memory['window']:.3g}, "
-        f"95 % of the weight in the last {memory['mass_window_95']:.3g}"
+        f"decay {decay:g}: half-life {short(memory['half_life'])} steps, window {short(memory['window'])}, "
+        f"95\u00a0% of the weight in the last {short(memory['mass_window_95'])}"
     )
 
 
@@ -99,12 +100,12 @@ def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]]) -> Non
     from rmsprop.lab.dialects.first_steps import SHOWN
 
     names = any(of)
-    heading = "gradient", *(f"step {step}" for step in SHOWN), "settles, within 5 %"
+    heading = "gradient", *(f"step {step}" for step in SHOWN), "settles, within 5\u00a0%"
     table = output.table(*(["dialect"] if names else []), *heading)
     for name, rows in of.items():
         for row in rows:
-            sizes = [f"{row['sizes'][step]:.3g}" for step in SHOWN]
-            table.add_row(*([name] if names else []), f"{row['gradient']:g}", *sizes, _settled(row))
+            sizes = [f"{short(row['sizes'][step])}" for step in SHOWN]
+            table.add_row(*([name] if names else []), f"{short(row['gradient'], 6)}", *sizes, _settled(row))
     out.print(table)
     out.print()
 
@@ -115,7 +116,7 @@ def _settled(row: dict[str, Any]) -> str:
     if not math.isfinite(row["final"]):
         return "never: grows without end"
     when = f"after step {MOST_STEPS}" if row["settled"] is None else f"from step {row['settled']}"
-    return f"at {row['final']:.3g} {when}"
+    return f"at {short(row['final'])} {when}"
 
 
 def _print_differences(out: Console, content: dict[str, Any]) -> None:
@@ -151,7 +152,7 @@ def _print_small_run(out: Console, content: dict[str, Any]) -> None:
     table = output.table("step", f"{name}, {a}", f"{name}, {b}", f"loss, {a}", f"loss, {b}")
     for row in run["rows"]:
         mark = "*" if row["step"] == run["parts_at_step"] else ""
-        table.add_row(f"{mark}{row['step']}", *(f"{x:.9g}" for x in row["theta"]), *(f"{x:.4g}" for x in row["loss"]))
+        table.add_row(f"{mark}{row['step']}", *(f"{x:.9g}" for x in row["theta"]), *(short(x, 4) for x in row["loss"]))
     out.print(table)
     for side, who in enumerate((a, b)):
         lost = [row["step"] for row in run["rows"] if not math.isfinite(row["theta"][side] + row["loss"][side])]

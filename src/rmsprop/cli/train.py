@@ -54,9 +54,9 @@ def train(
     """Train a model with RMSProp and judge the run.
 
     PROBLEM is a built-in problem (see below), FILE.csv, FILE.parquet or FILE.npz with --target, or
-    package.module:function that returns a Problem. What the options of the rule leave open is the dialect's. Of a file, numbers are standardised, categories one-hot encoded,
-    missing values imputed; 60 % of the rows are trained on, 20 % validate, 20 % test. DIR receives config.json,
-    history.csv, model.safetensors, loss.png and report.html.
+    package.module:function that returns a Problem. What the options of the rule leave open is the dialect's. Of a file,
+    numbers are standardised, categories one-hot encoded, missing values imputed; 60 % of the rows are trained on, 20 %
+    validate, 20 % test. DIR receives config.json, history.csv, model.safetensors, loss.png and report.html.
 
     Exit codes: 0 done, 1 diverged or failed, 2 bad input, 130 interrupted (continue with --resume).
     """
@@ -71,7 +71,12 @@ def train(
             result = console.follow(run, quiet=as_json)
     except runs.Interrupted as interrupted:
         again = shlex.join(["rmsprop", "train", settings["problem"], "--out", str(interrupted.folder), "--resume"])
-        click.echo(f"interrupted after epoch {interrupted.epoch}: continue with {again}", err=True)
+        after = (
+            f"after epoch {interrupted.epoch}: continue"
+            if interrupted.epoch
+            else "before epoch 1 was done: start again"
+        )
+        click.echo(f"interrupted {after} with {again}", err=True)
         ctx.exit(130)
     if as_json:
         console.print_json(result)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.drawn import out_option
+from rmsprop.lab.numbers import short
 
 if TYPE_CHECKING:
     from rmsprop.lab.surfaces.picture import Scene
@@ -40,7 +41,9 @@ def _point(_: click.Context, param: click.Parameter, value: str | None) -> tuple
 @click.option("--momentum", multiple=True, metavar=_VALUES, help="Share of the buffer that is kept.")
 @click.option("--steps", type=int, default=50, show_default=True, help="How many steps.")
 @click.option("--start", metavar="X,Y", callback=_point, help="Where they begin.  [default: the surface's start]")
-@out_option(_KINDS, "Draw the paths: .png or .svg a picture, .gif or .mp4 a film, .html a page with sliders for RMSProp alone.")
+@out_option(
+    _KINDS, "Draw the paths: .png or .svg a picture, .gif or .mp4 a film, .html a page with sliders for RMSProp alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every point, and nothing else.")
 def trajectory(
     surface: str,
@@ -137,13 +140,13 @@ def _print(scene: Scene, out: Path | None) -> None:
     first, page = scene.walks[0], output.page()
     page.print(f"{scene.name}, {scene.surface.about}: f = {scene.surface.formula}")
     x, y = first.points[0]
-    page.print(f"{first.steps} step{'s' * (first.steps > 1)} from ({x:g}, {y:g})\n")
+    page.print(f"{first.steps} step{'s' * (first.steps > 1)} from ({short(x, 6)}, {short(y, 6)})\n")
     table = output.table("optimizer", "settings", "x", "y", "f", "last step")
     for column in table.columns[2:]:
         column.justify = "right"
     for walk in scene.walks:
         numbers = [*walk.points[-1], walk.losses[-1], walk.last_step]
-        cells = ["", "", "", ""] if walk.left_at is not None else [f"{number:.5g}" for number in numbers]
+        cells = ["", "", "", ""] if walk.left_at is not None else [short(number, 5) for number in numbers]
         table.add_row(walk.choice.label, settings_of(scene, walk), *cells)
     page.print(table)
     for walk in scene.walks:
@@ -153,7 +156,11 @@ def _print(scene: Scene, out: Path | None) -> None:
             )
     if scene.searched:
         page.print("* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one")
-    if out and out.suffix.lower() == ".html" and not all(walk.choice.name.startswith("rmsprop") for walk in scene.walks):
+    if (
+        out
+        and out.suffix.lower() == ".html"
+        and not all(walk.choice.name.startswith("rmsprop") for walk in scene.walks)
+    ):
         page.print("the page shows RMSProp alone; the others are in .png, .svg, .gif and .mp4")
     page.print(
         f"File: {out}" if out else "A picture, a film or a page with sliders: --out FILE.png, .gif, .html",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +13,8 @@ import click
 
 from rmsprop.cli.choices import chosen_rule, rule_options
 from rmsprop.cli.problems import chosen_problem, problem_options
-from rmsprop.dialects import DIALECTS
+from rmsprop.cli.train import train
+from rmsprop.dialects import DIALECTS, get_dialect
 from rmsprop.lab.problems.defaults import short_name
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.rule import Rule
@@ -20,6 +22,7 @@ from rmsprop.rule import Rule
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rmsprop.lab.tune.trials import Setting
     from rmsprop.lab.tune.tuning import Tuning
 
 
@@ -79,7 +82,7 @@ def tune(
         if as_json:
             output.print_json(found.as_dict() | {"out": str(folder)})
         else:
-            _print(found)
+            _print(found, _train_line(given, found.recommended.tried.setting))
     if not as_json:
         click.echo(f"Files: {folder}")
     ctx.exit(0 if found.works else 1)
@@ -108,7 +111,43 @@ def _tell(console: Console, told: set[str], stage: str) -> None:
         console.print(f"{stage} done")
 
 
-def _print(found: Tuning) -> None:
+def _train_line(given: Mapping[str, Any], setting: Setting) -> str:
+    """Return the command that trains the problem with a setting."""
+    from rmsprop.lab.dialects.calls import overrides
+
+    rule = {"weight_decay": setting.rule.weight_decay} | overrides(get_dialect(setting.dialect), setting.rule)
+    settings = {
+        "problem": given["problem"],
+        **given,
+        "dialect": setting.dialect,
+        "lr": setting.lr,
+        **rule,
+        "schedule": "constant",
+    }
+    options = {param.name: param for param in train.params}
+    words = [word for name, value in settings.items() for word in _typed(options[name], value)]
+    return shlex.join(["rmsprop", "train", *words])
+
+
+def _typed(param: click.Parameter, value: Any) -> list[str]:
+    """Return a value as it is given on the command line."""
+    from rmsprop.lab.dialects.formulas import number
+
+    if value is None:
+        return []
+    if isinstance(param, click.Argument):
+        return [value]
+    if param.multiple:
+        return [word for one in value for word in (param.opts[0], one)]
+    if isinstance(value, bool):
+        return [param.opts[0] if value else param.secondary_opts[0]]
+    text = (
+        number(value) if isinstance(value, float) else ",".join(map(str, value)) if isinstance(value, tuple) else value
+    )
+    return [param.opts[0], str(text)]
+
+
+def _print(found: Tuning, train_line: str) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.tune.report import DIFFERENCE, rows
     from rmsprop.lab.tune.words import words
@@ -128,6 +167,6 @@ def _print(found: Tuning) -> None:
     out.print(f"{'* recommended; ' * found.works}loss: {found.measure}; difference: {DIFFERENCE}")
     out.print()
     if found.works:
-        for line in output.aligned(found.recommended.tried.setting.calls):
+        for line in output.aligned({**found.recommended.tried.setting.calls, "shell": train_line}):
             out.print(line, soft_wrap=True)
         out.print()

@@ -10,6 +10,7 @@ import click
 from rmsprop.cli.drawn import out_option
 from rmsprop.cli.problems import known
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.numbers import percent, short
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -109,20 +110,22 @@ def _print(windows: list[Window], gradient: float, recorded: Recorded | None, ou
     page = output.page()
     page.print("How long a squared gradient counts in v, in steps, and how far v has filled from 0: 1 − ρᵗ")
     steps = list(windows[0].filled)
-    table = _table("decay ρ", "half-life", "window 1/(1−ρ)", "95 % in the last", *(f"t = {step}" for step in steps))
+    table = _table(
+        "decay ρ", "half-life", "window 1/(1−ρ)", "95\u00a0% in the last", *(f"t = {step}" for step in steps)
+    )
     for window in windows:
         memory = (window.half_life, window.window, window.mass_window)
         filled = [_percent(window.filled[step]) for step in steps]
         table.add_row(str(window.decay), *(f"{value:,.4g}" for value in memory), *filled)
     page.print(table)
-    page.print(f"\nFirst steps if the gradient stays at {gradient:g}, in units of lr, without ε")
+    page.print(f"\nFirst steps if the gradient stays at {short(gradient, 6)}, in units of lr, without ε")
     page.print(_constant_steps(windows))
     if recorded is not None:
         from rmsprop.lab.window.gradients import step_sizes
 
         count = recorded.gradients.shape[1]
         page.print(
-            f"\nFirst steps on the gradients of {recorded.problem} (RMSProp, lr {recorded.lr:g}, batches of "
+            f"\nFirst steps on the gradients of {recorded.problem} (RMSProp, lr {short(recorded.lr, 6)}, batches of "
             f"{recorded.batch_size}): the median over those of {count} coordinates "
             "that have a gradient at that step, in units of lr"
         )
@@ -134,10 +137,12 @@ def _print(windows: list[Window], gradient: float, recorded: Recorded | None, ou
 def _constant_steps(windows: list[Window]) -> Table:
     from rmsprop.lab.dialects.first_steps import SHOWN
 
-    table = _table("decay ρ", "v starts from", *(f"step {step}" for step in SHOWN), "within 5 % of lr from", words=2)
+    table = _table(
+        "decay ρ", "v starts from", *(f"step {step}" for step in SHOWN), "within 5\u00a0% of lr from", words=2
+    )
     for window in windows:
         for start, first in window.first.items():
-            sizes = [f"{first.sizes[step]:.3g}" for step in SHOWN]
+            sizes = [short(first.sizes[step]) for step in SHOWN]
             table.add_row(str(window.decay), start, *sizes, f"step {first.settled}" if first.settled else "")
     return table
 
@@ -147,7 +152,7 @@ def _real_steps(sizes: dict[float, dict[str, dict[int, float]]]) -> Table:
     table = _table("decay ρ", "v starts from", *(f"step {step}" for step in steps), words=2)
     for decay, starts in sizes.items():
         for start, of in starts.items():
-            table.add_row(str(decay), start, *(f"{size:.3g}" for size in of.values()))
+            table.add_row(str(decay), start, *(short(size) for size in of.values()))
     return table
 
 
@@ -162,4 +167,4 @@ def _table(*headings: str, words: int = 1) -> Table:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.9995 else "> 99.9 %"
+    return percent(share, 3) if share < 0.9995 else f"> {percent(0.999, 3)}"

@@ -8,6 +8,7 @@ import pytest
 from lab.compare.made_up import EPOCHS, STEPS, comparison, curve
 
 from rmsprop.lab.compare.analysis import analyse
+from rmsprop.lab.compare.statistics import differences, estimate, resamples
 from rmsprop.lab.compare.targets import best_losses, main_target, targets, until_half
 
 
@@ -180,3 +181,12 @@ def test_half_of_the_runs_are_enough():
 def test_one_seed_decides_nothing():
     found = analyse(comparison({"rmsprop": 0.2, "adam": 0.1}, seeds=1, tracks=("defaults",)))
     assert outcomes(found, track="defaults")["adam"] == "not distinguishable"
+
+
+def test_verdicts_of_few_independent_runs_take_students_interval_too():
+    few, many = (analyse(comparison({"rmsprop": 0.1, "adam": 0.105}, noise=0.1, seeds=n)) for n in (6, 20))
+    for found, wider in ((few, True), (many, False)):
+        standing = found.ranking("defaults", "loss").of("adam")
+        values = differences(standing.costs, found.ranking("defaults", "loss").of("rmsprop").costs)
+        alone = estimate(values, resamples([0] * len(values)), level=found.level)
+        assert (standing.difference.high - standing.difference.low > alone.high - alone.low) is wider

@@ -49,8 +49,8 @@ def page(known):
 
 def test_the_verdict_can_be_quoted(known):
     assert words.headline(known) == (
-        "On made-up (tuned with 3 trials in each of 3 studies, 20 seeds), RMSProp by validation loss is better than "
-        "SGD and Momentum, worse than AdaGrad, not distinguishable from Adam."
+        "On made-up (tuned with 3 trials in each of 3 studies, 20 seeds): by validation loss, RMSProp is better than "
+        "SGD and Momentum, worse than AdaGrad and not distinguishable from Adam."
     )
     tuned, defaults = words.verdicts(known)
     assert tuned.title == "Equal tuning: tuned with 3 trials in each of 3 studies, 20 seeds"
@@ -62,25 +62,52 @@ def test_the_verdict_can_be_quoted(known):
         tuned.paragraphs[0],
     )
     assert tuned.paragraphs[1].startswith("By test accuracy, AdaGrad is highest with 0.99")
-    assert re.match(r"The target, validation loss at most 0\.\d+ \(Adam's\), is reached first by", tuned.paragraphs[2])
+    assert re.match(
+        r"The target, validation loss at most 0\.\d+ \(Adam's\), is reached in the fewest steps by", tuned.paragraphs[2]
+    )
     assert tuned.paragraphs[3] == "2 of 20 runs of Momentum diverged and count as infinitely bad."
 
 
 @pytest.mark.parametrize(
     ("ends", "lost", "said"),
     [
-        ({"rmsprop": 0.1}, (), "RMSProp by validation loss reaches 0.0996 (95 % interval 0.0945 to 0.1058)."),
-        ({"rmsprop": 0.1, "adam": 0.1}, (), "RMSProp by validation loss is not distinguishable from Adam."),
+        ({"rmsprop": 0.1}, (), "by validation loss, RMSProp reaches 0.0996 (95 % interval 0.0945 to 0.1058)."),
+        ({"rmsprop": 0.1, "adam": 0.1}, (), "by validation loss, RMSProp is not distinguishable from Adam."),
         (
             {"adam": 0.1, "sgd": 0.1, "adagrad": 0.1, "rmsprop": 0.5, "nesterov": 0.1},
             (),
-            "RMSProp by validation loss is worse than all 4 others.",
+            "by validation loss, RMSProp is worse than all 4 others.",
         ),
         ({"rmsprop": 0.1, "adam": 0.1}, [("adam", n) for n in range(20)], "is better than Adam."),
     ],
 )
 def test_the_headline(ends, lost, said):
     assert said in words.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+
+
+def test_equal_values_rank_nobody():
+    found = analyse(comparison({"rmsprop": 0.1, "adam": 0.1, "sgd": 0.2}, noise=0.0))
+    assert (
+        words.verdicts(found)[0]
+        .paragraphs[0]
+        .startswith(
+            "By validation loss, the lowest, 0.1, is shared by RMSProp and Adam. Against RMSProp on the same seeds,"
+        )
+    )
+
+
+def test_values_of_a_column_have_the_same_decimals(known):
+    for ranking in known.rankings[:2]:
+        shown = [tables.value(ranking, standing).partition(".")[2] for standing in ranking.standings]
+        assert len(set(map(len, shown))) == 1
+
+
+def test_steps_that_nobody_needed_are_not_drawn():
+    ends = {"rmsprop": 0.1, "sgd": 0.2}
+    reached = [picture.name for picture in report.pictures(analyse(comparison(ends)))]
+    never = [picture.name for picture in report.pictures(analyse(comparison(ends, optimum=-5.0)))]
+    assert "difference-steps" in reached
+    assert "difference-steps" not in never
 
 
 def test_when_nothing_can_be_said_that_is_said():
@@ -116,7 +143,7 @@ def test_the_summary_has_a_row_for_each_and_counts_the_lost(known):
     rows = {row[0]: row for row in table.rows}
     assert list(rows) == ["SGD", "Adam", "RMSProp", "AdaGrad", "Momentum"]
     assert rows["Momentum"][-1] == "2/20"
-    assert rows["SGD"][3:] == ("worse", rows["SGD"][4], "0%", "-", "")
+    assert rows["SGD"][3:] == ("worse", rows["SGD"][4], "0\N{NO-BREAK SPACE}%", "-", "")
     assert rows["RMSProp"][3] == "the reference"
 
 
@@ -127,8 +154,8 @@ def test_the_summary_has_a_row_for_each_and_counts_the_lost(known):
         (17.0, 170.0, "17 to 170"),
         (1.0, 1.0, "1 to 1"),
         (12.17, math.inf, "12.17 to ∞"),
-        (-math.inf, 0.5, "-∞ to 0.5"),
-        (1e-14, 2e-14, "1e-14 to 2e-14"),
+        (-math.inf, 0.5, "−∞ to 0.5"),
+        (1e-14, 2e-14, "1e−14 to 2e−14"),
     ],
 )
 def test_numbers_are_as_precise_as_their_interval(low, high, said):

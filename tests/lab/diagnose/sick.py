@@ -151,7 +151,7 @@ ROWS = {
     brain_float_averages: ("averages frozen", "warning", None, "At decay 0.999 an average in bfloat16"),
     dead_relu: ("dead layer", "bad", (1, 10), "LeakyReLU"),
     few_rows: ("overfitting", "warning", (20, 160), "Stop earlier"),
-    hot_start: ("warm-up too hot", "warning", (2, 20), "Raise the learning rate slowly over the first 3000 steps"),
+    hot_start: ("warm-up too hot", "warning", (2, 20), "which is longer than the run"),
     collapsed: ("centered variance collapsed", "bad", (20, 120), "turn centered off"),
     collapsed_of_torch: ("centered variance collapsed", "bad", (20, 120), "turn centered off"),
     root_of_zero: ("gradient not finite", "bad", (100, 100), "a division or a logarithm of 0"),

@@ -66,7 +66,7 @@ BROKEN = {
     "a lazy layer": ({"make_model": lambda: nn.LazyLinear(3)}, "leave out lazy layers"),
     "nan among the training rows": (with_nan("train"), "train.x holds NaN or infinite values: leave these rows out"),
     "nan among the test rows": (with_nan("test"), "test.x holds NaN or infinite values"),
-    "no model": ({"make_model": lambda: 3}, "make_model() returned a int: it must return a torch.nn.Module"),
+    "no model": ({"make_model": lambda: 3}, "make_model() returned an int: it must return a torch.nn.Module"),
     "a model that fails": ({"make_model": lambda: 1 / 0}, "make_model() raised ZeroDivisionError: division by zero"),
     "no parameters": ({"make_model": nn.ReLU}, "the model has no parameters to train"),
     "frozen": ({"make_model": lambda: nn.Linear(13, 3).requires_grad_(False)}, "has no parameters to train"),

@@ -29,6 +29,10 @@ def test_defaults_are_valid_and_survive_json(problem):
         ({"schedule": "exponential", "epochs": 2}, "gamma", 0.1),
         ({"schedule": "cosine"}, "gamma", None),
         ({"momentum": None}, "momentum", 0.0),
+        ({"dialect": "tensorflow1"}, "initial_square_avg", 1.0),
+        ({"dialect": "keras_legacy", "momentum": 0.9}, "eps_inside_sqrt", True),
+        ({"dialect": "keras"}, "weight_decay_mode", "decoupled"),
+        ({"nesterov": True, "momentum": 0.9}, "nesterov", True),
     ],
 )
 def test_what_is_given_wins_over_the_defaults(given, name, expected):

@@ -42,7 +42,17 @@ def test_every_epoch_goes_through_every_row_in_another_order():
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("given", [{}, {"momentum": 0.9}, {"centered": True}, {"momentum": 0.9, "centered": True}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"momentum": 0.9, "centered": True, "nesterov": True, "lr_in_momentum": False},
+        {"eps": 1e-3, "eps_inside_sqrt": True, "initial_square_avg": 0.5},
+        {"bias_correction": True, "momentum": 0.0},
+    ],
+)
 def test_it_is_the_textbook_loop(dialect, given):
     training, epochs = run(epochs=2, problem="linear", schedule="constant", dialect=dialect, **given)
     problem = training.problem

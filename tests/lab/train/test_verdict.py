@@ -1,6 +1,7 @@
 """Every verdict on a curve of its kind, made by a real run."""
 
 import dataclasses
+import math
 import re
 from statistics import median
 
@@ -12,7 +13,7 @@ from rmsprop.lab.problems.datasets import prepare
 from rmsprop.lab.problems.defaults import PROBLEMS
 from rmsprop.lab.problems.tabular import from_dataset
 from rmsprop.lab.train.history import Epoch
-from rmsprop.lab.train.verdict import Record, judge
+from rmsprop.lab.train.verdict import Record, judge, words_of
 
 # What was run, how it is judged, since when, a word of the remedy.
 RUNS = {
@@ -101,6 +102,26 @@ def test_a_schedule_that_lowers_noise_is_not_taken_for_one_that_cut_the_run_shor
     calm = [0.40] * 10
     run = curve([2.0, *noisy, *calm], [2.0, *noisy, *calm], lr=[0.01] * 20 + [0.001] * 10)
     assert judge(run)[0].kind == "converged"
+
+
+def test_one_bad_epoch_does_not_hide_that_the_schedule_cut_the_run_short():
+    lively = [1.0, 0.6, 0.45, 0.35, 0.28, 0.22, 0.18, 0.15, 0.14, 0.126, 0.118, 0.092, 0.09, 0.088, 0.108, 0.078]
+    losses = [*lively, *(0.0655 + 0.0007 * n for n in reversed(range(15)))]
+    lr = [0.005 * (1 + math.cos(math.pi * n / 30)) for n in range(30)]
+    assert judge(curve(losses, losses, lr))[0].kind == "still falling"
+    level = [*lively[:8], *[0.1] * 23]
+    verdict = judge(curve(level, level, lr))[0]
+    assert verdict.kind == "converged"
+    assert "level at the end of the schedule: 0.1" in verdict.evidence
+    assert "level: 0.1" in judge(curve(level, level))[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("schedule", "remedy"), [("cosine", "--epochs 10 --force"), ("constant", "Train longer: --resume --epochs 10.")]
+)
+def test_a_run_is_made_longer_as_its_schedule_allows(record, schedule, remedy):
+    run = dataclasses.replace(record("linear", epochs=5, schedule=schedule), words=words_of(schedule))
+    assert remedy in judge(run)[0].remedy
 
 
 def test_one_lucky_epoch_is_not_the_lowest_point():

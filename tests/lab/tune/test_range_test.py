@@ -111,16 +111,14 @@ def test_a_loss_that_never_falls_suggests_nothing_and_says_so():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(512, 4, generator=generator), torch.randn(512, 1, generator=generator)
     found = find_lr(nn.Linear(4, 1), functional.mse_loss, DataLoader(TensorDataset(x, y), 8), low=1e-9, high=1e-7)
-    with pytest.raises(
-        ValueError, match=r"^the loss fell at no learning rate from 1e-09 to 1e-07: give more steps or a"
-    ):
+    with pytest.raises(ValueError, match=r"^the loss fell at no learning rate from 1e-9 to 1e-7: give more steps or a"):
         _ = found.suggestion
     assert found.losses.shape == (3, 100)
 
 
 def test_a_loss_that_is_lost_at_once_says_so():
     found = find_lr(Bowl(1.0), lambda model, batch: model.loss(batch) * math.nan, [None], loss_takes="model")
-    with pytest.raises(ValueError, match=r"^the loss diverged at a learning rate of 1e-07 already: give a lower low$"):
+    with pytest.raises(ValueError, match=r"^the loss diverged at a learning rate of 1e-7 already: give a lower low$"):
         _ = found.suggestion
     assert math.isnan(found.lowest_loss_lr)
 

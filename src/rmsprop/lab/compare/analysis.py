@@ -22,6 +22,7 @@ from rmsprop.lab.compare.statistics import (
     quantile,
     resamples,
     simultaneous,
+    widened,
 )
 from rmsprop.lab.compare.targets import Target, main_target, targets, until_half
 
@@ -270,7 +271,8 @@ def _rank(comparison: Comparison, track: Track, measure: Measure, level: float, 
         values = differences(costs[name], costs[reference])
         if alike and track == "tuned":
             return of_studies(values, studies, level)
-        return estimate(values, drawn, level=level)
+        found = estimate(values, drawn, level=level)
+        return widened(found, values) if drawn.units == len(values) else found
 
     standings = [_standing(name, costs[name], costs[reference], drawn, difference(name)) for name in names]
     return Ranking(track, measure, tuple(standings))

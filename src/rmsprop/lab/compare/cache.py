@@ -8,10 +8,10 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from rmsprop.lab.problems.problem import Problem
 
 # To be raised whenever `rmsprop.lab.batched` computes something else, so that what it computed before isn't taken.
 _ENGINE = 1
+_Content = TypeVar("_Content")
 # Rows on which a problem's model, loss and gradient are compared with those of a cached run.
 _PROBE = 8
 
@@ -53,6 +54,15 @@ def versions() -> dict[str, str]:
         "rmsprop": rmsprop.__version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return what decides, beside the versions, how long a step takes."""
+    return {
+        "node": platform.node(),
+        "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }
 
@@ -129,6 +139,27 @@ class Cache:
         self._common = common
         self._known: dict[str, Curve] = {}
 
+    def seconds(self, optimizers: Sequence[str], measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Return what a step of each optimizer takes, measured once on each machine.
+
+        Args:
+            optimizers: Their names. Those that are compared are measured side by side, so each set is by itself.
+            measure: Measures them, if that isn't done already.
+
+        Returns:
+            Seconds by name.
+
+        Raises:
+            InputError: If the folder can't be written in.
+        """
+        defined = {**self._common, "seconds_per_step": sorted(optimizers), "machine": machine()}
+        file = f"{hashlib.sha256(_canonical(defined).encode()).hexdigest()}.seconds"
+        found = self._read(file, lambda content: {name: float(content["seconds"][name]) for name in optimizers})
+        if found is None:
+            found = measure()
+            self._write(file, {"seconds": found})
+        return found
+
     def key(self, job: Job, *, test: bool) -> str:
         """Return the hash of everything that defines a run.
 
@@ -152,7 +183,7 @@ class Cache:
             Its curve, or None.
         """
         key = self.key(job, test=test)
-        if key not in self._known and (curve := self._read(key)) is not None:
+        if key not in self._known and (curve := self._read(f"{key}.json", _curve)) is not None:
             self._known[key] = curve
         return self._known.get(key)
 
@@ -169,33 +200,39 @@ class Cache:
         """
         key = self.key(job, test=test)
         self._known[key] = curve
+        self._write(f"{key}.json", {"job": asdict(job), "curve": curve_as_dict(curve)})
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
         if self.folder is None:
             return
-        content = {"job": asdict(job), "curve": curve_as_dict(curve)}
-        path = self._path(key)
+        path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, _canonical({**content, "checksum": _checksum(content)}).encode())
         except OSError as error:
             raise InputError(f"can't write in {self.folder}: {error.strerror or error}: give another folder") from error
 
-    def _path(self, key: str) -> Path:
+    def _path(self, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / key[:2] / f"{key}.json"
+        return self.folder / name[:2] / name
 
-    def _read(self, key: str) -> Curve | None:
+    def _read(self, name: str, parsed: Callable[[Any], _Content]) -> _Content | None:
         if self.folder is None:
             return None
         try:
-            content = json.loads(self._path(key).read_bytes())
+            content = json.loads(self._path(name).read_bytes())
             if content.pop("checksum") != _checksum(content):
                 raise ValueError("its content isn't what was written")
-            return curve_from(content["curve"])
+            return parsed(content)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
             self.damaged += 1
             return None
+
+
+def _curve(content: Mapping[str, Any]) -> Curve:
+    return curve_from(content["curve"])
 
 
 def _canonical(values: Mapping[str, Any]) -> str:

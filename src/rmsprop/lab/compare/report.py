@@ -231,6 +231,8 @@ def _difference_pictures(analysis: Analysis) -> list[Picture]:
     found = []
     for measure in {ranking.measure.key: ranking.measure for ranking in analysis.rankings}.values():
         rankings = [ranking for ranking in analysis.rankings if ranking.measure.key == measure.key]
+        if measure.key == "steps" and all(ranking.leader is None for ranking in rankings):
+            continue  # nobody reached it, or too few for an average: every difference would be a point at 0
         caption = (
             f"Interquartile mean of the differences seed by seed, with intervals at {100 * analysis.level:.3g} % each, "
             f"which hold together at 95 %. {_marks(analysis)}. A line to the edge has no end; axes without even ticks "
@@ -255,8 +257,9 @@ def _tuning_pictures(analysis: Analysis) -> list[Picture]:
         f"learning rate. {_setup(analysis)}"
     )
     best = (
-        "The median best validation loss of so many trials, drawn at random from all of its trials. It starts "
-        "where most single trials end well. The lower and the flatter, the easier to tune."
+        "What to expect after k trials: k are drawn at random from all of the optimizer's trials, the best of them is "
+        "kept, and the line is the median of that. It is missing where that median is a run that diverged. The lower "
+        "and the flatter the line, the easier to tune."
     )
     return [
         Picture(

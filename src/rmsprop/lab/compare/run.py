@@ -97,9 +97,8 @@ def compare(
     kept = Cache(None if cache is None else Path(cache), identity(problem, epochs, batch_size))
     with workers(problem, epochs, batch_size, kept, jobs) as crew:
         comparing = _Comparing(names, budget, crew, on_progress)
-        comparing.tell("timing", 0, len(names))
-        with one_thread():
-            seconds = seconds_per_step(problem, names, batch_size)
+        seconds = kept.seconds(names, lambda: comparing.time(problem, batch_size))
+        comparing.tell("timing", len(names), len(names))
         comparing.tune()
         comparing.report()
     notes = comparing.notes()
@@ -159,6 +158,20 @@ class _Comparing:
         self.planned: list[_Planned] = []
         self.curves: dict[Job, Curve] = {}
 
+    def time(self, problem: Problem, batch_size: int) -> dict[str, float]:
+        """Measure a step of each optimizer. They take turns: a share of it counts as so many of them."""
+        told, total = -1, len(self.names)
+
+        def tell(share: float) -> None:
+            nonlocal told
+            if share < 1.0 and int(share * total) > told:
+                told = int(share * total)
+                self.tell("timing", told, total)
+
+        tell(0.0)
+        with one_thread():
+            return seconds_per_step(problem, self.names, batch_size, tell)
+
     def tune(self) -> None:
         """Try the first points of every study, then as many beyond the end of a range where the best lies at one."""
         studies = [(name, study) for study in range(self.budget.studies) for name in self.names]
@@ -217,20 +230,20 @@ class _Comparing:
     def notes(self) -> list[str]:
         """Return what a reader should know of how the tuning went."""
         every = range(self.budget.studies)
-        notes = []
+        said: dict[str, list[str]] = {}  # what differs in the name only is one note
         for name in self.names:
             if widened := [study for study in every if (name, study) in self.widened]:
-                notes.append(self._about_widening(name, widened))
+                said.setdefault(self._about_widening(name, widened), []).append(choose(name).label)
             if lost := [study for study in every if math.isinf(min(self._scores(name, study).values()))]:
-                which = f"every setting diverged in {_listed(lost)}, and the least learning rate is reported"
-                notes.append(f"{choose(name).label}: {which}.")
-        return notes
+                which = f"every setting diverged in {_listed(lost)}, and the least learning rate is reported."
+                said.setdefault(which, []).append(choose(name).label)
+        return [f"{', '.join(labels)}: {note}" for note, labels in said.items()]
 
     def _about_widening(self, name: str, studies: Sequence[int]) -> str:
         ranges, count = self._ranges(name), self.budget.trials
         at_end = {key for s in studies for key, where in self.widened[name, s].items() if where != ranges[key]}
         return (
-            f"{choose(name).label}: the best {' and '.join(sorted(at_end))} lay in the outer tenth of its range in "
+            f"the best {' and '.join(sorted(at_end))} lay in the outer tenth of its range in "
             f"{_listed(studies)}, or all diverged there, so the range was widened once and {count} more "
             f"{'setting' if count == 1 else 'settings'} tried."
         )
@@ -248,7 +261,7 @@ class _Comparing:
         self._do(phase, jobs, test=False)
 
     def _do(self, phase: Phase, jobs: Sequence[Job], *, test: bool) -> None:
-        done, cached, total = 0, 0, len(set(jobs))
+        done, cached, told, total = 0, 0, 0, len(set(jobs))
 
         def keep(some: Sequence[Job], curves: Sequence[Curve], from_cache: bool) -> None:
             nonlocal done, cached
@@ -257,7 +270,13 @@ class _Comparing:
             cached += len(some) if from_cache else 0
             self.tell(phase, done, total, cached)
 
-        self.crew.run(jobs, test=test, on_done=keep)
+        def tell_part(runs: float) -> None:
+            nonlocal told
+            if told < done + int(runs) < total:
+                told = done + int(runs)
+                self.tell(phase, told, total, cached)
+
+        self.crew.run(jobs, test=test, on_done=keep, on_part=tell_part)
 
     def _scores(self, name: str, study: int) -> dict[Choice, float]:
         mine = (tried.job for tried in self.tried if (tried.name, tried.study) == (name, study))

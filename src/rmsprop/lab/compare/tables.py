@@ -13,6 +13,9 @@ from rmsprop.lab.compare.targets import Target
 
 # Of an interval whose ends are the same: shown as a number twice it would look like certainty.
 NO_WIDTH = "no width"
+# Intervals of nearly equal width may still round to one digit more or less; beyond that, values differ so much in size
+# that the same decimals would be none for one or noise for another.
+_NEARLY_EQUAL = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,23 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = (0,)
+
+    def without(self, heading: str) -> Table:
+        """Return the same without a column.
+
+        Args:
+            heading: The column's.
+
+        Returns:
+            The other columns.
+
+        Raises:
+            ValueError: If there is no such column.
+        """
+        gone = self.headings.index(heading)
+        headings, *rows = (row[:gone] + row[gone + 1 :] for row in (self.headings, *self.rows))
+        words = tuple(index - (index > gone) for index in self.words if index != gone)
+        return Table(self.title, headings, tuple(rows), words)
 
 
 def summary(analysis: Analysis, track: Track) -> Table:
@@ -70,23 +90,24 @@ def ranking_table(analysis: Analysis, ranking: Ranking) -> Table:
     """
     reference = analysis.reference
     level = f"{100 * analysis.level:.3g} %"
-    averages = ("optimizer", "IQM", "95 %", "median", "quartiles")
-    headings = (*averages, f"minus {reference}", level, f"beats {reference}", "95 %", "verdict")
+    averages = ("optimizer", "verdict", "IQM", "95 %", "median", "quartiles")
+    headings = (*averages, f"minus {reference}", level, f"beats {reference}", "95 %")
     rows = tuple(_ranking_row(analysis, ranking, standing) for standing in ranking.standings)
     title = f"{TRACK_TITLES[ranking.track]}, {ranking.measure.name}"
-    return Table(title, headings, rows, words=(0, 9))
+    return Table(title, headings, rows, words=(0, 1))
 
 
 def _ranking_row(analysis: Analysis, ranking: Ranking, standing: Standing) -> tuple[str, ...]:
     shown, (low, middle, high) = ranking.measure.shown, standing.quartiles
-    cells = [analysis.labels[standing.optimizer], value(ranking, standing), interval(ranking, standing.center)]
+    cells = [analysis.labels[standing.optimizer], _outcome(standing)]
+    cells += [value(ranking, standing), interval(ranking, standing.center)]
     cells += [number(shown(middle), _decimals(low, high)), span(*sorted((shown(low), shown(high))))]
     if standing.difference is None or standing.improvement is None:
-        return (*cells, "", "", "", "", "the reference")
+        return (*cells, "", "", "", "")
     chance = standing.improvement
     difference, decimals = standing.difference, _decimals(standing.difference.low, standing.difference.high)
     cells += [number(shown(difference.value), decimals, sign=True), interval(ranking, difference, sign=True)]
-    cells += [f"{chance.value:.0%}", f"{chance.low:.0%} to {chance.high:.0%}", _outcome(standing)]
+    cells += [share(chance.value), f"{share(chance.low)} to {share(chance.high)}"]
     return tuple(cells)
 
 
@@ -136,9 +157,13 @@ def target_name(analysis: Analysis, target: Target) -> str:
 
 
 def value(ranking: Ranking, standing: Standing) -> str:
-    """Return the interquartile mean of a measure, as precise as its interval allows."""
+    """Return the interquartile mean of a measure, as precise as its interval allows, or those of the others."""
     center = standing.center
-    return number(ranking.measure.shown(center.value), _decimals(center.low, center.high))
+    own = _decimals(center.low, center.high)
+    every = [_decimals(other.center.low, other.center.high) for other in ranking.standings]
+    known = [decimals for decimals in every if decimals is not None]
+    alike = known and max(known) - min(known) <= _NEARLY_EQUAL
+    return number(ranking.measure.shown(center.value), max(known) if alike else own)
 
 
 def interval(ranking: Ranking, estimate: Estimate, *, sign: bool = False) -> str:
@@ -189,9 +214,10 @@ def number(value: float, decimals: int | None, *, sign: bool = False) -> str:
         Its digits.
     """
     if math.isinf(value):
-        return f"{'-' if value < 0 else '+' if sign else ''}∞"
+        return f"{'−' if value < 0 else '+' if sign else ''}∞"
     plus = "+" if sign else ""
-    return f"{value:{plus}.4g}" if decimals is None or decimals > 9 else f"{value:{plus}.{decimals}f}"
+    digits = f"{value:{plus}.4g}" if decimals is None or decimals > 9 else f"{value:{plus}.{decimals}f}"
+    return digits.replace("-", "−")
 
 
 def _decimals(low: float, high: float) -> int | None:
@@ -215,8 +241,26 @@ def count(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return seconds to three digits, "-" for infinity and for what wasn't measured."""
-    return f"{value:.3g}" if math.isfinite(value) else "-"
+    """Return seconds to two digits, "-" for infinity and for what wasn't measured.
+
+    Args:
+        value: Seconds.
+
+    Returns:
+        Digits without an exponent, no more than a measured time deserves.
+
+    Examples:
+        >>> seconds(0.0538), seconds(1234.5)
+        ('0.054', '1235')
+    """
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def share(value: float) -> str:
+    """Return a share in percent; the space doesn't break."""
+    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _outcome(standing: Standing) -> str:
@@ -224,7 +268,7 @@ def _outcome(standing: Standing) -> str:
 
 
 def _reached_cells(reached: Reached) -> list[str]:
-    return [f"{reached.share:.0%}", count(reached.half), seconds(reached.seconds)]
+    return [share(reached.share), count(reached.half), seconds(reached.seconds)]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

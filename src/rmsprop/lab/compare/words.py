@@ -55,12 +55,16 @@ def headline(analysis: Analysis) -> str:
     where = f"On {analysis.comparison.facts.problem} ({spent})"
     if len(ranking.standings) == 1:
         name = ranking.measure.name
-        return f"{where}, {analysis.reference} by {name} reaches {_value(ranking, ranking.standings[0])}."
+        return f"{where}: by {name}, {analysis.reference} reaches {_value(ranking, ranking.standings[0])}."
     groups = _groups(ranking)
     parts = [f"{word} {_names(analysis, groups[o])}" for o, word in _RELATIONS.items() if groups[o]]
-    return f"{where}, {analysis.reference} by {ranking.measure.name} is {', '.join(parts)}."
+    return f"{where}: by {ranking.measure.name}, {analysis.reference} is {_listed(parts)}."
 
 
+_STEPS = (
+    "“Steps” are those after which half of the runs had reached it; the median that stands beside averages lies "
+    "half-way between the two runs in the middle."
+)
 # From the reference's side: whoever is better than it is what it is worse than.
 _RELATIONS: dict[Outcome, str] = {
     "worse": "better than",
@@ -99,9 +103,20 @@ def _by_measure(analysis: Analysis, ranking: Ranking) -> list[str]:
     if leader is None:
         return [f"By {ranking.measure.name} nothing can be said: over a quarter of everyone's runs diverged."]
     best = "highest" if ranking.measure.higher_is_better else "lowest"
-    name = analysis.labels[leader.optimizer]
-    sentences = [f"By {ranking.measure.name}, {name} is {best} with {_value(ranking, leader)}."]
-    return sentences + _compared(analysis, ranking)
+    equals = _equals(ranking, leader)
+    if len(equals) > 1:
+        who = f"all {len(equals)}" if len(equals) == len(ranking.standings) else _names(analysis, equals)
+        sentence = f"By {ranking.measure.name}, the {best}, {tables.value(ranking, leader)}, is shared by {who}."
+    else:
+        name = analysis.labels[leader.optimizer]
+        sentence = f"By {ranking.measure.name}, {name} is {best} with {_value(ranking, leader)}."
+    return [sentence, *_compared(analysis, ranking)]
+
+
+def _equals(ranking: Ranking, leader: Standing) -> list[Standing]:
+    """The standings whose values read like the leader's: digits that aren't shown rank nobody."""
+    shown = tables.value(ranking, leader)
+    return [standing for standing in ranking.standings if tables.value(ranking, standing) == shown]
 
 
 def _compared(analysis: Analysis, ranking: Ranking) -> list[str]:
@@ -114,7 +129,8 @@ def _compared(analysis: Analysis, ranking: Ranking) -> list[str]:
         for outcome, found in groups.items()
         if found
     ]
-    said = ranking.measure.key == "steps" or reference is ranking.leader
+    leader = ranking.leader
+    said = ranking.measure.key == "steps" or (leader is not None and reference in _equals(ranking, leader))
     own = "" if said else f", which has {_value(ranking, reference)},"
     return [f"Against {analysis.reference}{own} on the same seeds, {_listed(parts)}."]
 
@@ -134,7 +150,9 @@ def _by_target(analysis: Analysis, ranking: Ranking) -> list[str]:
         return [f"No optimizer reaches the target ({name}) in half of its runs.", *_compared(analysis, ranking)]
     first = min(reached, key=lambda found: found.half)
     label, own = analysis.labels[first.optimizer], analysis.comparison.reference
-    sentence = f"The target, {name}, is reached first by {label}: half of its runs had it after {_time(first)}"
+    sentence = (
+        f"The target, {name}, is reached in the fewest steps by {label}: half of its runs had it after {_time(first)}"
+    )
     if own != first.optimizer:
         mine = next((found for found in reached if found.optimizer == own), None)
         sentence += f", half of {analysis.reference}'s {f'after {_time(mine)}' if mine else 'never'}"
@@ -143,7 +161,7 @@ def _by_target(analysis: Analysis, ranking: Ranking) -> list[str]:
 
 def _time(reached: Reached) -> str:
     steps = f"{reached.half:.0f} steps"
-    return f"{steps} ({tables.seconds(reached.seconds)} s)" if math.isfinite(reached.seconds) else steps
+    return f"{steps} (about {tables.seconds(reached.seconds)} s)" if math.isfinite(reached.seconds) else steps
 
 
 def _losses(analysis: Analysis, track: Track) -> list[str]:
@@ -216,10 +234,10 @@ def _about_target(analysis: Analysis) -> str:
         names = _listed([f"{name}" for name in SETTERS], "or")
         return f"There is no target: it is set by {names}, and none of them was compared and ended well."
     if analysis.target.gap is not None:
-        return "Targets are distances of the training loss from its least value, which is known."
+        return f"Targets are distances of the training loss from its least value, which is known. {_STEPS}"
     return (
         "The target is the median best validation loss of the best of SGD, momentum, Nesterov and Adam; RMSProp has "
-        "no say in it. Time is counted in whole epochs."
+        f"no say in it. Time is counted in whole epochs. {_STEPS}"
     )
 
 

@@ -39,6 +39,8 @@ _TICK = 0.2
 
 Batch = list[Job]
 Keep = Callable[[Batch, Sequence[Curve]], object]
+# Takes how many runs' worth of the batch at work is done.
+Part = Callable[[float], object]
 # Takes runs, their curves, and whether they came from the cache.
 Done = Callable[[Sequence[Job], Sequence[Curve], bool], object]
 
@@ -72,13 +74,15 @@ class Workers:
         self._problem, self._epochs, self._batch_size = problem, epochs, batch_size
         self._cache, self._pool, self._processes = cache, pool, processes
 
-    def run(self, jobs: Sequence[Job], *, test: bool, on_done: Done) -> None:
+    def run(self, jobs: Sequence[Job], *, test: bool, on_done: Done, on_part: Part = lambda runs: None) -> None:
         """Do some runs, equal ones once.
 
         Args:
             jobs: The runs.
             test: Whether to judge them on the test rows.
             on_done: Called with runs that are done and their curves: first with those of the cache, then as they come.
+            on_part: Called after each epoch with how much of a batch is done, counted in runs. Other processes tell
+                nothing before the end of a batch. Default: nothing is.
         """
         found = {job: self._cache.get(job, test=test) for job in dict.fromkeys(jobs)}
         known = [job for job, curve in found.items() if curve is not None]
@@ -93,9 +97,15 @@ class Workers:
         left = deque(batch for batch in batches if batch)
         if self._pool is None:
             for batch in left:
-                keep(batch, _train(self._problem, batch, self._epochs, self._batch_size, test))
+                keep(batch, self._train_here(batch, test, on_part))
         else:
             self._run_in_pool(self._pool, left, test, keep)
+
+    def _train_here(self, batch: Batch, test: bool, on_part: Part) -> list[Curve]:
+        def on_epoch(epoch: int) -> None:
+            on_part(len(batch) * epoch / self._epochs)
+
+        return _train(self._problem, batch, self._epochs, self._batch_size, test, on_epoch)
 
     def _batches(self, jobs: Batch) -> list[Batch]:
         """Part all runs, done or not: an even number of equal batches, which two processes can share."""
@@ -196,9 +206,16 @@ def _train_in_worker(batch: Batch, *arguments: Any) -> list[Curve]:
     return _train(_problem, batch, *arguments)
 
 
-def _train(problem: Problem, batch: Batch, epochs: int, batch_size: int, test: bool) -> list[Curve]:
+def _train(
+    problem: Problem,
+    batch: Batch,
+    epochs: int,
+    batch_size: int,
+    test: bool,
+    on_epoch: Callable[[int], object] | None = None,
+) -> list[Curve]:
     with one_thread():
-        return train_together(problem, batch, epochs=epochs, batch_size=batch_size, test=test)
+        return train_together(problem, batch, epochs=epochs, batch_size=batch_size, test=test, on_epoch=on_epoch)
 
 
 @contextmanager

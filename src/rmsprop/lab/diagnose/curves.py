@@ -13,8 +13,8 @@ from rmsprop.lab.diagnose.history import History
 from rmsprop.lab.diagnose.pieces import has_validation, record_of
 from rmsprop.lab.diagnose.travel import travel
 from rmsprop.lab.problems.conventions import is_lost
-from rmsprop.lab.train.curves import smooth, tail
-from rmsprop.lab.train.verdict import FALLING, LOST_FACTOR, Record, Verdict, judge
+from rmsprop.lab.train.curves import tail
+from rmsprop.lab.train.verdict import LOST_FACTOR, Record, Verdict, judge
 
 # How bad a verdict of `rmsprop train` is.
 SEVERITIES: Mapping[str, Severity] = {
@@ -102,8 +102,6 @@ def _finding(history: History, record: Record, verdict: Verdict) -> Finding:
         if cause != verdict.cause:
             remedy = f"Try a {'smaller' if cause == 'learning rate too high' else 'larger'} learning rate."
         kind, evidence = cause or "plateau", evidence + moved.evidence
-    if kind == "converged":
-        since = _level_since(record)
     return Finding(
         kind=kind,
         severity=SEVERITIES[verdict.kind],
@@ -112,13 +110,6 @@ def _finding(history: History, record: Record, verdict: Verdict) -> Finding:
         since=None if since is None else record.words.time(since),
         unit=history.unit,
     )
-
-
-def _level_since(record: Record) -> int:
-    """Return the piece since which the loss has stayed within a few per cent of where it ends."""
-    losses, end = smooth(record.validation), tail(record.validation)
-    away = [n for n, loss in enumerate(losses) if abs(loss - end) > 2 * FALLING * abs(end)]
-    return min(away[-1] + 1, len(losses) - 1) if away else 0
 
 
 def warm_up(history: History) -> Sequence[Finding] | str:
@@ -147,19 +138,30 @@ def _jump(history: History) -> Sequence[Finding] | str:
     peak = int(np.argmax(medians))
     if not (0.0 < _JUMP * first < medians[peak]):
         return []
-    at = history.train.times[early[peak] + _MEDIAN_OF // 2]
-    size = _first_strides(history, at)
+    highest = peak + int(np.argmax(losses[peak : peak + _MEDIAN_OF]))
+    at = history.train.times[early[highest]]
     return [
         Finding(
             kind="warm-up too hot",
             severity="warning",
-            evidence=f"The loss rose from {losses[0]:.3g} to {medians[peak]:.3g} in the first {at} steps, and ended at "
-            f"{end:.3g}.{size}",
-            remedy="Raise the learning rate slowly over the first "
-            f"{round(_WINDOWS / max(1.0 - decay, 1e-9))} steps, or begin with v₀ = 1 or bias correction.",
+            evidence=f"The loss rose from {losses[0]:.3g} to {losses[highest]:.4g} at step {at}, and ended at "
+            f"{end:.3g}.{_first_strides(history, at)}",
+            remedy=_slower(decay, history.end),
             since=at,
         )
     ]
+
+
+def _slower(decay: float, end: int) -> str:
+    """Return the remedy for first steps that are too large; a warm-up has to leave half of the run."""
+    memory = round(_WINDOWS / max(1.0 - decay, 1e-9))
+    if memory > end:
+        return (
+            "Begin with bias correction or v₀ = 1 (initial_square_avg=1): v forgets that it began at 0 in about "
+            f"{memory} steps, which is longer than the run."
+        )
+    slowly = min(memory, end // 2)
+    return f"Raise the learning rate slowly over the first {slowly} steps, or begin with v₀ = 1 or bias correction."
 
 
 def _first_strides(history: History, until: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmsprop.lab.diagnose.finding import Diagnosis, Finding, Panel
-from rmsprop.lab.diagnose.history import Curve, Statistics
+from rmsprop.lab.diagnose.history import Curve, History, Statistics
 from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, single, thin
 from rmsprop.lab.page import Picture
 from rmsprop.lab.recorder.measure import STATISTICS
@@ -25,6 +25,8 @@ _LOG_RANGE = 20.0
 _MOST_LAYERS = 7
 # So few points are shown as such.
 _FEW = 12
+# Fewer measurements than these show no course.
+_FEWEST_MEASUREMENTS = 3
 _STYLES = ("-", "--", "-.", ":")
 _TITLES: Mapping[Panel, str] = {
     "gradient": "Gradient",
@@ -51,20 +53,32 @@ def pictures(diagnosis: Diagnosis) -> list[Picture]:
         The pictures, that of the loss first.
     """
     history, found = diagnosis.history, diagnosis.findings
+    source = f"{history.source[0].upper()}{history.source[1:]}"
     shown = [
         Picture(
             "loss",
             "Loss",
-            f"{history.source}. The numbers are those of the findings.",
+            f"{source}. The numbers are those of the findings.{_left_out(history)}",
             single(partial(_loss, diagnosis)),
         )
     ]
+    statistics = history.statistics
+    if _left_out(history):
+        return shown
     for panel, title in _TITLES.items():
-        statistics = history.statistics
         matrix = None if statistics is None else _matrix(statistics, panel)
         if statistics is not None and matrix is not None and (panel in _ALWAYS or any(f.panel == panel for f in found)):
             shown.append(Picture(panel, title, _caption(panel), single(partial(_layers, diagnosis, panel, matrix))))
     return shown
+
+
+def _left_out(history: History) -> str:
+    """Return why the layers aren't shown, with a space before it; empty if they are, or if nothing is known of them."""
+    statistics = history.statistics
+    if statistics is None or len(statistics.steps) >= _FEWEST_MEASUREMENTS:
+        return ""
+    times = "once" if len(statistics.steps) == 1 else f"{len(statistics.steps)} times"
+    return f" There are no charts of the layers: they were measured only {times}."
 
 
 def _caption(panel: Panel) -> str:
@@ -175,7 +189,7 @@ def _mark(axes: Axes, diagnosis: Diagnosis, panel: Panel) -> None:
         )
     if everywhere:
         axes.annotate(
-            f"all along: {', '.join(everywhere)}",
+            f"whole run: {', '.join(everywhere)}",
             (1.0, 1.0),
             xycoords="axes fraction",
             xytext=(0, 3),

@@ -23,6 +23,7 @@ FIRST_PART, NOISY = 0.01, 0.5
 OTHERS = Words(
     lr="lr={:.2g}",
     length="{} steps",
+    longer="{} steps",
     decay="a decay",
     weight_decay="the weight decay",
     warmup="a warm-up",

@@ -130,7 +130,7 @@ def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> D
     goal = typed(frame[target], "choose another --target")
     notes = []
     if missing := goal.null_count():
-        notes.append(f"{target}: {missing} rows without a target left out")
+        notes.append(f"{target}: {missing} {'row' if missing == 1 else 'rows'} without a target left out")
     has_target = goal.is_not_null()
     goal = goal.drop_nulls()
     if len(goal) < FEWEST_ROWS:

@@ -11,6 +11,9 @@ LOSSES_SHARE, STATISTICS_SHARE = 0.002, 0.005
 # Before that so many seconds may be spent on steps, each so many times as far as the one before: the first steps are
 # the largest where v₀ is 0, and a short run is to be seen whole.
 ALLOWANCE, APART = 0.1, 1.25
+# Whatever it costs, steps 1, 2, 5, 10, 20, 50, 100, ... are measured: on a busy machine a few slow measurements would
+# else leave a run without any, and there are only three of them in each tenfold of steps.
+MARKS = (1, 2, 5)
 # A file of a long run needs no more points than a picture can show: they are at least so large a part of it apart.
 FINENESS = 200
 
@@ -29,6 +32,7 @@ class Budget:
         self._last = step
         self._left = ALLOWANCE
         self._cost = 0.0
+        self._first = True
         self._statistics_due = self._losses_due = 0.0
         # The answer for most steps: there is nothing to do before both this step and this time.
         self.quiet_until = step + 0.0 if every is None else -math.inf
@@ -98,8 +102,17 @@ class Budget:
         Args:
             step: The number of the step that was measured.
         """
+        if self._first:  # it loads and warms up what the others find ready
+            self._first, self._cost = False, 0.0
         if self._every is None and step > self.quiet_until:
             self._left -= self._cost
-            self.quiet_until = math.ceil(step * APART) - 1 if self._left > 0.0 else math.inf
+            allowed = math.ceil(step * APART) - 1 if self._left > 0.0 else math.inf
+            self.quiet_until = min(allowed, _next_mark(step) - 1)
         self._statistics_due = perf_counter() + self._cost / STATISTICS_SHARE
         self._last, self._cost = step, 0.0
+
+
+def _next_mark(step: int) -> int:
+    """Return the first step after this one that is measured whatever it costs."""
+    tens: int = 10 ** (len(str(step)) - 1)
+    return next(mark for mark in (*(tens * each for each in MARKS), 10 * tens) if mark > step)

@@ -32,8 +32,8 @@ class Recorder:
 
     It hooks onto the optimizer and never changes what the loop computes, not a bit of it, and draws no random numbers.
     How often it measures follows from what measuring costs: 1 % of the loop's time, after a tenth of a second that is
-    free. A line that was written is in the file even if the process is killed right after. `rmsprop diagnose` reads the
-    file.
+    free; steps 1, 2, 5, 10, 20, 50, ... are measured in any case. A line that was written is in the file even if the
+    process is killed right after. `rmsprop diagnose` reads the file.
 
     It can record any ``torch.optim.Optimizer``. Effective steps lr/√v are known of RMSprop (this package's in every
     dialect, torch's, timm's, Stable-Baselines3's), Adam and its like, and Adagrad.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmsprop.lab.drawing import BLUE, ORANGE, draw_figure
+from rmsprop.lab.numbers import short
 from rmsprop.lab.problems.surfaces import Surface
 from rmsprop.lab.surfaces.paths import Walk
 
@@ -99,7 +100,7 @@ def paint(figure: Figure, scene: Scene, *, walking: bool = False) -> list[Axes]:
         left, lowest = index % layout.columns == 0, index + layout.columns >= len(panels)
         axes.tick_params(labelleft=left, labelbottom=lowest)
         for axis in (axes.xaxis, axes.yaxis):  # by itself, matplotlib writes a factor into the words above
-            axis.set_major_formatter(lambda value, _: _short(value, 4).replace("-", "−"))
+            axis.set_major_formatter(lambda value, _: short(value, 4).replace("-", "−"))
         axes.set_ylabel("y" if left else "")
         axes.set_xlabel("x" if lowest else "")
     margin = 0.1 / layout.size[0], 0.08 / layout.size[1]
@@ -141,9 +142,9 @@ def settings_of(scene: Scene, walk: Walk) -> str:
         The settings, such as ``lr 0.4, ρ 0.9, ε 1e-6``.
     """
     signs = {"alpha": "ρ", "rho": "ρ", "eps": "ε", "momentum": "μ", "beta1": "β₁", "beta2": "β₂"}
-    options = [f"{signs.get(name, name)} {_short(value)}" for name, value in walk.choice.options]
+    options = [f"{signs.get(name, name)} {short(value, 6)}" for name, value in walk.choice.options]
     star = "*" * (walk.choice.name in scene.searched)
-    return ", ".join([f"lr {_short(walk.choice.lr)}{star}", *options])
+    return ", ".join([f"lr {short(walk.choice.lr, 6)}{star}", *options])
 
 
 def outcome(walk: Walk, step: int) -> str:
@@ -171,13 +172,8 @@ def _has_dots(walk: Walk) -> bool:
 
 
 def _minus(value: float, digits: int = 3) -> str:
-    text = f"{value:.{digits}g}"
-    return (f"{value:.2g}" if "e" in text else text).replace("-", "−")
-
-
-def _short(value: float, digits: int = 6) -> str:
-    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    text = short(value, digits)
+    return (short(value, 2) if "e" in text else text).replace("-", "−")
 
 
 @dataclass(frozen=True, kw_only=True)

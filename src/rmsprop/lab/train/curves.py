@@ -46,11 +46,12 @@ class Fall:
         return fall > share * abs(self.before) and fall > floor and fall >= self.noise
 
 
-def last_fall(losses: Sequence[float]) -> Fall:
+def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
     """Return how the end of a curve lies below what was before it.
 
     Args:
         losses: The losses, at least two.
+        parts: The end is the last one of so many parts of the curve. Default 5.
 
     Returns:
         The fall.
@@ -59,7 +60,7 @@ def last_fall(losses: Sequence[float]) -> Fall:
         >>> last_fall([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0])
         Fall(before=1.5, now=0.0, epochs=2, noise=1)
     """
-    length = tail_length(losses)
+    length = max(1, (len(losses) - 1) // parts)
     last = losses[-2 * length :]
     noise = median(abs(after - before) for before, after in pairwise(last))
     return Fall(median(last[:-length]), median(last[-length:]), length, noise)

@@ -36,7 +36,7 @@ from rmsprop.lab.train.folder import (
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
-from rmsprop.lab.train.verdict import Record, Verdict, judge
+from rmsprop.lab.train.verdict import Record, Verdict, judge, words_of
 
 # What of the settings `load` wants to know.
 _ABOUT_TABLES = ("target", "task", "drop", "model", "hidden")
@@ -143,7 +143,7 @@ class Run:
         """
         from rmsprop.lab.train.report import write_report
 
-        record = self.training.record(self.epochs, divergence)
+        record = replace(self.training.record(self.epochs, divergence), words=words_of(self.settings.schedule))
         scores, line = ({}, None) if divergence else self._scores()
         result = Result(self.settings, self.problem, self.folder, record, judge(record), scores, line, self.versions)
         self._write_model(divergence)
@@ -241,10 +241,11 @@ def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False,
     """
     name = short_name(given["problem"])
     folder = out or Path("runs") / name
+    checked = None if resuming else _settings_and_problem(given, None)  # before a folder, which may be the right one
     config = config_to_resume(folder, resuming=resuming, force=force)
     if config and config["data"]["name"] != name:
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
-    settings, problem = _settings_and_problem(given, config)
+    settings, problem = checked or _settings_and_problem(given, config)
     run = Run(settings, problem, folder, Training(problem, settings), _versions())
     with locked(folder), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it

@@ -11,6 +11,7 @@ from typing import Literal
 
 from rmsprop.lab.train.curves import last_fall, smooth, tail, tail_length
 from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.settings import FIXED_LENGTH_SCHEDULES
 
 Kind = Literal["diverged", "spikes", "overfitting", "stalled", "still falling", "converged"]
 Cause = Literal["learning rate too high", "learning rate too low"]
@@ -25,8 +26,10 @@ WORTHWHILE = 0.002
 # one (measured: the built-in problems, 3 seeds each). A rise has to be above both.
 OVERFIT_RISE, OVERFIT_FLOOR = 0.10, 0.02
 # A schedule ends with small steps, so every curve ends flat. What counts is whether the loss was falling by this share
-# at the last epoch with at least half of the highest learning rate, and then fell by this share of the initial loss.
-HALF, CUT_SHORT = 0.5, 0.02
+# at the last epoch with at least half of the highest learning rate, and then fell by this share of the initial loss
+# (measured: half of it at most in the built-in problems, 3 seeds each). Up to there it is seen in thirds: steps are
+# large, so that in a fifth of a short run one bad epoch would decide.
+HALF, CUT_SHORT, THIRDS = 0.5, 0.02, 3
 # A loss that changes by this share of itself from epoch to epoch, and of the initial one, isn't settling anywhere.
 UNSTEADY, UNSTEADY_FLOOR = 0.25, 0.01
 # A step of RMSProp is about lr whatever the gradient, so torch's default is small enough for most weights: what to try
@@ -48,7 +51,8 @@ class Words:
 
     Args:
         lr: A learning rate.
-        length: A length of the run.
+        length: A length of a run that begins anew.
+        longer: A length of a run that goes on from this one, or begins anew where it can't.
         decay: The decay.
         weight_decay: The weight decay.
         warmup: A short warm-up.
@@ -61,7 +65,8 @@ class Words:
     """
 
     lr: str = "--lr {:.2g}"
-    length: str = "--epochs {}"
+    length: str = "--epochs {} --force"
+    longer: str = "--epochs {} --force"
     decay: str = "--decay"
     weight_decay: str = "--weight-decay"
     warmup: str = "--warmup 1"
@@ -87,26 +92,55 @@ class Words:
         """Return how to ask for a run that ends after a piece.
 
         Args:
-            piece: Its number; it may be one that there isn't yet.
+            piece: Its number.
 
         Returns:
             The words.
         """
-        end = len(self.times) - 1
-        return self.length.format(
-            self.time(piece) if piece <= end or not self.times else self.times[end] * piece // end
-        )
+        return self.length.format(self.time(piece))
 
-    def last(self, pieces: int) -> str:
+    def twice(self, pieces: int) -> str:
+        """Return how to ask for a run that is twice as long.
+
+        Args:
+            pieces: The number of pieces that there are.
+
+        Returns:
+            The words.
+        """
+        return self.longer.format(2 * self.time(pieces))
+
+    def last(self, pieces: int, end: int = -1) -> str:
         """Return words that go on from "the last": ``"epoch"``, ``"5 epochs"``.
 
         Args:
             pieces: A number of pieces.
+            end: The number of the last of them. Default: that of the run.
 
         Returns:
             The words.
         """
-        return self.piece if pieces == 1 else f"{pieces} {self.pieces}"
+        length = pieces
+        if self.times:
+            end %= len(self.times)
+            length = self.times[end] - self.times[end - pieces]
+        return self.unit if length == 1 else f"{length} {self.unit}s"
+
+
+def words_of(schedule: str) -> Words:
+    """Return the words for a run of `rmsprop train`.
+
+    Args:
+        schedule: Its learning-rate schedule.
+
+    Returns:
+        The words: where it is drawn over the epochs, a run with more of them has to begin anew.
+
+    Examples:
+        >>> words_of("cosine").twice(60), words_of("constant").twice(60)
+        ('--epochs 120 --force', '--resume --epochs 120')
+    """
+    return Words() if schedule in FIXED_LENGTH_SCHEDULES else Words(longer="--resume --epochs {}")
 
 
 @dataclass(frozen=True)
@@ -277,16 +311,21 @@ def _falling(record: Record) -> Verdict | None:
         None,
         f"Over the last {record.words.last(fall.epochs)} the {record.judged} fell by {fall.share:.0%}, "
         f"from {fall.before:.3g} to {fall.now:.3g}.",
-        f"Train longer: {record.words.until(2 * len(record.epochs))}.",
+        f"Train longer: {record.words.twice(len(record.epochs))}.",
     )
 
 
-def _cut_short(record: Record) -> Verdict | None:
+def _lively(record: Record) -> int:
+    """Return the last epoch with at least half of the highest learning rate; 0 if no rate is known."""
     highest = max((epoch.lr for epoch in record.epochs), default=0.0)
-    lively = max((epoch.epoch for epoch in record.epochs if epoch.lr >= HALF * highest), default=0)
+    return max((epoch.epoch for epoch in record.epochs if epoch.lr >= HALF * highest), default=0)
+
+
+def _cut_short(record: Record) -> Verdict | None:
+    lively = _lively(record)
     if not 0 < lively < len(record.epochs):
         return None
-    fall = last_fall(record.validation[: lively + 1])
+    fall = last_fall(record.validation[: lively + 1], THIRDS)
     end, initial, words = tail(record.validation), record.initial_validation_loss, record.words
     if not fall.is_significant(CUT_SHORT, WORTHWHILE * initial) or fall.now - end < CUT_SHORT * initial:
         return None
@@ -294,10 +333,9 @@ def _cut_short(record: Record) -> Verdict | None:
         "still falling",
         None,
         f"When the schedule had halved the learning rate, after {words.unit} {words.time(lively)}, the {record.judged} "
-        f"was falling: over the last {words.last(fall.epochs)} from {fall.before:.3g} to {fall.now:.3g}. It ended at "
-        f"{end:.3g}.",
-        f"Train longer ({words.until(2 * len(record.epochs))}), or with larger steps "
-        f"({words.lr.format(3 * record.lr)}).",
+        f"was falling: over the last {words.last(fall.epochs, lively)} from {fall.before:.3g} to {fall.now:.3g}. "
+        f"It ended at {end:.3g}.",
+        f"Train longer ({words.twice(len(record.epochs))}), or with larger steps ({words.lr.format(3 * record.lr)}).",
     )
 
 
@@ -316,10 +354,11 @@ def _unsteady(record: Record) -> Verdict | None:
 
 def _converged(record: Record) -> Verdict:
     fall, words = last_fall(record.validation), record.words
+    level = "level at the end of the schedule" if 0 < _lively(record) < len(record.epochs) else "level"
     return Verdict(
         "converged",
         None,
-        f"The {record.judged} is level: {fall.now:.3g} over the last {words.last(fall.epochs)}, {fall.before:.3g} "
+        f"The {record.judged} is {level}: {fall.now:.3g} over the last {words.last(fall.epochs)}, {fall.before:.3g} "
         f"before; from {words.piece} to {words.piece} it changes by {fall.noise:.2g}.",
         "",
     )

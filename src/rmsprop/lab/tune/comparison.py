@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rmsprop.dialects import get_dialect
-from rmsprop.lab.compare.statistics import Estimate, differences, estimate, resamples, simultaneous
+from rmsprop.lab.compare.statistics import Estimate, differences, estimate, resamples, simultaneous, widened
 from rmsprop.lab.tune.maps import Map
 from rmsprop.lab.tune.trials import Setting, Trials, Tried, best, rounded
 from rmsprop.lab.tune.verification import AS_GOOD, FACTOR, Verification, as_good, verify
@@ -21,10 +21,6 @@ Floats = npt.NDArray[np.float64]
 _BETWEEN = (-0.5, 0.5)
 # The stages of the last comparison, and who takes part in it.
 _LONG, _FINAL = "full length", "final comparison"
-# A bootstrap can't reach beyond its sample. Where nothing differs, one of eight verdicts was wrong in 45 % of cases
-# with 5 seeds, and in 8 % with Student's interval around it; from 10 seeds on in at most 6 %
-# (`benchmarks/few_seeds.py`).
-_FEW_SEEDS = 10
 FOUND, OTHER_LR, DEFAULT = "best lr", "another lr", "default lr"
 
 
@@ -112,13 +108,7 @@ def apart(losses: Floats, others: Floats, level: float) -> Estimate:
         (0.15, False)
     """
     apart = differences(losses, others)
-    found = estimate(apart, resamples([0] * len(apart)), level=level)
-    if len(apart) >= _FEW_SEEDS or not np.isfinite(apart).all():
-        return found
-    from scipy.stats import t
-
-    half = float(t.ppf((1.0 + level) / 2, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart)))
-    return replace(found, low=min(found.low, apart.mean() - half), high=max(found.high, apart.mean() + half))
+    return widened(estimate(apart, resamples([0] * len(apart)), level=level), apart)
 
 
 def winners(centre: Setting, maps: Sequence[Map], samples: Sequence[Tried]) -> dict[str, Setting]:

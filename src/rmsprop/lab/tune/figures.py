@@ -10,6 +10,7 @@ import numpy as np
 from rmsprop.horizon import window
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import BLUE, GREEN, ORANGE
+from rmsprop.lab.numbers import percent, short
 from rmsprop.lab.tune.reading import LrRange
 from rmsprop.lab.tune.trials import best
 from rmsprop.lab.tune.verification import AS_GOOD
@@ -45,10 +46,10 @@ def range_curve(found: LrRange, label: str, axes: Axes) -> None:
     axes.plot([], [], color="#999999", linewidth=0.7, label="each repeat")
     axes.plot(found.lrs[: len(found.smoothed)], found.smoothed, color=BLUE, linewidth=2.2, label="smoothed median")
     if not found.problem:
-        _mark(axes, found.suggestion, GREEN, "-", f"suggestion {found.suggestion:.2g}")
-        _mark(axes, found.lowest_loss_lr, ORANGE, "--", f"lowest loss {found.lowest_loss_lr:.2g}")
+        _mark(axes, found.suggestion, GREEN, "-", f"suggestion {short(found.suggestion, 2)}")
+        _mark(axes, found.lowest_loss_lr, ORANGE, "--", f"lowest loss {short(found.lowest_loss_lr, 2)}")
     if found.diverges_at:
-        _mark(axes, found.diverges_at, "black", ":", f"diverged at {found.diverges_at:.2g}")
+        _mark(axes, found.diverges_at, "black", ":", f"diverged at {short(found.diverges_at, 2)}")
     axes.set_xscale("log")
     axes.set_xlim(found.lrs[0], found.lrs[-1])
     _limit(axes, found)
@@ -87,7 +88,7 @@ def learning_rates(found: Tuning, axes: Axes) -> None:
     _rates(axes, full, BLUE, "o-", f"full length, {found.epochs} epochs")
     low, high = found.good_lrs
     if not found.diverged and low < high:
-        axes.axvspan(low, high, color=GREEN, alpha=0.12, linewidth=0, label=f"within {AS_GOOD:.0%} of the best")
+        axes.axvspan(low, high, color=GREEN, alpha=0.12, linewidth=0, label=f"within {percent(AS_GOOD)} of the best")
     lost = [one for one in (*found.verification.tried, *full) if one.diverged]
     if lost:
         at = [one.setting.lr for one in lost]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from rmsprop.lab.numbers import short
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -54,7 +56,7 @@ class LrRange:
         """Return what was found in one line; the curves, of hundreds of numbers, are in the fields."""
         suggestion = None if self.problem else self.suggestion
         found = {"suggestion": suggestion, "lowest_loss_lr": self.lowest_loss_lr, "diverges_at": self.diverges_at}
-        words = [f"{name}={value if value is None else f'{value:.3g}'}" for name, value in found.items()]
+        words = [f"{name}={value if value is None else short(value)}" for name, value in found.items()]
         return f"LrRange({', '.join(words)}, repeats={len(self.losses)})"
 
     @cached_property
@@ -110,9 +112,10 @@ class LrRange:
     @cached_property
     def problem(self) -> str:
         """Why there is no suggestion, a sentence; empty if there is one."""
-        tested = f"from {self.lrs[0]:.3g} to {self.lrs[-1]:.3g}"
+        tested = f"from {short(self.lrs[0])} to {short(self.lrs[-1])}"
         if len(self.typical) <= FIRST * len(self.lrs):
-            return f"the loss diverged at a learning rate of {self.diverges_at:.3g} already: give a lower low"
+            at = short(float(self.lrs[len(self.typical)]))
+            return f"the loss diverged at a learning rate of {at} already: give a lower low"
         if self._initial - self.smoothed[self._lowest] > SIGNIFICANT * self._scatter:
             return ""
         reach = "" if self.diverges_at else " or a higher high"
@@ -122,7 +125,7 @@ class LrRange:
     def note(self) -> str:
         """What to know about the suggestion, a sentence; empty if there is nothing."""
         if not self.problem and self.diverges_at is None and self._lowest == len(self.lrs) - 1:
-            return f"the loss was still falling at {self.lrs[-1]:.3g}: give a higher high"
+            return f"the loss was still falling at {short(self.lrs[-1])}: give a higher high"
         return ""
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from rmsprop.files import write_atomically
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import SIZE, draw_figure, single
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.numbers import finite
+from rmsprop.lab.numbers import finite, short
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender
@@ -23,6 +24,7 @@ from rmsprop.lab.tune.tuning import Tuning
 from rmsprop.lab.tune.words import words
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # Not the difference of the two rows' losses, which are interquartile means themselves.
@@ -86,7 +88,7 @@ def _row(found: Tuning, one: Contender) -> dict[str, Any]:
         "lr": number(setting.lr),
         "decay": number(setting.rule.decay),
         "eps": f"{number(setting.rule.eps)}{' in √' if setting.rule.eps_inside_sqrt else ''}",
-        "loss": f"{one.tried.typical:.3g}" if math.isfinite(one.tried.typical) else "∞",
+        "loss": short(one.tried.typical) if math.isfinite(one.tried.typical) else "∞",
         "difference": _signed(apart.value) if apart else "",
         "interval": f"{_signed(apart.low)} to {_signed(apart.high)}" if apart else "",
         "diverged": f"{one.tried.diverged} of {len(found.seeds)}",
@@ -95,7 +97,7 @@ def _row(found: Tuning, one: Contender) -> dict[str, Any]:
 
 
 def _signed(value: float) -> str:
-    text = number(float(f"{abs(value):.2g}")) if math.isfinite(value) else "∞"
+    text = short(abs(value), 2) if math.isfinite(value) else "∞"
     return f"{'−' if value < 0 else '+'}{text}"
 
 
@@ -105,9 +107,9 @@ def _pictures(found: Tuning) -> list[Picture]:
         Picture(
             "range",
             "Range test",
-            f"The loss of each batch while the learning rate rises from {test.lrs[0]:g} to {test.lrs[-1]:g} in "
-            f"{len(test.lrs)} steps of {problem.batch_size} rows; {len(test.losses)} seeds. The suggestion is where "
-            f"30 % of the fall is done. What lies far above the first loss is cut off.",
+            f"The loss of each batch while the learning rate rises from {short(test.lrs[0])} to {short(test.lrs[-1])} "
+            f"in {len(test.lrs)} steps of {problem.batch_size} rows; {len(test.losses)} seeds. The suggestion is where "
+            f"30\u00a0% of the fall is done. What lies far above the first loss is cut off.",
             single(partial(figures.range_curve, test, problem.loss_name)),
         ),
         Picture(
@@ -171,6 +173,13 @@ def _lead(found: Tuning) -> str:
     )
 
 
+def _whole(sentence: str) -> Markup:
+    """Keep lines from breaking inside 1e-8, after its hyphen."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"\S*\de-\d\S*", r'<span class="whole">\g<0></span>', str(escape(sentence))))
+
+
 def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
     problem = found.problem
     given = ", ".join(f"{name} {value}" for name, value in found.choices.items())
@@ -178,7 +187,8 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
         "rmsprop.lab.tune",
         "report.html.j2",
         found=found,
-        said=words(found),
+        said=[_whole(sentence) for sentence in words(found)],
+        lr=number(found.recommended.tried.setting.lr),
         rows=rows(found),
         difference=DIFFERENCE,
         pictures=pictures,

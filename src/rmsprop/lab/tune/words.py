@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rmsprop.lab.dialects.formulas import number
+from rmsprop.lab.numbers import percent, short
 from rmsprop.lab.tune.verification import AS_GOOD
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def _recommendation(found: Tuning) -> str:
     if not found.works:
         return (
             f"Nothing to recommend: no learning rate that was tried brings the {found.measure} below what it is "
-            f"before training, {found.untrained:.3g}."
+            f"before training, {short(found.untrained)}."
         )
     runs = f"after {found.epochs} epochs (interquartile mean of {len(found.seeds)} seeds)"
-    text = f"Use {chosen.tried.setting.label}: {found.measure} {chosen.tried.typical:.3g} {runs}."
+    text = f"Use {chosen.tried.setting.label}: {found.measure} {short(chosen.tried.typical)} {runs}."
     if chosen.tried.diverged:
         text += f" {chosen.tried.diverged} of {len(found.seeds)} runs diverged."
     return text
@@ -52,26 +53,26 @@ def _range_test(found: Tuning) -> str:
     if test.problem:
         return f"The range test suggests nothing: {test.problem}."
     alone = sorted(test.suggestions)
-    each = f", each seed on its own {alone[0]:.2g} to {alone[-1]:.2g}" if len(alone) > 1 else ""
+    each = f", each seed on its own {short(alone[0], 2)} to {short(alone[-1], 2)}" if len(alone) > 1 else ""
     note = f"; {test.note}" if test.note else ""
-    return f"The range test over {len(test.losses)} seeds suggests {test.suggestion:.2g}{each}{note}."
+    return f"The range test over {len(test.losses)} seeds suggests {short(test.suggestion, 2)}{each}{note}."
 
 
 def _verification(found: Tuning) -> str:
-    short, long = found.verification, found.ladder
-    if math.isinf(short.best.typical):
-        return f"All of the short runs diverged, with the learning rates {_rates(short)}."
-    lr, best = short.best.setting.lr, found.contenders[0].tried.setting.lr
-    which = f"{lr:g} is best and not {short.suggested:g}" if short.moved else f"{lr:g} is best"
+    early, long = found.verification, found.ladder
+    if math.isinf(early.best.typical):
+        return f"All of the short runs diverged, with the learning rates {_rates(early)}."
+    lr, best = early.best.setting.lr, found.contenders[0].tried.setting.lr
+    which = f"{number(lr)} is best and not {number(early.suggested)}" if early.moved else f"{number(lr)} is best"
     end = "" if long.bracketed else ", the last one tried"
     return (
-        f"Of {_rates(short)}, in short runs of {found.short_epochs} epochs, {which}; in runs of full length it is "
-        f"{best:g}{end}."
+        f"Of {_rates(early)}, in short runs of {found.short_epochs} epochs, {which}; in runs of full length it is "
+        f"{number(best)}{end}."
     )
 
 
 def _rates(checked: Verification) -> str:
-    return ", ".join(f"{one.setting.lr:g}" for one in checked.tried)
+    return ", ".join(number(one.setting.lr) for one in checked.tried)
 
 
 def _flat(found: Tuning) -> str:
@@ -81,8 +82,9 @@ def _flat(found: Tuning) -> str:
     rule = found.rule
     same = f"decay {number(rule.decay)} and ε {number(rule.eps)}{' in √' if rule.eps_inside_sqrt else ''}"
     if low == high:
-        return f"With {same} no other learning rate that was tried ends within {AS_GOOD:.0%} of it."
-    return f"With {same} the learning rates from {low:g} to {high:g} end within {AS_GOOD:.0%} of the best."
+        return f"With {same} no other learning rate that was tried ends within {percent(AS_GOOD)} of it."
+    rates = f"from {number(low)} to {number(high)}"
+    return f"With {same} the learning rates {rates} end within {percent(AS_GOOD)} of the best."
 
 
 def _others(found: Tuning) -> list[str]:
@@ -95,7 +97,7 @@ def _other(found: Tuning, one: Contender) -> str:
     head = f"{who} ({one.tried.setting.label}): "
     if math.isinf(one.tried.typical):
         return f"{head}{one.tried.diverged} of {len(found.seeds)} runs diverged."
-    return f"{head}{found.measure} {one.tried.typical:.3g}, {verdict(found, one)}."
+    return f"{head}{found.measure} {short(one.tried.typical)}, {verdict(found, one)}."
 
 
 def verdict(found: Tuning, one: Contender) -> str:
@@ -117,7 +119,7 @@ def verdict(found: Tuning, one: Contender) -> str:
         return f"not distinguishable with {len(found.seeds)} seeds"
     ratio = one.tried.typical / first if first > 0 else math.nan
     if ratio >= _TIMES:
-        return f"{ratio:.2g} times as high"
+        return f"{short(ratio, 2)} times as high"
     way = "lower" if difference.value < 0 else "higher"
     share = abs(difference.value) / abs(first) if first else math.inf
-    return f"{way} by {share:.0%}" if share >= _LEAST else f"{way} by less than {_LEAST:.0%}"
+    return f"{way} by {percent(share)}" if share >= _LEAST else f"{way} by less than {percent(_LEAST)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmsprop.lab.drawing import COLOURS, draw_figure, thin
+from rmsprop.lab.numbers import short
 from rmsprop.lab.window.gradients import Recorded, averages
 from rmsprop.lab.window.weights import GRADIENT, STARTS, Window, deficit, step_sizes, weights
 
@@ -77,7 +78,7 @@ def _paint_weights(axes: Axes, windows: Sequence[Window]) -> None:
     axes.set_ylabel("weight (1 − ρ)ρᵏ in v")
     gains = [1 - window.decay for window in windows]
     axes.set_ylim(0.02 * min(gains), 2 * max(gains))
-    axes.set_title("What v remembers\n● half-life   ◆ 95 % of the weight is younger", fontsize=11, loc="left")
+    axes.set_title("What v remembers\n● half-life   ◆ 95\u00a0% of the weight is younger", fontsize=11, loc="left")
     axes.legend()
 
 
@@ -87,7 +88,7 @@ def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
     for window, look in zip(windows, _looks(windows), strict=True):
         axes.plot(steps, 100 * deficit(window.decay, steps), **look, label=f"ρ = {window.decay}")
     axes.axhline(95, color=_DIM, linewidth=1)
-    axes.annotate("95 %", (1, 95), xytext=(4, -13), textcoords="offset points", color=_DIM)
+    axes.annotate("95\u00a0%", (1, 95), xytext=(4, -13), textcoords="offset points", color=_DIM)
     axes.set(xscale="log", xlim=(1, last), ylim=(0, 102), xlabel="step t", ylabel="1 − ρᵗ (%)")
     axes.set_title("How far v has filled from v₀ = 0\n(the rest is the warm-up deficit)", fontsize=11, loc="left")
 
@@ -105,7 +106,7 @@ def _paint_first_steps(axes: Axes, windows: Sequence[Window], gradient: float) -
     _note(axes, f"from {STARTS[0]}", (0.98, 0.97), "top")
     _note(axes, f"from {STARTS[1]}", (0.98, 0.03), "bottom")
     axes.annotate("bias correction", (1, 1), xytext=(4, -4), textcoords="offset points", va="top", color=_DIM)
-    axes.set_title(f"First steps, if the gradient\nstays at {gradient:g}", fontsize=11, loc="left")
+    axes.set_title(f"First steps, if the gradient\nstays at {short(gradient, 6)}", fontsize=11, loc="left")
 
 
 def _note(axes: Axes, text: str, place: tuple[float, float], side: str) -> None:
@@ -133,7 +134,7 @@ def _paint_recorded(row: Sequence[Axes], windows: Sequence[Window], recorded: Re
 
 def _caption(recorded: Recorded) -> str:
     return (
-        f"Below: {recorded.problem} under RMSProp, lr {recorded.lr:g}, batches of {recorded.batch_size}, seed 0. "
-        "Dots: g²; the smallest lie below the axis.\n"
+        f"Below: {recorded.problem} under RMSProp, lr {short(recorded.lr, 6)}, batches of {recorded.batch_size}, "
+        "seed 0. Dots: g²; the smallest lie below the axis.\n"
         "Lines: v from v₀ = 0. Bands: its warm-up deficit, up to v/(1 − ρᵗ)."
     )

@@ -9,6 +9,7 @@ from rmsprop.lab.diagnose.history import History
 from rmsprop.lab.diagnose.readers import events, record, run, table
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import HISTORY
+from rmsprop.lab.train.folder import REPORT as PAGE
 
 RECORD_SUFFIX = ".jsonl"
 
@@ -45,14 +46,13 @@ def histories(
         if found is not None:
             return [found]
         entries = [entry for entry in sorted(path.iterdir()) if _may_be_one(entry)]
-        inside = (_one(entry, loss, validation) for entry in watch(entries))
-        many = [each for each in inside if each is not None]
+        many = [each for entry in watch(entries) for each in _inside(entry, loss, validation)]
     except OSError as error:
         raise InputError(f"can't read {error.filename or path}: {error.strerror or error}") from error
     if not many:
         raise InputError(
             f"{path} holds no history: give a recorder's file, a folder of rmsprop train, a CSV file or TensorBoard's "
-            "events"
+            f"events{_hint(path)}"
         )
     return many
 
@@ -62,16 +62,24 @@ def _may_be_one(path: Path) -> bool:
     return path.is_dir() or path.suffix == RECORD_SUFFIX
 
 
+def _hint(path: Path) -> str:
+    """Say what there is to read in a folder of another command."""
+    return f"; it holds a report: open {path / PAGE}" if (path / PAGE).is_file() else ""
+
+
+def _inside(entry: Path, loss: str | None, validation: str | None) -> list[History]:
+    """Return what is known of something in a folder: a recorder's file, or a folder of a run or of such files."""
+    found = _one(entry, loss, validation)
+    return [found] if found is not None else [record.read(each) for each in sorted(entry.glob(f"*{RECORD_SUFFIX}"))]
+
+
 def _one(path: Path, loss: str | None, validation: str | None) -> History | None:
     """Return the history at a path; None if it is a folder without one of its own."""
     if path.is_file():
         return _file(path, loss, validation)
     if run.is_run(path):
         return run.read(path)
-    if events.are_in(path):
-        return events.read(path, loss, validation)
-    records = sorted(path.glob(f"*{RECORD_SUFFIX}"))
-    return record.read(records[0]) if len(records) == 1 else None
+    return events.read(path, loss, validation) if events.are_in(path) else None
 
 
 def _file(path: Path, loss: str | None, validation: str | None) -> History:

@@ -14,6 +14,7 @@ import numpy as np
 from rmsprop.lab.diagnose.history import Curve, History, Statistics
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import CONFIG, HISTORY, MODEL, REPORT
+from rmsprop.lab.train.verdict import words_of
 
 _EFFECTIVE = "effective_step_"
 # How large a share of the coordinates is known to have a larger effective step than a quantile.
@@ -67,6 +68,7 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
         statistics=_statistics(rows, settings["eps"]),
         lost_at=_lost_at(path, rows),
+        words=words_of(settings["schedule"]),
     )
 
 

@@ -60,7 +60,7 @@ def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping
     Returns:
         The history.
     """
-    by_epoch = replace(OTHERS, length="{} epochs", unit="epoch", piece="epoch", pieces="epochs")
+    by_epoch = replace(OTHERS, length="{} epochs", longer="{} epochs", unit="epoch", piece="epoch", pieces="epochs")
     return History(
         name=name,
         source=source,
