@@ -250,7 +250,7 @@ def seconds(value: float) -> str:
         Digits without an exponent, no more than a measured time deserves.
 
     Examples:
-        >>> seconds(0.0538), seconds(1234.5)
+        >>> seconds(0.0538), seconds(1234.6)
         ('0.054', '1235')
     """
     if not math.isfinite(value):

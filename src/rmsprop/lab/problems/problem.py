@@ -96,7 +96,7 @@ class Problem:
         >>> one = Data(torch.zeros(1, 2), torch.zeros(1, 1))
         >>> level = Metric("level", "", False, lambda outputs, targets: outputs.mean())
         >>> problem = Problem(
-        ...     name="line", make_model=lambda: nn.Linear(2, 1), loss=functional.mse_loss, loss_name="squared error",
+        ...     name="line", make_model=lambda: nn.Linear(2, 1), loss=nn.functional.mse_loss, loss_name="squared error",
         ...     metric=level, train=one, validation=one, test=one,
         ... )
         >>> problem.batch_size
