@@ -18,9 +18,9 @@ from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare import Budget, compare
 from rmsprop.lab.compare.cache import default_folder
 from rmsprop.lab.compare.results import best_validation
-from rmsprop.lab.compare.work import one_thread
 from rmsprop.lab.optimizers import choose, row
 from rmsprop.lab.problems import Problem, load
+from rmsprop.lab.problems.conventions import one_thread
 
 COMPARED = ("rmsprop", "adam", "nesterov", "momentum", "sgd", "adagrad", "adadelta")
 RATES, SEEDS, TUNING = 16, 20, 1_000_000

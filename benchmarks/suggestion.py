@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rmsprop.lab.compare.work import one_thread
 from rmsprop.lab.problems import Problem, load
+from rmsprop.lab.problems.conventions import one_thread
 from rmsprop.lab.tune.reading import LrRange
 from rmsprop.lab.tune.sweep import sweep
 from rmsprop.lab.tune.trials import Setting, Trials, best

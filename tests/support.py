@@ -1,5 +1,6 @@
-"""What several tests need: every rule, and the kernel run on NumPy arrays."""
+"""What several tests need: every rule, the kernel run on NumPy arrays, and a page taken apart."""
 
+from html.parser import HTMLParser
 from itertools import product
 
 import numpy as np
@@ -62,3 +63,23 @@ def wild_gradients(rng, shape, dtype=np.float32):
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38])
     where = rng.random(shape) < 0.1
     return np.where(where, rng.choice(special, shape), grads).astype(dtype)
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+                self.links.append(value)
+
+    def handle_data(self, data):
+        self.text.append(data)

@@ -3,10 +3,10 @@ import io
 import json
 import math
 import re
-from html.parser import HTMLParser
 
 import pytest
 from lab.compare.made_up import comparison
+from support import Page
 
 from rmsprop.lab.compare import report, tables, words
 from rmsprop.lab.compare.analysis import analyse
@@ -15,26 +15,6 @@ from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.errors import InputError
 
 ENDS = {"sgd": 0.2, "adam": 0.1, "rmsprop": 0.101, "adagrad": 0.05, "momentum": 0.3}
-
-
-class Page(HTMLParser):
-    """Collects what a page is made of."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.ids, self.links, self.text = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        for name, value in attributes:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
-                self.links.append(value)
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,12 @@
 
 import gc
 import math
-import signal
-import subprocess
 import sys
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
+from lab.recorder.loops import loop, perceptron
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +15,6 @@ import rmsprop.torch
 from rmsprop import DIALECTS
 from rmsprop.lab import Recorder
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.recorder import budget
 from rmsprop.lab.recorder.file import read
 
 OPTIMIZERS = {
@@ -32,28 +29,6 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 1e-2),
     "tensor lr": lambda p: torch.optim.RMSprop(p, torch.tensor(1e-2)),
 }
-
-
-def perceptron():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-
-
-def loop(model, optimizer, steps, recorder=None):
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        x, y = torch.randn(4, 6, generator=generator), torch.randint(3, (4,), generator=generator)
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        if recorder:
-            recorder.loss(loss)
-        loss.backward()
-        optimizer.step()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "record.jsonl"
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -164,66 +139,6 @@ def test_a_loss_that_is_not_finite_is_in_the_file_at_once(path):
     recorder.close()
 
 
-KILLED = """
-import os, signal, sys, torch
-from rmsprop.lab import Recorder
-model = torch.nn.Linear(4, 1)
-optimizer = torch.optim.RMSprop(model.parameters())
-recorder = Recorder(optimizer, sys.argv[1], model=model, every=1)
-for step in range(50):
-    loss = model(torch.ones(1, 4)).square().mean()
-    recorder.loss(loss)
-    loss.backward()
-    optimizer.step()
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_a_kill_loses_no_line_and_a_torn_one_is_ignored(path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    whole = read(path)
-    assert [row.step for row in whole.statistics] == list(range(1, 51))
-    with path.open("ab") as file:
-        file.write(b'{"step":51,"lr":0.0')
-    assert repr(read(path)) == repr(whole)  # NaN equals nothing
-    optimizer = torch.optim.RMSprop([nn.Parameter(torch.ones(1))])
-    Recorder(optimizer, path, existing="continue").close()
-    assert len(read(path).losses) == len(whole.losses)
-
-
-def test_a_run_taken_up_from_a_checkpoint_replaces_what_came_after_it(path):
-    model = perceptron()
-    optimizer = rmsprop.torch.RMSprop(model.parameters())
-    with Recorder(optimizer, path, model=model, every=1) as recorder:
-        loop(model, optimizer, 4, recorder)
-        saved = optimizer.state_dict()
-        loop(model, optimizer, 4, recorder)
-    again = rmsprop.torch.RMSprop(model.parameters())
-    again.load_state_dict(saved)
-    again.state_dict()
-    for state in again.state.values():
-        state["step"].fill_(4)
-    with Recorder(again, path, model=model, every=1, existing="continue") as recorder:
-        loop(model, again, 2, recorder)
-    recording = read(path)
-    assert [row.step for row in recording.losses] == [1, 2, 3, 4, 5, 6]
-    assert [row.step for row in recording.statistics] == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_file_that_is_there_is_refused_replaced_or_continued(path):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
-    Recorder(optimizer, path).close()
-    with pytest.raises(InputError, match="exists already: give another path, or existing='continue'"):
-        Recorder(optimizer, path)
-    Recorder(optimizer, path, existing="replace").close()
-    path.write_text("epoch,loss\n1,2\n")
-    for existing in ("continue", "replace"):
-        with pytest.raises(InputError, match="is not a recorder's file"):
-            Recorder(optimizer, path, existing=existing)
-    assert path.read_text() == "epoch,loss\n1,2\n"
-
-
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
@@ -252,18 +167,6 @@ def test_what_is_no_number_is_no_loss(path, value):
         with pytest.raises(TypeError, match=r"such as validation\(loss=0.5\)"):
             recorder.validation()
     assert read(path).validation == []
-
-
-@pytest.mark.parametrize("existing", ["continue", "replace"])
-def test_two_recorders_do_not_write_one_file(path, existing):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
-    with Recorder(optimizer, path) as recorder:
-        with pytest.raises(InputError, match="another recorder is writing"):
-            Recorder(optimizer, path, existing=existing)
-        recorder.loss(1.0)
-        optimizer.step()
-    Recorder(optimizer, path, existing="continue").close()
-    assert len(read(path).losses) == 1
 
 
 @pytest.mark.parametrize("every", [1, 3, 7])
@@ -422,61 +325,6 @@ def test_a_compiled_step_runs(path, kind):
     assert weight[0] < 1.0
 
 
-def test_how_often_is_decided_by_what_it_costs(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(budget, "perf_counter", lambda: now[0])
-    plan = budget.Budget(0, None)
-    measured, step, cost = [], 0, 0.002
-    while now[0] < 100.0:
-        step += 1
-        if plan.measures(step):
-            plan.spent(cost)
-            now[0] += cost
-            plan.measured(step)
-            measured.append(step)
-        now[0] += 0.01
-    assert measured[:6] == [1, 2, 3, 4, 5, 7]
-    free = 1 + sum(step in (1000, 2000, 5000) for step in measured)  # the first, and those whatever it costs
-    assert (len(measured) - free) * cost <= budget.ALLOWANCE + budget.STATISTICS_SHARE * now[0]
-    assert len(measured) * cost >= 0.3 * budget.STATISTICS_SHARE * now[0]
-
-
-def test_a_slow_machine_leaves_no_run_without_measurements(monkeypatch):
-    monkeypatch.setattr(budget, "perf_counter", lambda: 0.0)
-    plan = budget.Budget(0, None)
-    measured = []
-    for step in range(1, 2001):
-        if plan.measures(step):
-            plan.spent(5.0 if step == 1 else 0.2)  # the first doesn't count, the second spends all that is free
-            plan.measured(step)
-            measured.append(step)
-    assert measured == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
-
-
-def test_a_run_on_a_slow_machine_is_recorded_at_those_steps(path, monkeypatch):
-    monkeypatch.setattr(budget, "ALLOWANCE", 0.0)
-    monkeypatch.setattr(budget, "STATISTICS_SHARE", 1e-9)
-    model = perceptron()
-    optimizer = rmsprop.torch.RMSprop(model.parameters())
-    with Recorder(optimizer, path, model=model) as recorder:
-        loop(model, optimizer, 120, recorder)
-    assert [row.step for row in read(path).statistics] == [1, 2, 5, 10, 20, 50, 100]
-
-
-def test_a_long_run_makes_a_small_file(path, monkeypatch):
-    monkeypatch.setattr(budget, "perf_counter", lambda: 0.0)
-    from rmsprop.lab.recorder.losses import LossBuffer
-
-    buffer, rows = LossBuffer(0), 0
-    for step in range(1, 100_001):
-        buffer.current.append(1.0)
-        if step >= buffer.row_ends:
-            buffer.end_row(step)
-        if step % 5000 == 0:
-            rows += len((buffer.take() or {"steps": []})["steps"])
-    assert rows < 500 * (2 + math.log(100_000 / 500))
-
-
 def test_tensorboard_gets_the_same_numbers(path, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -498,38 +346,3 @@ def test_without_tensorboard_the_error_says_what_to_install(path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'rmsprop\[tensorboard\]'"):
         Recorder(optimizer, path, tensorboard=path.parent)
     assert not path.exists()
-
-
-def test_a_full_disk_does_not_stop_the_loop(path):
-    if not Path("/dev/full").exists():
-        pytest.fail("this system has no /dev/full to write to")
-    model = perceptron()
-    optimizer = rmsprop.torch.RMSprop(model.parameters())
-    recorder = Recorder(optimizer, path, model=model, every=1)
-    recorder._file.close()
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        recorder._file = full
-        with pytest.warns(RuntimeWarning, match="can't be written any more: No space left on device"):
-            loop(model, optimizer, 2, None)
-    assert optimizer.state[model[0].weight]["step"] == 2
-
-
-HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"a"}]}\n'
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "holds nothing: no step was recorded"),
-        ('{"step": 1}\n', "its first line doesn't say what is recorded"),
-        ("hello\n", "a line isn't JSON"),
-        ('{"record": 99}\n', "was written by another version of rmsprop"),
-        ('{"record": 1}\n', "is damaged"),
-        (HEADER.replace("{}", '{"decay":"hm"}'), "is damaged: could not convert string to float: 'hm'"),
-        (HEADER + '{"step":1,"lr":1,"layers":{"gradient":[1,2]}}\n', "step 1 doesn't have a number for each layer"),
-    ],
-)
-def test_what_is_no_record_is_refused(path, content, message):
-    path.write_text(content)
-    with pytest.raises(InputError, match=message):
-        read(path)

@@ -1,33 +1,13 @@
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from support import Page
 
 from rmsprop.lab.train.folder import FIGURE, REPORT
 from rmsprop.lab.train.runs import begin
-
-
-class Page(HTMLParser):
-    """Collects what a page is made of."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.ids, self.links, self.text = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        for name, value in attributes:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
-                self.links.append(value)
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def report(folder, given, lost=None):

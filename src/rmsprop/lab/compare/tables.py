@@ -10,6 +10,7 @@ from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Ranking, Reache
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.compare.targets import Target
+from rmsprop.lab.numbers import percent
 
 # Of an interval whose ends are the same: shown as a number twice it would look like certainty.
 NO_WIDTH = "no width"
@@ -107,7 +108,7 @@ def _ranking_row(analysis: Analysis, ranking: Ranking, standing: Standing) -> tu
     chance = standing.improvement
     difference, decimals = standing.difference, _decimals(standing.difference.low, standing.difference.high)
     cells += [number(shown(difference.value), decimals, sign=True), interval(ranking, difference, sign=True)]
-    cells += [share(chance.value), f"{share(chance.low)} to {share(chance.high)}"]
+    cells += [percent(chance.value), f"{percent(chance.low)} to {percent(chance.high)}"]
     return tuple(cells)
 
 
@@ -258,17 +259,12 @@ def seconds(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def share(value: float) -> str:
-    """Return a share in percent; the space doesn't break."""
-    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
-
-
 def _outcome(standing: Standing) -> str:
     return standing.outcome or "the reference"
 
 
 def _reached_cells(reached: Reached) -> list[str]:
-    return [share(reached.share), count(reached.half), seconds(reached.seconds)]
+    return [percent(reached.share), count(reached.half), seconds(reached.seconds)]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

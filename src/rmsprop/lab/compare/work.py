@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from rmsprop.lab.batched import Curve, Job, bytes_per_row, train_together
 from rmsprop.lab.compare.cache import Cache
+from rmsprop.lab.problems.conventions import one_thread
 from rmsprop.lab.problems.problem import Problem
 
 # A batch is to take about this long: the most that a kill can lose, and the time between two lines of a live table.
@@ -216,18 +216,3 @@ def _train(
 ) -> list[Curve]:
     with one_thread():
         return train_together(problem, batch, epochs=epochs, batch_size=batch_size, test=test, on_epoch=on_epoch)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch work with one thread, and with its own number afterwards.
-
-    Threads that share operations of a fraction of a millisecond wait for each other: two are 1.4 times as fast as one
-    on two quiet cores, and 30 times slower on two busy ones (measured with digits). Processes don't wait.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

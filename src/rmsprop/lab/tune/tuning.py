@@ -16,7 +16,7 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.checks import check
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.problem import Problem
-from rmsprop.lab.tune.budgets import BUDGETS
+from rmsprop.lab.tune.budgets import BUDGETS, Budget
 from rmsprop.lab.tune.comparison import Contender, compare, good_lrs, recommended, winners
 from rmsprop.lab.tune.maps import Map, draw_maps
 from rmsprop.lab.tune.reading import LrRange
@@ -163,20 +163,8 @@ def tune(
         >>> 0.003 < found.recommended.tried.setting.lr < 1
         True
     """
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem is a {type(problem).__name__}: give a Problem, such as rmsprop.lab.problems.load gives"
-        )
-    if budget not in BUDGETS:
-        raise ValueError(f"budget is {budget!r}: choose one of {', '.join(BUDGETS)}")
-    rows = BUDGETS[budget]
-    count = rows.final_seeds if seeds is None else seeds
-    if not isinstance(count, int):
-        raise TypeError(f"seeds is {count!r}: give a whole number")
-    if count < 2:
-        raise InputError(f"--seeds is {count}: at least 2 are needed to tell a difference from chance")
+    rows, count = _checked(problem, budget, seeds)
     fixed = {name: value for name, value in rule.items() if value is not None}
-    check(problem)
     trials = Trials(problem, on_progress)
     start = Setting(dialect=dialect, rule=get_dialect(dialect).rule_with(**fixed), lr=_FALLBACK_LR)
     short = min(problem.epochs, max(_FEWEST_EPOCHS, round(rows.short * problem.epochs)))
@@ -209,6 +197,23 @@ def tune(
         good_lrs=good_lrs(contenders),
         versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
     )
+
+
+def _checked(problem: Problem, budget: str, seeds: int | None) -> tuple[Budget, int]:
+    """Return the budget and the number of seeds of the last comparison, if all can be used."""
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"problem is a {type(problem).__name__}: give a Problem, such as rmsprop.lab.problems.load gives"
+        )
+    if budget not in BUDGETS:
+        raise ValueError(f"budget is {budget!r}: choose one of {', '.join(BUDGETS)}")
+    count = BUDGETS[budget].final_seeds if seeds is None else seeds
+    if not isinstance(count, int):
+        raise TypeError(f"seeds is {count!r}: give a whole number")
+    if count < 2:
+        raise InputError(f"--seeds is {count}: at least 2 are needed to tell a difference from chance")
+    check(problem)
+    return BUDGETS[budget], count
 
 
 def _first_lr(found: LrRange, dialect: str) -> float:
