@@ -49,10 +49,21 @@ def test_a_single_repeat_that_is_lost_early_does_not_end_the_curve():
     assert "more steps" in LrRange(LRS, found.losses[:1]).problem
 
 
-def test_pure_noise_is_rarely_taken_for_a_fall():
-    random = np.random.default_rng(0)
-    found = [LrRange(LRS, 1.0 + 0.1 * random.normal(size=(3, len(LRS)))) for _ in range(300)]
-    assert sum(not one.problem for one in found) <= 6
+@pytest.mark.parametrize("steps", [20, 40, 100, 400])
+@pytest.mark.parametrize("spread", [0.1, 1.0])
+def test_pure_noise_is_rarely_taken_for_a_fall_however_many_steps_there_are(steps, spread):
+    random, lrs = np.random.default_rng(0), np.geomspace(1e-7, 10.0, steps)
+    found = [LrRange(lrs, np.exp(spread * random.normal(size=(3, steps)))) for _ in range(300)]
+    assert sum(not one.problem for one in found) <= 9
+
+
+def test_more_steps_find_a_smaller_fall():
+    def found(steps):
+        random, lrs = np.random.default_rng(0), np.geomspace(1e-7, 10.0, steps)
+        losses = 1.0 + 0.3 / (1.0 + (lrs / 1e-3) ** 2) + 0.3 * random.normal(size=(50, 1, steps))
+        return sum(not LrRange(lrs, each).problem for each in losses)
+
+    assert found(40) < 25 < 45 < found(800)
 
 
 @pytest.mark.parametrize("height", [0.05, 0.1])

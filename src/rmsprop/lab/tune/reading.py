@@ -24,11 +24,13 @@ Floats = npt.NDArray[np.float64]
 FALLEN, SMOOTHING_DECADES = 0.3, 0.32
 # The loss before anything is learnt is the median over this first share of the sweep.
 FIRST = 0.2
-# A fall has to be so many times the scatter of the losses around their smooth curve: in 2000 sweeps over pure noise
-# less than one in a hundred has such a fall.
-SIGNIFICANT = 1.5
+# A fall has to be so many times its own standard error: of sweeps over pure noise one or two in a hundred have such a
+# fall, be it normal or lognormal, of 20 steps or of 400; where its tails are heavy that takes repeats.
+SIGNIFICANT = 3.5
 # The scatter of normal noise is this many times its median absolute deviation.
 _MAD = 1.4826
+# A median's variance is this many times that of a mean, if the noise is normal.
+_MEDIAN = math.pi / 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,11 +70,8 @@ class LrRange:
     @cached_property
     def smoothed(self) -> Floats:
         """The typical loss, smoothed over a third of a decade of learning rate; in its logarithm if it is positive."""
-        x = np.log10(self.lrs[: len(self.typical)])
-        width = max(SMOOTHING_DECADES, x[1] - x[0]) if len(x) > 1 else 1.0
-        weights = np.exp(-0.5 * ((x[:, None] - x) / width) ** 2)
-        weights /= weights.sum(axis=1, keepdims=True)
-        smooth: Floats = np.exp(weights @ np.log(self.typical)) if (self.typical > 0).all() else weights @ self.typical
+        weights, losses = self._weights, self.typical
+        smooth: Floats = np.exp(weights @ np.log(losses)) if (losses > 0).all() else weights @ losses
         return smooth
 
     @property
@@ -116,7 +115,7 @@ class LrRange:
         if len(self.typical) <= FIRST * len(self.lrs):
             at = short(float(self.lrs[len(self.typical)]))
             return f"the loss diverged at a learning rate of {at} already: give a lower low"
-        if self._initial - self.smoothed[self._lowest] > SIGNIFICANT * self._scatter:
+        if self._initial - self.smoothed[self._lowest] > SIGNIFICANT * self._fall_error:
             return ""
         reach = "" if self.diverges_at else " or a higher high"
         return f"the loss fell at no learning rate {tested}: give more steps{reach}, or look at the model and its data"
@@ -170,9 +169,28 @@ class LrRange:
 
     @cached_property
     def _initial(self) -> float:
-        return float(np.median(self.typical[: max(1, round(FIRST * len(self.lrs)))]))
+        return float(np.median(self.typical[: self._beginning]))
+
+    @property
+    def _beginning(self) -> int:
+        return max(1, round(FIRST * len(self.lrs)))
 
     @cached_property
-    def _scatter(self) -> float:
+    def _weights(self) -> Floats:
+        """What each loss counts for in each point of the smooth curve."""
+        x = np.log10(self.lrs[: len(self.typical)])
+        width = max(SMOOTHING_DECADES, x[1] - x[0]) if len(x) > 1 else 1.0
+        weights: Floats = np.exp(-0.5 * ((x[:, None] - x) / width) ** 2)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return weights
+
+    @property
+    def _fall_error(self) -> float:
+        """The standard error of the difference between the initial and the lowest loss."""
+        squares = np.square(self._weights).sum(axis=1)
+        # The smooth curve follows each loss a little, the more the fewer there are: distances from it are too small.
+        shrunk = np.sqrt(1.0 - 2.0 * np.diag(self._weights) + squares)
         until = max(self._lowest + 1, len(self.typical) // 2)
-        return _MAD * float(np.median(np.abs(self.typical[:until] - self.smoothed[:until])))
+        distances = np.abs(self.typical - self.smoothed)[:until] / shrunk[:until]
+        scatter = _MAD * float(np.median(distances))
+        return scatter * math.sqrt(squares[self._lowest] + _MEDIAN / self._beginning)
