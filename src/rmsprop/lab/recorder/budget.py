@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from time import perf_counter
 
-# Shares of the loop's time that writing losses and measuring steps may take. The hooks take some microseconds per step
-# besides, which only the smallest of networks feel (`python -m benchmarks.recorder`).
-LOSSES_SHARE, STATISTICS_SHARE = 0.002, 0.005
+# Shares of the loop's time that reading losses, writing them and measuring steps may take.
+READING_SHARE, LOSSES_SHARE, STATISTICS_SHARE = 0.006, 0.001, 0.002
+# The seconds that it takes to be given a loss and to read it, in the midst of a loop that fills the caches with other
+# things: on its own it takes a tenth of that (`python -m benchmarks.recorder`).
+READING = 4e-6
 # Before that so many seconds may be spent on steps, each so many times as far as the one before: the first steps are
 # the largest where v₀ is 0, and a short run is to be seen whole.
 ALLOWANCE, APART = 0.1, 1.25
@@ -34,9 +36,7 @@ class Budget:
         self._cost = 0.0
         self._first = True
         self._statistics_due = self._losses_due = 0.0
-        # The answer for most steps: there is nothing to do before both this step and this time.
-        self.quiet_until = step + 0.0 if every is None else -math.inf
-        self.due = 0.0
+        self._marked = step + 1.0  # the next step that is measured whatever the time is
 
     def losses_are_due(self) -> bool:
         """Tell whether losses may be written."""
@@ -61,32 +61,25 @@ class Budget:
         """
         if self._every is not None:
             return step % self._every == 0
-        if step > self.quiet_until:
+        if step >= self._marked:
             return True
         return perf_counter() >= self._statistics_due and (step - self._last) * FINENESS >= step
 
-    def settle(self, measures_next: bool) -> None:
-        """Say when there is something to do again.
+    def quiet(self, step: int) -> tuple[float, float]:
+        """Tell how long there is nothing to do, if the next step isn't measured.
 
         Args:
-            measures_next: Whether the next step is measured.
-        """
-        self.due = 0.0 if measures_next else min(self._statistics_due, self._losses_due)
-
-    def next_look(self, step: int) -> float:
-        """Return the step after which there may be something to do whatever the time is.
-
-        Args:
-            step: The number of the last one.
+            step: The last step.
 
         Returns:
-            Its number, or infinity.
+            A step and a time: before both are reached there is nothing to write and no next step to measure.
         """
-        if self.due == 0.0:
-            return step + 1
         if self._every is not None:
-            return step + self._every - (step + 1) % self._every
-        return max(self.quiet_until, step + 1)
+            return step + self._every - (step + 1) % self._every, self._losses_due
+        apart = math.ceil(self._last * FINENESS / (FINENESS - 1)) - 1
+        if apart > step:
+            return min(self._marked - 1, apart), self._losses_due
+        return self._marked - 1, min(self._statistics_due, self._losses_due)
 
     def spent(self, seconds: float) -> None:
         """Take note of what a part of a measurement has cost.
@@ -104,12 +97,24 @@ class Budget:
         """
         if self._first:  # it loads and warms up what the others find ready
             self._first, self._cost = False, 0.0
-        if self._every is None and step > self.quiet_until:
+        if step >= self._marked:
             self._left -= self._cost
-            allowed = math.ceil(step * APART) - 1 if self._left > 0.0 else math.inf
-            self.quiet_until = min(allowed, _next_mark(step) - 1)
+            allowed = math.ceil(step * APART) if self._left > 0.0 else math.inf
+            self._marked = min(allowed, _next_mark(step))
         self._statistics_due = perf_counter() + self._cost / STATISTICS_SHARE
         self._last, self._cost = step, 0.0
+
+
+def one_loss_of(seconds: float) -> int:
+    """Return of how many losses one is to be read, so that short steps don't become much longer.
+
+    Args:
+        seconds: The time a step takes.
+
+    Returns:
+        The number: 1 where steps take 0.7 ms or more.
+    """
+    return max(1, math.ceil(READING / (READING_SHARE * seconds)))
 
 
 def _next_mark(step: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -50,7 +51,13 @@ def header(optimizer: Optimizer, sampling: Sampling, step: int) -> dict[str, Any
 
 def steps_taken(optimizer: Optimizer) -> int:
     """Return how many steps an optimizer has taken, as it counts them itself; 0 if it doesn't."""
-    return max((int(state["step"]) for state in optimizer.state.values() if "step" in state), default=0)
+    return max(map(int, counters(optimizer)), default=0)
+
+
+def counters(optimizer: Optimizer) -> list[Tensor]:
+    """Return the numbers in which an optimizer counts its steps, each once: parameters may share them."""
+    found = {id(state["step"]): torch.as_tensor(state["step"]) for state in optimizer.state.values() if "step" in state}
+    return list(found.values())
 
 
 def _options(group: Mapping[str, Any]) -> dict[str, float | bool]:

@@ -26,6 +26,7 @@ class LossBuffer:
         """See the class."""
         # Of the step that comes next: the recorder puts numbers here itself, because each call costs the loop.
         self.current: list[float | Tensor] = []
+        self._begun: list[float | Tensor] = []  # those before them that belong to the same row
         self._rows: list[tuple[int, list[float | Tensor]]] = []
         self.row_ends = step + 1  # the step that fills the row
 
@@ -37,7 +38,7 @@ class LossBuffer:
         """
         self.current.append(value)
         if len(self.current) >= _WAITING:
-            self.current = _numbers(self.current)
+            self.current[:] = _numbers(self.current)
 
     def end_row(self, step: int) -> None:
         """Put the losses since the last row into a row of their own.
@@ -45,10 +46,39 @@ class LossBuffer:
         Args:
             step: The number of the step.
         """
-        if self.current:
-            self._rows.append((step, self.current))
-            self.current = []
+        self.begin_counting()
+        if self._begun:
+            self._rows.append((step, self._begun))
+            self._begun = []
         self.row_ends = step + 1 + step // FINENESS
+
+    def begin_counting(self) -> None:
+        """Let `current` hold the losses of the steps from here on, which are yet to be counted."""
+        self._begun += self.current
+        self.current = []
+
+    def counted(self, first: int, last: int) -> None:
+        """Put `current` into rows, now that it is known how many steps were taken.
+
+        Each step has equally many losses. What is left over then was given for the step that comes next.
+
+        Args:
+            first: The first of the steps.
+            last: The last one.
+        """
+        steps, losses = last - first + 1, self.current
+        each, rest = divmod(len(losses), steps)
+        if rest >= each:  # they were given at some of the steps only, or not equally often
+            rest = 0
+        usable, done = len(losses) - rest, 0
+        while done < steps:
+            end = min(self.row_ends, last)
+            begun, done = done, end - first + 1
+            self.current = losses[begun * usable // steps : done * usable // steps]
+            if end == self.row_ends:
+                self.end_row(end)
+        self.begin_counting()
+        self.current = losses[usable:]
 
     def take(self, step: int | None = None) -> dict[str, Any] | None:
         """Return what is to be written, and forget it.

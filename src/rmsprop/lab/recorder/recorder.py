@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -17,14 +17,15 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from rmsprop.lab.recorder import measure
-from rmsprop.lab.recorder.budget import Budget
+from rmsprop.lab.recorder.budget import Budget, one_loss_of
 from rmsprop.lab.recorder.file import Existing, line, opened, read
-from rmsprop.lab.recorder.header import header, steps_taken
+from rmsprop.lab.recorder.header import counters, header, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
 from rmsprop.lab.recorder.losses import LossBuffer
 from rmsprop.lab.recorder.scalars import Scalars
 
 _CLOSED = "the recorder is closed: make another one to go on"
+_AWAKE = (inf, inf)
 
 
 class Recorder:
@@ -87,7 +88,6 @@ class Recorder:
         if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f"every is {every!r}: it must be a whole number of steps, at least 1")
         self.path = Path(path)
-        self._every = every
         scalars = Scalars(tensorboard) if tensorboard is not None else None
         self._file, self._lock = opened(self.path, existing)
         self._scalars = scalars
@@ -97,7 +97,18 @@ class Recorder:
         self._losses = LossBuffer(self._step)
         self._budget = Budget(self._step, every)
         self._measures_next = self._budget.measures(self._step + 1)
-        self._look_at = 0.0  # nothing is to be done after the steps before this one
+        # Until one of this step and this time is reached, there is nothing to do after a step ...
+        self._quiet = (-inf, -inf)
+        self._look_at = 0.0  # ... and not even a row of losses ends before this step.
+        # While it rests it has no hooks: losses are collected, until there are so many of them, or until this time.
+        self._rest = _AWAKE
+        self._rests = every is None
+        self._taken = 0  # what the optimizer had counted when the rest began ...
+        self._began = 0.0  # ... and when that was
+        self._pace = inf  # seconds per step in the last rest
+        self._of_each = 1  # of so many losses one is read,
+        self._skips = 0  # and so many are left out before the next one
+        self._urgent = False
         self._earlier: measure.Before | None = None
         self._start: measure.Start | None = None
         self._lr = float(optimizer.param_groups[0]["lr"])
@@ -105,8 +116,9 @@ class Recorder:
         self._closed = False
         self._write(header(optimizer, self._sampling, self._step))
         self._closures = False
+        self._optimizer: Optimizer | None = optimizer
         self._before: RemovableHandle | None = optimizer.register_step_pre_hook(self._before_step)
-        self._after = optimizer.register_step_post_hook(self._after_step)
+        self._after: RemovableHandle | None = optimizer.register_step_post_hook(self._after_step)
 
     def loss(self, value: float | Tensor) -> None:
         """Give the loss of the step that comes next; of several before one step the mean counts.
@@ -121,8 +133,14 @@ class Recorder:
             ValueError: If the recorder is closed.
         """
         # What follows and `_after_step` are in the way of every step, so that they call as little as possible.
+        if self._skips:
+            self._skips -= 1
+            return
         if self._closed:
             raise ValueError(_CLOSED)
+        if len(self._losses.current) >= self._rest[0] or perf_counter() >= self._rest[1]:
+            self._wake()
+        self._skips = self._of_each - 1
         if isinstance(value, Tensor) and not value.is_cpu:
             self._losses.wait_for(_single("loss", value))
             return
@@ -130,9 +148,11 @@ class Recorder:
             number = float(value.item() if isinstance(value, Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
             raise _not_a_number("loss", value) from None
+        if not isfinite(number):  # it is to be in the file at once
+            self._urgent, self._look_at = True, 0.0
+            if self._rest != _AWAKE:
+                self._wake()
         self._losses.current.append(number)
-        if not isfinite(number):
-            self._budget.due, self._look_at = 0.0, 0.0  # it is to be in the file at once
 
     def validation(self, **values: float | Tensor) -> None:
         """Give what was found on validation data after the last step.
@@ -149,6 +169,7 @@ class Recorder:
         if not values:
             raise TypeError("validation() was given nothing: give numbers by name, such as validation(loss=0.5)")
         numbers = {name: _number(name, value) for name, value in values.items()}
+        self._catch_up()
         self._write_losses(self._step)
         self._write({"step": self._step, "validation": numbers})
         if self._scalars:
@@ -158,14 +179,14 @@ class Recorder:
         """Write what is left, let go of the optimizer and close the file. Closing again does nothing."""
         if self._closed:
             return
+        self._catch_up()
         self._write_losses(self._step)
         self._release()
 
     def _release(self) -> None:
-        self._closed = True
-        self._after.remove()
-        if self._before is not None:
-            self._before.remove()
+        self._closed, self._skips = True, 0
+        self._unhook()
+        self._optimizer = None
         self._file.close()
         self._lock.release()
         if self._scalars:
@@ -219,25 +240,29 @@ class Recorder:
 
     def _look(self, optimizer: Optimizer, step: int) -> None:
         """See after a step what there is to do; the time is looked at as often as a row of losses ends."""
+        given = bool(self._losses.current)
         if step >= self._losses.row_ends:
             self._losses.end_row(step)
-        if step >= self._budget.quiet_until or perf_counter() >= self._budget.due:
+        if self._urgent or step >= self._quiet[0] or perf_counter() >= self._quiet[1]:
             self._act(optimizer, step)
-        self._look_at = min(self._losses.row_ends, self._budget.next_look(step))
+            if given and not self._measures_next:
+                self._rest_if_it_can(optimizer)
+        self._look_at = min(self._losses.row_ends, self._quiet[0])
 
     def _act(self, optimizer: Optimizer, step: int) -> None:
         self._lr = float(optimizer.param_groups[0]["lr"])
         if not self._header_has_averages:  # they are there only now
             self._header_has_averages = True
             self._write(header(optimizer, self._sampling, step - 1))
-        if self._budget.losses_are_due() or not self._budget.due:
+        if self._urgent or self._budget.losses_are_due():
             self._write_losses()
+            self._urgent = False
         if self._start is not None:
             self._measured(self._finish, optimizer)
         self._measures_next = self._budget.measures(step + 1)
         if self._measures_next:
             self._measured(self._keep, optimizer)
-        self._budget.settle(self._measures_next)
+        self._quiet = (step + 1, -inf) if self._measures_next else self._budget.quiet(step)
         self._watch(optimizer)
 
     def _watch(self, optimizer: Optimizer) -> None:
@@ -248,6 +273,55 @@ class Recorder:
         elif not watch and self._before is not None:
             self._before.remove()
             self._before = None
+
+    def _rest_if_it_can(self, optimizer: Optimizer) -> None:
+        """Let go of an optimizer that counts its steps itself, until there is something to do."""
+        counts = counters(optimizer)
+        if self._rests and not self._closures and counts and all(count.is_cpu for count in counts):
+            self._unhook()
+            self._losses.begin_counting()
+            self._taken, self._began, self._of_each = steps_taken(optimizer), perf_counter(), one_loss_of(self._pace)
+            self._rest = self._until()
+
+    def _until(self) -> tuple[float, float]:
+        """Return how many losses, of which there is at least one per step, and which time may end a rest."""
+        return (self._quiet[0] - self._step - 1) // self._of_each, self._quiet[1]
+
+    def _wake(self) -> None:
+        """See before a step whether it is one to be looked at."""
+        assert self._optimizer is not None
+        self._catch_up()
+        self._lr = float(self._optimizer.param_groups[0]["lr"])
+        if self._budget.losses_are_due():
+            self._write_losses()
+        self._quiet = self._budget.quiet(self._step)
+        losses, time = self._rest = self._until()
+        if self._urgent or not self._rests or len(self._losses.current) >= losses or perf_counter() >= time:
+            self._rest, self._look_at = _AWAKE, 0.0
+            self._of_each = 1
+            self._after = self._optimizer.register_step_post_hook(self._after_step)
+
+    def _catch_up(self) -> None:
+        """Count the steps that were taken during a rest."""
+        if self._rest == _AWAKE or self._optimizer is None:
+            return
+        before, self._taken = self._taken, steps_taken(self._optimizer)
+        steps = self._taken - before
+        if steps > 0:
+            # Where losses are given now and then only, it can't be told when the next one comes.
+            self._rests = len(self._losses.current) * self._of_each >= steps
+            self._losses.counted(self._step + 1, self._step + steps)
+            self._step += steps
+            now = perf_counter()
+            self._pace, self._began = (now - self._began) / steps, now
+            self._of_each = one_loss_of(self._pace)
+        self._rest = self._until()
+
+    def _unhook(self) -> None:
+        for handle in (self._before, self._after):
+            if handle is not None:
+                handle.remove()
+        self._before = self._after = None
 
     def _measured(self, what: Callable[[Optimizer], None], optimizer: Optimizer) -> None:
         """Do a part of a measurement and count what it costs."""
