@@ -2,10 +2,10 @@
 
 One loop on one thread takes turns of three kinds, in random order: recorded, plain, and plain again as a control, which
 tells what the difference of two equal turns is. It is one loop, and not two, because where in memory a model lies
-matters by some percent; for the recorder the time of the plain turns doesn't exist. The ratios are those of processor time,
-pair by pair, so that other processes disturb little. The allocator is told to keep freed memory: giving gradients back
-to the system and getting them again makes steps of large models differ by several percent from one to the next. The
-first tenth of a second, which is free, is left out.
+matters by some percent; for the recorder the time of the plain turns doesn't exist. The ratios are those of processor
+time, pair by pair, so that other processes disturb little. The allocator is told to keep freed memory: giving gradients
+back to the system and getting them again makes steps of large models differ by several percent from one to the next.
+The first tenth of a second, which is free, is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ import rmsprop.torch
 from benchmarks import environment
 from rmsprop.files import write_atomically
 from rmsprop.lab import Recorder
-from rmsprop.lab.recorder.recorder import _AWAKE
 
 FOLDER = Path(__file__).with_name("results")
 LIMIT = 0.02
@@ -115,7 +114,7 @@ class Loop:
     def recorded(self, steps: int) -> float:
         """Run some steps recorded, and then until the recorder rests, so that a plain turn may follow."""
         seconds = self.run(steps, self.recorder)
-        while self.recorder._rest == _AWAKE:
+        while not self.recorder._rest.is_on:
             self.run(1, self.recorder)
         return seconds
 
@@ -127,8 +126,9 @@ class Loop:
         recorder._budget._statistics_due += away
         recorder._budget._losses_due += away
         recorder._quiet = (recorder._quiet[0], recorder._quiet[1] + away)
-        recorder._rest = (recorder._rest[0], recorder._rest[1] + away)
-        recorder._taken, recorder._began = recorder._taken + steps, recorder._began + away
+        recorder._rest.until += away
+        recorder._rest._began += away
+        recorder._rest._taken += steps
         return seconds
 
 
@@ -157,7 +157,7 @@ def measure(model: str, optimizer: str, turns: int, seconds: float) -> list[Turn
 def summary(turns: list[Turn]) -> str:
     """Return the ratios as a table in Markdown."""
     lines = [
-        "| model | optimizer | µs per step | µs added | recorded / plain: sum | median | control / plain: sum | median |",
+        "| model | optimizer | µs per step | µs added | recorded / plain: sum | median | control: sum | median |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for key in dict.fromkeys((turn.model, turn.optimizer) for turn in turns):

@@ -102,18 +102,26 @@ def test_a_long_run_makes_a_small_file(path, monkeypatch):
     assert rows < 500 * (2 + math.log(100_000 / 500))
 
 
-def test_a_full_disk_does_not_stop_the_loop(path):
+@pytest.mark.parametrize("steps", [2, 300])
+@pytest.mark.parametrize("every", [1, None])
+def test_a_full_disk_does_not_stop_the_loop(path, steps, every):
     if not Path("/dev/full").exists():
         pytest.fail("this system has no /dev/full to write to")
     model = perceptron()
     optimizer = rmsprop.torch.RMSprop(model.parameters())
-    recorder = Recorder(optimizer, path, model=model, every=1)
+    recorder = Recorder(optimizer, path, model=model, every=every)
+    loop(model, optimizer, steps, recorder)
     recorder._file.close()
     with Path("/dev/full").open("wb", buffering=0) as full:
         recorder._file = full
-        with pytest.warns(RuntimeWarning, match="can't be written any more: No space left on device"):
-            loop(model, optimizer, 2, None)
-    assert optimizer.state[model[0].weight]["step"] == 2
+        with pytest.warns(RuntimeWarning, match="can't be written any more: No space left on device") as warned:
+            loop(model, optimizer, 300, recorder)
+        recorder.validation(loss=1.0)
+    recorder.close()
+    assert len(warned) == 1
+    assert optimizer.state[model[0].weight]["step"] == steps + 300
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
 
 
 HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"a"}]}\n'

@@ -57,18 +57,18 @@ class LossBuffer:
         self._begun += self.current
         self.current = []
 
-    def counted(self, first: int, last: int) -> None:
+    def counted(self, first: int, last: int, each: int) -> None:
         """Put `current` into rows, now that it is known how many steps were taken.
-
-        Each step has equally many losses. What is left over then was given for the step that comes next.
 
         Args:
             first: The first of the steps.
             last: The last one.
+            each: How many losses a step had before. If all have had as many, then what is left over was given for the
+                step that comes next; else the steps share what there is.
         """
         steps, losses = last - first + 1, self.current
-        each, rest = divmod(len(losses), steps)
-        if rest >= each:  # they were given at some of the steps only, or not equally often
+        rest = len(losses) - steps * each
+        if not 0 <= rest < each:
             rest = 0
         usable, done = len(losses) - rest, 0
         while done < steps:

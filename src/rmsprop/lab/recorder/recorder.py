@@ -17,15 +17,15 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from rmsprop.lab.recorder import measure
-from rmsprop.lab.recorder.budget import Budget, one_loss_of
+from rmsprop.lab.recorder.budget import Budget
 from rmsprop.lab.recorder.file import Existing, line, opened, read
-from rmsprop.lab.recorder.header import counters, header, steps_taken
+from rmsprop.lab.recorder.header import header, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
 from rmsprop.lab.recorder.losses import LossBuffer
+from rmsprop.lab.recorder.rest import Rest
 from rmsprop.lab.recorder.scalars import Scalars
 
 _CLOSED = "the recorder is closed: make another one to go on"
-_AWAKE = (inf, inf)
 
 
 class Recorder:
@@ -100,20 +100,14 @@ class Recorder:
         # Until one of this step and this time is reached, there is nothing to do after a step ...
         self._quiet = (-inf, -inf)
         self._look_at = 0.0  # ... and not even a row of losses ends before this step.
-        # While it rests it has no hooks: losses are collected, until there are so many of them, or until this time.
-        self._rest = _AWAKE
-        self._rests = every is None
-        self._taken = 0  # what the optimizer had counted when the rest began ...
-        self._began = 0.0  # ... and when that was
-        self._pace = inf  # seconds per step in the last rest
-        self._of_each = 1  # of so many losses one is read,
-        self._skips = 0  # and so many are left out before the next one
+        self._rest = Rest(every is None)
+        self._skips = 0  # losses to leave out before the next one that is read
         self._urgent = False
         self._earlier: measure.Before | None = None
         self._start: measure.Start | None = None
         self._lr = float(optimizer.param_groups[0]["lr"])
         self._header_has_averages = bool(optimizer.state)
-        self._closed = False
+        self._closed = self._failed = False
         self._write(header(optimizer, self._sampling, self._step))
         self._closures = False
         self._optimizer: Optimizer | None = optimizer
@@ -137,10 +131,11 @@ class Recorder:
             self._skips -= 1
             return
         if self._closed:
-            raise ValueError(_CLOSED)
-        if len(self._losses.current) >= self._rest[0] or perf_counter() >= self._rest[1]:
+            return self._refuse()
+        rest = self._rest
+        if len(self._losses.current) >= rest.losses or perf_counter() >= rest.until:
             self._wake()
-        self._skips = self._of_each - 1
+        self._skips = rest.of_each - 1
         if isinstance(value, Tensor) and not value.is_cpu:
             self._losses.wait_for(_single("loss", value))
             return
@@ -150,7 +145,7 @@ class Recorder:
             raise _not_a_number("loss", value) from None
         if not isfinite(number):  # it is to be in the file at once
             self._urgent, self._look_at = True, 0.0
-            if self._rest != _AWAKE:
+            if rest.is_on:
                 self._wake()
         self._losses.current.append(number)
 
@@ -165,7 +160,7 @@ class Recorder:
             ValueError: If the recorder is closed.
         """
         if self._closed:
-            raise ValueError(_CLOSED)
+            return self._refuse()
         if not values:
             raise TypeError("validation() was given nothing: give numbers by name, such as validation(loss=0.5)")
         numbers = {name: _number(name, value) for name, value in values.items()}
@@ -174,6 +169,11 @@ class Recorder:
         self._write({"step": self._step, "validation": numbers})
         if self._scalars:
             self._scalars.add(self._step, {f"validation/{name}": number for name, number in numbers.items()})
+
+    def _refuse(self) -> None:
+        """Take nothing any more: a mistake after `close`, but no reason to stop the loop where the disk was full."""
+        if not self._failed:
+            raise ValueError(_CLOSED)
 
     def close(self) -> None:
         """Write what is left, let go of the optimizer and close the file. Closing again does nothing."""
@@ -240,13 +240,18 @@ class Recorder:
 
     def _look(self, optimizer: Optimizer, step: int) -> None:
         """See after a step what there is to do; the time is looked at as often as a row of losses ends."""
-        given = bool(self._losses.current)
+        given = len(self._losses.current)
+        self._rest.each = self._rest.each or given
         if step >= self._losses.row_ends:
             self._losses.end_row(step)
+            self._rest.allowed = self._rest.allowed and given > 0
         if self._urgent or step >= self._quiet[0] or perf_counter() >= self._quiet[1]:
             self._act(optimizer, step)
-            if given and not self._measures_next:
-                self._rest_if_it_can(optimizer)
+            if given and not self._measures_next and not self._closures and self._rest.is_possible(optimizer):
+                self._unhook()
+                self._losses.begin_counting()
+                self._rest.begin(optimizer)
+                self._rest.lasts(step, self._quiet)
         self._look_at = min(self._losses.row_ends, self._quiet[0])
 
     def _act(self, optimizer: Optimizer, step: int) -> None:
@@ -263,7 +268,8 @@ class Recorder:
         if self._measures_next:
             self._measured(self._keep, optimizer)
         self._quiet = (step + 1, -inf) if self._measures_next else self._budget.quiet(step)
-        self._watch(optimizer)
+        if not self._closed:
+            self._watch(optimizer)
 
     def _watch(self, optimizer: Optimizer) -> None:
         """Hook onto the beginning of steps only while that is of use: it costs as much as the hook after them."""
@@ -274,48 +280,32 @@ class Recorder:
             self._before.remove()
             self._before = None
 
-    def _rest_if_it_can(self, optimizer: Optimizer) -> None:
-        """Let go of an optimizer that counts its steps itself, until there is something to do."""
-        counts = counters(optimizer)
-        if self._rests and not self._closures and counts and all(count.is_cpu for count in counts):
-            self._unhook()
-            self._losses.begin_counting()
-            self._taken, self._began, self._of_each = steps_taken(optimizer), perf_counter(), one_loss_of(self._pace)
-            self._rest = self._until()
-
-    def _until(self) -> tuple[float, float]:
-        """Return how many losses, of which there is at least one per step, and which time may end a rest."""
-        return (self._quiet[0] - self._step - 1) // self._of_each, self._quiet[1]
-
     def _wake(self) -> None:
         """See before a step whether it is one to be looked at."""
         assert self._optimizer is not None
+        optimizer = self._optimizer
         self._catch_up()
-        self._lr = float(self._optimizer.param_groups[0]["lr"])
+        self._lr = float(optimizer.param_groups[0]["lr"])
         if self._budget.losses_are_due():
             self._write_losses()
         self._quiet = self._budget.quiet(self._step)
-        losses, time = self._rest = self._until()
-        if self._urgent or not self._rests or len(self._losses.current) >= losses or perf_counter() >= time:
-            self._rest, self._look_at = _AWAKE, 0.0
-            self._of_each = 1
-            self._after = self._optimizer.register_step_post_hook(self._after_step)
+        self._rest.lasts(self._step, self._quiet)
+        if not self._closed and (self._urgent or self._rest.is_over(len(self._losses.current))):
+            self._rest.end()
+            self._look_at = 0.0
+            self._after = optimizer.register_step_post_hook(self._after_step)
 
     def _catch_up(self) -> None:
         """Count the steps that were taken during a rest."""
-        if self._rest == _AWAKE or self._optimizer is None:
+        if not self._rest.is_on:
             return
-        before, self._taken = self._taken, steps_taken(self._optimizer)
-        steps = self._taken - before
-        if steps > 0:
-            # Where losses are given now and then only, it can't be told when the next one comes.
-            self._rests = len(self._losses.current) * self._of_each >= steps
-            self._losses.counted(self._step + 1, self._step + steps)
+        assert self._optimizer is not None
+        each = self._rest.each if self._rest.of_each == 1 else 0
+        steps = self._rest.missed(self._optimizer, len(self._losses.current))
+        if steps:
+            self._losses.counted(self._step + 1, self._step + steps, each)
             self._step += steps
-            now = perf_counter()
-            self._pace, self._began = (now - self._began) / steps, now
-            self._of_each = one_loss_of(self._pace)
-        self._rest = self._until()
+        self._rest.lasts(self._step, self._quiet)
 
     def _unhook(self) -> None:
         for handle in (self._before, self._after):
@@ -370,11 +360,14 @@ class Recorder:
         self._budget.wrote_losses(perf_counter() - began)
 
     def _write(self, content: Mapping[str, Any]) -> None:
+        if self._closed:
+            return
         try:
             rest = memoryview(line(content))
             while rest:  # a disk that fills up takes a part, and says only then that it is full
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
+            self._failed = True
             self._release()
             warnings.warn(f"{self.path} can't be written any more: {error.strerror}", RuntimeWarning, stacklevel=3)
 
