@@ -12,8 +12,9 @@ from rich.table import Table
 
 from benchmarks.cases import LIBRARIES, Case
 from benchmarks.contenders import CONTENDERS, DEFAULT, OURS
+from benchmarks.goals import Goal
 from benchmarks.startup import HELP
-from benchmarks.summary import FLOOR, Goal, Row
+from benchmarks.summary import FLOOR, Row
 
 LABELS = {FLOOR: "floor: a stream kernel", **{contender.name: contender.label for contender in CONTENDERS}}
 SHORT = {DEFAULT: "for-loop", "foreach": "foreach", "compiled": "compiled", "adagrad": "fused Adagrad"}
@@ -94,7 +95,7 @@ def to_json(results: Results) -> str:
         "cases": cases,
         "memory": list(results.memory),
         "startup_seconds": dict(results.startup),
-        "goals": [{**asdict(goal), "reached": goal.reached} for goal in results.goals],
+        "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in results.goals],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -122,8 +123,9 @@ def _goals_table(goals: Sequence[Goal]) -> Table:
         table.add_column(heading, no_wrap=True)
     for goal in goals:
         sign = "≥" if goal.at_least else "≤"
-        required, measured = f"{sign} {goal.required:.3g}", three_digits(goal.measured)
-        table.add_row(goal.case, goal.text, required, measured, "reached" if goal.reached else "[bold]missed[/bold]")
+        measured = "–" if goal.measured is None else three_digits(goal.measured)
+        verdict = goal.verdict if goal.verdict == "reached" else f"[bold]{goal.verdict}[/bold]"
+        table.add_row(goal.case, goal.text, f"{sign} {goal.required:.3g}", measured, verdict)
     return table
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.contenders import OURS
 from benchmarks.floor import FLOORS
+from benchmarks.goals import Goal
 from benchmarks.timing import Sample
 
 FLOOR = "floor"
@@ -36,30 +37,6 @@ class Row:
     high: float
     least: float
     times_ours: float
-
-
-@dataclass(frozen=True)
-class Goal:
-    """Something to reach.
-
-    Args:
-        case: The case's heading.
-        text: What is measured.
-        required: The number to reach.
-        measured: The number that was measured.
-        at_least: Whether to be at or above it; else at or below. Default True.
-    """
-
-    case: str
-    text: str
-    required: float
-    measured: float
-    at_least: bool = True
-
-    @property
-    def reached(self) -> bool:
-        """Whether it was."""
-        return self.measured >= self.required if self.at_least else self.measured <= self.required
 
 
 def summarize(case: Case, samples: Iterable[Sample]) -> dict[str, Any]:

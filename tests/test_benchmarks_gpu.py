@@ -90,8 +90,8 @@ def test_a_summary_of_known_timings():
     copied = 2 * 2**31 / 0.002
     assert found["of_copy"] == pytest.approx(20 * 4096 * 814 * 300 / 0.009 / copied)
     assert [(text, verdict) for text, _, verdict in found["goals"]] == [
-        ("times faster than torch foreach", "no"),
+        ("times faster than torch foreach", "missed"),
         ("times faster than torch.compile'd step", "not measured"),
-        ("of the copy's bandwidth", "yes"),
-        ("MB beyond parameters, gradients and state", "yes"),
+        ("of the copy's bandwidth", "reached"),
+        ("MB beyond parameters, gradients and state", "reached"),
     ]

@@ -75,7 +75,7 @@ def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[
             "of_copy": summary.of_copy,
             "rows": [asdict(row) for row in summary.rows],
             "once": {name: asdict(once) for name, once in summary.once.items()},
-            "goals": [asdict(goal) | {"reached": goal.verdict} for goal in summary.goals],
+            "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in summary.goals],
         }
         for summary in summaries
     }

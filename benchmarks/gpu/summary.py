@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
+from benchmarks.goals import Goal
 from benchmarks.gpu.cases import Case
 from benchmarks.gpu.contenders import CONTENDERS, OURS
 from benchmarks.gpu.timing import COPY, Once, Sample, copied_bytes
@@ -36,32 +37,6 @@ class Row:
     processor: float
     times_ours: float
     late: int
-
-
-@dataclass(frozen=True)
-class Goal:
-    """Something to reach.
-
-    Args:
-        case: The case's title.
-        text: What is measured.
-        required: The number to reach.
-        measured: The number that was measured; None if it could not be.
-        at_least: Whether to be at or above it; else at or below. Default True.
-    """
-
-    case: str
-    text: str
-    required: float
-    measured: float | None
-    at_least: bool = True
-
-    @property
-    def verdict(self) -> str:
-        """Whether it was reached: ``"yes"``, ``"no"`` or ``"not measured"``."""
-        if self.measured is None:
-            return "not measured"
-        return "yes" if (self.measured >= self.required) == self.at_least or self.measured == self.required else "no"
 
 
 @dataclass(frozen=True)
@@ -144,7 +119,7 @@ def page(summaries: Sequence[Summary], environment: Mapping[str, Any]) -> str:
         "Medians by the GPU's clock, each call put in line before the GPU began it.",
         "",
     ]
-    lines += [_line(["goal", "required", "measured", "reached"]), _line(["---", "---:", "---:", "---"])]
+    lines += [_line(["goal", "required", "measured", "verdict"]), _line(["---", "---:", "---:", "---"])]
     for goal in (goal for summary in summaries for goal in summary.goals):
         bound = f"{'≥' if goal.at_least else '≤'} {goal.required:g}"
         measured = "–" if goal.measured is None else f"{goal.measured:.3g}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from rmsprop.lab.diagnose.finding import Finding
 from rmsprop.lab.diagnose.history import History, Statistics, median
+from rmsprop.lab.numbers import percent
 
 NOTHING_MEASURED = "no measurements of layers: record the run with rmsprop.lab.Recorder"
 # A layer is dead if all of its gradient is 0 in so many measurements up to the last.
@@ -125,8 +126,9 @@ def epsilon(history: History) -> Sequence[Finding] | str:
         Finding(
             kind="ε too large to adapt",
             severity="warning",
-            evidence=f"ε = {eps:g} outweighs v in {name} for {np.nanmedian(share[:, which]):.0%} of the coordinates"
-            f"{'' if whole else ' there'}: they all take steps of one learning rate, as in momentum or plain descent.",
+            evidence=f"ε = {eps:g} outweighs v in {name} for {percent(float(np.nanmedian(share[:, which])))} of the "
+            f"coordinates{'' if whole else ' there'}: they all take steps of one learning rate, as in momentum or "
+            "plain descent.",
             remedy=f"Lower ε below the typical {'v' if inside else '√v'}{better}; or keep it, and use plain descent.",
             layers=() if whole else tuple(statistics.layers[i]["name"] for i in which),
             panel="eps",
@@ -164,7 +166,8 @@ def centered(history: History) -> Sequence[Finding] | str:
         Finding(
             kind="centered variance collapsed",
             severity="bad",
-            evidence=f"v − m² is below a ten-thousandth of v in {median(late[:, which]):.0%} of the coordinates{size}.",
+            evidence=f"v − m² is below a ten-thousandth of v in {percent(median(late[:, which]))} of the coordinates"
+            f"{size}.",
             remedy="The gradient hardly changes from step to step: turn centered off, or raise ε to the size of √v.",
             since=statistics.steps[since],
             layers=tuple(statistics.layers[i]["name"] for i in which),
@@ -193,8 +196,8 @@ def decay(history: History) -> Sequence[Finding] | str:
         Finding(
             kind="decay too small for the batch",
             severity="warning",
-            evidence=f"√v of a typical coordinate changes by {typical:.0%} per step, and the gradients of two batches "
-            f"in a row have a cosine of {cosine:.2f}: v follows the noise of single batches.",
+            evidence=f"√v of a typical coordinate changes by {percent(typical)} per step, and the gradients of two "
+            f"batches in a row have a cosine of {cosine:.2f}: v follows the noise of single batches.",
             remedy=f"Lengthen the memory{longer}, or take larger batches.",
             panel="jitter",
         )

@@ -9,6 +9,7 @@ import numpy as np
 from rmsprop.lab.diagnose.finding import Finding
 from rmsprop.lab.diagnose.history import History, median
 from rmsprop.lab.diagnose.layers import NOTHING_MEASURED
+from rmsprop.lab.numbers import percent
 
 # dtype -> the smallest number above 0, and the distance from 1 to the next number.
 _SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
@@ -81,7 +82,8 @@ def underflow(history: History) -> Sequence[Finding] | str:
         Finding(
             kind="squared gradients underflow",
             severity="warning",
-            evidence=f"In {median(share[:, which]):.0%} of the coordinates the gradient isn't 0, and its square is.",
+            evidence=f"In {percent(median(share[:, which]))} of the coordinates the gradient isn't 0, and its square "
+            "is.",
             remedy=f"Scale the loss (torch.amp.GradScaler), or {_KEEP_32}.",
             since=history.statistics.steps[row],
             layers=tuple(history.statistics.layers[i]["name"] for i in which),

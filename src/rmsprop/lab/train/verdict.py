@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
+from rmsprop.lab.numbers import percent
 from rmsprop.lab.train.curves import last_fall, smooth, tail, tail_length
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.settings import FIXED_LENGTH_SCHEDULES
@@ -309,7 +310,7 @@ def _falling(record: Record) -> Verdict | None:
     return Verdict(
         "still falling",
         None,
-        f"Over the last {record.words.last(fall.epochs)} the {record.judged} fell by {fall.share:.0%}, "
+        f"Over the last {record.words.last(fall.epochs)} the {record.judged} fell by {percent(fall.share)}, "
         f"from {fall.before:.3g} to {fall.now:.3g}.",
         f"Train longer: {record.words.twice(len(record.epochs))}.",
     )
