@@ -1,10 +1,11 @@
 """Rests of the recorder: what it doesn't look at is counted all the same."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from lab.recorder.loops import perceptron
+from lab.recorder.loops import loop, perceptron
 
 import rmsprop.torch
 from rmsprop.lab import Recorder
@@ -108,6 +109,23 @@ def test_a_loss_that_is_not_finite_ends_a_rest_and_is_in_the_file_at_once(path):
                 assert resting
             if step == 270:
                 assert [row.step for row in read(path).losses if math.isnan(row.largest)] == [270]
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_a_disk_that_is_full_at_the_end_of_a_rest_stops_nothing(path):
+    model = perceptron()
+    optimizer = torch.optim.Adam(model.parameters())
+    recorder = Recorder(optimizer, path, model=model)
+    loop(model, optimizer, 30, recorder)
+    assert hooks(optimizer) == 0
+    recorder._file.close()
+    recorder._rest.until = recorder._budget._losses_due = 0.0
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        recorder._file = full
+        with pytest.warns(RuntimeWarning, match="can't be written any more: No space left on device"):
+            recorder.loss(math.nan)
+    loop(model, optimizer, 3, recorder)
+    assert hooks(optimizer) == 0
 
 
 @pytest.mark.usefixtures("slow_machine")

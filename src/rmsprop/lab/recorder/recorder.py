@@ -187,6 +187,7 @@ class Recorder:
     def _release(self) -> None:
         self._closed, self._skips = True, 0
         self._unhook()
+        self._rest.end()
         self._optimizer = None
         self._file.close()
         self._lock.release()
