@@ -290,9 +290,11 @@ class Recorder:
         self._lr = float(optimizer.param_groups[0]["lr"])
         if self._budget.losses_are_due():
             self._write_losses()
+        if self._closed:  # the disk was full
+            return
         self._quiet = self._budget.quiet(self._step)
         self._rest.lasts(self._step, self._quiet)
-        if not self._closed and (self._urgent or self._rest.is_over(len(self._losses.current))):
+        if self._urgent or self._rest.is_over(len(self._losses.current)):
             self._rest.end()
             self._look_at = 0.0
             self._after = optimizer.register_step_post_hook(self._after_step)
