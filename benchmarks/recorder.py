@@ -112,23 +112,22 @@ class Loop:
         return process_time() - began
 
     def recorded(self, steps: int) -> float:
-        """Run some steps recorded, and then until the recorder rests, so that a plain turn may follow."""
+        """Run some steps recorded, and then until the recorder measures nothing, so that a plain turn may follow."""
         seconds = self.run(steps, self.recorder)
-        while not self.recorder._rest.is_on:
+        while self.recorder._measures_next:
             self.run(1, self.recorder)
         return seconds
 
     def plain(self, steps: int) -> float:
         """Run some steps of which the recorder doesn't know: all its appointments are put off until after them."""
-        began = perf_counter()
+        recorder, began = self.recorder, perf_counter()
+        recorder._after.remove()
         seconds = self.run(steps, None)
-        recorder, away = self.recorder, perf_counter() - began
+        recorder._after = self.optimizer.register_step_post_hook(recorder._after_step)
+        away = perf_counter() - began
         recorder._budget._statistics_due += away
         recorder._budget._losses_due += away
         recorder._quiet = (recorder._quiet[0], recorder._quiet[1] + away)
-        recorder._rest.until += away
-        recorder._rest._began += away
-        recorder._rest._taken += steps
         return seconds
 
 

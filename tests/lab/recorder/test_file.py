@@ -124,6 +124,21 @@ def test_a_full_disk_does_not_stop_the_loop(path, steps, every):
     assert not optimizer._optimizer_step_post_hooks
 
 
+def test_a_full_disk_leaves_the_hooks_of_others_alone(path):
+    model = perceptron()
+    optimizer = torch.optim.Adam(model.parameters())
+    recorder, heard = Recorder(optimizer, path, model=model, every=1), []
+    optimizer.register_step_post_hook(lambda *_: heard.append(1))
+    recorder._file.close()
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        recorder._file = full
+        with pytest.warns(RuntimeWarning, match="can't be written any more"):
+            loop(model, optimizer, 5, recorder)
+    assert len(heard) == 5
+    recorder.close()
+    assert len(optimizer._optimizer_step_post_hooks) == 1
+
+
 HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"a"}]}\n'
 
 

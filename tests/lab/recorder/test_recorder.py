@@ -15,6 +15,7 @@ import rmsprop.torch
 from rmsprop import DIALECTS
 from rmsprop.lab import Recorder
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.recorder import losses
 from rmsprop.lab.recorder.file import read
 
 OPTIMIZERS = {
@@ -323,6 +324,28 @@ def test_a_compiled_step_runs(path, kind):
             weight.grad = torch.ones(4)
             step()
     assert weight[0] < 1.0
+
+
+@pytest.mark.parametrize(
+    "count", [None, torch.zeros(3), torch.ones(1, dtype=torch.complex64), math.nan, torch.tensor(math.inf), "warm"]
+)
+def test_an_optimizer_may_call_anything_its_step(path, count):
+    model = perceptron()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.state[model[0].weight]["step"] = count
+    optimizer.state["all"] = ["step"]
+    with Recorder(optimizer, path, model=model) as recorder:
+        loop(model, optimizer, 30, recorder)
+    assert [row.step for row in read(path).losses] == list(range(1, 31))
+
+
+def test_losses_on_an_accelerator_are_read_many_at_a_time(monkeypatch):
+    reads = []
+    monkeypatch.setattr(losses, "_numbers", lambda found: reads.append(len(found)) or [1.0] * len(found))
+    buffer = losses.LossBuffer(0)
+    for _ in range(1000):
+        buffer.wait_for(torch.ones(()))
+    assert len(reads) == 1000 // losses._WAITING
 
 
 def test_tensorboard_gets_the_same_numbers(path, tmp_path):

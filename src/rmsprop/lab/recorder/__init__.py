@@ -1,8 +1,7 @@
 """Records what a training loop does into a file that survives a kill, and costs the loop little.
 
 - `recorder`: `Recorder`, which hooks onto an optimizer.
-- `budget`: which steps are measured, and which losses read.
-- `rest`: how it lets go of the optimizer in between.
+- `budget`: which steps are measured.
 - `layers`, `moments`, `measure`: what is measured of a step, on a few coordinates of each layer.
 - `losses`, `header`, `file`: what is written, and read again.
 - `scalars`: the same for TensorBoard.

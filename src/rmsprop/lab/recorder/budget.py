@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from time import perf_counter
 
-# Shares of the loop's time that reading losses, writing them and measuring steps may take.
-READING_SHARE, LOSSES_SHARE, STATISTICS_SHARE = 0.006, 0.001, 0.002
-# The seconds that it takes to be given a loss and to read it, in the midst of a loop that fills the caches with other
-# things: on its own it takes a tenth of that (`python -m benchmarks.recorder`).
-READING = 4e-6
+# Shares of the loop's time that writing losses and measuring steps may take. Being given a loss and hearing of a step
+# cost some microseconds besides (`python -m benchmarks.recorder`).
+LOSSES_SHARE, STATISTICS_SHARE = 0.001, 0.002
 # Before that so many seconds may be spent on steps, each so many times as far as the one before: the first steps are
 # the largest where v₀ is 0, and a short run is to be seen whole.
 ALLOWANCE, APART = 0.1, 1.25
@@ -103,18 +101,6 @@ class Budget:
             self._marked = min(allowed, _next_mark(step))
         self._statistics_due = perf_counter() + self._cost / STATISTICS_SHARE
         self._last, self._cost = step, 0.0
-
-
-def one_loss_of(seconds: float) -> int:
-    """Return of how many losses one is to be read, so that short steps don't become much longer.
-
-    Args:
-        seconds: The time a step takes.
-
-    Returns:
-        The number: 1 where steps take 0.7 ms or more.
-    """
-    return max(1, math.ceil(READING / (READING_SHARE * seconds)))
 
 
 def _next_mark(step: int) -> int:

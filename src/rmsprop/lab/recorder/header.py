@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeGuard
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -51,13 +51,15 @@ def header(optimizer: Optimizer, sampling: Sampling, step: int) -> dict[str, Any
 
 def steps_taken(optimizer: Optimizer) -> int:
     """Return how many steps an optimizer has taken, as it counts them itself; 0 if it doesn't."""
-    return max(map(int, counters(optimizer)), default=0)
+    counts = [state.get("step") for state in optimizer.state.values() if isinstance(state, Mapping)]
+    return max((int(count) for count in counts if _is_count(count)), default=0)
 
 
-def counters(optimizer: Optimizer) -> list[Tensor]:
-    """Return the numbers in which an optimizer counts its steps, each once: parameters may share them."""
-    found = {id(state["step"]): torch.as_tensor(state["step"]) for state in optimizer.state.values() if "step" in state}
-    return list(found.values())
+def _is_count(value: object) -> TypeGuard[int | float | Tensor]:
+    """Tell whether something that an optimizer calls its step, which may be anything, is a number of steps."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex() and bool(value.isfinite())
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _options(group: Mapping[str, Any]) -> dict[str, float | bool]:

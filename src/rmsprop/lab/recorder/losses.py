@@ -26,8 +26,8 @@ class LossBuffer:
         """See the class."""
         # Of the step that comes next: the recorder puts numbers here itself, because each call costs the loop.
         self.current: list[float | Tensor] = []
-        self._begun: list[float | Tensor] = []  # those before them that belong to the same row
         self._rows: list[tuple[int, list[float | Tensor]]] = []
+        self._waiting = 0  # how many of them are tensors
         self.row_ends = step + 1  # the step that fills the row
 
     def wait_for(self, value: Tensor) -> None:
@@ -37,8 +37,10 @@ class LossBuffer:
             value: The loss, without its graph and dimensions.
         """
         self.current.append(value)
-        if len(self.current) >= _WAITING:
+        self._waiting += 1
+        if self._waiting >= _WAITING:
             self.current[:] = _numbers(self.current)
+            self._waiting = 0
 
     def end_row(self, step: int) -> None:
         """Put the losses since the last row into a row of their own.
@@ -46,39 +48,10 @@ class LossBuffer:
         Args:
             step: The number of the step.
         """
-        self.begin_counting()
-        if self._begun:
-            self._rows.append((step, self._begun))
-            self._begun = []
+        if self.current:
+            self._rows.append((step, self.current))
+            self.current, self._waiting = [], 0
         self.row_ends = step + 1 + step // FINENESS
-
-    def begin_counting(self) -> None:
-        """Let `current` hold the losses of the steps from here on, which are yet to be counted."""
-        self._begun += self.current
-        self.current = []
-
-    def counted(self, first: int, last: int, each: int) -> None:
-        """Put `current` into rows, now that it is known how many steps were taken.
-
-        Args:
-            first: The first of the steps.
-            last: The last one.
-            each: How many losses a step had before. If all have had as many, then what is left over was given for the
-                step that comes next; else the steps share what there is.
-        """
-        steps, losses = last - first + 1, self.current
-        rest = len(losses) - steps * each
-        if not 0 <= rest < each:
-            rest = 0
-        usable, done = len(losses) - rest, 0
-        while done < steps:
-            end = min(self.row_ends, last)
-            begun, done = done, end - first + 1
-            self.current = losses[begun * usable // steps : done * usable // steps]
-            if end == self.row_ends:
-                self.end_row(end)
-        self.begin_counting()
-        self.current = losses[usable:]
 
     def take(self, step: int | None = None) -> dict[str, Any] | None:
         """Return what is to be written, and forget it.

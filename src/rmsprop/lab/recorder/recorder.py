@@ -22,7 +22,6 @@ from rmsprop.lab.recorder.file import Existing, line, opened, read
 from rmsprop.lab.recorder.header import header, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
 from rmsprop.lab.recorder.losses import LossBuffer
-from rmsprop.lab.recorder.rest import Rest
 from rmsprop.lab.recorder.scalars import Scalars
 
 _CLOSED = "the recorder is closed: make another one to go on"
@@ -33,9 +32,8 @@ class Recorder:
 
     It hooks onto the optimizer and never changes what the loop computes, not a bit of it, and draws no random numbers.
     How often it measures follows from what measuring costs: 0.2 % of the loop's time, after a tenth of a second that
-    is free; steps 1, 2, 5, 10, 20, 50, ... are measured in any case. Where steps take less than 0.7 ms, it reads the
-    losses of some of them only, between two measurements. A line that was written is in the file even if the process
-    is killed right after. `rmsprop diagnose` reads the file.
+    is free; steps 1, 2, 5, 10, 20, 50, ... are measured in any case. A line that was written is in the file even if the
+    process is killed right after. `rmsprop diagnose` reads the file.
 
     It can record any ``torch.optim.Optimizer``. Effective steps lr/√v are known of RMSprop (this package's in every
     dialect, torch's, timm's, Stable-Baselines3's), Adam and its like, and Adagrad.
@@ -101,8 +99,6 @@ class Recorder:
         # Until one of this step and this time is reached, there is nothing to do after a step ...
         self._quiet = (-inf, -inf)
         self._look_at = 0.0  # ... and not even a row of losses ends before this step.
-        self._rest = Rest(every is None)
-        self._skips = 0  # losses to leave out before the next one that is read
         self._urgent = False
         self._earlier: measure.Before | None = None
         self._start: measure.Start | None = None
@@ -111,9 +107,8 @@ class Recorder:
         self._closed = self._failed = False
         self._write(header(optimizer, self._sampling, self._step))
         self._closures = False
-        self._optimizer: Optimizer | None = optimizer
         self._before: RemovableHandle | None = optimizer.register_step_pre_hook(self._before_step)
-        self._after: RemovableHandle | None = optimizer.register_step_post_hook(self._after_step)
+        self._after = optimizer.register_step_post_hook(self._after_step)
 
     def loss(self, value: float | Tensor) -> None:
         """Give the loss of the step that comes next; of several before one step the mean counts.
@@ -128,15 +123,8 @@ class Recorder:
             ValueError: If the recorder is closed.
         """
         # What follows and `_after_step` are in the way of every step, so that they call as little as possible.
-        if self._skips:
-            self._skips -= 1
-            return
         if self._closed:
             return self._refuse()
-        rest = self._rest
-        if len(self._losses.current) >= rest.losses or perf_counter() >= rest.until:
-            self._wake()
-        self._skips = rest.of_each - 1
         if isinstance(value, Tensor) and not value.is_cpu:
             self._losses.wait_for(_single("loss", value))
             return
@@ -144,11 +132,9 @@ class Recorder:
             number = float(value.item() if isinstance(value, Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
             raise _not_a_number("loss", value) from None
+        self._losses.current.append(number)
         if not isfinite(number):  # it is to be in the file at once
             self._urgent, self._look_at = True, 0.0
-            if rest.is_on:
-                self._wake()
-        self._losses.current.append(number)
 
     def validation(self, **values: float | Tensor) -> None:
         """Give what was found on validation data after the last step.
@@ -165,7 +151,6 @@ class Recorder:
         if not values:
             raise TypeError("validation() was given nothing: give numbers by name, such as validation(loss=0.5)")
         numbers = {name: _number(name, value) for name, value in values.items()}
-        self._catch_up()
         self._write_losses(self._step)
         self._write({"step": self._step, "validation": numbers})
         if self._scalars:
@@ -178,17 +163,15 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is left, let go of the optimizer and close the file. Closing again does nothing."""
-        if self._closed:
-            return
-        self._catch_up()
-        self._write_losses(self._step)
-        self._release()
+        if not self._closed:
+            self._write_losses(self._step)
+            self._release()
+        for handle in (self._before, self._after):
+            if handle is not None:
+                handle.remove()
 
     def _release(self) -> None:
-        self._closed, self._skips = True, 0
-        self._unhook()
-        self._rest.end()
-        self._optimizer = None
+        self._closed, self._measures_next, self._look_at = True, False, inf
         self._file.close()
         self._lock.release()
         if self._scalars:
@@ -213,7 +196,7 @@ class Recorder:
             return (args[0], self._observed(optimizer, args[1]), *args[2:]), kwargs
         if kwargs.get("closure") is not None:
             return args, kwargs | {"closure": self._observed(optimizer, kwargs["closure"])}
-        if self._measures_next:
+        if self._measures_next and not self._closed:
             self._measured(self._begin, optimizer)
         return None
 
@@ -242,19 +225,12 @@ class Recorder:
 
     def _look(self, optimizer: Optimizer, step: int) -> None:
         """See after a step what there is to do; the time is looked at as often as a row of losses ends."""
-        given = len(self._losses.current)
-        self._rest.each = self._rest.each or given
         if step >= self._losses.row_ends:
             self._losses.end_row(step)
-            self._rest.allowed = self._rest.allowed and given > 0
         if self._urgent or step >= self._quiet[0] or perf_counter() >= self._quiet[1]:
             self._act(optimizer, step)
-            if given and not self._measures_next and not self._closures and self._rest.is_possible(optimizer):
-                self._unhook()
-                self._losses.begin_counting()
-                self._rest.begin(optimizer)
-                self._rest.lasts(step, self._quiet)
-        self._look_at = min(self._losses.row_ends, self._quiet[0])
+        if not self._closed:
+            self._look_at = min(self._losses.row_ends, self._quiet[0])
 
     def _act(self, optimizer: Optimizer, step: int) -> None:
         self._lr = float(optimizer.param_groups[0]["lr"])
@@ -266,12 +242,13 @@ class Recorder:
             self._urgent = False
         if self._start is not None:
             self._measured(self._finish, optimizer)
+        if self._closed:  # the disk is full
+            return
         self._measures_next = self._budget.measures(step + 1)
         if self._measures_next:
             self._measured(self._keep, optimizer)
         self._quiet = (step + 1, -inf) if self._measures_next else self._budget.quiet(step)
-        if not self._closed:
-            self._watch(optimizer)
+        self._watch(optimizer)
 
     def _watch(self, optimizer: Optimizer) -> None:
         """Hook onto the beginning of steps only while that is of use: it costs as much as the hook after them."""
@@ -281,41 +258,6 @@ class Recorder:
         elif not watch and self._before is not None:
             self._before.remove()
             self._before = None
-
-    def _wake(self) -> None:
-        """See before a step whether it is one to be looked at."""
-        assert self._optimizer is not None
-        optimizer = self._optimizer
-        self._catch_up()
-        self._lr = float(optimizer.param_groups[0]["lr"])
-        if self._budget.losses_are_due():
-            self._write_losses()
-        if self._closed:  # the disk was full
-            return
-        self._quiet = self._budget.quiet(self._step)
-        self._rest.lasts(self._step, self._quiet)
-        if self._urgent or self._rest.is_over(len(self._losses.current)):
-            self._rest.end()
-            self._look_at = 0.0
-            self._after = optimizer.register_step_post_hook(self._after_step)
-
-    def _catch_up(self) -> None:
-        """Count the steps that were taken during a rest."""
-        if not self._rest.is_on:
-            return
-        assert self._optimizer is not None
-        each = self._rest.each if self._rest.of_each == 1 else 0
-        steps = self._rest.missed(self._optimizer, len(self._losses.current))
-        if steps:
-            self._losses.counted(self._step + 1, self._step + steps, each)
-            self._step += steps
-        self._rest.lasts(self._step, self._quiet)
-
-    def _unhook(self) -> None:
-        for handle in (self._before, self._after):
-            if handle is not None:
-                handle.remove()
-        self._before = self._after = None
 
     def _measured(self, what: Callable[[Optimizer], None], optimizer: Optimizer) -> None:
         """Do a part of a measurement and count what it costs."""
