@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -63,6 +64,17 @@ def test_the_verdict_can_be_quoted(known):
 )
 def test_the_headline(ends, lost, said):
     assert said in words.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+
+
+@pytest.mark.parametrize(("adam", "studies", "doubted"), [(0.5, 2, True), (0.5, 3, False), (0.1, 2, False)])
+def test_a_difference_that_two_studies_found_is_doubted_in_the_same_breath(adam, studies, doubted):
+    found = comparison({"rmsprop": 0.1, "adam": adam}, noise=0.05)
+    few = dataclasses.replace(found, budget=dataclasses.replace(found.budget, studies=studies))
+    doubt = (
+        "Beware: with 2 studies, 12\u00a0% to 38\u00a0% of comparisons between equals call one of them better, with 3 "
+        "(--budget standard) 4\u00a0% to 18\u00a0%."
+    )
+    assert words.headline(analyse(few)).endswith(doubt) == doubted
 
 
 def test_equal_values_rank_nobody():

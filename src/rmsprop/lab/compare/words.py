@@ -11,9 +11,13 @@ from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Outcome, Rankin
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import DRAWS
 from rmsprop.lab.compare.targets import SETTERS
+from rmsprop.lab.numbers import percent
 
 # More names than this are said in one word if they are all there are.
 _MANY = 3
+# Studies -> the shares of comparisons in which equals are called better or worse, if the noise of tuning is as large as
+# that of seeds, and if it is five times as large (`python -m benchmarks.intervals`).
+_MISCALLED = {2: (0.12, 0.38), 3: (0.04, 0.18), 5: (0.02, 0.06)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,25 @@ def headline(analysis: Analysis) -> str:
         return f"{where}: by {name}, {analysis.reference} reaches {_value(ranking, ranking.standings[0])}."
     groups = _groups(ranking)
     parts = [f"{word} {_names(analysis, groups[o])}" for o, word in _RELATIONS.items() if groups[o]]
-    return f"{where}: by {ranking.measure.name}, {analysis.reference} is {_listed(parts)}."
+    sentence = f"{where}: by {ranking.measure.name}, {analysis.reference} is {_listed(parts)}."
+    differs = bool(groups["better"] or groups["worse"])
+    few = ranking.track == "tuned" and analysis.comparison.budget.studies <= min(_MISCALLED)
+    return f"{sentence} {_doubt()}" if differs and few else sentence
+
+
+def _miscalled(column: int) -> str:
+    return _listed([f"{percent(shares[column])} with {studies}" for studies, shares in _MISCALLED.items()])
+
+
+def _doubt() -> str:
+    """Say how far few studies are to be believed."""
+    few, more = sorted(_MISCALLED)[:2]
+    low, high = _MISCALLED[few]
+    then = " to ".join(percent(share) for share in _MISCALLED[more])
+    return (
+        f"Beware: with {few} studies, {percent(low)} to {percent(high)} of comparisons between equals call one of them "
+        f"better, with {more} (--budget standard) {then}."
+    )
 
 
 _STEPS = (
@@ -210,8 +232,8 @@ def method(analysis: Analysis) -> tuple[str, ...]:
         "against a run that didn't, and is even with one that did.",
         f"Intervals come from {DRAWS} bootstrap draws, first of studies and then of runs within them, so they hold "
         "the noise of tuning and of seeds. Few studies say little about the first: if it is as large as the second, "
-        "equals are called better or worse in 12 % of comparisons with 2 studies, 4 % with 3 and 2 % with 5; if it is "
-        "five times as large, in 38 %, 18 % and 6 %.",
+        f"equals are called better or worse in {_miscalled(0)} studies; if it is five times as large, in "
+        f"{_miscalled(1)}.",
     ]
     if others > 0:
         sentences.append(
