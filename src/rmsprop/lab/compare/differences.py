@@ -30,7 +30,9 @@ _ROUNDING = 1e-9
 # Where infinity stands on an axis without logarithms, as a multiple of the largest difference, and where the axis ends.
 _INFINITY_AT, _END_AT = 1.5, 1.7
 # The same with logarithms: how much longer half of the axis becomes for each.
-_INFINITY_AFTER, _END_AFTER = 0.25, 0.33
+_INFINITY_AFTER, _END_AFTER = 0.35, 0.45
+# The last number on the axis needs room beside infinity: it is at most this share of the largest difference.
+_BELOW_INFINITY = 0.75
 # So many letters of the line below the panels fit.
 _LETTERS = 74
 
@@ -125,12 +127,12 @@ def _forest(axes: Axes, measure: Measure, others: Sequence[Standing]) -> bool:
 def _scale(axes: Axes, sizes: Sequence[float], signs: Sequence[float]) -> float:
     """Make room for differences of these sizes and for infinities of these signs, and return where infinity stands."""
     largest, usual = max(sizes, default=1.0), float(np.median(sizes or [1.0]))
+    at = [_round_below(_BELOW_INFINITY * largest if signs else largest)] if sizes else []
     if largest <= _WIDE * usual:
-        infinity, end, at = _INFINITY_AT * largest, _END_AT * largest, [_round_below(largest)] if sizes else []
-        fontsize = 11
+        infinity, end, fontsize = _INFINITY_AT * largest, _END_AT * largest, 11
     else:
-        infinity, end, at = _logarithmic(axes, largest, usual)
-        fontsize = 9
+        threshold, infinity, end = _logarithmic(axes, largest, usual)
+        at, fontsize = [threshold, *at], 9
     if not signs:
         end = infinity
     marked = [0.0, *(sign * tick for tick in at for sign in (-1.0, 1.0))]
@@ -143,15 +145,15 @@ def _scale(axes: Axes, sizes: Sequence[float], signs: Sequence[float]) -> float:
     return infinity if signs else math.inf
 
 
-def _logarithmic(axes: Axes, largest: float, usual: float) -> tuple[float, float, list[float]]:
-    """Make the axis logarithmic away from 0, say so, and return where infinity, the end and the ticks stand."""
+def _logarithmic(axes: Axes, largest: float, usual: float) -> tuple[float, float, float]:
+    """Make the axis logarithmic away from 0, say so, and return where that begins, infinity stands and it ends."""
     first = math.floor(math.log10(usual))
     threshold, decades = 10.0**first, math.log10(largest) - first
     linear = max(1.0, decades / 2)  # else the threshold's number would meet the 0
     axes.set_xscale("symlog", linthresh=threshold, linscale=linear, subs=range(2, 10))
     axes.set_xlabel(f"logarithmic beyond ±{_digits(threshold)}", fontsize=9)
     infinity, end = (largest * 10 ** (longer * (linear + decades)) for longer in (_INFINITY_AFTER, _END_AFTER))
-    return infinity, end, [threshold, _round_below(largest)]
+    return threshold, infinity, end
 
 
 def _round_below(largest: float) -> float:
