@@ -61,7 +61,7 @@ def test_a_comparison_prints_tables_words_and_where_the_files_are(monkeypatch):
         assert word in first.stdout
     assert max(map(len, first.stdout.splitlines())) <= 100
     assert re.search(r"^tuning \d+/24", first.stderr, flags=re.MULTILINE)
-    assert re.search(r"^reporting 18/18  validation loss: ", first.stderr, flags=re.MULTILINE)
+    assert re.search(r"^reporting 18/18  lowest loss so far: ", first.stderr, flags=re.MULTILINE)
     assert re.search(r"^timing 3/3$", first.stderr, flags=re.MULTILINE)
     assert first.stderr.endswith("\nwriting the report\n")
     assert {path.name for path in Path("runs/compare-linear").iterdir()} == FILES

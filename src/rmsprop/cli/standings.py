@@ -25,6 +25,8 @@ from rmsprop.lab.optimizers import choose
 
 # Without a terminal there is no table; so many lines per phase tell how it goes, with so many of the best.
 _LINES, _SHOWN = 5, 3
+# Tuning looks at the validation loss everywhere, though a report judges the distance to the least loss where it can.
+_HEADING = "lowest loss so far"
 
 
 @contextmanager
@@ -70,7 +72,7 @@ class _Board:
 
 
 def _standings(medians: Mapping[str, float]) -> Table:
-    found = table("optimizer", "validation loss", "behind")
+    found = table("optimizer", _HEADING, "behind")
     for name, median in _ordered(medians):
         found.add_row(choose(name).label, _loss(median), _behind(median, min(medians.values())))
     return found
@@ -89,7 +91,7 @@ class _Lines:
             return
         self._said.add((step.phase, part))
         best = [f"{choose(name).label} {_loss(median)}" for name, median in _ordered(step.standings)[:_SHOWN]]
-        leading = f"  validation loss: {', '.join(best)}" if best else ""
+        leading = f"  {_HEADING}: {', '.join(best)}" if best else ""
         self._console.print(f"{step.phase} {step.done}/{step.total}{leading}", soft_wrap=True)
 
 

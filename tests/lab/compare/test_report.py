@@ -154,6 +154,23 @@ def test_numbers_are_as_precise_as_their_interval(low, high, said):
     assert tables.span(low, high) == said
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.0020676, -0.0000047, "−0.0021 to −0.000005"),
+        (-0.0, 0.0042, "0.0000 to +0.0042"),
+        (-0.0056, -5e-17, "−0.0056 to 0.0000"),
+    ],
+)
+def test_an_end_near_0_says_on_which_side_it_is_and_0_has_no_sign(low, high, said):
+    assert tables.span(low, high, sign=True) == said
+
+
+def test_a_number_that_is_0_in_its_digits_has_no_sign():
+    assert tables.number(-0.00001, 4, sign=True) == tables.number(0.00001, 4, sign=True) == "0.0000"
+    assert tables.number(-0.0, None) == tables.number(0.0, None, sign=True) == "0"
+
+
 def test_an_interval_that_rounding_alone_makes_wide_has_no_width(known):
     point = Estimate(9.628, 9.628, math.nextafter(9.628, 10.0), 0.95)
     assert tables.interval(known.rankings[0], point) == "no width"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Outcome, Ranking, Standing
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Run, Track, Trial
 from rmsprop.lab.compare.statistics import Floats, best_of, quantile
 from rmsprop.lab.compare.targets import Target
-from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
+from rmsprop.lab.drawing import COLOURS, thin
 from rmsprop.lab.optimizers import row
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ _COLUMNS, _ROW_HEIGHT, WIDTH = 2, 1.75, 6.4
 # Beyond colour, lines that cross each other differ in their dashes.
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 _GREY, _DARK = "#8a8f94", "#333333"
-# Differences of which the largest is so many times the usual one are drawn on an axis that is logarithmic away from 0.
-_WIDE = 20.0
 # Losses that fall through more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 5.0
 # Over a smaller range powers of ten alone are too few ticks.
@@ -34,11 +33,10 @@ _FEW_DECADES = 100.0
 _LEAST_GAP = 1e-9
 # How far above the worst trial those that diverged are marked.
 _LOST_ABOVE = 2.0
-_MARKS: dict[Outcome, tuple[str, str]] = {
-    "better": (BLUE, "P"),
-    "worse": (ORANGE, "X"),
-    "not distinguishable": (_GREY, "o"),
-}
+# So many letters of an axis' label fit in an inch, and of a title over a panel.
+_LETTERS_PER_INCH, _TITLE_LETTERS = 11, 34
+# Lines of runs that reached a target are apart by so many points of a percent: none hides another.
+_APART = 1.5
 
 
 def multiples_size(count: int) -> tuple[float, float]:
@@ -77,6 +75,7 @@ def _bands(analysis: Analysis, track: Track, figure: Figure, of: Callable[[Run],
     kept = [i for i in thin(len(medians[comparison.reference])) if i >= first]
     x = np.array(kept) * (comparison.facts.steps_per_epoch if steps else 1)
     panels = _panels(figure, comparison.optimizers)
+    seen = []
     for name, axes in panels.items():
         if name != comparison.reference:
             own = medians[comparison.reference][kept]
@@ -86,9 +85,21 @@ def _bands(analysis: Analysis, track: Track, figure: Figure, of: Callable[[Run],
         axes.fill_between(x, low, np.minimum(high, _ceiling(curves)), color=colour, alpha=0.25, linewidth=0)
         axes.plot(x, medians[name][kept], color=colour)
         _name(axes, analysis, track, name)
-    _scale(panels, [values[kept] for values in medians.values()], x, steps)
+        seen += [low, medians[name][kept], high]
+    _scale(panels, np.concatenate(seen), x, steps)
     figure.supxlabel(f"{'step' if steps else 'epoch'} (dashed: {analysis.reference})", fontsize=11)
-    figure.supylabel("f − f*, training rows" if steps else "validation loss", fontsize=11)
+    _name_losses(figure, analysis, "f − f*, training rows" if steps else "validation loss")
+
+
+def _name_losses(figure: Figure, analysis: Analysis, name: str) -> None:
+    """Say at the left what the losses are and what they are measured in, in as many lines as it takes."""
+    figure.supylabel(
+        _lines(f"{name}: {analysis.comparison.facts.loss_name}", figure.get_figheight() - 1.0), fontsize=11
+    )
+
+
+def _lines(text: str, inches: float) -> str:
+    return textwrap.fill(text, int(_LETTERS_PER_INCH * inches))
 
 
 def _panels(figure: Figure, names: Sequence[str], *, sharex: bool = True) -> dict[str, Axes]:
@@ -105,18 +116,18 @@ def _ceiling(curves: dict[str, Floats]) -> float:
 
 
 def _name(axes: Axes, analysis: Analysis, track: Track, name: str) -> None:
-    axes.set_title(analysis.labels[name], fontsize=10, loc="left", pad=3)
     runs = analysis.runs(track, name)
     lost = sum(run.curve.diverged_at is not None for run in runs)
-    if lost:
-        text = f"✗ {lost} of {len(runs)} diverged"
-        axes.annotate(text, (0.97, 0.9), xycoords="axes fraction", ha="right", va="top", fontsize=9, color=_DARK)
+    label, count = analysis.labels[name], f"✗ {lost} of {len(runs)} diverged"
+    between = ": " if len(label) + len(count) < _TITLE_LETTERS else "\n"
+    title = f"{label}{between}{count}" if lost else label
+    axes.set_title(title, fontsize=10, loc="left", pad=3)
 
 
-def _scale(panels: dict[str, Axes], medians: Sequence[Floats], x: Floats, steps: bool) -> None:
+def _scale(panels: dict[str, Axes], seen: Floats, x: Floats, steps: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    finite = np.concatenate([values[np.isfinite(values)] for values in medians])
+    finite = seen[np.isfinite(seen)]
     low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
     first = next(iter(panels.values()))
     if steps or (low > 0 and high > _LOG_RANGE * low):
@@ -166,13 +177,20 @@ def time_to_target(analysis: Analysis, figure: Figure) -> None:
 
 def _reached_curves(analysis: Analysis, track: Track, target: Target, axes: Axes) -> None:
     end = analysis.comparison.facts.epochs * analysis.comparison.facts.steps_per_epoch
-    for found in analysis.reached(track, target):
+    every = analysis.reached(track, target)
+    for place, found in enumerate(every):
+        aside = _APART * ((len(every) - 1) / 2 - place)
         steps = np.sort([s for s in found.steps if math.isfinite(s)])
         shares = 100 * np.arange(1, len(steps) + 1) / len(found.steps)
-        x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]])
-        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **_style(analysis, found.optimizer))
-    axes.set_ylim(-3, 103)
-    axes.set_xlim(0, end)
+        x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]]) + aside
+        style = _style(analysis, found.optimizer)
+        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **style)
+        axes.scatter(
+            x[-1:], y[-1:], s=14, color=style["color"], zorder=3
+        )  # a rise in the last step has no line after it
+    room = 3 + _APART * len(every) / 2
+    axes.set_ylim(-room, 100 + room)
+    axes.set_xlim(0, 1.03 * end)
 
 
 def sensitivity(analysis: Analysis, figure: Figure) -> None:
@@ -200,7 +218,7 @@ def sensitivity(analysis: Analysis, figure: Figure) -> None:
     for axes in panels.values():
         axes.minorticks_off()
     figure.supxlabel("learning rate", fontsize=11)
-    figure.supylabel("best validation loss", fontsize=11)
+    _name_losses(figure, analysis, "best validation loss")
 
 
 def _least(analysis: Analysis) -> float:
@@ -241,58 +259,9 @@ def best_of_k(analysis: Analysis, axes: Axes) -> None:
     if finite.min(initial=np.inf) > 0 and len(finite):
         _logarithmic({"": axes}, "y", finite.max() / finite.min())
     axes.set_xlabel("trials")
-    axes.set_ylabel("best validation loss (median)")
+    axes.set_ylabel(_lines(f"best validation loss (median): {analysis.comparison.facts.loss_name}", 3.0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_below(axes)
-
-
-def paired_differences(rankings: Sequence[Ranking], analysis: Analysis, figure: Figure) -> None:
-    """Paint each optimizer's paired difference from the reference with its interval, a panel per track.
-
-    Args:
-        rankings: The rankings by one measure.
-        analysis: The analysis.
-        figure: Where to paint.
-    """
-    panels = figure.subplots(1, len(rankings), sharey=True, squeeze=False)[0]
-    for axes, ranking in zip(panels, rankings, strict=True):
-        others = [standing for standing in ranking.standings if standing.difference is not None]
-        _forest(axes, ranking, others)
-        axes.set_yticks(range(len(others)), [analysis.labels[s.optimizer] for s in others])
-        axes.set_ylim(len(others) - 0.5, -0.5)
-        axes.grid(visible=False, axis="y")
-    figure.supxlabel(f"{rankings[0].measure.name} minus {analysis.reference}'s", fontsize=11)
-
-
-def _forest(axes: Axes, ranking: Ranking, others: Sequence[Standing]) -> None:
-    shown = ranking.measure.shown
-    found = [(s.difference, s.outcome) for s in others if s.difference and s.outcome]
-    ends = [abs(end) for difference, _ in found for end in (difference.low, difference.value, difference.high)]
-    edge = _scale_differences(axes, [end for end in ends if math.isfinite(end) and end > 0] or [1.0])
-    for place, (difference, outcome) in enumerate(found):
-        colour, mark = _MARKS[outcome]
-        low, value, high = (np.clip(shown(x), -edge, edge) for x in (difference.low, difference.value, difference.high))
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
-        axes.plot([value], [place], mark, color=colour, markersize=10, markeredgewidth=0, clip_on=False)
-    axes.axvline(0, color=_DARK, linewidth=1)
-    axes.set_title(TRACK_TITLES[ranking.track], fontsize=10, loc="left")
-
-
-def _scale_differences(axes: Axes, sizes: Sequence[float]) -> float:
-    """Make room for differences of these sizes, and return the edge at which endless intervals end."""
-    edge, usual = 1.3 * max(sizes), float(np.median(sizes))
-    if edge <= _WIDE * usual:
-        axes.locator_params(axis="x", nbins=3)
-    else:
-        axes.set_xscale("symlog", linthresh=usual)
-        edge *= 2.0
-        tick = 10.0 ** math.floor(math.log10(edge))
-        ticks = [tick, tick / 10] if tick / 10 > 3 * usual else [tick]
-        ticks = [*(-t for t in ticks), 0.0, *ticks]
-        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axes.set_xticks([], minor=True)
-    axes.set_xlim(-edge, edge)
-    return edge
 
 
 def _colour(analysis: Analysis, name: str) -> str:

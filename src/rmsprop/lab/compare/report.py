@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rmsprop.files import leftovers, write_atomically
-from rmsprop.lab.compare import figures, tables, words
+from rmsprop.lab.compare import differences, figures, tables, words
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
@@ -218,7 +218,8 @@ def _target_pictures(analysis: Analysis) -> list[Picture]:
     if not analysis.targets:
         return []
     names = ", ".join(tables.target_name(analysis, target) for target in analysis.targets)
-    caption = f"Share of the runs that have reached the target after so many steps. Target: {names}. {_setup(analysis)}"
+    caption = "Share of the runs that have reached the target after so many steps, the dot at the last. Lines are set "
+    caption += f"a little apart so that none hides another. Target: {names}. {_setup(analysis)}"
     legend = 0.2 * math.ceil(len(analysis.comparison.optimizers) / 2)
     size = (figures.WIDTH, 0.9 + legend + 2.2 * len(analysis.targets))
     return [Picture("target", "Time to target", caption, partial(figures.time_to_target, analysis), size)]
@@ -233,14 +234,15 @@ def _difference_pictures(analysis: Analysis) -> list[Picture]:
         rankings = [ranking for ranking in analysis.rankings if ranking.measure.key == measure.key]
         if measure.key == "steps" and all(ranking.leader is None for ranking in rankings):
             continue  # nobody reached it, or too few for an average: every difference would be a point at 0
+        why = "never reached the target" if measure.key == "steps" else "diverged"
         caption = (
             f"Interquartile mean of the differences seed by seed, with intervals at {100 * analysis.level:.3g} % each, "
-            f"which hold together at 95 %. {_marks(analysis)}. A line to the edge has no end; axes without even ticks "
-            "are logarithmic away from 0."
+            f"which hold together at 95 %. {_marks(analysis)}. An arrow is an interval without end, and what stands at "
+            f"∞ has no number: runs {why}. An axis that is logarithmic away from 0 says so below it."
         )
-        paint = partial(figures.paired_differences, rankings, analysis)
+        paint = partial(differences.paired_differences, rankings, analysis)
         title = f"Paired differences, {measure.name}"
-        found.append(Picture(f"difference-{measure.key}", title, caption, paint, (figures.WIDTH, 1.3 + 0.3 * others)))
+        found.append(Picture(f"difference-{measure.key}", title, caption, paint, (figures.WIDTH, 1.7 + 0.3 * others)))
     return found
 
 

@@ -17,6 +17,8 @@ NO_WIDTH = "no width"
 # Intervals of nearly equal width may still round to one digit more or less; beyond that, values differ so much in size
 # that the same decimals would be none for one or noise for another.
 _NEARLY_EQUAL = 2
+# Beside the width of an interval, what is smaller than this is rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -199,8 +201,15 @@ def span(low: float, high: float, *, sign: bool = False) -> str:
         >>> span(0.0684996, 0.0914722)
         '0.068 to 0.091'
     """
+    return f"{_end(low, low, high, sign)} to {_end(high, low, high, sign)}"
+
+
+def _end(value: float, low: float, high: float, sign: bool) -> str:
+    """Return an end of an interval; one that isn't 0 isn't rounded to 0, which would hide on which side it is."""
     decimals = _decimals(low, high)
-    return f"{number(low, decimals, sign=sign)} to {number(high, decimals, sign=sign)}"
+    if decimals is not None and abs(value) > _ROUNDING * (high - low):
+        decimals = max(decimals, -math.floor(math.log10(abs(value))) if abs(value) < 0.5 * 10.0**-decimals else 0)
+    return number(value, decimals, sign=sign)
 
 
 def number(value: float, decimals: int | None, *, sign: bool = False) -> str:
@@ -212,13 +221,13 @@ def number(value: float, decimals: int | None, *, sign: bool = False) -> str:
         sign: Write a plus before what is above 0. Default False.
 
     Returns:
-        Its digits.
+        Its digits; what is 0 in so many has no sign.
     """
     if math.isinf(value):
         return f"{'−' if value < 0 else '+' if sign else ''}∞"
     plus = "+" if sign else ""
     digits = f"{value:{plus}.4g}" if decimals is None or decimals > 9 else f"{value:{plus}.{decimals}f}"
-    return digits.replace("-", "−")
+    return digits.replace("-", "−") if float(digits) else digits.lstrip("+-")
 
 
 def _decimals(low: float, high: float) -> int | None:
