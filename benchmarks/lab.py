@@ -16,8 +16,10 @@ import numpy as np
 
 from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare import Budget, compare
+from rmsprop.lab.compare.analysis import analyse
 from rmsprop.lab.compare.cache import default_folder
 from rmsprop.lab.compare.results import best_validation
+from rmsprop.lab.compare.words import headline
 from rmsprop.lab.optimizers import choose, row
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import one_thread
@@ -25,7 +27,7 @@ from rmsprop.lab.problems.conventions import one_thread
 COMPARED = ("rmsprop", "adam", "nesterov", "momentum", "sgd", "adagrad", "adadelta")
 RATES, SEEDS, TUNING = 16, 20, 1_000_000
 # Above 30 trials everything is searched: learning rate, decay, ε and momentum.
-LARGE = Budget(name="large", trials=60, studies=2, seeds=SEEDS)
+LARGE = Budget(name="large", trials=60, studies=5, seeds=SEEDS)
 
 
 def table(problem: Problem) -> None:
@@ -57,6 +59,7 @@ def inclusion(problem: Problem) -> None:
     differences = np.subtract(reached[names[0]], reached[names[1]])
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     print(f"paired difference {differences.mean():+.5f} ± {error:.5f} (mean and its standard error; below 0: RMSProp)")
+    print(headline(analyse(found)))
     for note in found.notes:
         print(note)
 
