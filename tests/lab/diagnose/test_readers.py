@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_rows_that_hold_only_some_of_the_numbers_are_put_together(tmp_path):
     rows = [row for n, (a, b) in enumerate(zip(FALLING, RISING, strict=True)) for row in ([n, a, ""], [n, "", b])]
     history = histories(write(tmp_path / "metrics.csv", ["step", "train_loss", "val_loss"], rows))[0]
     assert (len(history.train), len(history.validation)) == (12, 12)
-    assert "overfitting since step 2" in kinds(diagnose(history))
+    assert "overfitting since step 3" in kinds(diagnose(history))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,20 @@ def test_a_run_is_judged_by_the_numbers_that_it_judged_itself_by(runs, name):
     evidence = json.loads(own.stdout)["verdicts"][0]["evidence"]
     assert math.isfinite(history.constant_loss)
     assert evidence in [finding.evidence for finding in diagnose(history).findings]
+
+
+def test_a_run_that_was_given_up_is_told_in_the_words_of_its_page(runs):
+    finding = diagnose(histories(runs / "lost")[0]).findings[0]
+    page = (runs / "lost" / "report.html").read_text(encoding="utf-8")
+    assert finding.evidence.startswith("The run was given up at step 2. The training loss rose to ")
+    assert f"<p>{finding.evidence.partition('2. ')[2]}</p>" in page
+    assert f"<p>{finding.remedy}</p>" in page
+
+
+def test_a_run_whose_model_was_removed_is_not_called_lost(runs, tmp_path):
+    shutil.copytree(runs / "well", tmp_path / "well")
+    (tmp_path / "well" / "model.safetensors").unlink()
+    assert kinds(diagnose(histories(tmp_path / "well")[0])) == ["converged"]
 
 
 def test_a_damaged_run_is_refused(runs, tmp_path):

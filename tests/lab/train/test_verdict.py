@@ -29,8 +29,8 @@ RUNS = {
     "up and down": ({"problem": "linear", "lr": 0.7, "warmup": 90.0}, "stalled", "--lr 0.07"),
     "overfitting": (
         {"problem": "diabetes", "model": "mlp", "hidden": (64,)},
-        "overfitting since epoch 8",
-        "--epochs 8",
+        "overfitting since epoch 9",
+        "--epochs 9",
     ),
 }
 
@@ -129,6 +129,14 @@ def test_one_lucky_epoch_is_not_the_lowest_point():
     lucky = [*level[:10], 0.3, *level[11:]]
     falling = [2.0, *(1 / n for n in range(1, 42))]
     assert judge(curve(falling, lucky))[0].kind == "converged"
+
+
+def test_overfitting_begins_where_a_level_curve_rises():
+    falling, rising = [0.9 - 0.08 * n for n in range(8)], [0.30 + 0.01 * n for n in range(1, 13)]
+    validation = [*falling, *[0.30] * 11, *rising]  # level from 8 to 18
+    verdict = judge(curve([1.0 / (1 + n) for n in range(len(validation))], validation))[0]
+    assert verdict.headline == "overfitting since epoch 18"
+    assert "--epochs 18" in verdict.remedy
 
 
 def test_overfitting_from_the_start_has_no_epoch_to_stop_at():

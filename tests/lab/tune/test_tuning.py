@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rmsprop import Rule
 from rmsprop.lab.batched import Job, train_together
@@ -238,6 +239,26 @@ def test_the_report_is_one_file_that_loads_nothing_and_the_numbers_are_beside_it
     assert content["recommended"]["lr"] == found.recommended.tried.setting.lr
     assert content["maps"].keys() == {"decay", "eps-outside", "eps-inside"}
     assert content["contenders"][1]["difference"]["level"] == pytest.approx(1 - 0.05 / (len(found.contenders) - 1))
+
+
+def test_no_label_is_cut_at_the_edge_of_the_picture(found, tmp_path):
+    lrs = np.logspace(-7, 1, 100)
+    losses = 2.35 - 2.18 * np.exp(
+        -np.square(np.log10(lrs) + 1.7)
+    )  # few ticks fit its axis, or twice as many wider ones
+    test = dataclasses.replace(found.range_test, lrs=lrs, losses=np.array([losses]))
+    write_report(dataclasses.replace(found, range_test=test), tmp_path)
+    with Image.open(tmp_path / FIGURE) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert edge.min() == 255
+
+
+def test_losses_are_shown_with_their_unit(found, tmp_path):
+    assert figures.outcome(found) == "validation loss at the end:\nmean squared error"
+    write_report(found, tmp_path)
+    page = (tmp_path / REPORT).read_text(encoding="utf-8")
+    assert page.count("mean squared error -->") == 6  # matplotlib draws letters, and tells the words in a comment
 
 
 def test_the_rows_mark_the_recommended_setting(found):

@@ -61,11 +61,11 @@ def overfitting(history: History) -> Sequence[Finding] | str:
 def _lost(history: History, record: Record | str) -> Finding | None:
     values = history.train.values
     broken = [i for i, loss in enumerate(values) if not math.isfinite(loss)]
-    if history.lost_at is None and broken and broken[-1] == len(values) - 1:
+    if history.given_up is not None:
+        return _given_up(history, history.given_up)
+    if broken and broken[-1] == len(values) - 1:
         since = next(i for i in broken if all(not math.isfinite(loss) for loss in values[i:]))
         return _diverged(history, record, history.train.times[since], values[since])
-    if history.lost_at is not None:
-        return _diverged(history, record, history.lost_at, math.nan)
     if not isinstance(record, str) and is_lost(tail(record.train), record.initial_loss):
         since = next(n for n, loss in enumerate(record.train) if is_lost(loss, record.initial_loss))
         return _diverged(history, record, record.words.time(since), tail(record.train))
@@ -79,10 +79,19 @@ def _diverged(history: History, record: Record | str, since: int, loss: float) -
     else:
         verdict = judge(replace(record, lost_at=since, lost_loss=loss))[0]
         evidence, remedy = verdict.evidence, _without_rate(verdict.remedy, record)
-    if history.lost_at is not None:
-        evidence = f"The run was given up in epoch {since}: its loss wasn't finite, or above ten times the initial one."
-        remedy = f"Try a learning rate that is ten times smaller than {history.group['lr']:g}, or a warm-up."
     return Finding(kind="diverged", severity="bad", evidence=evidence, remedy=remedy, since=since, unit=history.unit)
+
+
+def _given_up(history: History, verdict: Verdict) -> Finding:
+    """Say what `rmsprop train` said: it saw the loss of the step, which no curve of epochs has."""
+    return Finding(
+        kind="diverged",
+        severity="bad",
+        evidence=f"The run was given up at step {verdict.since}. {verdict.evidence}",
+        remedy=verdict.remedy,
+        since=history.end + 1,
+        unit=history.unit,
+    )
 
 
 def _without_rate(remedy: str, record: Record) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rmsprop.lab.train.verdict import Words
+from rmsprop.lab.train.verdict import Verdict, Words
 
 Unit = Literal["step", "epoch"]
 Layers = tuple[Mapping[str, Any], ...]
@@ -110,7 +110,8 @@ class History:
         holds_out: Whether validation looks at other data than training. Default True.
         group: What the optimizer computes with, under the names of a `Rule`: that of its first parameter group.
         statistics: What was measured of the layers; None if nothing was.
-        lost_at: The step at which the run is known to have been given up. Default None.
+        given_up: What `rmsprop train` said of a run that it gave up after the last epoch of these curves; its time is
+            a step. Default None.
         words: How to name what can be set.
     """
 
@@ -126,7 +127,7 @@ class History:
     holds_out: bool = True
     group: Mapping[str, Any] = field(default_factory=dict)
     statistics: Statistics | None = None
-    lost_at: int | None = None
+    given_up: Verdict | None = None
     words: Words = field(default_factory=Words)
 
     @property

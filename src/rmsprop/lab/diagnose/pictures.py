@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LOG_RANGE = 20.0
 # More lines than these can't be told apart: the layers that findings name come first, then the largest.
 _MOST_LAYERS = 7
+# So many letters of a legend fit side by side; a line before them takes as much as six.
+_LETTERS = 72
 # So few points are shown as such.
 _FEW = 12
 # Fewer measurements than these show no course.
@@ -138,8 +140,15 @@ def _layers(diagnosis: Diagnosis, panel: Panel, matrix: np.ndarray, axes: Axes) 
     if panel in ("eps", "still", "collapsed", "underflow"):
         axes.set_ylim(-0.03, 1.03)
     if len(shown) > 1:
-        axes.legend(fontsize=9, ncols=math.ceil(len(shown) / 4))
+        _legend_below(axes)
     _mark(axes, diagnosis, panel)
+
+
+def _legend_below(axes: Axes) -> None:
+    """Put the legend where no curve and no number of a finding is."""
+    longest = max(len(str(line.get_label())) for line in axes.get_lines())
+    ncols = max(1, _LETTERS // (longest + 6))
+    axes.figure.legend(loc="outside lower center", fontsize=9, ncols=ncols, handlelength=1.5)
 
 
 def _labels(panel: Panel) -> str:

@@ -253,7 +253,7 @@ def _overfitting(record: Record) -> Verdict | None:
     if not record.holds_out:
         return None
     losses = smooth(record.validation)
-    best = min(range(len(losses)), key=losses.__getitem__)
+    best = _last_lowest(losses, record.validation)
     end, rise = tail(record.validation), tail(record.validation) - losses[best]
     significant = rise > OVERFIT_RISE * losses[best] and rise > OVERFIT_FLOOR * record.initial_validation_loss
     train_then, train_now, words = record.train[best], tail(record.train), record.words
@@ -268,13 +268,22 @@ def _overfitting(record: Record) -> Verdict | None:
     )
 
 
+def _last_lowest(smoothed: Sequence[float], losses: Sequence[float]) -> int:
+    """Return where losses are lowest.
+
+    Neighbouring medians are often the same number: the loss itself tells them apart. Of equal losses it is the last, as
+    a curve that is still level hasn't risen yet.
+    """
+    return min(range(len(losses)), key=lambda n: (smoothed[n], losses[n], -n))
+
+
 def _stalled(record: Record) -> Verdict | None:
     train, end = record.train, tail(record.train)
     lowest = min(smooth(train))
     if end > LOST_FACTOR * lowest and end - lowest > LOST_FLOOR * record.initial_loss:
         return Verdict(
             "stalled",
-            train.index(min(train)),
+            _last_lowest(train, train),
             f"The training loss had fallen to {min(train):.3g} and is around {end:.3g} at the end.",
             f"Try a smaller learning rate: {record.words.lr.format(record.lr / 10)}.",
             "learning rate too high",

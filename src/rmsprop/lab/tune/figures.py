@@ -29,6 +29,9 @@ _LOG_RANGE = 5.0
 _LOG_RANGE_OF_BATCHES = 20.0
 # A map's colours tell losses up to so many times the lowest apart.
 _COLOURS_SPAN = 30.0
+# So many ticks at most: left to itself matplotlib takes as many as the height has room for, which changes while it
+# arranges the figure, so that labels grow over its edge.
+_MOST_TICKS = 8
 # A loss that explodes would press the curve to the floor: drawn is what lies below so many times the first loss.
 _HEADROOM = 2.0
 
@@ -55,7 +58,20 @@ def range_curve(found: LrRange, label: str, axes: Axes) -> None:
     _limit(axes, found)
     axes.set_xlabel("learning rate")
     axes.set_ylabel(label, parse_math=False)
-    axes.legend(loc="best", fontsize=9)
+    _steady_ticks(axes)
+    _legend_above(axes)
+
+
+def _steady_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    if axes.get_yscale() == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(_MOST_TICKS, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _legend_above(axes: Axes) -> None:
+    """Put the legend where no curve is."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, handlelength=1.5)
 
 
 def _mark(axes: Axes, lr: float, colour: str, style: str, label: str) -> None:
@@ -73,6 +89,18 @@ def _limit(axes: Axes, found: LrRange) -> None:
         axes.set_ylim(low / 1.5, _HEADROOM * max(first, low))
     else:
         axes.set_ylim(low - 0.05 * (first - low), first + (_HEADROOM - 1.0) * max(first - low, 0.1 * abs(first)))
+
+
+def outcome(found: Tuning) -> str:
+    """Return what is shown of the runs of a tuning, for an axis.
+
+    Args:
+        found: The tuning.
+
+    Returns:
+        What is compared, and the loss with its unit on a line of its own.
+    """
+    return f"{found.measure} at the end:\n{found.problem.loss_name}"
 
 
 def learning_rates(found: Tuning, axes: Axes) -> None:
@@ -98,7 +126,8 @@ def learning_rates(found: Tuning, axes: Axes) -> None:
     axes.minorticks_off()
     _log_if_wide(axes, [one.typical for one in (*found.verification.tried, *full)])
     axes.set_xlabel("learning rate")
-    axes.set_ylabel(f"{found.measure} at the end")
+    axes.set_ylabel(outcome(found), parse_math=False)
+    _steady_ticks(axes)
     axes.legend(fontsize=9)
 
 
@@ -116,12 +145,12 @@ def _log_if_wide(axes: Axes, losses: Sequence[float]) -> None:
         axes.set_yscale("log")
 
 
-def heat_map(one: Map, measure: str, centre: Setting, figure: Figure) -> None:
+def heat_map(one: Map, label: str, centre: Setting, figure: Figure) -> None:
     """Paint a map: a cell per learning rate and value, dark where the loss is high, crossed out where runs diverged.
 
     Args:
         one: The map.
-        measure: What the loss is.
+        label: What the loss is, for the scale of the colours.
         centre: The setting in its middle, which is marked.
         figure: Where to paint.
     """
@@ -148,8 +177,8 @@ def heat_map(one: Map, measure: str, centre: Setting, figure: Figure) -> None:
     axes.set_ylabel("decay ρ" if one.field == "decay" else one.title)
     axes.grid(visible=False)
     bar = figure.colorbar(image, ax=axes, extend="max" if high > top else "neither")
-    bar.set_label(f"{measure} at the end")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, handlelength=1.5)
+    bar.set_label(label, parse_math=False)
+    _legend_above(axes)
 
 
 def _crosses(axes: Axes, one: Map) -> None:
@@ -168,12 +197,12 @@ def _outline(axes: Axes, one: Map, setting: Setting, style: str, label: str) -> 
         axes.add_patch(box)
 
 
-def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
+def samples(tried: Sequence[Tried], label: str, figure: Figure) -> None:
     """Paint the joint search: a point per sample over its learning rate, coloured by how long it remembers, or by ε.
 
     Args:
         tried: What came of the samples.
-        measure: What the loss is.
+        label: What the loss is, for the axis.
         figure: Where to paint.
     """
     from matplotlib.colors import LogNorm
@@ -185,12 +214,12 @@ def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
     lrs, losses = [one.setting.lr for one in kept], [one.typical for one in kept]
     if len({one.setting.rule.decay for one in tried}) > 1:
         colours, norm = [window(one.setting.rule.decay) for one in kept], LogNorm(2, 1000)
-        label = "memory 1/(1 − ρ), steps"
+        meaning = "memory 1/(1 − ρ), steps"
     else:  # a decay that is fixed may be 0 or 1, which have no memory
-        colours, label = [one.setting.rule.eps for one in kept], "ε"
+        colours, meaning = [one.setting.rule.eps for one in kept], "ε"
         norm = LogNorm(min(one.setting.rule.eps for one in tried), max(one.setting.rule.eps for one in tried))
     points = axes.scatter(lrs, losses, c=colours, cmap="cividis", norm=norm)
-    figure.colorbar(points, ax=axes).set_label(label)
+    figure.colorbar(points, ax=axes).set_label(meaning)
     if kept:
         found = best(kept)
         at = found.setting.lr, found.typical
@@ -204,4 +233,5 @@ def samples(tried: Sequence[Tried], measure: str, figure: Figure) -> None:
     _log_if_wide(axes, losses)
     axes.margins(y=0.15)
     axes.set_xlabel("learning rate")
-    axes.set_ylabel(f"{measure} at the end")
+    axes.set_ylabel(label, parse_math=False)
+    _steady_ticks(axes)

@@ -132,7 +132,7 @@ def _search_picture(found: Tuning) -> list[Picture]:
         f"Where runs of {found.short_epochs} epochs end, at {len(found.samples)} points of a Halton sequence over the "
         f"learning rate, the decay and ε; {seeds} seed{'s' * (seeds > 1)} each. The best is marked."
     )
-    return [Picture("search", "Joint search", caption, partial(figures.samples, found.samples, found.measure))]
+    return [Picture("search", "Joint search", caption, partial(figures.samples, found.samples, figures.outcome(found)))]
 
 
 def _map_picture(found: Tuning, one: Map) -> Picture:
@@ -142,7 +142,7 @@ def _map_picture(found: Tuning, one: Map) -> Picture:
         f"Learning rate × {one.title}",
         f"Where runs of {found.short_epochs} epochs end, {seeds} seed{'s' * (seeds > 1)} per cell; the rest as given. "
         f"A cross: at least one run diverged.",
-        partial(figures.heat_map, one, found.measure, found.verification.best.setting),
+        partial(figures.heat_map, one, figures.outcome(found), found.verification.best.setting),
     )
 
 

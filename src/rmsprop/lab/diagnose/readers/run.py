@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,13 @@ import numpy as np
 
 from rmsprop.lab.diagnose.history import Curve, History, Statistics
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.train.folder import CONFIG, HISTORY, MODEL, REPORT
-from rmsprop.lab.train.verdict import words_of
+from rmsprop.lab.train.folder import CONFIG, HISTORY, REPORT
+from rmsprop.lab.train.verdict import Verdict, words_of
 
+# What a run's page says of one that diverged; no other file of the run knows the step and its loss.
+_DIVERGED = re.compile(
+    r"<strong>diverged at step (?P<step>\d+)</strong></p>\s*<p>(?P<evidence>.*?)</p>\s*<p>(?P<remedy>.*?)</p>"
+)
 _EFFECTIVE = "effective_step_"
 # How large a share of the coordinates is known to have a larger effective step than a quantile.
 _SHARES = (("q10", 0.9), ("q50", 0.5), ("q90", 0.1))
@@ -67,15 +73,17 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         holds_out=start["holds_out"],
         group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
         statistics=_statistics(rows, settings["eps"]),
-        lost_at=_lost_at(path, rows),
+        given_up=_given_up(path / REPORT),
         words=words_of(settings["schedule"]),
     )
 
 
-def _lost_at(path: Path, rows: list[dict[str, float]]) -> int | None:
-    """Return the epoch in which a run diverged: it has a report then, and no model."""
-    ended = (path / REPORT).exists() and not (path / MODEL).exists()
-    return len(rows) + 1 if ended else None
+def _given_up(page: Path) -> Verdict | None:
+    """Return what a run's page says of a divergence; None if it doesn't speak of one, or isn't there yet."""
+    found = _DIVERGED.search(page.read_text(encoding="utf-8")) if page.exists() else None
+    if found is None:
+        return None
+    return Verdict("diverged", int(found["step"]), html.unescape(found["evidence"]), html.unescape(found["remedy"]))
 
 
 def _statistics(rows: list[dict[str, float]], eps: float) -> Statistics | None:
