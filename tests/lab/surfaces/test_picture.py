@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from rmsprop.lab.drawing import SIZE
 from rmsprop.lab.optimizers import OPTIMIZERS
 from rmsprop.lab.problems.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import Setting, walks
@@ -99,7 +100,46 @@ def test_settings_stand_in_the_panels_and_below_them():
     assert re.fullmatch(r"lr [\d.]+\*", words(panels[0])[0])
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 16])
+def below(*names):
+    figure, _ = painted(scene(names=names, lr=Setting(plain=0.1), steps=2))
+    return " ".join(figure.texts[0].get_text().split())
+
+
+def test_the_caption_says_which_colour_is_whose_where_there_are_two():
+    said = "Orange: RMSProp, blue: the others."
+    assert said in below("sgd", "rmsprop-keras")
+    assert said not in below("sgd", "adam")
+    assert said not in below("rmsprop", "rmsprop-keras")
+
+
+def test_the_caption_says_of_each_dialect_what_the_settings_leave_out():
+    assert "RMSProp, RMSProp + momentum: the dialect torch, ε outside the root." in below("rmsprop", "rmsprop-momentum")
+    assert below("rmsprop-torch", "rmsprop-d2l", "rmsprop-tensorflow1", "rmsprop-timm", "rmsprop-dqn").endswith(
+        "RMSProp (torch): ε outside the root. RMSProp (d2l): ε inside the root. "
+        "RMSProp (tensorflow1), RMSProp (timm): ε inside the root, v₀ = 1. "
+        "RMSProp (dqn): ε inside the root, centered."
+    )
+    assert "the root" not in below("sgd", "adam")
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_letters_are_readable_at_half_the_width_of_a_page(count):
+    shown = scene(names=list(OPTIMIZERS)[:count], lr=Setting(plain=0.01), steps=2)
+    assert Layout.of(shown).size[0] == pytest.approx(SIZE[0])
+    figure, panels = painted(shown)
+    assert min(text.get_fontsize() for text in [*figure.texts, *(text for axes in panels for text in axes.texts)]) >= 9
+
+
+def test_a_long_line_has_smaller_letters_and_stays_above_its_panel():
+    figure, (axes, _) = painted(scene(names=("rmsprop", "sgd"), lr=Setting(plain=0.46)))
+    figure.canvas.draw()
+    settings, end = axes.texts
+    assert len(end.get_text()) > 40
+    assert end.get_fontsize() < settings.get_fontsize()
+    assert end.get_window_extent().x1 <= axes.get_window_extent().x1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 9, 16])
 def test_panels_and_caption_do_not_overlap(count):
     shown = scene(names=list(OPTIMIZERS)[:count], lr=Setting(plain=0.01), steps=2)
     figure, panels = painted(shown)
@@ -117,4 +157,4 @@ def test_the_same_scene_is_the_same_file():
     assert draw(shown, "svg") == draw(shown, "svg")
     image = Image.open(io.BytesIO(draw(shown, "png")))
     assert image.format == "PNG"
-    assert image.width == int(Layout.of(shown).size[0] * 160)
+    assert image.width == round(Layout.of(shown).size[0] * 160)

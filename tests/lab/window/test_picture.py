@@ -4,8 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
+from rmsprop.lab.drawing import SIZE, STYLE
 from rmsprop.lab.window.gradients import averages, record
 from rmsprop.lab.window.picture import draw, paint
 from rmsprop.lab.window.weights import measure
@@ -78,4 +80,50 @@ def test_real_gradients_are_drawn_with_v_and_what_it_lacks(recorded):
 def test_the_same_decays_are_the_same_file(recorded):
     windows = measure([0.9, 0.99])
     assert draw(windows, "svg") == draw(windows, "svg")
-    assert Image.open(io.BytesIO(draw(windows, "png", recorded=recorded))).size == (1920, 1312)
+    assert Image.open(io.BytesIO(draw(windows, "png", recorded=recorded))).size == (1024, 1536)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+@pytest.mark.parametrize("real", [False, True])
+def test_letters_are_readable_at_half_the_width_of_a_page_and_do_not_overlap(count, real, recorded):
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(SIZE[0], 9.6 if real else 6.0), layout="constrained")
+        FigureCanvasAgg(figure).draw()
+        paint(figure, measure(DECAYS[:count]), 0.0123456, recorded if real else None)
+        figure.canvas.draw()
+    letters = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in letters) >= 9
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [legend.get_window_extent() for legend in figure.legends]
+    boxes += [figure._supxlabel.get_window_extent()] if real else []
+    width, height = figure.bbox.size
+    for i, box in enumerate(boxes):
+        assert min(box.x0, box.y0) >= 0
+        assert (box.x1 <= width, box.y1 <= height) == (True, True)
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_one_legend_serves_all_panels(recorded):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    paint(figure, measure([0.9, 0.99]), 0.01, recorded)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ρ = 0.9", "ρ = 0.99"]
+    assert not any(axes.get_legend() for axes in figure.axes)
+
+
+@pytest.mark.parametrize("gradient", [1e-4, 0.01, 1.0])
+def test_the_note_at_the_bottom_is_below_the_lines(gradient):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(SIZE[0], 6.0))
+    paint(figure, measure(DECAYS), gradient, None)
+    figure.canvas.draw()
+    axes = figure.axes[2]
+    (note,) = (text for text in axes.texts if text.get_text() == "from v₀ = 1")
+    lowest = min(np.min(line.get_ydata()) for line in axes.lines)
+    assert note.get_window_extent().y1 < axes.transData.transform((1, lowest))[1]

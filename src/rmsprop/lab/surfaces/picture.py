@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmsprop.lab.drawing import BLUE, ORANGE, draw_figure
+from rmsprop.lab.drawing import BLUE, ORANGE, SIZE, draw_figure
 from rmsprop.lab.numbers import short
 from rmsprop.lab.problems.surfaces import Surface
-from rmsprop.lab.surfaces.paths import Walk
+from rmsprop.lab.surfaces.paths import Walk, dialect_of, rule_of
+from rmsprop.rule import Rule
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -25,10 +26,13 @@ LEVELS = tuple((i / 12) ** 2 for i in range(2, 12))
 _GRID = 301
 # Dots at every step are of use as long as they stay apart.
 _MOST_DOTS = 100
-_PANEL = 3.1  # inches
+# Two columns have letters that are still readable at half the width of a page. More panels than this, a picture for a
+# screen of its own, would stand taller than the screen.
+_MOST_IN_TWO_COLUMNS = 8
 # A unit of x is as long as one of y, unless panels became flatter or taller than these shares of their width.
 _FLATTEST, _TALLEST = 0.45, 1.5
 _WORDS = "#333333"
+_LETTERS = 9.5  # points
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +108,7 @@ def paint(figure: Figure, scene: Scene, *, walking: bool = False) -> list[Axes]:
         axes.set_ylabel("y" if left else "")
         axes.set_xlabel("x" if lowest else "")
     margin = 0.1 / layout.size[0], 0.08 / layout.size[1]
-    figure.text(*margin, "\n".join(layout.caption), fontsize=9.5, color=_WORDS, va="bottom", parse_math=False)
+    figure.text(*margin, "\n".join(layout.caption), fontsize=_LETTERS, color=_WORDS, va="bottom", parse_math=False)
     return panels
 
 
@@ -118,17 +122,48 @@ def caption(scene: Scene, width: int) -> list[str]:
     Returns:
         The lines.
     """
+    texts = [_what_is_drawn(scene)]
+    if any(_is_rmsprop(walk) for walk in scene.walks):
+        texts.append(_dialects(scene.walks))
+    if scene.searched:
+        texts.append("* The learning rate with the lowest end, of 16 from 0.001 to 100.")
+    return [line for text in texts for line in textwrap.wrap(text, width)]
+
+
+def _what_is_drawn(scene: Scene) -> str:
     first = scene.walks[0]
     formula = scene.surface.formula.replace("**2", "²").replace("**3", "³").replace("*", "·").replace("-", "−")
     x, y = first.points[0]
     steps = f"{first.steps} step{'s' * (first.steps > 1)}"
-    lines = [
-        f"{scene.name}: f(x, y) = {formula}, {steps} from ({_minus(x)}, {_minus(y)}). "
-        f"○ start, ■ end, × minimum{', a dot after each step' * _has_dots(first)}. All panels have the same contours."
+    sentences = [
+        f"{scene.name}: f(x, y) = {formula}, {steps} from ({_minus(x)}, {_minus(y)}).",
+        f"○\u00a0start, ■\u00a0end, ×\u00a0minimum{', a dot after each step' * _has_dots(first)}.",
     ]
-    if scene.searched:
-        lines.append("* The learning rate with the lowest end, of 16 from 0.001 to 100.")
-    return [line for text in lines for line in textwrap.wrap(text, width)]
+    if len(scene.walks) > 1:
+        sentences.append("All panels have the same contours.")
+    if len({_is_rmsprop(walk) for walk in scene.walks}) > 1:
+        sentences.append("Orange: RMSProp, blue: the others.")
+    return " ".join(sentences)
+
+
+def _dialects(walks: Sequence[Walk]) -> str:
+    """Say what the settings in the panels leave out, once for all dialects that agree on it."""
+    labels: dict[str, list[str]] = {}
+    for walk in walks:
+        if (rule := rule_of(walk.choice)) is not None:
+            dialect = dialect_of(walk.choice.name)
+            unnamed = f"the dialect {dialect}, " * (dialect not in walk.choice.name)
+            labels.setdefault(unnamed + _choices(rule), []).append(walk.choice.label)
+    return " ".join(f"{', '.join(named)}: {choices}." for choices, named in labels.items())
+
+
+def _choices(rule: Rule) -> str:
+    choices = [f"ε {'inside' if rule.eps_inside_sqrt else 'outside'} the root"]
+    if rule.initial_square_avg:
+        choices.append(f"v₀ = {short(rule.initial_square_avg)}")
+    if rule.centered:
+        choices.append("centered")
+    return ", ".join(choices)
 
 
 def settings_of(scene: Scene, walk: Walk) -> str:
@@ -167,6 +202,10 @@ def outcome(walk: Walk, step: int) -> str:
     return f"not finite from step {walk.left_at} on"
 
 
+def _is_rmsprop(walk: Walk) -> bool:
+    return walk.choice.name.startswith("rmsprop")
+
+
 def _has_dots(walk: Walk) -> bool:
     return walk.steps <= _MOST_DOTS
 
@@ -186,6 +225,7 @@ class Layout:
     caption: list[str]
 
     LEFT, RIGHT, ABOVE, GAP, BELOW, LINE = 0.74, 0.12, 0.72, 0.24, 0.55, 0.18
+    ROOM = SIZE[0] - LEFT - RIGHT
 
     @classmethod
     def of(cls, scene: Scene) -> Layout:
@@ -193,11 +233,12 @@ class Layout:
         columns = _columns(len(scene.walks))
         low_x, high_x, low_y, high_y = scene.window
         shape = min(_TALLEST, max(_FLATTEST, (high_y - low_y) / (high_x - low_x)))
-        width = columns * _PANEL + (columns - 1) * cls.GAP
+        panel = cls.ROOM if columns == 1 else (cls.ROOM - cls.GAP) / 2
+        width = columns * panel + (columns - 1) * cls.GAP
         return cls(
             columns=columns,
             rows=math.ceil(len(scene.walks) / columns),
-            panel=(_PANEL, _PANEL * shape),
+            panel=(panel, panel * shape),
             caption=caption(scene, round(width * 15)),
         )
 
@@ -225,7 +266,7 @@ class Layout:
 
 
 def _columns(panels: int) -> int:
-    return {1: 1, 2: 2, 3: 3, 4: 2}.get(panels, 3 if panels <= 9 else 4)
+    return min(panels, 2) if panels <= _MOST_IN_TWO_COLUMNS else 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -268,7 +309,7 @@ def paint_walk(axes: Axes, walk: Walk, step: int) -> list[Artist]:
     Returns:
         What was painted.
     """
-    colour = ORANGE if walk.choice.name.startswith("rmsprop") else BLUE
+    colour = ORANGE if _is_rmsprop(walk) else BLUE
     points = walk.shown[: step + 1]
     dots = "." if _has_dots(walk) else None
     path = axes.plot(*points.T, color=colour, linewidth=1.3, marker=dots, markersize=4.5, zorder=3)
@@ -282,5 +323,14 @@ def paint_walk(axes: Axes, walk: Walk, step: int) -> list[Artist]:
 
 
 def _write_above(axes: Axes, points: int, text: str) -> Artist:
-    above = {"xytext": (0, points), "textcoords": "offset points"}
-    return axes.annotate(text, (0, 1), xycoords="axes fraction", **above, fontsize=9.5, color=_WORDS)  # type: ignore[arg-type]
+    above = {"xytext": (0, points), "textcoords": "offset points", "fontsize": _fitting(axes, text)}
+    return axes.annotate(text, (0, 1), xycoords="axes fraction", **above, color=_WORDS)  # type: ignore[arg-type]
+
+
+def _fitting(axes: Axes, text: str) -> float:
+    """Return the size of letters with which a line is no longer than its panel is wide."""
+    from matplotlib.textpath import TextPath
+
+    inches = axes.get_position().width * axes.get_figure(root=True).get_figwidth()  # type: ignore[union-attr]
+    room = 0.95 * 72 * inches  # on a film's coarse pixels, letters are a little wider than they are in print
+    return _LETTERS * min(1.0, room / TextPath((0, 0), text, size=_LETTERS).get_extents().width)

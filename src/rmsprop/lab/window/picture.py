@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmsprop.lab.drawing import COLOURS, draw_figure, thin
-from rmsprop.lab.numbers import short
+from rmsprop.lab.drawing import COLOURS, SIZE, draw_figure, thin
+from rmsprop.lab.numbers import percent, short
 from rmsprop.lab.window.gradients import Recorded, averages
 from rmsprop.lab.window.weights import GRADIENT, STARTS, Window, deficit, step_sizes, weights
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _DIM = "#666666"
+_TITLE, _CAPTION = 10.5, 9.5  # points
+_LINE = 83  # letters of a caption
 _POINTS = 200
 # Axes over time are at least so long, for decays that forget within a step.
 _SHORTEST = 10.0
@@ -30,17 +33,17 @@ def draw(windows: Sequence[Window], kind: str, gradient: float = GRADIENT, recor
         windows: The decays.
         kind: ``"png"`` or ``"svg"``.
         gradient: The size of the gradient whose first steps are drawn. Default 0.01.
-        recorded: Real gradients, for a second row. Default none.
+        recorded: Real gradients, for a second column. Default none.
 
     Returns:
         The file's content: the same for the same decays.
     """
-    size = (12.0, 4.2 if recorded is None else 8.2)
+    size = (SIZE[0], 6.0 if recorded is None else 9.6)
     return draw_figure(lambda figure: paint(figure, windows, gradient, recorded), kind, size=size)
 
 
 def paint(figure: Figure, windows: Sequence[Window], gradient: float, recorded: Recorded | None) -> None:
-    """Paint the weights, the deficit and the first steps, and real gradients below if there are any.
+    """Paint the weights, the deficit and the first steps, and real gradients beside them if there are any.
 
     Args:
         figure: Where to paint.
@@ -48,14 +51,17 @@ def paint(figure: Figure, windows: Sequence[Window], gradient: float, recorded: 
         gradient: The size of the gradient whose first steps are drawn.
         recorded: Real gradients, or None.
     """
-    figure.set_layout_engine("constrained", w_pad=0.1)
-    rows = figure.subplots(1 if recorded is None else 2, 3, squeeze=False)
-    _paint_weights(rows[0][0], windows)
-    _paint_deficit(rows[0][1], windows)
-    _paint_first_steps(rows[0][2], windows, gradient)
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
+    grid = figure.add_gridspec(2 if recorded is None else 3, 2)
+    left = [grid[0, :], grid[1, 0], grid[1, 1]] if recorded is None else [grid[row, 0] for row in range(3)]
+    first, second, third = (figure.add_subplot(place) for place in left)
+    _paint_weights(first, windows)
+    _paint_deficit(second, windows)
+    _paint_first_steps(third, windows, gradient)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     if recorded is not None:
-        _paint_recorded(rows[1], windows, recorded)
-        figure.supxlabel(_caption(recorded), x=0.01, ha="left", fontsize=11, color="#333333")
+        _paint_recorded([figure.add_subplot(grid[row, 1]) for row in range(3)], windows, recorded)
+        figure.supxlabel(_caption(recorded), x=0.02, ha="left", fontsize=_CAPTION, color="#333333")
 
 
 def _looks(windows: Sequence[Window]) -> list[dict[str, Any]]:
@@ -74,12 +80,12 @@ def _paint_weights(axes: Axes, windows: Sequence[Window]) -> None:
         axes.plot(ages, weights(window.decay, ages), **look, label=f"ρ = {window.decay}")
         for age, marker in ((window.half_life, "o"), (window.mass_window, "D")):
             axes.plot([age], weights(window.decay, np.array([age])), marker, color=look["color"], markersize=7)
-    axes.set(xscale="log", yscale="log", xlim=(first, last), xlabel="age k of a squared gradient (steps)")
+    axes.set(xscale="log", yscale="log", xlim=(first, last), xlabel="age k of g² (steps)")
     axes.set_ylabel("weight (1 − ρ)ρᵏ in v")
     gains = [1 - window.decay for window in windows]
     axes.set_ylim(0.02 * min(gains), 2 * max(gains))
-    axes.set_title("What v remembers\n● half-life   ◆ 95\u00a0% of the weight is younger", fontsize=11, loc="left")
-    axes.legend()
+    marks = f"● half-life   ◆ {percent(0.95)} is younger"
+    axes.set_title(f"What v remembers\n{marks}", fontsize=_TITLE, loc="left")
 
 
 def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
@@ -88,9 +94,9 @@ def _paint_deficit(axes: Axes, windows: Sequence[Window]) -> None:
     for window, look in zip(windows, _looks(windows), strict=True):
         axes.plot(steps, 100 * deficit(window.decay, steps), **look, label=f"ρ = {window.decay}")
     axes.axhline(95, color=_DIM, linewidth=1)
-    axes.annotate("95\u00a0%", (1, 95), xytext=(4, -13), textcoords="offset points", color=_DIM)
     axes.set(xscale="log", xlim=(1, last), ylim=(0, 102), xlabel="step t", ylabel="1 − ρᵗ (%)")
-    axes.set_title("How far v has filled from v₀ = 0\n(the rest is the warm-up deficit)", fontsize=11, loc="left")
+    axes.set_yticks([0, 25, 50, 75, 95])
+    axes.set_title("How far v has filled from v₀ = 0\n(the rest is the warm-up deficit)", fontsize=_TITLE, loc="left")
 
 
 def _paint_first_steps(axes: Axes, windows: Sequence[Window], gradient: float) -> None:
@@ -100,13 +106,13 @@ def _paint_first_steps(axes: Axes, windows: Sequence[Window], gradient: float) -
         for start in STARTS[:2]:
             axes.plot(steps, step_sizes(window.decay, start, gradient, steps), **look)
     axes.axhline(1, color=_DIM, linewidth=1)
-    axes.set(xscale="log", yscale="log", xlim=(1, last), xlabel="step t", ylabel="size of the step (units of lr)")
+    axes.set(xscale="log", yscale="log", xlim=(1, last), xlabel="step t", ylabel="step (units of lr)")
     low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.5, high * 1.5)
+    axes.set_ylim(low / (high / low) ** 0.2, high * 1.5)  # the note at the bottom has room below the lines
     _note(axes, f"from {STARTS[0]}", (0.98, 0.97), "top")
     _note(axes, f"from {STARTS[1]}", (0.98, 0.03), "bottom")
-    axes.annotate("bias correction", (1, 1), xytext=(4, -4), textcoords="offset points", va="top", color=_DIM)
-    axes.set_title(f"First steps, if the gradient\nstays at {short(gradient, 6)}", fontsize=11, loc="left")
+    title = f"First steps at g = {short(gradient, 6)}\n(grey line: bias correction)"
+    axes.set_title(title, fontsize=_TITLE, loc="left")
 
 
 def _note(axes: Axes, text: str, place: tuple[float, float], side: str) -> None:
@@ -129,12 +135,13 @@ def _paint_recorded(row: Sequence[Axes], windows: Sequence[Window], recorded: Re
         low = max(np.quantile(squares[squares > 0], 0.05), 1e-4 * squares.max())
         axes.set(yscale="log", xlim=(0, recorded.steps), xlabel="step t", ylabel="g² and v")
         axes.set_ylim(bottom=low / 3)
-        axes.set_title(f"A coordinate with {name} gradients", fontsize=11, loc="left")
+        axes.set_title(f"A coordinate with\n{name} gradients", fontsize=_TITLE, loc="left")
 
 
 def _caption(recorded: Recorded) -> str:
-    return (
-        f"Below: {recorded.problem} under RMSProp, lr {short(recorded.lr, 6)}, batches of {recorded.batch_size}, "
-        "seed 0. Dots: g²; the smallest lie below the axis.\n"
-        "Lines: v from v₀ = 0. Bands: its warm-up deficit, up to v/(1 − ρᵗ)."
+    text = (
+        f"Right: {recorded.problem} under RMSProp, lr {short(recorded.lr, 6)}, batches of {recorded.batch_size}, "
+        "seed 0. Dots: g²; the smallest lie below the axis. Lines: v from v₀ = 0. "
+        "Bands: its warm-up deficit, up to v/(1 − ρᵗ)."
     )
+    return textwrap.fill(text, _LINE)
