@@ -15,7 +15,9 @@ from rmsprop.lab.diagnose.curves import warm_up
 from rmsprop.lab.diagnose.finding import Diagnosis
 from rmsprop.lab.diagnose.history import Curve, History, Statistics
 from rmsprop.lab.diagnose.judgement import diagnose
+from rmsprop.lab.diagnose.pictures import pictures
 from rmsprop.lab.diagnose.readers import histories
+from rmsprop.lab.drawing import draw_figure
 from rmsprop.lab.errors import InputError
 
 FALLING = [2.0 / n for n in range(1, 13)]
@@ -183,6 +185,12 @@ def test_a_run_whose_model_was_removed_is_not_called_lost(runs, tmp_path):
     shutil.copytree(runs / "well", tmp_path / "well")
     (tmp_path / "well" / "model.safetensors").unlink()
     assert kinds(diagnose(histories(tmp_path / "well")[0])) == ["converged"]
+
+
+def test_the_loss_of_a_run_is_shown_with_its_unit(runs):
+    assert histories(runs / "well")[0].loss_name == "loss: mean squared error"
+    picture = draw_figure(pictures(diagnose(histories(runs / "well")[0]))[0].paint, "svg").decode()
+    assert "<!-- loss: mean squared error -->" in picture
 
 
 def test_a_damaged_run_is_refused(runs, tmp_path):

@@ -112,6 +112,7 @@ class History:
         statistics: What was measured of the layers; None if nothing was.
         given_up: What `rmsprop train` said of a run that it gave up after the last epoch of these curves; its time is
             a step. Default None.
+        loss_name: What the loss is, for an axis. Default only that it is one.
         words: How to name what can be set.
     """
 
@@ -128,6 +129,7 @@ class History:
     group: Mapping[str, Any] = field(default_factory=dict)
     statistics: Statistics | None = None
     given_up: Verdict | None = None
+    loss_name: str = "loss"
     words: Words = field(default_factory=Words)
 
     @property

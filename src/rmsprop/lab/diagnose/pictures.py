@@ -107,7 +107,7 @@ def _loss(diagnosis: Diagnosis, axes: Axes) -> None:
     if len(history.validation):
         axes.legend()
     axes.set_xlabel(history.unit)
-    axes.set_ylabel("loss")
+    axes.set_ylabel(history.loss_name, parse_math=False)
     _scale(axes, [*history.train.values, *history.validation.values])
     _mark(axes, diagnosis, "loss")
 

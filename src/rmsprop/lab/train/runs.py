@@ -176,6 +176,7 @@ class Run:
         """Return what a judgement of history.csv needs to know of the time before its first row."""
         constant = self.problem.constant_loss
         return {
+            "loss_name": self.problem.loss_name,
             "loss": self.training.initial_loss,
             "validation_loss": self.training.initial_validation_loss,
             "constant_loss": constant if math.isfinite(constant) else None,
