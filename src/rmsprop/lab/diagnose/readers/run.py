@@ -74,7 +74,7 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
         statistics=_statistics(rows, settings["eps"]),
         given_up=_given_up(path / REPORT),
-        loss_name=f"loss: {start['loss_name']}",
+        loss_name=f"loss: {start['loss_name']}" if "loss_name" in start else "loss",  # older folders lack it
         words=words_of(settings["schedule"]),
     )
 
