@@ -73,11 +73,17 @@ samples = [
     Sample("billion", turn, nth, name, int(1e6 * time), 50_000, name != "foreach")
     for turn in range(2) for name, times in milliseconds.items() for nth, time in enumerate(times)
 ]
-once = {"rmsprop": Once(1.0, 500_000), "foreach": Once(0.1, 8 << 30), "compiled": Once(missing="RuntimeError: no")}
+once = {
+    "rmsprop": Once(1.0, 500_000), "foreach": Once(0.1, 8 << 30, waits=True),
+    "compiled": Once(missing="RuntimeError: no"),
+}
 found = summarize(case, samples, once)
 print(json.dumps({"rows": [asdict(row) for row in found.rows], "of_copy": found.of_copy,
                   "goals": [(goal.text, goal.measured, goal.verdict) for goal in found.goals]}))
-assert "torch.compile'd step: RuntimeError: no." in page([found], {"gpu": "synthetic"})
+text = page([found], {"gpu": "synthetic"})
+assert "torch.compile'd step: RuntimeError: no." in text
+assert "torch foreach waits for the GPU in its call" in text
+assert "| waits |" in text.split("| torch foreach |")[1].splitlines()[0]
 """
 
 
@@ -95,3 +101,80 @@ def test_a_summary_of_known_timings():
         ("of the copy's bandwidth", "reached"),
         ("MB beyond parameters, gradients and state", "reached"),
     ]
+
+
+# A GPU that is a number: the moment at which it will have nothing to do. Times are seconds; a call costs what it says.
+MODEL = """
+import torch
+from benchmarks.gpu import timing
+
+class Gpu:
+    now = free = slept = 0.0
+    def synchronize(self):
+        self.now = max(self.now, self.free)
+    def sleep(self, cycles):
+        self.slept = cycles / timing.CYCLES_PER_SECOND
+        self.put(self.slept)
+    def put(self, seconds):
+        self.free = max(self.now, self.free) + seconds
+    def call(self, processor, gpu, waits):
+        self.now += processor
+        self.put(gpu)
+        if waits:
+            self.synchronize()
+
+gpu = Gpu()
+
+class Event:
+    def __init__(self, enable_timing):
+        self.at = 0.0
+    def record(self):
+        self.at = max(gpu.now, gpu.free)
+    def query(self):
+        return self.at <= gpu.now
+    def elapsed_time(self, end):
+        return 1e3 * (end.at - self.at)
+
+torch.cuda.Event, torch.cuda._sleep, torch.cuda.synchronize = Event, gpu.sleep, gpu.synchronize
+timing.perf_counter_ns = lambda: round(1e9 * gpu.now)
+clock = timing.Clock("cuda")
+"""
+
+
+def modelled(script):
+    """What a script prints after `MODEL`, as JSON."""
+    command = [sys.executable, "-c", MODEL + "import json\n" + script]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+TIME = """
+work = lambda: gpu.call(50e-6, 2e-3, waits={waits})
+clock.learn(work)
+rounds = [(*clock.time(work), gpu.slept) for _ in range(30)]
+print(json.dumps([clock.waits, rounds]))
+"""
+
+
+def test_the_gpu_is_kept_busy_while_a_call_is_put_in_line():
+    waits, rounds = modelled(TIME.format(waits=False))
+    assert not waits
+    assert all(found == pytest.approx([2_000_000, 50_000, True, 300e-6], rel=1e-3) for found in rounds)
+
+
+def test_a_call_that_waits_is_named_and_gets_no_spin_as_its_time():
+    waits, rounds = modelled(TIME.format(waits=True))
+    assert waits
+    assert all(found[:3] == pytest.approx([2_050_000, 2_050_000, False], rel=1e-3) for found in rounds)
+    assert all(slept < 0.01 for *_, slept in rounds)
+
+
+def test_a_call_that_is_slow_once_is_not_taken_for_one_that_waits():
+    script = """
+costs = iter([50e-6] * 3 + [1.0] + [50e-6] * 100)
+work = lambda: gpu.call(next(costs), 2e-3, waits=False)
+clock.learn(work)
+print(json.dumps([clock.waits, clock.time(work)]))
+"""
+    waits, (gpu, processor, ahead) = modelled(script)
+    assert (waits, ahead) == (False, True)
+    assert (gpu, processor) == (pytest.approx(2_000_000, rel=1e-3), pytest.approx(50_000, rel=1e-3))

@@ -129,6 +129,8 @@ def page(summaries: Sequence[Summary], environment: Mapping[str, Any]) -> str:
         header = ["", "GPU, ms", "quartiles", "× rmsprop", "processor, µs", "beyond, MB", "first step, s", "late"]
         lines += [_line(header), _line(["---", *["---:"] * 7])]
         lines += [_line(_cells(row, summary.once[row.contender])) for row in summary.rows]
+        waiting = [LABELS[name] for name, once in summary.once.items() if once.waits]
+        lines += [f"\n{label} waits for the GPU in its call; its times hold that waiting." for label in waiting]
         lines += [f"\n{LABELS[name]}: {once.missing}." for name, once in summary.once.items() if once.missing]
     lines += ["", "## Measured on", "", *(f"- {name}: {value}" for name, value in environment.items())]
     return "\n".join(lines) + "\n"
@@ -143,7 +145,8 @@ def _about(summary: Summary) -> str:
 
 def _cells(row: Row, once: Once) -> list[str]:
     quartiles = f"{1e3 * row.low:.4g} – {1e3 * row.high:.4g}"
-    times = f"{1e3 * row.gpu:.4g}", quartiles, f"{row.times_ours:.2f}", f"{1e6 * row.processor:.0f}"
+    processor = "waits" if once.waits else f"{1e6 * row.processor:.0f}"
+    times = f"{1e3 * row.gpu:.4g}", quartiles, f"{row.times_ours:.2f}", processor
     return [LABELS[row.contender], *times, f"{once.beyond / 1e6:.2f}", f"{once.first_step:.2f}", str(row.late)]
 
 

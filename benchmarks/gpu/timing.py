@@ -19,6 +19,8 @@ PASSES = 2
 WARM_UP = 3
 MOST_COPIED = 1 << 31  # bytes; two such buffers fit everywhere a billion parameters do
 CYCLES_PER_SECOND = 2e9  # at most; a GPU that runs slower spins longer
+_LEARNED_FROM = 3  # calls
+_SPARE = 200e-6  # seconds that the GPU is kept busy beyond what a call takes
 _SETS_OF_L2 = 4  # what entries that take turns hold, so that none finds its tensors in the cache
 
 
@@ -52,11 +54,13 @@ class Once:
     Args:
         first_step: Seconds of the first step: state is made, and the step compiled, in it.
         beyond: Most bytes that later steps took beyond parameters, gradients and state.
+        waits: Whether a call waits for the GPU, so that the processor's time and the GPU's each hold the other.
         missing: Why the contender could not be measured; else empty.
     """
 
     first_step: float = 0.0
     beyond: int = 0
+    waits: bool = False
     missing: str = ""
 
 
@@ -69,6 +73,7 @@ class Clock:
 
     def __init__(self, device: str) -> None:
         self.on_gpu = device == "cuda"
+        self.waits = False  # whether the work waits for the GPU itself, as far as `learn` has seen
         self._spin = 0.0
 
     def wait(self) -> None:
@@ -76,20 +81,41 @@ class Clock:
         if self.on_gpu:
             torch.cuda.synchronize()
 
+    def learn(self, work: Callable[[], Any]) -> None:
+        """Learn how long the GPU must be kept busy while some work is put in line, and whether the work waits for it.
+
+        The time comes from calls before which the GPU has nothing to do, so that it holds no spin, even if they wait.
+        """
+        if not self.on_gpu:
+            return
+        took = min(self._alone(work) for _ in range(_LEARNED_FROM))
+        self._spin = _SPARE + 2e-9 * took
+        # Work that was merely slow a single time is not taken for work that waits.
+        self.waits = all(not self._timed(work)[2] for _ in range(_LEARNED_FROM))
+        if self.waits:
+            self._spin = 0.0  # it would be counted as time of the processor
+
     def time(self, work: Callable[[], Any]) -> tuple[int, int, bool]:
-        """Return `Sample`'s ``gpu``, ``processor`` and ``ahead`` of some work."""
+        """Return `Sample`'s ``gpu``, ``processor`` and ``ahead`` of some work that was learned from."""
         if not self.on_gpu:
             took = _nanoseconds(work)
             return took, took, True
+        return self._timed(work)
+
+    def _alone(self, work: Callable[[], Any]) -> int:
+        self.wait()
+        return _nanoseconds(work)
+
+    def _timed(self, work: Callable[[], Any]) -> tuple[int, int, bool]:
         begun, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self.wait()
-        torch.cuda._sleep(int((self._spin + 200e-6) * CYCLES_PER_SECOND))  # meanwhile the work is put in line
+        if self._spin:
+            torch.cuda._sleep(int(self._spin * CYCLES_PER_SECOND))  # meanwhile the work is put in line
         begun.record()
         took = _nanoseconds(work)
         ahead = not begun.query()
         done.record()
         self.wait()
-        self._spin = 2e-9 * took
         return int(begun.elapsed_time(done) * 1e6), took, ahead
 
 
@@ -156,14 +182,14 @@ def _turn(case: Case, contender: Contender, device: str) -> tuple[Once, list[tup
         entry.turn()
         entry.step()
     beyond = _beyond(entries[0], clock)
-    clock.time(entries[0].step)  # and so learn how long to spin
+    clock.learn(entries[0].step)
     timings = []
     with _no_garbage_collection():
         for nth in range(case.rounds):
             entry = entries[nth % len(entries)]
             entry.turn()
             timings.append(clock.time(entry.step))
-    return Once(first_step, beyond), timings
+    return Once(first_step, beyond, clock.waits), timings
 
 
 def _sets(case: Case, device: str) -> int:
@@ -193,7 +219,7 @@ def _copies(case: Case, device: str) -> list[tuple[int, int, bool]]:
     clock = Clock(device)
     source = torch.randn(copied_bytes(case) // 4, device=device)
     target = torch.empty_like(source)
-    clock.time(lambda: target.copy_(source))
+    clock.learn(lambda: target.copy_(source))
     with _no_garbage_collection():
         return [clock.time(lambda: target.copy_(source)) for _ in range(case.rounds)]
 
