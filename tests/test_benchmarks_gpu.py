@@ -42,6 +42,37 @@ def test_writes_a_page_all_timings_and_everything_for_programs(folder):
         assert f"## {case['title']}" in page
 
 
+def test_quick_says_so_and_judges_nothing(folder):
+    found, page = json.loads((folder / "results.json").read_text()), (folder / "summary.md").read_text()
+    assert found["quick"] is True
+    assert [goal for case in found["cases"].values() for goal in case["goals"]] == []
+    assert page.startswith("# One step on a GPU, quick\n\nMade with --quick, in tiny sizes: ")
+    assert "verdict" not in page
+
+
+def test_quick_writes_no_results_that_are_kept():
+    output = run("--quick", "--skip-compile", "--case", "bfloat16")
+    assert output.stdout.splitlines()[-1] == f"written to {ROOT / 'build' / 'bench-gpu-quick'}"
+
+
+SETS = """
+import json
+from types import SimpleNamespace
+import torch
+from benchmarks.gpu import timing
+from benchmarks.gpu.cases import CASES
+torch.cuda.get_device_properties = lambda _: SimpleNamespace(L2_cache_size=50_000_000)
+print(json.dumps([[timing._sets(case, "cuda") for case in cases] for cases in (CASES, [c.quick() for c in CASES])]))
+"""
+
+
+def test_tensors_that_take_turns_do_not_fit_in_the_cache_but_quick_makes_few():
+    output = subprocess.run([sys.executable, "-c", SETS], cwd=ROOT, capture_output=True, text=True, check=True)
+    whole, quick = json.loads(output.stdout)
+    assert whole == [1, 1, 10, 1, 1]
+    assert set(quick) <= {1, 2}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_measures_every_contender_and_the_copy_in_both_passes(folder, case):
     with (folder / "timings.csv").open() as file:

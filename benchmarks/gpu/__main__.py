@@ -25,7 +25,8 @@ from benchmarks.gpu.summary import Summary, page, summarize
 from benchmarks.gpu.timing import Sample, measure
 from rmsprop.files import write_atomically
 
-FOLDER = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS, QUICK_RESULTS = ROOT / "benchmarks" / "results", ROOT / "build" / "bench-gpu-quick"
 NO_GPU = (
     "PyTorch finds no GPU here, so nothing was measured: run this on a machine with one and a PyTorch for it, "
     "or with --quick to see that everything runs."
@@ -50,7 +51,7 @@ def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | 
     cases = [case.quick() if quick else case for case in CASES if case.name in (names or [c.name for c in CASES])]
     samples, summaries = list[Sample](), list[Summary]()
     machine = re.sub(r"[^a-z0-9]+", "-", str(about["gpu"]).lower()).strip("-")
-    folder = results or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine}"
+    folder = results or (QUICK_RESULTS if quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{machine}")
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         timings, once = measure(case, contenders, device, lambda text: click.echo(text, err=True))
@@ -67,6 +68,7 @@ def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[
     writer = csv.writer(log, lineterminator="\n")
     writer.writerow([field.name for field in fields(Sample)])
     writer.writerows(map(astuple, samples))
+    quick = any(summary.case.tiny for summary in summaries)
     cases = {
         summary.case.name: {
             "title": summary.case.title,
@@ -81,7 +83,7 @@ def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[
     }
     return {
         "timings.csv": log.getvalue().encode(),
-        "results.json": (json.dumps({"environment": about, "cases": cases}, indent=2) + "\n").encode(),
+        "results.json": (json.dumps({"quick": quick, "environment": about, "cases": cases}, indent=2) + "\n").encode(),
         "summary.md": page(summaries, about).encode(),
     }
 
@@ -98,7 +100,7 @@ def _environment(device: str) -> dict[str, Any]:
             "CUDA or ROCm": torch.version.cuda or torch.version.hip,
         }
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    found = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         **about,
         **{name: _version(name) for name in ("torch", "triton", "bitsandbytes")},

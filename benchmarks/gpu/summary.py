@@ -14,6 +14,7 @@ from benchmarks.gpu.timing import COPY, Once, Sample, copied_bytes
 
 LABELS = {contender.name: contender.label for contender in CONTENDERS}
 MOST_BEYOND = 1e6  # bytes
+QUICK = "Made with --quick, in tiny sizes: this shows that everything runs, and no number here means anything."
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def _row(name: str, samples: Sequence[Sample], ours: float) -> Row:
 
 
 def _goals(case: Case, found: Summary) -> Iterable[Goal]:
+    if case.tiny:
+        return
     by_name = {row.contender: row for row in found.rows}
     for name, times in case.at_least.items():
         measured = by_name[name].times_ours if name in by_name else None
@@ -113,17 +116,13 @@ def page(summaries: Sequence[Summary], environment: Mapping[str, Any]) -> str:
         summaries: One per case.
         environment: What it was measured on.
     """
+    quick = any(summary.case.tiny for summary in summaries)
     lines = [
-        "# One step on a GPU",
+        f"# One step on a GPU{', quick' if quick else ''}",
         "",
-        "Medians by the GPU's clock, each call put in line before the GPU began it.",
-        "",
+        QUICK if quick else "Medians by the GPU's clock, each call put in line before the GPU began it.",
     ]
-    lines += [_line(["goal", "required", "measured", "verdict"]), _line(["---", "---:", "---:", "---"])]
-    for goal in (goal for summary in summaries for goal in summary.goals):
-        bound = f"{'≥' if goal.at_least else '≤'} {goal.required:g}"
-        measured = "–" if goal.measured is None else f"{goal.measured:.3g}"
-        lines.append(_line([f"{goal.case}: {goal.text}", bound, measured, goal.verdict]))
+    lines += [] if quick else ["", *_goal_lines(summaries)]
     for summary in summaries:
         lines += ["", f"## {summary.case.title}", "", _about(summary), ""]
         header = ["", "GPU, ms", "quartiles", "× rmsprop", "processor, µs", "beyond, MB", "first step, s", "late"]
@@ -134,6 +133,15 @@ def page(summaries: Sequence[Summary], environment: Mapping[str, Any]) -> str:
         lines += [f"\n{LABELS[name]}: {once.missing}." for name, once in summary.once.items() if once.missing]
     lines += ["", "## Measured on", "", *(f"- {name}: {value}" for name, value in environment.items())]
     return "\n".join(lines) + "\n"
+
+
+def _goal_lines(summaries: Sequence[Summary]) -> Iterable[str]:
+    yield _line(["goal", "required", "measured", "verdict"])
+    yield _line(["---", "---:", "---:", "---"])
+    for goal in (goal for summary in summaries for goal in summary.goals):
+        bound = f"{'≥' if goal.at_least else '≤'} {goal.required:g}"
+        measured = "–" if goal.measured is None else f"{goal.measured:.3g}"
+        yield _line([f"{goal.case}: {goal.text}", bound, measured, goal.verdict])
 
 
 def _about(summary: Summary) -> str:

@@ -22,6 +22,7 @@ CYCLES_PER_SECOND = 2e9  # at most; a GPU that runs slower spins longer
 _LEARNED_FROM = 3  # calls
 _SPARE = 200e-6  # seconds that the GPU is kept busy beyond what a call takes
 _SETS_OF_L2 = 4  # what entries that take turns hold, so that none finds its tensors in the cache
+_SETS_OF_TINY = 2  # a hundred thousand tiny sets would be needed
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,15 @@ def _turn(case: Case, contender: Contender, device: str) -> tuple[Once, list[tup
     return Once(first_step, beyond, clock.waits), timings
 
 
+def cache_bytes(device: str) -> int:
+    """Return the size of a GPU's L2 cache; 0 for the CPU."""
+    return torch.cuda.get_device_properties(device).L2_cache_size if device == "cuda" else 0
+
+
 def _sets(case: Case, device: str) -> int:
     """Return how many sets of tensors take turns."""
-    cache = torch.cuda.get_device_properties(device).L2_cache_size if device == "cuda" else 0
-    return max(1, -(-_SETS_OF_L2 * cache // case.bytes_per_step))
+    needed = max(1, -(-_SETS_OF_L2 * cache_bytes(device) // case.bytes_per_step))
+    return min(needed, _SETS_OF_TINY) if case.tiny else needed
 
 
 def _beyond(entry: Entry, clock: Clock) -> int:
