@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,42 @@ def test_measures_every_contender_and_the_copy_in_both_passes(folder, case):
     assert {row["contender"] for row in rows} == CASES[case] | {"copy"}
     assert len(rows) == len(CASES[case] | {"copy"}) * 2 * 3
     assert all(int(row["gpu"]) > 0 for row in rows)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="it is there")
+def test_says_how_to_add_bitsandbytes(folder):
+    sentence = "bitsandbytes RMSprop: not installed; pip install bitsandbytes adds it to the comparison."
+    assert sentence in (folder / "summary.md").read_text().splitlines()
+
+
+RUN_TESTS = """
+import json, sys
+from pathlib import Path
+from benchmarks.gpu import checks
+print(json.dumps(checks.run_tests(Path(sys.argv[1]), ("-p", "no:cacheprovider", sys.argv[2]))))
+"""
+
+
+@pytest.mark.parametrize(("holds", "passed", "said"), [("True", True, "1 passed"), ("False", False, "1 failed")])
+def test_the_log_of_the_tests_is_stored_beside_the_timings(holds, passed, said, tmp_path):
+    (tmp_path / "test_something.py").write_text(f"def test_something():\n    assert {holds}\n")
+    command = [sys.executable, "-c", RUN_TESTS, str(tmp_path), str(tmp_path / "test_something.py")]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found, sentence = json.loads(output.stdout)
+    assert found is passed
+    assert sentence.startswith(said)
+    assert sentence.endswith("(tests.log)")
+    assert "test_something.py::test_something" in (tmp_path / "tests.log").read_text()
+
+
+def test_the_tests_that_need_a_gpu_are_those_that_run():
+    script = "from benchmarks.gpu import checks; import json; print(json.dumps(checks.TESTS))"
+    output = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *json.loads(output.stdout)]
+    chosen = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "test_gpu_streams.py::test_a_captured_step_is_replayed" in chosen
+    assert ("test_gpu_bits.py" in chosen) == torch.cuda.is_available()
+    assert "interpreter" not in chosen
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu``: measure on a GPU, show it, write it down."""
+"""``python -m benchmarks.gpu``: test and measure on a GPU, show it, write it down."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import click
 import torch
 
 import rmsprop
+from benchmarks.gpu import checks
 from benchmarks.gpu.cases import CASES
 from benchmarks.gpu.contenders import CONTENDERS
 from benchmarks.gpu.summary import Summary, page, summarize
@@ -39,7 +40,7 @@ NO_GPU = (
 @click.option("--case", "names", multiple=True, type=click.Choice([case.name for case in CASES]), help="Only these.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
 def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | None) -> None:
-    """Measure steps of rmsprop on a GPU against other ways to take one and against the speed of a copy."""
+    """Test rmsprop on a GPU, and measure its steps against other ways to take one and against the speed of a copy."""
     if not torch.cuda.is_available() and not quick:
         raise click.ClickException(NO_GPU)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -53,6 +54,10 @@ def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | 
     machine = re.sub(r"[^a-z0-9]+", "-", str(about["gpu"]).lower()).strip("-")
     folder = results or (QUICK_RESULTS if quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{machine}")
     folder.mkdir(parents=True, exist_ok=True)
+    passed = True
+    if not quick:
+        click.echo("the tests that need a GPU", err=True)
+        passed, about["tests"] = checks.run_tests(folder)
     for case in cases:
         timings, once = measure(case, contenders, device, lambda text: click.echo(text, err=True))
         samples += timings
@@ -61,6 +66,8 @@ def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | 
             write_atomically(folder / name, content)
     click.echo(page(summaries, about))
     click.echo(f"written to {folder}")
+    if not passed:
+        raise click.ClickException(f"tests failed on this GPU; {folder / checks.LOG} says which.")
 
 
 def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[str, Any]) -> dict[str, bytes]:

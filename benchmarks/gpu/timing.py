@@ -150,7 +150,12 @@ def measure(
             on_progress(f"{case.title}: {contender.label}, pass {turn + 1} of {PASSES}")
             try:
                 found, timings = _turn(case, contender, device)
-            except Exception as error:  # a library that is missing or can't do this; the report says so
+            except ModuleNotFoundError as error:
+                once[contender.name] = Once(
+                    missing=f"not installed; pip install {error.name} adds it to the comparison"
+                )
+                timings = []
+            except Exception as error:  # a library that can't do this; the report says so
                 if contender.name == OURS:
                     raise
                 once[contender.name] = Once(missing=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
