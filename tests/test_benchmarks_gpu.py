@@ -151,6 +151,9 @@ print(json.dumps({"rows": [asdict(row) for row in found.rows], "of_copy": found.
 text = page([found], {"gpu": "synthetic"})
 assert "torch.compile'd step: RuntimeError: no." in text
 assert "torch foreach waits for the GPU in its call" in text
+assert "a copy moves 2147 GB/s, rmsprop" in text
+text = page([summarize(case, samples, once, cache=1 << 40)], {})
+assert "a copy moves 2147 GB/s within the cache, in which it fits, rmsprop" in text
 assert "| waits |" in text.split("| torch foreach |")[1].splitlines()[0]
 """
 
@@ -246,3 +249,51 @@ print(json.dumps([clock.waits, clock.time(work)]))
     waits, (gpu, processor, ahead) = modelled(script)
     assert (waits, ahead) == (False, True)
     assert (gpu, processor) == (pytest.approx(2_000_000, rel=1e-3), pytest.approx(50_000, rel=1e-3))
+
+
+BEYOND = """
+import json
+import torch
+from benchmarks.gpu import timing
+from benchmarks.gpu.cases import CASES, Case
+from benchmarks.gpu.contenders import CONTENDERS, Entry
+case = Case(name="", title="", shapes=((3,), (5, 7)), options={"momentum": 0.9}, arrays=2)
+found = []
+for contender in CONTENDERS[:2]:
+    entry = Entry(contender, case, "cpu")
+    entry.step()
+    tables = 777
+    torch.cuda.memory_stats = lambda: {"requested_bytes.all.peak": 50 + entry.bytes + tables}
+    torch.cuda.reset_peak_memory_stats = torch.cuda.synchronize = lambda: None
+    found.append([entry.bytes, timing._beyond(entry, 50, timing.Clock("cuda"))])
+print(json.dumps(found))
+"""
+
+
+def test_what_a_step_takes_beyond_holds_all_but_parameters_gradients_and_state():
+    output = subprocess.run([sys.executable, "-c", BEYOND], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours, torchs = json.loads(output.stdout)
+    parameters_two_gradients_two_arrays = 5 * 4 * 38
+    assert ours == [parameters_two_gradients_two_arrays + 4, 777]  # ours has one step counter, torch's one for each
+    assert torchs == [parameters_two_gradients_two_arrays + 8, 777]
+
+
+FIRST_STEP = """
+import json, os, time
+from types import SimpleNamespace
+from benchmarks.gpu import timing
+folders = lambda: SimpleNamespace(step=lambda: found.append(os.environ.get("TORCHINDUCTOR_CACHE_DIR")))
+found = []
+waits = [0.0, 0.2]
+clock = SimpleNamespace(wait=lambda: waits and time.sleep(waits.pop()))
+for compiled in (True, True, False):
+    took = timing._first_step(folders(), SimpleNamespace(compiled=compiled), clock)
+    assert took < 0.1, took  # what was in line before does not belong to it
+print(json.dumps(found))
+"""
+
+
+def test_a_step_is_compiled_anew_for_its_time():
+    output = subprocess.run([sys.executable, "-c", FIRST_STEP], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, second, plain = json.loads(output.stdout)
+    assert len({first, second, plain}) == 3

@@ -23,7 +23,7 @@ from benchmarks.gpu import checks
 from benchmarks.gpu.cases import CASES
 from benchmarks.gpu.contenders import CONTENDERS
 from benchmarks.gpu.summary import Summary, page, summarize
-from benchmarks.gpu.timing import Sample, measure
+from benchmarks.gpu.timing import Sample, cache_bytes, measure
 from rmsprop.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | 
     for case in cases:
         timings, once = measure(case, contenders, device, lambda text: click.echo(text, err=True))
         samples += timings
-        summaries.append(summarize(case, timings, once))
+        summaries.append(summarize(case, timings, once, cache_bytes(device)))
         for name, content in _files(samples, summaries, about).items():  # after each case, lest a later one fail
             write_atomically(folder / name, content)
     click.echo(page(summaries, about))

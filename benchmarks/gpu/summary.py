@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from typing import Any
 
@@ -49,6 +49,7 @@ class Summary:
         rows: Its contenders, ours first.
         once: What was measured once, by contender.
         copy: The copy's bytes per second, read and written.
+        in_cache: Whether what is copied fits in the GPU's cache, so that the copy may not be one of memory.
         goals: What to reach.
     """
 
@@ -56,6 +57,7 @@ class Summary:
     rows: Sequence[Row]
     once: Mapping[str, Once]
     copy: float
+    in_cache: bool
     goals: Sequence[Goal]
 
     @property
@@ -64,13 +66,14 @@ class Summary:
         return self.case.bytes_per_step / self.rows[0].gpu / self.copy
 
 
-def summarize(case: Case, samples: Iterable[Sample], once: Mapping[str, Once]) -> Summary:
+def summarize(case: Case, samples: Iterable[Sample], once: Mapping[str, Once], cache: int = 0) -> Summary:
     """Summarize the timings of a case.
 
     Args:
         case: The case.
         samples: All its timings, in which ours are.
         once: What was measured once, by contender.
+        cache: The bytes of the GPU's L2 cache. Default 0.
 
     Returns:
         The summary.
@@ -81,8 +84,8 @@ def summarize(case: Case, samples: Iterable[Sample], once: Mapping[str, Once]) -
     copy = 2 * copied_bytes(case) / (median(sample.gpu for sample in by_name.pop(COPY)) / 1e9)
     ours = median(sample.gpu for sample in by_name[OURS])
     rows = [_row(name, by_name[name], ours) for name in LABELS if name in by_name]
-    found = Summary(case, rows, once, copy, [])
-    return Summary(case, rows, once, copy, list(_goals(case, found)))
+    found = Summary(case, rows, once, copy, 2 * copied_bytes(case) <= cache, [])
+    return replace(found, goals=list(_goals(case, found)))
 
 
 def _row(name: str, samples: Sequence[Sample], ours: float) -> Row:
@@ -146,9 +149,9 @@ def _goal_lines(summaries: Sequence[Summary]) -> Iterable[str]:
 
 def _about(summary: Summary) -> str:
     moved = summary.case.bytes_per_step / 1e9
-    return (
-        f"{moved:.3g} GB per step; a copy moves {summary.copy / 1e9:.0f} GB/s, rmsprop {summary.of_copy:.2f} of that."
-    )
+    where = " within the cache, in which it fits" if summary.in_cache else ""
+    speed = f"a copy moves {summary.copy / 1e9:.0f} GB/s{where}"
+    return f"{moved:.3g} GB per step; {speed}, rmsprop {summary.of_copy:.2f} of that."
 
 
 def _cells(row: Row, once: Once) -> list[str]:

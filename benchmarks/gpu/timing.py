@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
 import torch
+from torch._inductor.utils import fresh_cache
 
 from benchmarks.gpu.cases import Case
 from benchmarks.gpu.contenders import OURS, Contender, Entry
@@ -179,15 +180,17 @@ def _forget() -> None:
 
 def _turn(case: Case, contender: Contender, device: str) -> tuple[Once, list[tuple[int, int, bool]]]:
     clock = Clock(device)
-    entries = [Entry(contender, case, device) for _ in range(_sets(case, device))]
-    start = perf_counter()
-    entries[0].step()
-    clock.wait()
-    first_step = perf_counter() - start
-    for entry in entries * WARM_UP:
+    before = _requested("current") if clock.on_gpu else 0
+    first = Entry(contender, case, device)
+    first_step = _first_step(first, contender, clock)
+    for _ in range(WARM_UP):
+        first.turn()
+        first.step()
+    beyond = _beyond(first, before, clock)  # while no other entry has tables of its own
+    entries = [first, *(Entry(contender, case, device) for _ in range(_sets(case, device) - 1))]
+    for entry in entries[1:] * WARM_UP:
         entry.turn()
         entry.step()
-    beyond = _beyond(entries[0], clock)
     clock.learn(entries[0].step)
     timings = []
     with _no_garbage_collection():
@@ -209,16 +212,30 @@ def _sets(case: Case, device: str) -> int:
     return min(needed, _SETS_OF_TINY) if case.tiny else needed
 
 
-def _beyond(entry: Entry, clock: Clock) -> int:
+def _first_step(entry: Entry, contender: Contender, clock: Clock) -> float:
+    """Return the seconds of a first step; one that is compiled finds nothing of what was compiled before."""
+    with fresh_cache() if contender.compiled else nullcontext():
+        clock.wait()
+        start = perf_counter()
+        entry.step()
+        clock.wait()
+        return perf_counter() - start
+
+
+def _beyond(entry: Entry, before: int, clock: Clock) -> int:
     if not clock.on_gpu:
         return 0
     entry.turn()
     clock.wait()
-    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     entry.step()
     clock.wait()
-    return torch.cuda.max_memory_allocated() - before
+    return _requested("peak") - before - entry.bytes
+
+
+def _requested(when: str) -> int:
+    """Return the bytes of all tensors on the GPU, without what the allocator rounds up."""
+    return int(torch.cuda.memory_stats()[f"requested_bytes.all.{when}"])
 
 
 def copied_bytes(case: Case) -> int:
