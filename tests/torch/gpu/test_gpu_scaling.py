@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, state
 
 # What torch says on a GPU when a capturable step is not captured.
 pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
@@ -183,3 +183,25 @@ def test_counters_part_without_being_read(device):
     with nobody_waits(device):
         optimizer.step()
     assert [optimizer.state[param]["step"].item() for param in params] == [2, 1]
+
+
+def test_without_its_scaler_a_step_still_does_not_wait_for_its_counter(device, new, monkeypatch):
+    param, optimizer = new(bias_correction=True)
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0, device=device), torch.zeros((), device=device)
+    param.grad = torch.ones_like(param)
+    optimizer.step()
+    del optimizer.grad_scale, optimizer.found_inf
+    counter = optimizer.state[param]["step"]
+    if device == "cpu":  # in the interpreter everything is; this counter was made to be on the device
+        monkeypatch.setattr("rmsprop.torch.plan.is_on_device", lambda step: step is counter)
+    optimizer.param_groups[0]["alpha"] = 0.95  # makes a new plan
+    with nobody_waits(device):
+        optimizer.step()
+        optimizer.step()
+    assert optimizer.state[param]["step"] is counter
+    assert counter == 3
+
+
+def test_a_counter_on_the_cpu_is_read_freely():
+    assert [state.is_on_device(torch.ones((), device=device)) for device in ("cpu", "meta")] == [False, True]
+    assert not state.is_on_device(None)
