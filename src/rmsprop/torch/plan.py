@@ -106,7 +106,7 @@ class Plan:
         self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
         self._counted = [step.data_ptr() for step in self.counters]
         # Counting through NumPy spares torch's dispatcher, whose code is cold after a backward pass: 0.1 ms.
-        self._counts = [step.numpy() if step.device.type == "cpu" else step for step in self.counters]
+        self._counts = [step if self.counts_on_device else step.numpy() for step in self.counters]
 
         allowed = not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
         chosen: list[Tensor] = []

@@ -1,5 +1,6 @@
 """Unscaling, skipping and clipping are decided on the device: no step waits for a number to arrive."""
 
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -24,13 +25,38 @@ def nobody_waits(device):
             torch.cuda.set_sync_debug_mode("default")
         return
 
-    def refuse(*_):
-        raise AssertionError("a number was read")
+    def refused(name):
+        read = getattr(torch.Tensor, name)
+
+        def refuse(*arguments, **keywords):
+            # The interpreter itself copies what it is given.
+            if sys._getframe(1).f_globals["__name__"].startswith("triton."):
+                return read(*arguments, **keywords)
+            raise AssertionError(f"a number was read, by Tensor.{name}")
+
+        return refuse
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__"):
-            patch.setattr(torch.Tensor, name, refuse)
+        for name in ("item", "tolist", "cpu", "numpy", "__array__", *(f"__{kind}__" for kind in READ_BY)):
+            patch.setattr(torch.Tensor, name, refused(name))
+        patch.setattr(torch.Tensor, "to", never_waiting(torch.Tensor.to))
         yield
+
+
+READ_BY = ("float", "int", "bool", "index", "complex")
+
+
+def never_waiting(to):
+    """`torch.Tensor.to`, where rmsprop may only name a device with ``non_blocking``."""
+
+    def checked(tensor, *arguments, **keywords):
+        named = [*arguments, *keywords.values()]
+        ours = sys._getframe(1).f_globals["__name__"].startswith("rmsprop.")
+        if ours and any(isinstance(value, torch.device | str) for value in named):
+            assert keywords.get("non_blocking"), f"a copy to {named} waits"
+        return to(tensor, *arguments, **keywords)
+
+    return checked
 
 
 @pytest.fixture
