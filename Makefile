@@ -28,7 +28,7 @@ format: .venv/lint  ## rewrite the sources in the project's style
 bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
 	$(BIN)/python -m benchmarks
 
-bench-gpu: .venv/test  ## the same on a GPU, against torch's optimizers and a copy of memory
+bench-gpu: .venv/test  ## test and measure on a GPU, against torch's optimizers and a copy of memory
 	$(BIN)/python -m benchmarks.gpu
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu``: measure on a GPU, show it, write it down."""
+"""``python -m benchmarks.gpu``: test and measure on a GPU, show it, write it down."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ import click
 import torch
 
 import rmsprop
+from benchmarks.gpu import checks
 from benchmarks.gpu.cases import CASES
 from benchmarks.gpu.contenders import CONTENDERS
 from benchmarks.gpu.summary import Summary, page, summarize
-from benchmarks.gpu.timing import Sample, measure
+from benchmarks.gpu.timing import Sample, cache_bytes, measure
 from rmsprop.files import write_atomically
 
-FOLDER = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS, QUICK_RESULTS = ROOT / "benchmarks" / "results", ROOT / "build" / "bench-gpu-quick"
 NO_GPU = (
     "PyTorch finds no GPU here, so nothing was measured: run this on a machine with one and a PyTorch for it, "
     "or with --quick to see that everything runs."
@@ -38,7 +40,7 @@ NO_GPU = (
 @click.option("--case", "names", multiple=True, type=click.Choice([case.name for case in CASES]), help="Only these.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
 def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | None) -> None:
-    """Measure steps of rmsprop on a GPU against other ways to take one and against the speed of a copy."""
+    """Test rmsprop on a GPU, and measure its steps against other ways to take one and against the speed of a copy."""
     if not torch.cuda.is_available() and not quick:
         raise click.ClickException(NO_GPU)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,16 +52,22 @@ def main(quick: bool, skip_compile: bool, names: Sequence[str], results: Path | 
     cases = [case.quick() if quick else case for case in CASES if case.name in (names or [c.name for c in CASES])]
     samples, summaries = list[Sample](), list[Summary]()
     machine = re.sub(r"[^a-z0-9]+", "-", str(about["gpu"]).lower()).strip("-")
-    folder = results or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine}"
+    folder = results or (QUICK_RESULTS if quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{machine}")
     folder.mkdir(parents=True, exist_ok=True)
+    passed = True
+    if not quick:
+        click.echo("the tests that need a GPU", err=True)
+        passed, about["tests"] = checks.run_tests(folder)
     for case in cases:
         timings, once = measure(case, contenders, device, lambda text: click.echo(text, err=True))
         samples += timings
-        summaries.append(summarize(case, timings, once))
+        summaries.append(summarize(case, timings, once, cache_bytes(device)))
         for name, content in _files(samples, summaries, about).items():  # after each case, lest a later one fail
             write_atomically(folder / name, content)
     click.echo(page(summaries, about))
     click.echo(f"written to {folder}")
+    if not passed:
+        raise click.ClickException(f"tests failed on this GPU; {folder / checks.LOG} says which.")
 
 
 def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[str, Any]) -> dict[str, bytes]:
@@ -67,6 +75,7 @@ def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[
     writer = csv.writer(log, lineterminator="\n")
     writer.writerow([field.name for field in fields(Sample)])
     writer.writerows(map(astuple, samples))
+    quick = any(summary.case.tiny for summary in summaries)
     cases = {
         summary.case.name: {
             "title": summary.case.title,
@@ -81,7 +90,7 @@ def _files(samples: Sequence[Sample], summaries: Sequence[Summary], about: dict[
     }
     return {
         "timings.csv": log.getvalue().encode(),
-        "results.json": (json.dumps({"environment": about, "cases": cases}, indent=2) + "\n").encode(),
+        "results.json": (json.dumps({"quick": quick, "environment": about, "cases": cases}, indent=2) + "\n").encode(),
         "summary.md": page(summaries, about).encode(),
     }
 
@@ -98,7 +107,7 @@ def _environment(device: str) -> dict[str, Any]:
             "CUDA or ROCm": torch.version.cuda or torch.version.hip,
         }
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    found = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         **about,
         **{name: _version(name) for name in ("torch", "triton", "bitsandbytes")},

@@ -28,6 +28,7 @@ class Case:
         at_least: The contender to be faster than -> how many times.
         of_copy: The fraction of the copy's bandwidth to reach. Default None.
         processor_seconds: What a call of ``step()`` may take of the processor's time. Default None.
+        tiny: Whether the case only shows that the benchmarks run, so that nothing is to be reached. Default False.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Case:
     at_least: Mapping[str, float] = field(default_factory=dict)
     of_copy: float | None = None
     processor_seconds: float | None = None
+    tiny: bool = False
 
     @property
     def parameters(self) -> int:
@@ -54,7 +56,8 @@ class Case:
 
     def quick(self) -> Case:
         """Return the case in a size that takes no time, to see that the benchmarks run."""
-        return replace(self, shapes=tuple((min(shape[0], 16), *shape[1:2]) for shape in self.shapes[:5]), rounds=3)
+        shapes = tuple((min(shape[0], 16), *shape[1:2]) for shape in self.shapes[:5])
+        return replace(self, shapes=shapes, rounds=3, tiny=True)
 
 
 BILLION = ((4096, 814),) * 300  # 1.0002 billion

@@ -52,9 +52,18 @@ class Entry:
         self._grads = [
             [torch.randn(shape, **new) for shape in case.shapes] for _ in range(1 if contender.compiled else 2)
         ]
-        optimizer = contender.make(self._params, case)
-        self.step: Callable[[], Any] = torch.compile(optimizer.step) if contender.compiled else optimizer.step
+        self._optimizer = contender.make(self._params, case)
+        step = self._optimizer.step
+        self.step: Callable[[], Any] = torch.compile(step) if contender.compiled else step
         self.turn()
+
+    @property
+    def bytes(self) -> int:
+        """What parameters, gradients and state take on the device now, in bytes."""
+        kept = (value for state in self._optimizer.state.values() for value in state.values())
+        state = [value for value in kept if isinstance(value, Tensor) and value.device == self._params[0].device]
+        tensors = [*self._params, *(grad for grads in self._grads for grad in grads), *state]
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
     def turn(self) -> None:
         """Give every parameter its other gradient."""

@@ -13,7 +13,7 @@ from rmsprop.rule import Rule
 from rmsprop.torch.fused import Bucket, unfit
 from rmsprop.torch.gpu import Scaling
 from rmsprop.torch.groups import read_options
-from rmsprop.torch.state import ARRAYS, ParamState, complete, separate_counters
+from rmsprop.torch.state import ARRAYS, ParamState, complete, is_on_device, separate_counters
 
 
 def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState]) -> None:
@@ -99,12 +99,14 @@ class Plan:
         self._inactive = [param for param in self._params if param.grad is None]
         for param in active:
             complete(states[param], param, rule)
-        self.counts_on_device = group["capturable"] or counts_on_device
+        # A counter that went to the device, for GradScaler say, stays there: taking it back would mean waiting for it.
+        on_device = any(is_on_device(states[param].get("step")) for param in active)
+        self.counts_on_device = group["capturable"] or counts_on_device or on_device
         separate_counters(active, held, states, self.counts_on_device)
         self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
         self._counted = [step.data_ptr() for step in self.counters]
         # Counting through NumPy spares torch's dispatcher, whose code is cold after a backward pass: 0.1 ms.
-        self._counts = [step.numpy() if step.device.type == "cpu" else step for step in self.counters]
+        self._counts = [step if self.counts_on_device else step.numpy() for step in self.counters]
 
         allowed = not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
         chosen: list[Tensor] = []

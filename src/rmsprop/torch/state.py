@@ -163,6 +163,11 @@ def share_counters(params: Iterable[Tensor], states: dict[Tensor, ParamState], c
             state["step"] = counters[key]
 
 
+def is_on_device(counter: object) -> bool:
+    """Whether a step counter is where reading it means waiting."""
+    return isinstance(counter, Tensor) and counter.device.type != "cpu"
+
+
 def holders(states: Mapping[Tensor, ParamState]) -> Counter[int]:
     """Return how many parameters of an optimizer hold each step counter, by the counter's id."""
     return Counter(id(state.get("step")) for state in states.values() if isinstance(state, dict))

@@ -8,13 +8,15 @@ from support import ALL_RULES, same_bits, wild_gradients
 from rmsprop import Rule, native
 from rmsprop.reference import init, update
 from rmsprop.torch import RMSprop, gpu
+from rmsprop.torch.state import as_real
 
 NARROW = {torch.float16, torch.bfloat16}
 PLAIN, FULL = Rule(), Rule(decay=0.9, centered=True, momentum=0.9, nesterov=True, weight_decay=0.1)
 
 
 def as_numpy(tensor):
-    """The numbers of a tensor in the precision that the kernel works in."""
+    """The numbers of a tensor in the precision that the kernel works in; of a complex one, pairs."""
+    tensor = as_real(tensor.detach())
     return (tensor.float() if tensor.dtype in NARROW else tensor).detach().cpu().numpy().copy()
 
 
@@ -26,21 +28,17 @@ def steps(params, rules, keywords, device, lay_out=torch.clone, lr=0.01, count=3
     states = [init(rule, as_numpy(param)) for rule, param in zip(rules, params, strict=True)]
     for step in range(1, count + 1):
         before = [as_numpy(param) for param in params]
-        for param in params:
-            wild = wild_gradients(
-                random, tuple(param.shape), np.float64 if param.dtype == torch.float64 else np.float32
-            )
-            param.grad = lay_out(torch.from_numpy(wild).to(param.dtype).to(device))
+        for param, values in zip(params, before, strict=True):
+            wild = torch.from_numpy(wild_gradients(random, values.shape, values.dtype)).to(as_real(param).dtype)
+            grad = torch.view_as_complex(wild) if param.is_complex() else wild
+            param.grad = lay_out(grad.to(device))
         optimizer.step()
         for i, (rule, param) in enumerate(zip(rules, params, strict=True)):
             number = lr.item() if isinstance(lr, torch.Tensor) else lr
             grad = as_numpy(param.grad)
             new, states[i] = update(rule, number, step, before[i], grad, states[i], maximize=maximize)
-            assert same_bits(as_numpy(param), as_numpy(torch.from_numpy(new).to(param.dtype))), (
-                step,
-                rule,
-                param.shape,
-            )
+            stored = torch.from_numpy(new).to(as_real(param).dtype)
+            assert same_bits(as_numpy(param), as_numpy(stored)), (step, rule, param.shape)
             for name, value in states[i].items():
                 assert same_bits(as_numpy(optimizer.state[param][name]), value), (step, rule, param.shape, name)
 
@@ -107,12 +105,54 @@ def test_more_than_two_to_the_31_elements(span, device):
     assert same_bits(as_numpy(v), state["square_avg"])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_all_storage_types_in_one_optimizer(keywords, device, launches):
+    dtypes = [torch.float16, torch.float32, torch.complex64, torch.bfloat16, torch.float64, torch.complex128]
+    rules = [rule for rule in (PLAIN, FULL) for _ in dtypes]
+    params = [normal(1500, dtype, seed).to(device) for seed, dtype in enumerate(dtypes * 2)]
+    steps(params, rules, keywords, device, count=2)
+    assert len(launches) == 2 * 2 * 4  # steps, kinds of state, storage types: complex numbers are pairs of reals
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_any_offset(dtype, keywords, device):
     # 16-byte accesses must not be used where memory does not begin at a multiple of 16 bytes.
     params = [normal(3000 + offset, dtype).to(device)[offset:] for offset in range(5)]
     steps(params, [PLAIN] * 5, keywords, device, count=2)
     steps(params, [PLAIN] * 5, keywords, device, lay_out=lambda grad: torch.cat([grad[:1], grad])[1:], count=2)
+
+
+@pytest.fixture
+def whole_blocks(device, monkeypatch):
+    """Addresses that the interpreted kernel has read or written as whole blocks, 16 bytes at a time."""
+    if device == "cuda":
+        pytest.skip("a GPU refuses such an access where it is not aligned")
+    found, at = [], gpu._kernel()._at
+
+    def noted(address, start, TYPE, WHOLE):
+        pointer = at(address, start, TYPE, WHOLE)
+        if WHOLE:
+            found.append(int(pointer.handle.data[0]))
+        return pointer
+
+    monkeypatch.setattr(gpu._kernel(), "_at", noted)
+    return found
+
+
+@pytest.mark.parametrize("moved", ["nothing", "param", "grad", "grad_var", "grad_avg", "momentum_buffer"])
+def test_whole_blocks_are_only_read_where_every_array_is_aligned(moved, device, whole_blocks):
+    def at_an_odd_offset(name, tensor):
+        return torch.cat([tensor[:1], tensor])[1:] if name == moved else tensor
+
+    param = at_an_odd_offset("param", normal(3000))
+    optimizer = RMSprop([param], fused=True, centered=True, momentum=0.9)
+    param.grad = at_an_odd_offset("grad", torch.ones(3000))
+    state = optimizer.state[param]
+    state["step"] = torch.tensor(0.0)
+    for name in ("grad_var", "grad_avg", "momentum_buffer"):
+        state[name] = at_an_odd_offset(name, torch.zeros(3000))
+    optimizer.step()
+    assert all(address % 16 == 0 for address in whole_blocks)
+    assert bool(whole_blocks) == (moved == "nothing")
 
 
 def test_nothing_beside_a_tensor_is_touched(device):

@@ -1,11 +1,12 @@
 """Unscaling, skipping and clipping are decided on the device: no step waits for a number to arrive."""
 
+import sys
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, state
 
 # What torch says on a GPU when a capturable step is not captured.
 pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
@@ -24,13 +25,38 @@ def nobody_waits(device):
             torch.cuda.set_sync_debug_mode("default")
         return
 
-    def refuse(*_):
-        raise AssertionError("a number was read")
+    def refused(name):
+        read = getattr(torch.Tensor, name)
+
+        def refuse(*arguments, **keywords):
+            # The interpreter itself copies what it is given.
+            if sys._getframe(1).f_globals["__name__"].startswith("triton."):
+                return read(*arguments, **keywords)
+            raise AssertionError(f"a number was read, by Tensor.{name}")
+
+        return refuse
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__"):
-            patch.setattr(torch.Tensor, name, refuse)
+        for name in ("item", "tolist", "cpu", "numpy", "__array__", *(f"__{kind}__" for kind in READ_BY)):
+            patch.setattr(torch.Tensor, name, refused(name))
+        patch.setattr(torch.Tensor, "to", never_waiting(torch.Tensor.to))
         yield
+
+
+READ_BY = ("float", "int", "bool", "index", "complex")
+
+
+def never_waiting(to):
+    """`torch.Tensor.to`, where rmsprop may only name a device with ``non_blocking``."""
+
+    def checked(tensor, *arguments, **keywords):
+        named = [*arguments, *keywords.values()]
+        ours = sys._getframe(1).f_globals["__name__"].startswith("rmsprop.")
+        if ours and any(isinstance(value, torch.device | str) for value in named):
+            assert keywords.get("non_blocking"), f"a copy to {named} waits"
+        return to(tensor, *arguments, **keywords)
+
+    return checked
 
 
 @pytest.fixture
@@ -183,3 +209,25 @@ def test_counters_part_without_being_read(device):
     with nobody_waits(device):
         optimizer.step()
     assert [optimizer.state[param]["step"].item() for param in params] == [2, 1]
+
+
+def test_without_its_scaler_a_step_still_does_not_wait_for_its_counter(device, new, monkeypatch):
+    param, optimizer = new(bias_correction=True)
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0, device=device), torch.zeros((), device=device)
+    param.grad = torch.ones_like(param)
+    optimizer.step()
+    del optimizer.grad_scale, optimizer.found_inf
+    counter = optimizer.state[param]["step"]
+    if device == "cpu":  # in the interpreter everything is; this counter was made to be on the device
+        monkeypatch.setattr("rmsprop.torch.plan.is_on_device", lambda step: step is counter)
+    optimizer.param_groups[0]["alpha"] = 0.95  # makes a new plan
+    with nobody_waits(device):
+        optimizer.step()
+        optimizer.step()
+    assert optimizer.state[param]["step"] is counter
+    assert counter == 3
+
+
+def test_a_counter_on_the_cpu_is_read_freely():
+    assert [state.is_on_device(torch.ones((), device=device)) for device in ("cpu", "meta")] == [False, True]
+    assert not state.is_on_device(None)

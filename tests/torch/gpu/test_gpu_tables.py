@@ -3,6 +3,7 @@
 import copy
 import pickle
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,6 +92,44 @@ def test_a_capture_takes_no_pinned_memory_and_keeps_what_the_graph_reads(monkeyp
     later = [table.on_device(words[2], eager), table.on_device(words[1], captured)]
     assert moved.tolist() == words[1].tolist()
     assert len({tensor.data_ptr() for tensor in (before, moved, *later)}) == 4
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """A device on whose streams tables are sent: what was asked for, and the stream that is current."""
+    asked, current = [], SimpleNamespace(cuda_stream=5)
+    empty, to = torch.empty, torch.Tensor.to
+
+    def noted_empty(shape, **keywords):
+        asked.append(("pinned", keywords.pop("pin_memory")))
+        return empty(shape, **keywords)
+
+    def noted_to(tensor, device, **keywords):
+        asked.append(("non-blocking", keywords["non_blocking"]))
+        return to(tensor, device)
+
+    monkeypatch.setattr(torch, "empty", noted_empty)
+    monkeypatch.setattr(torch.Tensor, "to", noted_to)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: current)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    return asked, current
+
+
+def test_tables_are_sent_from_pinned_memory_without_waiting(pretended):
+    asked, _ = pretended
+    gpu._Stream(torch.device("meta"), []).send(np.arange(5))
+    assert asked == [("pinned", True), ("non-blocking", True)]
+
+
+def test_another_stream_gets_tables_of_its_own(pretended):
+    _, current = pretended
+    table, words, device = gpu._Table(), np.arange(5), torch.device("meta")
+    first, again = (table.on_device(words, gpu._Stream(device, [])) for _ in range(2))
+    current.cuda_stream = 7
+    other = table.on_device(words, gpu._Stream(device, []))
+    assert first is again
+    assert other is not first  # which may be on its way still, or be handed out again while this stream reads it
+    assert table.on_device(words, gpu._Stream(device, [])) is other
 
 
 @pytest.mark.parametrize("name", ["grad_var", "grad_avg", "momentum_buffer"])
