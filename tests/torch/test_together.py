@@ -3,7 +3,9 @@
 import pytest
 import torch
 from support import ALL_RULES
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from rmsprop import Rule
 from rmsprop.torch import RMSprop, composite
 
 SHAPES = ((3, 4), (), (7,), (0,), (2, 1, 5), (1,))
@@ -70,6 +72,30 @@ def test_dtypes_of_one_precision_go_together(together):
     composite.ONE_BY_ONE.add("cpu")
     torch.testing.assert_close(found, train({"centered": True}, dtypes), rtol=0, atol=0)
     assert sorted(together) == sorted([3 * len(SHAPES), *[len(SHAPES)] * 3] * 3)
+
+
+@pytest.mark.parametrize("rule", [Rule(), Rule(decay=0.9, centered=True, momentum=0.9, weight_decay=0.1)], ids=str)
+def test_the_number_of_operations_is_that_of_the_rule_and_not_of_the_parameters(rule, keywords, together):
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            aliases = [each.alias_info for each in operation._schema.returns if each.alias_info]
+            if all(alias.is_write for alias in aliases):  # a view launches nothing
+                names.append(operation.__name__)
+            return operation(*args, **(kwargs or {}))
+
+    def operations(count):
+        params = [torch.ones(4, requires_grad=True) for _ in range(count)]
+        optimizer = RMSprop(params, fused=False, **keywords(rule))
+        for _ in range(2):  # the second step finds its state
+            for param in params:
+                param.grad = torch.ones(4)
+            names.clear()
+            with Counting():
+                optimizer.step()
+        return len(names)
+
+    names = []
+    assert operations(100) == operations(10) < 70
 
 
 def test_no_more_than_a_device_can_hold(together, monkeypatch):

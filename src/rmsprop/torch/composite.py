@@ -98,10 +98,12 @@ def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Member], s
     g = Together([as_real(grad).to(working) for _, grad, _ in members])
     new_p, new_state = apply(rule, lr, step, p, g * scale, kept, Library)
     for name, values in new_state.items():
-        for state, value in zip(states, values.tensors, strict=True):
-            state[name].copy_(_like(state[name], value))
-    for (param, _, _), value in zip(members, new_p.tensors, strict=True):
-        param.copy_(_like(param, value))
+        _copy([state[name] for state in states], values)
+    _copy([param for param, _, _ in members], new_p)
+
+
+def _copy(targets: list[Tensor], values: Together) -> None:
+    torch._foreach_copy_(targets, [_like(each, value) for each, value in zip(targets, values.tensors, strict=True)])
 
 
 def update(

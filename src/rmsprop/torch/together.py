@@ -45,15 +45,27 @@ class Together:
         """Return the quotients."""
         return Together(torch._foreach_div(self.tensors, other.tensors))
 
-    # torch has no foreach operations for what follows.
+    # torch has no foreach operations for conditions: they are those of all elements in a row.
 
-    def __eq__(self, other: Any) -> Together:  # type: ignore[override]
-        """Return where the elements are equal to a number."""
-        return Together([torch.eq(tensor, other) for tensor in self.tensors])
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        """Return where the elements, in a row, are equal to a number."""
+        return torch.eq(self.in_a_row(), other)
 
-    def __and__(self, other: Together) -> Together:
-        """Return where both hold."""
-        return Together([a & b for a, b in zip(self.tensors, other.tensors, strict=True)])
+    def in_a_row(self) -> Tensor:
+        """Return all elements of all tensors, one after the other."""
+        return torch.cat([tensor.reshape(-1) for tensor in self.tensors])
+
+    def shaped(self, row: Tensor) -> Together:
+        """Return elements that stand in a row as tensors of the shapes of these.
+
+        Args:
+            row: As many elements as these tensors have.
+
+        Returns:
+            The tensors, which share the row's memory.
+        """
+        parts = torch.split(row, [tensor.numel() for tensor in self.tensors])
+        return Together([part.view(tensor.shape) for part, tensor in zip(parts, self.tensors, strict=True)])
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -73,16 +85,15 @@ class Library:
         return Together(torch._foreach_sqrt(x.tensors))
 
     @staticmethod
-    def isinf(x: Together) -> Together:
-        """Return where the elements are infinite."""
-        return Together([torch.isinf(tensor) for tensor in x.tensors])
+    def isinf(x: Together) -> Tensor:
+        """Return where the elements, in a row, are infinite."""
+        return torch.isinf(x.in_a_row())
 
     @staticmethod
-    def where(condition: Together, a: Any, b: Any) -> Together:
-        """Return the elements of one where a condition holds, of the other elsewhere."""
-        count = len(condition.tensors)
-        choices = zip(condition.tensors, _spread(a, count), _spread(b, count), strict=True)
-        return Together([torch.where(*choice) for choice in choices])
+    def where(condition: Tensor, a: Any, b: Together) -> Together:
+        """Return the elements of one where a condition holds, which is that of all in a row, of the other elsewhere."""
+        row = a.in_a_row() if isinstance(a, Together) else a
+        return b.shaped(torch.where(condition, row, b.in_a_row()))
 
     @staticmethod
     def real(x: Together) -> Together:
@@ -90,7 +101,3 @@ class Library:
         return x
 
     conj: Callable[[Together], Together] = real
-
-
-def _spread(value: Any, count: int) -> Sequence[Any]:
-    return value.tensors if isinstance(value, Together) else [value] * count
