@@ -40,6 +40,13 @@ def test_without_a_learning_rate_each_gets_its_best_and_a_star():
     assert "* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one" in said
 
 
+def test_what_dialects_differ_in_beside_numbers_is_said():
+    said = run("bowl", "--optimizers", "sgd,rmsprop,rmsprop-d2l,rmsprop-tensorflow1", "--lr", "0.1").stdout
+    assert "RMSProp: the dialect torch, ε outside the root. RMSProp (d2l): ε inside the root. RMSProp" in said
+    assert "(tensorflow1): ε inside the root, v₀ = 1." in said
+    assert "root" not in run("bowl", "--optimizers", "sgd", "--lr", "0.1").stdout
+
+
 def test_one_that_leaves_is_told():
     said = run("bowl", "--optimizers", "sgd,rmsprop", "--lr", 0.6, "--steps", 20).stdout
     assert "SGD leaves at step 6 to (−2.3, −15): a smaller --lr sgd=VALUE may help." in said

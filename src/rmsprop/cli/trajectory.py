@@ -135,7 +135,7 @@ def _content(scene: Scene, out: Path | None) -> dict[str, Any]:
 
 def _print(scene: Scene, out: Path | None) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.surfaces.picture import outcome, settings_of
+    from rmsprop.lab.surfaces.picture import dialects, outcome, settings_of
 
     first, page = scene.walks[0], output.page()
     page.print(f"{scene.name}, {scene.surface.about}: f = {scene.surface.formula}")
@@ -154,6 +154,8 @@ def _print(scene: Scene, out: Path | None) -> None:
             page.print(
                 f"{walk.choice.label} {outcome(walk, walk.steps)}: a smaller --lr {walk.choice.name}=VALUE may help."
             )
+    if said := dialects(scene.walks):
+        page.print(said)
     if scene.searched:
         page.print("* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one")
     if (

@@ -124,7 +124,7 @@ def caption(scene: Scene, width: int) -> list[str]:
     """
     texts = [_what_is_drawn(scene)]
     if any(_is_rmsprop(walk) for walk in scene.walks):
-        texts.append(_dialects(scene.walks))
+        texts.append(dialects(scene.walks))
     if scene.searched:
         texts.append("* The learning rate with the lowest end, of 16 from 0.001 to 100.")
     return [line for text in texts for line in textwrap.wrap(text, width)]
@@ -146,8 +146,15 @@ def _what_is_drawn(scene: Scene) -> str:
     return " ".join(sentences)
 
 
-def _dialects(walks: Sequence[Walk]) -> str:
-    """Say what the settings in the panels leave out, once for all dialects that agree on it."""
+def dialects(walks: Sequence[Walk]) -> str:
+    """Say what `settings_of` leaves out of RMSProp's dialects: where ε stands, v₀ and whether they are centered.
+
+    Args:
+        walks: The optimizers' paths.
+
+    Returns:
+        A sentence for all dialects that agree on it; empty if none is RMSProp.
+    """
     labels: dict[str, list[str]] = {}
     for walk in walks:
         if (rule := rule_of(walk.choice)) is not None:
