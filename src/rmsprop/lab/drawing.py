@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; the first five go from dark to light.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+# What is neither good nor bad, and lines and words that are not data.
+GREY, DARK = "#8a8f94", "#333333"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
 # More points than pixels only make the file larger.
 MOST_POINTS = 500

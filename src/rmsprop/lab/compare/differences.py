@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Measure, Outcome, Ranking, Standing
-from rmsprop.lab.drawing import BLUE, ORANGE
+from rmsprop.lab.drawing import BLUE, DARK, GREY, ORANGE
 from rmsprop.lab.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GREY, _DARK = "#8a8f94", "#333333"
 _MARKS: dict[Outcome, tuple[str, str]] = {
     "better": (BLUE, "P"),
     "worse": (ORANGE, "X"),
-    "not distinguishable": (_GREY, "o"),
+    "not distinguishable": (GREY, "o"),
 }
 # Differences of which the largest is so many times the usual one are drawn on an axis that is logarithmic away from 0.
 _WIDE = 15.0
@@ -64,8 +63,19 @@ def _below(measure: Measure, analysis: Analysis, endless: bool) -> str:
     facts = analysis.comparison.facts
     unit = {"steps": "", "metric": facts.metric_unit}.get(measure.key, facts.loss_name)
     text = textwrap.fill(f"{measure.name} minus {analysis.reference}'s{f': {unit}' if unit else ''}", _LETTERS)
-    why = "never reached the target" if measure.key == "steps" else "diverged"
-    return f"{text}\n∞ and arrows: from runs that {why}" if endless else text
+    return f"{text}\n∞ and arrows: from runs that {why_infinite(measure)}" if endless else text
+
+
+def why_infinite(measure: Measure) -> str:
+    """Return what runs did that have no number.
+
+    Args:
+        measure: What is compared.
+
+    Returns:
+        Words that go on from "runs" or "runs that".
+    """
+    return "never reached the target" if measure.key == "steps" else "diverged"
 
 
 def _ends(others: Sequence[Standing]) -> list[float]:
@@ -120,7 +130,7 @@ def _forest(axes: Axes, measure: Measure, others: Sequence[Standing]) -> bool:
             if abs(end) == infinity and end != value:
                 axes.plot([end], [place], ">" if end > 0 else "<", color=colour, markersize=9, clip_on=False)
         axes.plot([value], [place], mark, color=colour, markersize=10, markeredgewidth=0, clip_on=False)
-    axes.axvline(0, color=_DARK, linewidth=1)
+    axes.axvline(0, color=DARK, linewidth=1)
     return bool(signs)
 
 

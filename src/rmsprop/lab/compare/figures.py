@@ -13,7 +13,7 @@ from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Run, Track, Trial
 from rmsprop.lab.compare.statistics import Floats, best_of, quantile
 from rmsprop.lab.compare.targets import Target
-from rmsprop.lab.drawing import COLOURS, thin
+from rmsprop.lab.drawing import COLOURS, DARK, GREY, thin
 from rmsprop.lab.optimizers import row
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _COLUMNS, _ROW_HEIGHT, WIDTH = 2, 1.75, 6.4
 # Beyond colour, lines that cross each other differ in their dashes.
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
-_GREY, _DARK = "#8a8f94", "#333333"
 # Losses that fall through more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 5.0
 # Over a smaller range powers of ten alone are too few ticks.
@@ -79,7 +78,7 @@ def _bands(analysis: Analysis, track: Track, figure: Figure, of: Callable[[Run],
     for name, axes in panels.items():
         if name != comparison.reference:
             own = medians[comparison.reference][kept]
-            axes.plot(x, own, color=_DARK, linestyle="--", linewidth=1.2, label=analysis.reference)
+            axes.plot(x, own, color=DARK, linestyle="--", linewidth=1.2, label=analysis.reference)
         colour = _colour(analysis, name)
         low, high = (quantile(curves[name].T, share)[kept] for share in (0.25, 0.75))
         axes.fill_between(x, low, np.minimum(high, _ceiling(curves)), color=colour, alpha=0.25, linewidth=0)
@@ -185,9 +184,8 @@ def _reached_curves(analysis: Analysis, track: Track, target: Target, axes: Axes
         x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]]) + aside
         style = _style(analysis, found.optimizer)
         axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **style)
-        axes.scatter(
-            x[-1:], y[-1:], s=14, color=style["color"], zorder=3
-        )  # a rise in the last step has no line after it
+        # A rise in the last step has no line after it.
+        axes.scatter(x[-1:], y[-1:], s=14, color=style["color"], zorder=3)
     room = 3 + _APART * len(every) / 2
     axes.set_ylim(-room, 100 + room)
     axes.set_xlim(0, 1.03 * end)
@@ -208,7 +206,7 @@ def sensitivity(analysis: Analysis, figure: Figure) -> None:
     for name, axes in panels.items():
         trials = [trial for trial in comparison.trials if trial.optimizer == name]
         _paint_trials(axes, trials, _colour(analysis, name), least, top)
-        axes.axvline(row(name).lr, color=_GREY, linestyle=":", linewidth=1.4)
+        axes.axvline(row(name).lr, color=GREY, linestyle=":", linewidth=1.4)
         axes.set_xscale("log")
         axes.set_title(analysis.labels[name], fontsize=10, loc="left", pad=3)
     first = next(iter(panels.values()))
@@ -232,11 +230,11 @@ def _paint_trials(axes: Axes, trials: Sequence[Trial], colour: str, least: float
     lost = [trial.choice.lr for trial in trials if not math.isfinite(trial.score)]
     shown = [max(trial.score, least) for trial in fine]
     axes.plot([t.choice.lr for t in fine], shown, "o", color=colour, markersize=4.5, alpha=0.8)
-    axes.plot(lost, [top] * len(lost), "X", color=_DARK, markersize=7, markeredgecolor="white")
+    axes.plot(lost, [top] * len(lost), "X", color=DARK, markersize=7, markeredgecolor="white")
     for study in {trial.study for trial in fine}:
         best = min((trial for trial in fine if trial.study == study), key=lambda trial: trial.score)
         axes.plot(
-            [best.choice.lr], [max(best.score, least)], "o", mfc="none", mec=_DARK, markersize=9, markeredgewidth=1.2
+            [best.choice.lr], [max(best.score, least)], "o", mfc="none", mec=DARK, markersize=9, markeredgewidth=1.2
         )
 
 
@@ -267,7 +265,7 @@ def best_of_k(analysis: Analysis, axes: Axes) -> None:
 def _colour(analysis: Analysis, name: str) -> str:
     """The reference is black, and the others take turns."""
     others = [other for other in analysis.comparison.optimizers if other != analysis.comparison.reference]
-    colours = (*COLOURS[:-1], _GREY)
+    colours = (*COLOURS[:-1], GREY)
     return colours[others.index(name) % len(colours)] if name in others else COLOURS[-1]
 
 

@@ -234,11 +234,11 @@ def _difference_pictures(analysis: Analysis) -> list[Picture]:
         rankings = [ranking for ranking in analysis.rankings if ranking.measure.key == measure.key]
         if measure.key == "steps" and all(ranking.leader is None for ranking in rankings):
             continue  # nobody reached it, or too few for an average: every difference would be a point at 0
-        why = "never reached the target" if measure.key == "steps" else "diverged"
         caption = (
             f"Interquartile mean of the differences seed by seed, with intervals at {100 * analysis.level:.3g} % each, "
             f"which hold together at 95 %. {_marks(analysis)}. An arrow is an interval without end, and what stands at "
-            f"∞ has no number: runs {why}. An axis that is logarithmic away from 0 says so below it."
+            f"∞ has no number: runs {differences.why_infinite(measure)}. An axis that is logarithmic away from 0 "
+            "says so below it."
         )
         paint = partial(differences.paired_differences, rankings, analysis)
         title = f"Paired differences, {measure.name}"

@@ -70,7 +70,7 @@ class Budget:
             step: The last step.
 
         Returns:
-            A step and a time: before both are reached there is nothing to write and no next step to measure.
+            A step and a time: until one of them is reached there is nothing to write, and no next step to measure.
         """
         if self._every is not None:
             return step + self._every - (step + 1) % self._every, self._losses_due

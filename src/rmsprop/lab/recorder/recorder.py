@@ -196,7 +196,7 @@ class Recorder:
             return (args[0], self._observed(optimizer, args[1]), *args[2:]), kwargs
         if kwargs.get("closure") is not None:
             return args, kwargs | {"closure": self._observed(optimizer, kwargs["closure"])}
-        if self._measures_next and not self._closed:
+        if self._measures_next:
             self._measured(self._begin, optimizer)
         return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmsprop.lab.drawing import BLUE, ORANGE, SIZE, draw_figure
+from rmsprop.lab.drawing import BLUE, DARK, ORANGE, SIZE, draw_figure
 from rmsprop.lab.numbers import short
 from rmsprop.lab.problems.surfaces import Surface
 from rmsprop.lab.surfaces.paths import Walk, dialect_of, rule_of
@@ -31,7 +31,6 @@ _MOST_DOTS = 100
 _MOST_IN_TWO_COLUMNS = 8
 # A unit of x is as long as one of y, unless panels became flatter or taller than these shares of their width.
 _FLATTEST, _TALLEST = 0.45, 1.5
-_WORDS = "#333333"
 _LETTERS = 9.5  # points
 
 
@@ -108,7 +107,7 @@ def paint(figure: Figure, scene: Scene, *, walking: bool = False) -> list[Axes]:
         axes.set_ylabel("y" if left else "")
         axes.set_xlabel("x" if lowest else "")
     margin = 0.1 / layout.size[0], 0.08 / layout.size[1]
-    figure.text(*margin, "\n".join(layout.caption), fontsize=_LETTERS, color=_WORDS, va="bottom", parse_math=False)
+    figure.text(*margin, "\n".join(layout.caption), fontsize=_LETTERS, color=DARK, va="bottom", parse_math=False)
     return panels
 
 
@@ -122,9 +121,7 @@ def caption(scene: Scene, width: int) -> list[str]:
     Returns:
         The lines.
     """
-    texts = [_what_is_drawn(scene)]
-    if any(_is_rmsprop(walk) for walk in scene.walks):
-        texts.append(dialects(scene.walks))
+    texts = [_what_is_drawn(scene), dialects(scene.walks)]
     if scene.searched:
         texts.append("* The learning rate with the lowest end, of 16 from 0.001 to 100.")
     return [line for text in texts for line in textwrap.wrap(text, width)]
@@ -331,7 +328,7 @@ def paint_walk(axes: Axes, walk: Walk, step: int) -> list[Artist]:
 
 def _write_above(axes: Axes, points: int, text: str) -> Artist:
     above = {"xytext": (0, points), "textcoords": "offset points", "fontsize": _fitting(axes, text)}
-    return axes.annotate(text, (0, 1), xycoords="axes fraction", **above, color=_WORDS)  # type: ignore[arg-type]
+    return axes.annotate(text, (0, 1), xycoords="axes fraction", **above, color=DARK)  # type: ignore[arg-type]
 
 
 def _fitting(axes: Axes, text: str) -> float:

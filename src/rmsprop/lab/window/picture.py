@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmsprop.lab.drawing import COLOURS, SIZE, draw_figure, thin
+from rmsprop.lab.drawing import COLOURS, DARK, SIZE, draw_figure, thin
 from rmsprop.lab.numbers import percent, short
 from rmsprop.lab.window.gradients import Recorded, averages
 from rmsprop.lab.window.weights import GRADIENT, STARTS, Window, deficit, step_sizes, weights
@@ -61,7 +61,7 @@ def paint(figure: Figure, windows: Sequence[Window], gradient: float, recorded: 
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     if recorded is not None:
         _paint_recorded([figure.add_subplot(grid[row, 1]) for row in range(3)], windows, recorded)
-        figure.supxlabel(_caption(recorded), x=0.02, ha="left", fontsize=_CAPTION, color="#333333")
+        figure.supxlabel(_caption(recorded), x=0.02, ha="left", fontsize=_CAPTION, color=DARK)
 
 
 def _looks(windows: Sequence[Window]) -> list[dict[str, Any]]:
