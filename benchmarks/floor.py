@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.entry import Located
-from rmsprop.torch.fused import _parallel_for
+from rmsprop.threads import torch_parallel_for
 
 SOURCE = Path(__file__).with_name("floor.cpp")
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-shared", "-fPIC")
@@ -33,6 +33,8 @@ class Floor:
         arrays: Arrays per parameter, 3 or 5.
     """
 
+    between = None
+
     def __init__(self, name: str, entry: Located, arrays: int) -> None:
         self.name = name
         self._entry = entry
@@ -49,7 +51,7 @@ class Floor:
     def step(self) -> None:
         """Stream once."""
         cursors, count = FLOORS[self.name], len(self._segments)
-        if _library().floor_pass(self._segments, count, self._arrays, cursors, 0.0, _parallel_for()):
+        if _library().floor_pass(self._segments, count, self._arrays, cursors, 0.0, torch_parallel_for()):
             raise RuntimeError("the parallel region of the floor failed")
 
 

@@ -7,6 +7,10 @@
 namespace {
 
 constexpr uint8_t kFloat = 2, kBfloat = 4, kComplex = 5;
+constexpr int32_t kCpu = 1;
+constexpr int64_t kBound = RMSPROP_BOUND;
+// From here on a float can't count: adding 1 to it changes nothing.
+constexpr float kFullFloat = 1 << 24;
 
 bool is_float(const rmsprop_dltensor& tensor, uint8_t code, int bits) {
   const bool real = tensor.dtype.code == code && tensor.dtype.bits == bits;
@@ -28,6 +32,8 @@ int64_t elements(const rmsprop_dltensor& tensor) {
   for (int32_t d = 0; d < tensor.ndim; ++d) product *= tensor.shape[d];
   return product;
 }
+
+char* address(const rmsprop_dltensor& tensor) { return static_cast<char*>(tensor.data) + tensor.byte_offset; }
 
 // Whether the elements fill one stretch of memory, each once, in any order of the dimensions.
 bool is_dense(const rmsprop_dltensor& tensor) {
@@ -58,28 +64,81 @@ bool same_order(const rmsprop_dltensor& a, const rmsprop_dltensor& b) {
   return true;
 }
 
-}  // namespace
+bool overlaps(const rmsprop_stretches& written, const rmsprop_dltensor& tensor, int64_t size) {
+  const uint64_t begin = reinterpret_cast<uint64_t>(address(tensor)), end = begin + size * (tensor.dtype.bits / 8);
+  const uint64_t* found = std::upper_bound(written.ends, written.ends + written.count, begin);
+  return begin < end && found != written.ends + written.count && written.begins[found - written.ends] < end;
+}
 
-extern "C" int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, rmsprop_describe describe) {
-  void** const tables[] = {batch->params, batch->grads, batch->spreads, batch->means, batch->buffers};
-  const bool used[] = {true, true, true, batch->rule.centered != 0, batch->rule.momentum_mode != RMSPROP_NO_MOMENTUM};
-  for (int64_t i = 0; i < batch->count; ++i) {
+// Binds the arrays of one tensor after the other.
+class Binding {
+ public:
+  Binding(rmsprop_batch& batch, void* const* objects, rmsprop_describe describe, const rmsprop_stretches& written)
+      : batch_(batch), objects_(objects), describe_(describe), written_(written) {}
+
+  // Returns RMSPROP_BOUND, or what is wrong, as rmsprop_bind does.
+  int64_t tensor(int64_t i) {
     rmsprop_dltensor param{};
-    int64_t position = i;
+    int64_t row = 0;
+    void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers};
+    const bool used[] = {true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0};
     for (int column = 0; column < 5; ++column) {
       if (!used[column]) continue;
-      rmsprop_dltensor tensor{};
-      if (describe(objects[position], &tensor) != 0) return RMSPROP_NOT_DESCRIBED;
-      if (column == 0) param = tensor;
-      const bool is_state = column > 1;
-      const bool fits = tensor.device.type == batch->device.type && tensor.device.id == batch->device.id &&
-                        (is_state ? has_state_type(tensor, batch->dtype) : has_storage_type(tensor, batch->dtype)) &&
-                        (column == 0 ? is_dense(tensor) : same_order(param, tensor));
-      if (!fits) return position;
-      tables[column][i] = static_cast<char*>(tensor.data) + tensor.byte_offset;
-      position += batch->count;
+      const int64_t position = row++ * batch_.count + i;
+      rmsprop_dltensor found{};
+      if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
+      if (column == 0) param = found;
+      if (!fits(found, param, column)) return position;
+      void*& place = tables[column][i];
+      if (place == address(found)) continue;
+      if (column != kGrads || overlaps(written_, found, elements(found))) return position;
+      place = address(found);
     }
-    batch->sizes[i] = elements(param) * (param.dtype.code == kComplex ? 2 : 1);
+    batch_.sizes[i] = elements(param) * (param.dtype.code == kComplex ? 2 : 1);
+    return batch_.steps ? step(i, row * batch_.count + i) : kBound;
   }
-  return RMSPROP_BOUND;
+
+ private:
+  static constexpr int kGrads = 1;
+
+  bool fits(const rmsprop_dltensor& tensor, const rmsprop_dltensor& param, int column) const {
+    const int64_t itemsize = tensor.dtype.bits / 8 / (tensor.dtype.code == kComplex ? 2 : 1);
+    return tensor.device.type == batch_.device.type && tensor.device.id == batch_.device.id &&
+           reinterpret_cast<uint64_t>(address(tensor)) % itemsize == 0 &&
+           (column > kGrads ? has_state_type(tensor, batch_.dtype) : has_storage_type(tensor, batch_.dtype)) &&
+           (column == 0 ? is_dense(tensor) : same_order(param, tensor));
+  }
+
+  int64_t step(int64_t i, int64_t position) {
+    rmsprop_dltensor found{};
+    if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
+    void* const place = batch_.steps[i];
+    const bool is_counter = found.device.type == kCpu && found.dtype.code == kFloat && found.dtype.lanes == 1 &&
+                            found.dtype.bits == (batch_.wide_steps ? 64 : 32) && elements(found) == 1;
+    if (!is_counter || address(found) != place) return position;
+    if (!batch_.wide_steps && *static_cast<float*>(place) >= kFullFloat) return position;
+    const double value = batch_.wide_steps ? *static_cast<double*>(place) : *static_cast<float*>(place);
+    if (!has_step_) batch_.step = value;
+    has_step_ = true;
+    return batch_.equal_steps && value != batch_.step ? position : kBound;
+  }
+
+  rmsprop_batch& batch_;
+  void* const* const objects_;
+  const rmsprop_describe describe_;
+  const rmsprop_stretches& written_;
+  bool has_step_ = false;
+};
+
+}  // namespace
+
+extern "C" int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, const void* none, rmsprop_describe describe,
+                                const rmsprop_stretches* written) {
+  Binding binding(*batch, objects, describe, *written);
+  for (int64_t i = 0; i < batch->count; ++i) {
+    batch->sizes[i] = RMSPROP_RESTS;
+    if (objects[batch->count + i] == none) continue;
+    if (const int64_t result = binding.tensor(i); result != kBound) return result;
+  }
+  return kBound;
 }

@@ -1,54 +1,47 @@
 // The loops over the update. Compiled once per instruction set, with RMSPROP_KERNELS naming the table it defines.
 #include "kernel.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
+#include "storage.hpp"
 #include "update.hpp"
 
 #if defined(_MSC_VER)
 #define RMSPROP_RESTRICT __restrict
+#define RMSPROP_NOINLINE __declspec(noinline)
 #else
 #define RMSPROP_RESTRICT __restrict__
+#define RMSPROP_NOINLINE __attribute__((noinline))
 #endif
 
 namespace {
 
 using rmsprop::Kernel;
 using rmsprop::kKernels;
-using rmsprop::kMomenta;
-using rmsprop::kWeightDecays;
 
 template <class T>
 T* from(void** table, int64_t i, int64_t begin) {
   return static_cast<T*>(table[i]) + begin;
 }
 
-// Elements [begin, end) of tensor i, from front to back. The numbers are a copy, which no store can change.
-template <int dtype, bool centered, int momentum_mode, int weight_decay_mode, class T>
-void walk(const rmsprop_batch& batch, const Numbers<T> numbers, int64_t i, int64_t begin, int64_t end) {
-  using Storage = StorageOf<dtype>;
-  using Stored = typename Storage::Stored;
-  constexpr bool has_buffer = momentum_mode != RMSPROP_NO_MOMENTUM;
-
-  const int64_t size = end - begin;
-  Stored* RMSPROP_RESTRICT params = from<Stored>(batch.params, i, begin);
-  const Stored* RMSPROP_RESTRICT grads = static_cast<const Stored*>(batch.grads[i]) + begin;
-  T* RMSPROP_RESTRICT spreads = from<T>(batch.spreads, i, begin);
-  T* RMSPROP_RESTRICT means = centered ? from<T>(batch.means, i, begin) : nullptr;
-  T* RMSPROP_RESTRICT buffers = has_buffer ? from<T>(batch.buffers, i, begin) : nullptr;
-
+// The loop. A function of its own, because a compiler believes that arguments don't share memory, but not that local
+// pointers don't: with five arrays it would give up looking for overlaps, and with it vectors.
+template <bool centered, bool has_momentum, class Storage, class Stored, class T, bool usual>
+RMSPROP_NOINLINE void walk(int64_t size, const Numbers<T, usual>& RMSPROP_RESTRICT numbers,
+                           Stored* RMSPROP_RESTRICT params, const Stored* RMSPROP_RESTRICT grads,
+                           T* RMSPROP_RESTRICT spreads, T* RMSPROP_RESTRICT means, T* RMSPROP_RESTRICT buffers) {
   for (int64_t k = 0; k < size; ++k) {
     T p = Storage::widen(params[k]), spread = spreads[k];
     T mean{}, buffer{};
     if constexpr (centered) mean = means[k];
-    if constexpr (has_buffer) buffer = buffers[k];
-    update<centered, momentum_mode, weight_decay_mode>(numbers, static_cast<T>(Storage::widen(grads[k])), p, spread,
-                                                       mean, buffer);
+    if constexpr (has_momentum) buffer = buffers[k];
+    update<centered, has_momentum>(numbers, static_cast<T>(Storage::widen(grads[k])), p, spread, mean, buffer);
     params[k] = Storage::narrow(p);
     spreads[k] = spread;
     if constexpr (centered) means[k] = mean;
-    if constexpr (has_buffer) buffers[k] = buffer;
+    if constexpr (has_momentum) buffers[k] = buffer;
   }
 }
 
@@ -57,12 +50,17 @@ void walk(const rmsprop_batch& batch, const Numbers<T> numbers, int64_t i, int64
 constexpr int64_t kTurn = 256;
 constexpr int64_t kLong = 128 * 1024;
 
-template <int dtype, bool centered, int momentum_mode, int weight_decay_mode>
-void run(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end) {
-  using T = typename StorageOf<dtype>::Working;
-  const Numbers<T> numbers(batch.rule);
+// Elements [begin, end) of tensor i.
+template <int dtype, bool centered, bool has_momentum, class T, bool usual>
+void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i, int64_t begin,
+                   int64_t end) {
   const auto walk_over = [&](int64_t first, int64_t last) {
-    walk<dtype, centered, momentum_mode, weight_decay_mode>(batch, numbers, i, first, last);
+    using Storage = StorageOf<dtype>;
+    using Stored = typename Storage::Stored;
+    walk<centered, has_momentum, Storage>(
+        last - first, numbers, from<Stored>(batch.params, i, first),
+        static_cast<const Stored*>(from<Stored>(batch.grads, i, first)), from<T>(batch.spreads, i, first),
+        centered ? from<T>(batch.means, i, first) : nullptr, has_momentum ? from<T>(batch.buffers, i, first) : nullptr);
   };
   const int64_t half = end - begin < kLong ? 0 : (end - begin) / 2 / kTurn * kTurn;
   for (int64_t k = begin; k < begin + half; k += kTurn) {
@@ -72,13 +70,30 @@ void run(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end) {
   walk_over(begin + 2 * half, end);
 }
 
+template <int dtype, bool centered, bool has_momentum, bool usual>
+void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
+  const Numbers<typename StorageOf<dtype>::Working, usual> numbers(batch.rule);
+  int64_t offset = 0;
+  for (int64_t i = 0; i < batch.count && offset < end; ++i) {
+    const int64_t size = rmsprop::size_of(batch, i);
+    const int64_t first = std::max<int64_t>(begin - offset, 0), last = std::min(end - offset, size);
+    if (first < last) update_tensor<dtype, centered, has_momentum>(batch, numbers, i, first, last);
+    offset += size;
+  }
+}
+
+template <int dtype, bool centered, bool has_momentum>
+void run(const rmsprop_batch& batch, int64_t begin, int64_t end) {
+  if (is_usual(batch.rule))
+    update_tensors<dtype, centered, has_momentum, true>(batch, begin, end);
+  else
+    update_tensors<dtype, centered, has_momentum, false>(batch, begin, end);
+}
+
 // The inverse of kernel_index.
 template <int index>
 constexpr Kernel kernel_at() {
-  constexpr int weight_decay_mode = index % kWeightDecays;
-  constexpr int momentum_mode = index / kWeightDecays % kMomenta;
-  constexpr int rest = index / kWeightDecays / kMomenta;
-  return run<rest / 2, rest % 2 == 1, momentum_mode, weight_decay_mode>;
+  return run<index / 4, index / 2 % 2 == 1, index % 2 == 1>;
 }
 
 template <int... index>

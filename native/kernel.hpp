@@ -7,17 +7,21 @@
 
 namespace rmsprop {
 
-constexpr int kWeightDecays = RMSPROP_WEIGHT_DECAY_MODES;
-constexpr int kMomenta = RMSPROP_MOMENTUM_MODES;
-constexpr int kKernels = RMSPROP_DTYPES * 2 * kMomenta * kWeightDecays;
+// Compiled apart are the storage type and which arrays there are.
+constexpr int kKernels = RMSPROP_DTYPES * 2 * 2;
 
-// Where the kernel for a storage type and the options of a rule stands in a table of kernels.
-constexpr int kernel_index(int dtype, bool centered, int momentum_mode, int weight_decay_mode) {
-  return ((dtype * 2 + centered) * kMomenta + momentum_mode) * kWeightDecays + weight_decay_mode;
+// Where a kernel stands in a table of kernels.
+constexpr int kernel_index(int dtype, bool centered, bool has_momentum) {
+  return (dtype * 2 + centered) * 2 + has_momentum;
 }
 
-// Updates elements [begin, end) of tensor i of a batch.
-using Kernel = void (*)(const rmsprop_batch& batch, int64_t i, int64_t begin, int64_t end);
+// The numbers of a tensor that an update changes.
+inline int64_t size_of(const rmsprop_batch& batch, int64_t i) {
+  return batch.sizes[i] == RMSPROP_RESTS ? 0 : batch.sizes[i];
+}
+
+// Updates the part of a batch that lies in [begin, end), counted in elements from the batch's first.
+using Kernel = void (*)(const rmsprop_batch& batch, int64_t begin, int64_t end);
 
 extern const Kernel* const kernels_baseline;
 #if defined(RMSPROP_X86)

@@ -16,18 +16,10 @@ extern "C" {
 
 /* What parameters and gradients are stored as. State is float64 for float64 and float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
-/* Where the learning rate stands: outside the momentum buffer or inside it. */
-enum {
-  RMSPROP_NO_MOMENTUM,
-  RMSPROP_LR_OUTSIDE,
-  RMSPROP_LR_INSIDE,
-  RMSPROP_NESTEROV_LR_OUTSIDE,
-  RMSPROP_NESTEROV_LR_INSIDE,
-  RMSPROP_MOMENTUM_MODES
-};
-enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_WEIGHT_DECAY_MODES };
+enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED };
+enum { RMSPROP_RESTS = -1 };
 
-/* One update: the numbers are rounded to the working precision once, here. */
+/* One update: the numbers are rounded to the working precision once, here. rmsprop_layout tells where each one is. */
 typedef struct {
   double lr;
   double grad_scale; /* negative to maximize */
@@ -40,7 +32,9 @@ typedef struct {
   double weight_decay;  /* times lr when decoupled */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
-  int32_t momentum_mode;
+  int32_t has_momentum;
+  int32_t nesterov;
+  int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;
 } rmsprop_rule;
 
@@ -55,14 +49,25 @@ typedef struct {
   rmsprop_rule rule;
   int32_t dtype;
   rmsprop_device device; /* where the tensors are; rmsprop_update takes those on the CPU alone */
+  int32_t equal_steps;   /* rmsprop_bind is to see to it that all tensors in this update have taken equally many */
   int64_t count;
-  int64_t* sizes; /* numbers per tensor; a complex one counts twice */
+  int64_t* sizes; /* numbers per tensor, RMSPROP_RESTS for one that takes no part; a complex number counts twice */
   void** params;
   void** grads;
-  void** spreads; /* square_avg, or grad_var when centered */
-  void** means;   /* grad_avg; unused unless centered */
-  void** buffers; /* momentum_buffer; unused without momentum */
+  void** spreads;     /* square_avg, or grad_var when centered */
+  void** means;       /* grad_avg; unused unless centered */
+  void** buffers;     /* momentum_buffer; unused without momentum */
+  void** steps;       /* how many updates each has taken, a float or a double on the CPU; null where others count */
+  int32_t wide_steps; /* whether they are doubles */
+  double step;        /* what rmsprop_bind read from the first that takes part */
 } rmsprop_batch;
+
+/* Stretches of memory, in the order of their beginnings; ends never decrease. */
+typedef struct {
+  int64_t count;
+  const uint64_t* begins;
+  const uint64_t* ends;
+} rmsprop_stretches;
 
 /* DLPack's DLTensor, the common description of an array in memory. */
 typedef struct {
@@ -82,28 +87,39 @@ typedef struct {
 typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
 
 enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
-/* Fills the tables of a batch from tensor objects and checks that the kernel may run over them: on the batch's
- * device, of its storage type, dense, and all arrays of a tensor in one memory order. objects holds `count` params,
- * then as many grads, spreads, and means and buffers where the rule has them. Returns RMSPROP_BOUND, the position in
- * objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe failed. */
-RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, rmsprop_describe describe);
+/* Looks at tensor objects before an update: writes where gradients are, and which tensors take part. Everything else
+ * must lie where the tables say. objects holds `count` params, then as many grads, spreads, means and buffers where the
+ * rule has them, and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of each:
+ * its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say; of a
+ * gradient that it lies in none of the stretches that are written to; of a step that it can count one more.
+ * Returns RMSPROP_BOUND, the position in objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe
+ * failed. */
+RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, const void* none,
+                                    rmsprop_describe describe, const rmsprop_stretches* written);
 
 typedef void (*rmsprop_body)(int64_t begin, int64_t end, void* context);
 /* Calls body on disjoint ranges that cover [begin, end), none shorter than grain unless it is the only one;
  * returns 0, or anything else if it could not. torch_parallel_for is one. */
 typedef int32_t (*rmsprop_parallel_for)(int64_t begin, int64_t end, int64_t grain, rmsprop_body body, void* context);
 
-/* Updates all batches in one parallel region. Without parallel_for it uses up to `threads` threads of its own.
- * Returns 0, or what parallel_for returned. */
-RMSPROP_EXPORT int32_t rmsprop_update(const rmsprop_batch* batches, int64_t count, rmsprop_parallel_for parallel_for,
-                                      int32_t threads);
+/* Updates all batches in one parallel region and counts the step. Without parallel_for it uses up to `threads` threads
+ * of its own. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_update(const rmsprop_batch* const* batches, int64_t count,
+                                      rmsprop_parallel_for parallel_for, int32_t threads);
+/* Counts a step of every tensor that takes part in a batch which somebody else updates. */
+RMSPROP_EXPORT void rmsprop_count(const rmsprop_batch* batch);
 
 /* The instruction set in use: "avx512", "avx2", "baseline". */
 RMSPROP_EXPORT const char* rmsprop_instruction_set(void);
 /* Chooses one by name; returns 0, or 1 if this machine or this build has none of that name. */
 RMSPROP_EXPORT int32_t rmsprop_use_instruction_set(const char* name);
 
+/* "name:offset" of every field of rmsprop_rule and rmsprop_batch, in bytes, for callers that declare the structs
+ * themselves; a struct's own name stands for its size. */
+RMSPROP_EXPORT const char* rmsprop_layout(void);
+
 #ifdef __cplusplus
 }
+static_assert(sizeof(void*) == 8, "callers fill the tables with addresses of 8 bytes");
 #endif
 #endif

@@ -1,84 +1,51 @@
-// The update of one element, written once. src/rmsprop/reference.py states the same operations in the same order;
-// compiled without contraction they round alike, so the bits are equal whatever the vector width.
+// The update of one element, written once, on numbers in working precision. src/rmsprop/reference.py states the same
+// operations in the same order; compiled without contraction they round alike, so the bits are equal whatever the
+// vector width.
 //
 // Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
+#include <type_traits>
 
+#include "bits.hpp"
 #include "rmsprop.h"
 
 namespace {
 
-template <class To, class From>
-inline To bits_as(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof(to));
-  return to;
+// A choice between two values that is the same for all elements. Made of bits: a compiler would turn a condition into a
+// branch, and make a loop of its own for each way to go, most of them without vectors.
+template <class T>
+class Choice {
+ public:
+  explicit Choice(bool first) : mask_(first ? ~Bits{0} : Bits{0}) {}
+  T operator()(T first, T second) const {
+    return bits_as<T>(static_cast<Bits>((bits_as<Bits>(first) & mask_) | (bits_as<Bits>(second) & ~mask_)));
+  }
+
+ private:
+  using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+  Bits mask_;
+};
+
+// Whether a rule makes none of the choices that cost something: averages and momentum that keep at least half of what
+// they had, no Nesterov momentum, no weight decay. Most training is like that, and it need not pay for the rest.
+inline bool is_usual(const rmsprop_rule& rule) {
+  return !rule.new_is_base && !rule.nesterov && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
+         (!rule.has_momentum || rule.momentum >= 0.5);
 }
 
-// A storage type widens to the working precision on load and rounds to nearest even on store. The 16-bit
-// conversions are branch-free integer code, so that they vectorize on every instruction set.
-template <class T>
-struct Native {
-  using Stored = T;
-  using Working = T;
-  static T widen(T value) { return value; }
-  static T narrow(T value) { return value; }
-};
-
-struct BFloat16 {
-  using Stored = uint16_t;
-  using Working = float;
-  static float widen(uint16_t value) { return bits_as<float>(uint32_t{value} << 16); }
-  static uint16_t narrow(float value) {
-    const uint32_t bits = bits_as<uint32_t>(value);
-    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const uint32_t quiet_nan = (bits >> 16) | 0x40;
-    return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded);
-  }
-};
-
-struct Float16 {
-  using Stored = uint16_t;
-  using Working = float;
-  static float widen(uint16_t value) {
-    const uint32_t sign = (uint32_t{value} & 0x8000) << 16;
-    const uint32_t magnitude = (uint32_t{value} & 0x7fff) << 13;
-    const uint32_t exponent = magnitude & 0x0f800000;
-    const uint32_t normal = magnitude + (112u << 23);          // exponent bias 15 -> 127
-    const uint32_t special = magnitude | 0x7f800000;           // infinity and NaN keep their payload
-    const float two_to_minus_14 = bits_as<float>(113u << 23);  // a subnormal is a fraction of it
-    const uint32_t subnormal = bits_as<uint32_t>(bits_as<float>(magnitude + (113u << 23)) - two_to_minus_14);
-    const uint32_t finite = exponent == 0 ? subnormal : normal;
-    return bits_as<float>(sign | (exponent == 0x0f800000 ? special : finite));
-  }
-  static uint16_t narrow(float value) {
-    const uint32_t bits = bits_as<uint32_t>(value);
-    const uint32_t sign = (bits >> 16) & 0x8000;
-    const uint32_t magnitude = bits & 0x7fffffff;
-    // Adding 0.5 lines the last bit of a float16 subnormal up with the last bit of the sum, which rounds it.
-    const uint32_t subnormal = bits_as<uint32_t>(bits_as<float>(magnitude) + 0.5f) - bits_as<uint32_t>(0.5f);
-    const uint32_t normal = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
-    const uint32_t finite = magnitude < (113u << 23) ? subnormal : normal;
-    const uint32_t bounded = magnitude >= 0x47800000 ? 0x7c00 : finite;  // 65536 and above: infinity
-    const uint32_t quiet_nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
-    return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
-  }
-};
-
-// The numbers of a rule, rounded to the working precision.
-template <class T>
+// The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
+template <class T, bool usual>
 struct Numbers {
-  T lr, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay;
-  bool new_is_base;
+  T lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay;
+  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected;
 
   explicit Numbers(const rmsprop_rule& rule)
-      : lr(static_cast<T>(rule.lr)),
+      : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
+        lr_outside(static_cast<T>(rule.lr_in_momentum ? 1.0 : rule.lr)),
         grad_scale(static_cast<T>(rule.grad_scale)),
         gain(static_cast<T>(rule.gain)),
         keep(static_cast<T>(rule.keep)),
@@ -87,16 +54,23 @@ struct Numbers {
         momentum(static_cast<T>(rule.momentum)),
         momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
-        new_is_base(rule.new_is_base != 0) {}
+        new_or_old(rule.new_is_base != 0),
+        looks_ahead(rule.nesterov != 0),
+        decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
+        decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
+        plain_or_corrected(rule.momentum < 0.5) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
+  static T choose(const Choice<T>& choice, T first, T second) {
+    if constexpr (usual) return second;
+    return choice(first, second);
+  }
+
   // gain·new + keep·old from the side that weighs more; an infinite average stays infinite.
   T average(T old_value, T new_value) const {
-    const T base = new_is_base ? new_value : old_value;
-    const T other = new_is_base ? old_value : new_value;
-    const T share = new_is_base ? keep : gain;
-    const T moved = base + share * (other - base);
+    const T base = choose(new_or_old, new_value, old_value), other = choose(new_or_old, old_value, new_value);
+    const T moved = base + choose(new_or_old, keep, gain) * (other - base);
     return is_infinite(base) ? base + other : moved;
   }
 
@@ -104,30 +78,18 @@ struct Numbers {
   T decayed_sum(T old_value, T new_value) const {
     const T plain = momentum * old_value + new_value;
     const T corrected = old_value + (new_value - momentum_loss * old_value);
-    return (momentum < T(0.5)) | is_infinite(old_value) ? plain : corrected;
+    const T finite = choose(plain_or_corrected, plain, corrected);
+    return is_infinite(old_value) ? plain : finite;
   }
 };
 
-template <int dtype>
-struct StorageOf;
-template <>
-struct StorageOf<RMSPROP_FLOAT32> : Native<float> {};
-template <>
-struct StorageOf<RMSPROP_FLOAT64> : Native<double> {};
-template <>
-struct StorageOf<RMSPROP_FLOAT16> : Float16 {};
-template <>
-struct StorageOf<RMSPROP_BFLOAT16> : BFloat16 {};
-
 // Updates p, spread (v, or v − m² when centered), mean and buffer of one element with the gradient g.
-template <bool centered, int momentum_mode, int weight_decay_mode, class T>
-inline void update(const Numbers<T>& n, T g, T& p, T& spread, T& mean, T& buffer) {
-  constexpr bool nesterov = momentum_mode == RMSPROP_NESTEROV_LR_OUTSIDE || momentum_mode == RMSPROP_NESTEROV_LR_INSIDE;
-  constexpr bool lr_inside = momentum_mode == RMSPROP_LR_INSIDE || momentum_mode == RMSPROP_NESTEROV_LR_INSIDE;
-
+template <bool centered, bool has_momentum, class T, bool usual>
+inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
   g = g * n.grad_scale;
-  if constexpr (weight_decay_mode == RMSPROP_L2) g = g + n.weight_decay * p;
-  if constexpr (weight_decay_mode == RMSPROP_DECOUPLED) p = p - n.weight_decay * p;
+  const T with_decay = g + n.weight_decay * p, decayed = p - n.weight_decay * p;
+  g = n.choose(n.decays_gradient, with_decay, g);
+  p = n.choose(n.decays_param, decayed, p);
 
   if constexpr (centered) {
     const T deviation = g - mean;
@@ -142,15 +104,12 @@ inline void update(const Numbers<T>& n, T g, T& p, T& spread, T& mean, T& buffer
   const T quotient = g / denominator;
   T u = (g == T(0)) & (denominator == T(0)) ? g : quotient;
 
-  if constexpr (momentum_mode == RMSPROP_NO_MOMENTUM) {
-    p = p - n.lr * u;
-  } else {
-    if constexpr (lr_inside) u = n.lr * u;
+  if constexpr (has_momentum) {
+    u = n.lr_inside * u;
     buffer = n.decayed_sum(buffer, u);
-    T change = buffer;
-    if constexpr (nesterov) change = u + n.momentum * buffer;
-    p = p - (lr_inside ? change : n.lr * change);
+    u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
   }
+  p = p - n.lr_outside * u;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ import torch
 from support import ALL_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
 
 from rmsprop import Rule, native, reference
+from rmsprop.threads import torch_parallel_for
 
 EVERYTHING = Rule(
     decay=0.9,
@@ -154,6 +155,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 from support import kernel_batch
 from rmsprop import Rule, native, reference
+from rmsprop.threads import torch_parallel_for
 rule = Rule()
 def caller():
     arrays = [np.ones(300_000, np.float32) for _ in range(2)]
@@ -233,9 +235,9 @@ def test_a_forked_child_has_threads_of_its_own():
 
 
 def test_torchs_threads_divide_a_large_tensor():
-    from rmsprop.torch.fused import _parallel_for
+    address = torch_parallel_for()
 
-    assert _parallel_for(), "this torch exports torch_parallel_for"
+    assert address, "this torch exports torch_parallel_for"
     rule, rng = Rule(), np.random.default_rng(0)
     param, grad = rng.standard_normal(200_003).astype(np.float32), rng.standard_normal(200_003).astype(np.float32)
     expected, state = reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))
@@ -245,7 +247,7 @@ def test_torchs_threads_divide_a_large_tensor():
         batch = kernel_batch(rule, [ours], [grad], [ours_state])
         batch.set_numbers(0.01, 1)
         torch.set_num_threads(threads)
-        native.update([batch], _parallel_for())
+        native.update([batch], address)
         torch.set_num_threads(before)
         assert same_bits(ours, expected)
         assert same_bits(ours_state["square_avg"], state["square_avg"])

@@ -1,16 +1,20 @@
 """The compiled kernel: loads the C library, hands it rules and tables of memory.
 
-The library knows no framework. A front end gives it either tensor objects, which it reads through DLPack's C exchange
-(`Batch.bind`), or addresses (`Batch.place`).
+The library knows no framework. A front end gives it addresses (`Batch.place`), and may let it look at its tensor
+objects before each update through DLPack's C exchange (`Batch.bind`).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from atexit import register
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -18,136 +22,253 @@ import numpy as np
 
 from rmsprop.rule import Rule
 
+__all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
+
 INSTRUCTION_SET_VARIABLE = "RMSPROP_INSTRUCTION_SET"
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 
-# These numbers and structures mirror native/rmsprop.h.
+# What follows mirrors native/rmsprop.h; `_check_layout` compares the two when the library loads.
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
 CPU = (1, 0)  # a device as DLPack has it: its type and its number
-_WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
+RESTS = -1  # the size of a tensor that takes no part in an update
+# The numbers of an update, in the order in which the kernel has them.
+NUMBERS: dict[str, Any] = {
+    "lr": ctypes.c_double,
+    "grad_scale": ctypes.c_double,
+    "gain": ctypes.c_double,
+    "keep": ctypes.c_double,
+    "eps_inside": ctypes.c_double,
+    "eps_outside": ctypes.c_double,
+    "momentum": ctypes.c_double,
+    "momentum_loss": ctypes.c_double,
+    "weight_decay": ctypes.c_double,
+    "new_is_base": ctypes.c_int32,
+    "centered": ctypes.c_int32,
+    "has_momentum": ctypes.c_int32,
+    "nesterov": ctypes.c_int32,
+    "lr_in_momentum": ctypes.c_int32,
+    "weight_decay_mode": ctypes.c_int32,
+}
+WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
-_TABLES = ("params", "grads", "spreads", "means", "buffers")
+_DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
 _STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
 
 
-class _Numbers(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_double) for name in ("lr", "grad_scale", "gain", "keep", "eps_inside", "eps_outside")),
-        *((name, ctypes.c_double) for name in ("momentum", "momentum_loss", "weight_decay")),
-        *((name, ctypes.c_int32) for name in ("new_is_base", "centered", "momentum_mode", "weight_decay_mode")),
-    )
+class _Rule(ctypes.Structure):
+    _fields_ = tuple(NUMBERS.items())
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int32), ("id", ctypes.c_int32))
 
 
 class _Batch(ctypes.Structure):
     _fields_ = (
-        ("rule", _Numbers),
+        ("rule", _Rule),
         ("dtype", ctypes.c_int32),
-        *((name, ctypes.c_int32) for name in ("device_type", "device_id")),
+        ("device", _Device),
+        ("equal_steps", ctypes.c_int32),
         ("count", ctypes.c_int64),
-        ("sizes", ctypes.c_void_p),
-        *((name, ctypes.c_void_p) for name in _TABLES),
+        *((name, ctypes.c_void_p) for name in ("sizes", "params", "grads", "spreads", "means", "buffers", "steps")),
+        ("wide_steps", ctypes.c_int32),
+        ("step", ctypes.c_double),
     )
 
 
-def _numbers(rule: Rule, lr: float, step: int, maximize: bool, grad_scale: float) -> _Numbers:
+class _StretchTable(ctypes.Structure):
+    _fields_ = (("count", ctypes.c_int64), ("begins", ctypes.c_void_p), ("ends", ctypes.c_void_p))
+
+
+NUMBERS_BYTES = ctypes.sizeof(_Rule)
+
+
+def offset(number: str) -> int:
+    """Return where one of `NUMBERS` stands in the kernel's struct, in bytes.
+
+    Examples:
+        >>> offset("grad_scale")
+        8
+    """
+    place: int = getattr(_Rule, number).offset
+    return place
+
+
+def numbers_of(rule: Rule, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0) -> dict[str, Any]:
+    """Return the numbers of an update, by their names in `NUMBERS`.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate.
+        step: The number of the update, counted from 1.
+        maximize: Ascend instead of descend. Default False.
+        grad_scale: What gradients are multiplied with first. Default 1.
+
+    Returns:
+        Name -> number.
+
+    Examples:
+        >>> numbers_of(Rule(decay=0.75), 0.1, 1)["gain"]
+        0.25
+    """
     gain, keep = rule.gains(step)
-    momentum_mode = 0 if not rule.momentum else 1 + rule.lr_in_momentum + 2 * rule.nesterov
-    return _Numbers(
-        lr=lr,
-        grad_scale=-grad_scale if maximize else grad_scale,
-        gain=gain,
-        keep=keep,
-        eps_inside=rule.eps if rule.eps_inside_sqrt else 0.0,
-        eps_outside=0.0 if rule.eps_inside_sqrt else rule.eps,
-        momentum=rule.momentum,
-        momentum_loss=1.0 - rule.momentum,
-        weight_decay=rule.weight_decay * (lr if rule.weight_decay_mode == "decoupled" else 1.0),
-        new_is_base=rule.decay < 0.5,
-        centered=rule.centered,
-        momentum_mode=momentum_mode,
-        weight_decay_mode=_WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
-    )
+    return {
+        "lr": lr,
+        "grad_scale": -grad_scale if maximize else grad_scale,
+        "gain": gain,
+        "keep": keep,
+        "eps_inside": rule.eps if rule.eps_inside_sqrt else 0.0,
+        "eps_outside": 0.0 if rule.eps_inside_sqrt else rule.eps,
+        "momentum": rule.momentum,
+        "momentum_loss": 1.0 - rule.momentum,
+        "weight_decay": rule.weight_decay * (lr if rule.weight_decay_mode == "decoupled" else 1.0),
+        "new_is_base": rule.decay < 0.5,
+        "centered": rule.centered,
+        "has_momentum": rule.has_momentum,
+        "nesterov": rule.nesterov,
+        "lr_in_momentum": rule.has_momentum and rule.lr_in_momentum,
+        "weight_decay_mode": WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
+    }
+
+
+class Stretches:
+    """Stretches of memory that updates write to, in the order of their beginnings.
+
+    Args:
+        begins: Where each begins, an array of addresses in ascending order.
+        ends: Where each ends, in ascending order too.
+
+    Examples:
+        >>> Stretches(np.array([16, 64]), np.array([32, 80])).struct.count
+        2
+    """
+
+    def __init__(self, begins: Any, ends: Any) -> None:
+        self.begins, self.ends = (np.ascontiguousarray(side, np.int64) for side in (begins, ends))
+        self.struct = _StretchTable(len(self.begins), self.begins.ctypes.data, self.ends.ctypes.data)
+
+
+NOWHERE = Stretches((), ())
+
+
+def entangled(written: Sequence[tuple[int, int, int]], read: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Return which updates can't be made at the same time as all others.
+
+    Args:
+        written: The stretches that updates write to, none of them empty: where each begins, where it ends, and the
+            number of its update.
+        read: The stretches of gradients, likewise.
+
+    Returns:
+        The numbers of those that write where another one writes or reads, or read where another one writes.
+
+    Examples:
+        >>> sorted(entangled([(0, 8, 0), (8, 16, 1), (16, 24, 2), (20, 28, 3)], [(4, 6, 1)]))
+        [0, 1, 2, 3]
+    """
+    rows = sorted(written)
+    found: set[int] = set()
+    reach, owner = 0, -1
+    for begin, end, number in rows:
+        if begin < reach:
+            found |= {number, owner}
+        if end > reach:
+            reach, owner = end, number
+    return found | _readers(rows, read)
+
+
+def _readers(written: Sequence[tuple[int, int, int]], read: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Return who reads where something is written, and who writes there."""
+    if not written or not read:
+        return set()
+    begins, ends, owners = np.array(written, np.int64).T
+    highest = np.maximum.accumulate(ends)
+    found: set[int] = set()
+    for begin, end, number in read:
+        first, last = np.searchsorted(highest, begin, side="right"), np.searchsorted(begins, end)
+        if hit := [int(owners[k]) for k in range(first, last) if ends[k] > begin]:
+            found |= {number, *hit}
+    return found
 
 
 class Batch:
-    """Tensors that share a device, a rule and a storage type, as the tables that the kernel reads.
+    """Tensors that share a device, the arrays of their state and a storage type, as the tables that the kernel reads.
 
     Args:
         dtype: What parameters and gradients are stored as, a key of `DTYPES`. State is float64 for float64 and
             float32 for the others.
         count: The number of tensors.
         rule: What to compute; it decides which state arrays there are (`Rule.state_names`).
-        device: DLPack's type and number of the device that `bind` is to find the tensors on. `update` takes batches on
-            the CPU alone. Default: the CPU.
+        device: DLPack's type and number of the device that the tensors are on. `update` takes batches on the CPU alone.
+            Default: the CPU.
+        steps: ``"float32"`` or ``"float64"`` if an update is to count one more in an element of that dtype per tensor,
+            on the CPU. Default None: somebody else counts.
 
     Examples:
-        >>> Batch("float32", 0, Rule(momentum=0.9)).columns
-        4
+        >>> Batch("float32", 0, Rule(momentum=0.9)).state_columns
+        ('square_avg', 'momentum_buffer')
     """
 
-    def __init__(self, dtype: str, count: int, rule: Rule, device: tuple[int, int] = CPU) -> None:
-        self.rule = rule
-        self.columns = 2 + len(rule.state_names)
-        self.sizes = array("q", bytes(8 * count))
-        self._tables = array("Q", bytes(8 * count * self.columns))
-        start, bytes_per_table = self._tables.buffer_info()[0], 8 * count
+    def __init__(
+        self, dtype: str, count: int, rule: Rule, device: tuple[int, int] = CPU, steps: str | None = None
+    ) -> None:
         self.dtype = dtype
+        self.state_columns = tuple(name for name in _STATE_TABLES if name in rule.state_names)
+        self._columns = (
+            "params",
+            "grads",
+            *(_STATE_TABLES[name] for name in self.state_columns),
+            *(("steps",) if steps else ()),
+        )
+        self.sizes = array("q", bytes(8 * count))
+        self._tables = array("Q", bytes(8 * count * len(self._columns)))
         self.struct = _Batch(
             dtype=DTYPES[dtype],
-            device_type=device[0],
-            device_id=device[1],
+            device=_Device(*device),
+            equal_steps=bool(steps) and rule.bias_correction,
             count=count,
             sizes=self.sizes.buffer_info()[0],
+            wide_steps=steps == "float64",
         )
+        start = self._tables.buffer_info()[0]
+        for position, name in enumerate(self._columns):
+            setattr(self.struct, name, start + 8 * count * position)
+        self.rule = rule
+        self._numbers: tuple[Any, ...] = ()
         self.set_numbers(0.0, 1)  # the options among them decide which tables are read
-        for position, name in enumerate(self._column_names()):
-            setattr(self.struct, name, start + position * bytes_per_table)
 
     @property
-    def state_columns(self) -> tuple[str, ...]:
-        """The names of the state arrays in the order in which the kernel takes them, after parameter and gradient."""
-        return tuple(name for name in _STATE_TABLES if name in self.rule.state_names)
+    def columns(self) -> int:
+        """How many tensors the kernel is given per parameter: itself, its gradient, its state, its counter of steps."""
+        return len(self._columns)
 
-    def _column_names(self) -> tuple[str, ...]:
-        return "params", "grads", *(_STATE_TABLES[name] for name in self.state_columns)
-
-    def set_numbers(self, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0) -> None:
-        """Set what the next update computes.
+    def set_numbers(
+        self, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0, rule: Rule | None = None
+    ) -> None:
+        """Set what the next update computes, if it changed.
 
         Args:
             lr: The learning rate.
             step: The number of the update, counted from 1.
             maximize: Ascend instead of descend. Default False.
             grad_scale: What gradients are multiplied with first. Default 1.
+            rule: What to compute from now on, with the same state arrays. Default None: what it was.
         """
-        self.struct.rule = _numbers(self.rule, lr, step, maximize, grad_scale)
-
-    def bind(self, objects: int, describe: int) -> int | None:
-        """Read the addresses of tensor objects, checking each against what the kernel can do.
-
-        Args:
-            objects: The address of a table of references to Python objects, in rows: the parameters, their
-                gradients, ``square_avg`` or ``grad_var``, ``grad_avg`` and ``momentum_buffer``, as far as the rule
-                has them.
-            describe: The address of the framework's DLPack function ``dltensor_from_py_object_no_sync``.
-
-        Returns:
-            None if all fit, else the position in ``objects`` of the first that does not.
-
-        Raises:
-            Exception: Whatever the framework raises for an object that DLPack cannot describe.
-        """
-        found: int = _libraries()[1].rmsprop_bind(self.struct, objects, describe)
-        if found == _NOT_DESCRIBED:
-            raise BufferError("a tensor has no memory that DLPack can describe")
-        return None if found == _BOUND else found
+        rule = self.rule if rule is None else rule
+        numbers = rule, lr, step, maximize, grad_scale
+        if numbers != self._numbers:
+            self._numbers = ()  # unknown, should a Ctrl-C come in between
+            self.rule = rule
+            self.struct.rule = _Rule(**numbers_of(rule, lr, step, maximize=maximize, grad_scale=grad_scale))
+            self._numbers = numbers
 
     def place(self, sizes: Iterable[int], addresses: Iterable[int]) -> None:
         """Set the tables from addresses; the caller answers for them.
 
         Args:
             sizes: The number of elements of each tensor.
-            addresses: The addresses, in the order of `bind`'s objects.
+            addresses: The addresses, in rows: of the parameters, of their gradients, of ``square_avg`` or ``grad_var``,
+                of ``grad_avg`` and of ``momentum_buffer``, as far as the rule has them, and of the counters of steps.
 
         Raises:
             ValueError: If there are not as many as the batch was made for.
@@ -174,44 +295,61 @@ class Batch:
             raise ValueError(f"{len(new)} addresses were given to a batch of {count} tensors")
         self._tables[count : 2 * count] = new
 
+    def bind(self, objects: int, describe: int | None, written: Stretches) -> int | None:
+        """Look at tensor objects, checking each against what the kernel can do and against the tables.
+
+        Gradients may lie anywhere but where updates write; everything else must lie where `place` said.
+
+        Args:
+            objects: The address of a table of references to Python objects, in the rows of `place`. A gradient that is
+                None lets its tensor rest.
+            describe: The address of the framework's DLPack function ``dltensor_from_py_object_no_sync``.
+            written: Where updates write.
+
+        Returns:
+            None if all fit, else the position in ``objects`` of the first that does not.
+
+        Raises:
+            Exception: Whatever the framework raises for an object that DLPack cannot describe.
+        """
+        found: int = _libraries()[1].rmsprop_bind(self.struct, objects, id(None), describe, written.struct)
+        if found == _NOT_DESCRIBED:
+            raise BufferError("a tensor has no memory that DLPack can describe")
+        return None if found == _BOUND else found
+
+    def count(self) -> None:
+        """Count a step of every tensor that takes part in an update which somebody else makes."""
+        _libraries()[0].rmsprop_count(self.struct)
+
     def column(self, name: str) -> np.ndarray[Any, Any]:
         """Return the addresses in one of the tables, one per tensor, as they are now and will be.
 
         Args:
-            name: ``"params"``, ``"grads"``, ``"spreads"`` (square_avg or grad_var), ``"means"`` (grad_avg) or
-                ``"buffers"`` (momentum_buffer).
+            name: ``"params"``, ``"grads"``, ``"spreads"`` (square_avg or grad_var), ``"means"`` (grad_avg),
+                ``"buffers"`` (momentum_buffer) or ``"steps"``.
 
         Returns:
-            A view of them, or zeros if the rule has no such array.
+            A view of them, or zeros if the batch has no such array.
         """
         count = len(self.sizes)
-        if name not in self._column_names():
+        if name not in self._columns:
             return np.zeros(count, dtype=np.int64)
-        begin = count * self._column_names().index(name)
+        begin = count * self._columns.index(name)
         return np.frombuffer(self._tables, np.int64, count, 8 * begin)
 
     @property
     def numbers(self) -> np.ndarray[Any, Any]:
-        """The numbers of the next update, the struct `rmsprop_rule` of native/rmsprop.h, in words of 8 bytes."""
-        return np.frombuffer(memoryview(self.struct), dtype=np.int64, count=ctypes.sizeof(_Numbers) // 8)
-
-    @property
-    def state_addresses(self) -> bytes:
-        """The addresses of the state, to be compared with those of another time."""
-        return self._tables[2 * len(self.sizes) :].tobytes()
-
-    @property
-    def param_addresses(self) -> bytes:
-        """The addresses of the parameters, to be compared with those of another time."""
-        return self._tables[: len(self.sizes)].tobytes()
+        """The numbers of the next update, the struct of `NUMBERS`, in words of 8 bytes."""
+        return np.frombuffer(memoryview(self.struct), dtype=np.int64, count=NUMBERS_BYTES // 8)
 
 
-def update(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 1) -> None:
+def update(batches: Sequence[Batch], parallel_for: int | None = None, threads: int = 1) -> None:
     """Run the kernel over all batches in one parallel region.
 
     Args:
         batches: What to update.
-        parallel_for: A C function with the signature of ``torch_parallel_for``, or None for the library's own threads.
+        parallel_for: The address of a C function with the signature of ``torch_parallel_for``, or None for the
+            library's own threads.
         threads: How many own threads to use at most. Default 1.
 
     Raises:
@@ -225,14 +363,14 @@ def prepared(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 
     """Return `update` as a call into C that is ready to go: no Python code runs in it, so no Ctrl-C cuts it in two.
 
     Args:
-        batches: As for `update`; they must stay as they are until the call.
+        batches: As for `update`. What is set in them later holds for the call.
         parallel_for: As for `update`.
         threads: As for `update`.
 
     Returns:
         A function without arguments that returns 0, or what ``parallel_for`` returned.
     """
-    structs = (_Batch * len(batches))(*(batch.struct for batch in batches))
+    structs = (ctypes.POINTER(_Batch) * len(batches))(*(ctypes.pointer(batch.struct) for batch in batches))
     return partial(_libraries()[0].rmsprop_update, structs, len(batches), parallel_for, threads)
 
 
@@ -268,16 +406,98 @@ def _use(library: ctypes.CDLL, name: str) -> None:
 
 
 @cache
+def missing() -> str | None:
+    """Return why the library can't be used on this machine, in a sentence, or None if it can."""
+    try:
+        _libraries()
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def describe_function(tensor_class: Any) -> int | None:
+    """Return the address of the C function that describes a framework's tensors (DLPack's exchange table).
+
+    Args:
+        tensor_class: The class of the tensors.
+
+    Returns:
+        The address, or None if the framework has no such table, or one of another DLPack.
+    """
+    capsule = getattr(tensor_class, "__dlpack_c_exchange_api__", None)
+    if capsule is None:
+        return None
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table: int = get(capsule, b"dlpack_exchange_api")
+    if ctypes.c_uint32.from_address(table).value != _DLPACK_MAJOR:
+        return None
+    header_and_three_functions = 16 + 3 * 8
+    return ctypes.c_void_p.from_address(table + header_and_three_functions).value
+
+
+@cache
 def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     """Load the library twice: once to run without the interpreter lock, once to read objects under it."""
-    found = sorted(Path(__file__).parent.glob("rmsprop_native.*"))
-    if not found:
-        raise RuntimeError("rmsprop's compiled kernel is missing from this installation: reinstall rmsprop")
-    free, locked = ctypes.CDLL(str(found[0])), ctypes.PyDLL(str(found[0]))
-    free.rmsprop_update.argtypes = (ctypes.POINTER(_Batch), ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
+    free, locked = _loaded()
+    free.rmsprop_update.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
+    free.rmsprop_count.argtypes = (ctypes.POINTER(_Batch),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
-    locked.rmsprop_bind.argtypes = (ctypes.POINTER(_Batch), ctypes.c_void_p, ctypes.c_void_p)
+    locked.rmsprop_bind.argtypes = (
+        ctypes.POINTER(_Batch),
+        *(ctypes.c_void_p,) * 3,
+        ctypes.POINTER(_StretchTable),
+    )
     locked.rmsprop_bind.restype = ctypes.c_int64
     if name := os.environ.get(INSTRUCTION_SET_VARIABLE):
         _use(free, name)
     return free, locked
+
+
+def _loaded() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
+    """Return the first library that can be loaded and is of this version; a stale one may lie in front of it."""
+    failed = RuntimeError("rmsprop's compiled kernel is missing from this installation: reinstall rmsprop")
+    for path in _places():
+        try:
+            free, locked = ctypes.CDLL(path), ctypes.PyDLL(path)
+            _check_layout(free)
+        except OSError as error:
+            failed = RuntimeError(f"rmsprop's compiled kernel can't be loaded ({error}): reinstall rmsprop")
+        except RuntimeError as error:
+            failed = error
+        else:
+            return free, locked
+    raise failed
+
+
+def _places() -> Iterator[str]:
+    """Yield where the library is: beside these sources, elsewhere on an editable package's path, or in an archive."""
+    package = sys.modules[__package__]
+    for folder in map(Path, package.__path__):
+        yield from map(str, sorted(folder.glob("rmsprop_native.*")))
+    for entry in files(package).iterdir():
+        if entry.name.startswith("rmsprop_native."):
+            unpacked = ExitStack()
+            register(unpacked.close)
+            yield str(unpacked.enter_context(as_file(entry)))
+
+
+def _layout() -> str:
+    """Return where the fields of the structs above are, in the words of ``rmsprop_layout``."""
+
+    def told(name: str, struct: Any) -> list[str]:
+        places = [f"{field}:{getattr(struct, field).offset}" for field, *_ in struct._fields_]
+        return [*places, f"{name}:{ctypes.sizeof(struct)}"]
+
+    return " ".join([*told("rmsprop_rule", _Rule), *told("rmsprop_batch", _Batch)])
+
+
+def _check_layout(library: ctypes.CDLL) -> None:
+    if not hasattr(library, "rmsprop_layout"):
+        raise RuntimeError("rmsprop's compiled kernel belongs to another version of rmsprop: reinstall rmsprop")
+    library.rmsprop_layout.restype = ctypes.c_char_p
+    if (its := library.rmsprop_layout().decode()) != _layout():
+        raise RuntimeError(
+            f"rmsprop's compiled kernel belongs to another version of rmsprop (it has {its}, but {_layout()} is "
+            "needed): reinstall rmsprop"
+        )

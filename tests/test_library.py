@@ -1,0 +1,239 @@
+"""The compiled library is found however the package was installed; where it can't be used, that is said once."""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from rmsprop import native
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = Path(next(native._places()))
+
+
+def run(code, path, executable=sys.executable, **environment):
+    """Run code in a new interpreter, away from the source tree, with a place to look for modules first."""
+    return subprocess.run(
+        [executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(path), **environment},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+
+
+def copied(folder, library):
+    """Copy the package's sources into a folder, with a library of these bytes, or without one."""
+    package = folder / "rmsprop"
+    shutil.copytree(
+        Path(native.__file__).parent, package, ignore=shutil.ignore_patterns("rmsprop_native.*", "__pycache__")
+    )
+    if library is not None:
+        (package / LIBRARY.name).write_bytes(library)
+    return folder
+
+
+STEP = """
+import numpy as np
+import torch
+import warnings
+import rmsprop
+from rmsprop import reference
+from rmsprop.torch import RMSprop
+
+theta, g = np.linspace(-1, 1, 1000, dtype=np.float32), np.linspace(3, -2, 1000, dtype=np.float32)
+rule = rmsprop.Rule(momentum=0.9)
+expected, _ = reference.update(rule, 0.1, 1, theta, g, reference.init(rule, theta))
+
+def step(**options):
+    param = torch.from_numpy(theta.copy())
+    optimizer = RMSprop([param], lr=0.1, momentum=0.9, **options)
+    param.grad = torch.from_numpy(g)
+    optimizer.step()
+    assert (param.numpy() == expected).all()
+    return optimizer.paths()["0"]
+"""
+
+THE_KERNEL_SERVES = """
+import rmsprop.numpy
+assert step(fused=True).startswith("kernel (")
+array = theta.copy()
+rmsprop.numpy.RMSprop([array], lr=0.1, momentum=0.9).step([g])
+assert (array == expected).all()
+print(rmsprop.__file__)
+"""
+
+
+def assert_serves(found, place):
+    assert found.returncode == 0, found.stderr
+    assert Path(found.stdout.strip()).is_relative_to(place)
+
+
+def test_beside_the_sources(tmp_path):
+    assert_serves(run(STEP + THE_KERNEL_SERVES, copied(tmp_path, LIBRARY.read_bytes())), tmp_path)
+
+
+def test_in_an_archive(tmp_path):
+    package = copied(tmp_path / "whole", LIBRARY.read_bytes()) / "rmsprop"
+    archive = tmp_path / "rmsprop.zip"
+    with ZipFile(archive, "w") as file:
+        for path in package.rglob("*"):
+            file.write(path, path.relative_to(package.parent))
+    assert_serves(run(STEP + THE_KERNEL_SERVES, archive), archive)
+
+
+def test_in_an_editable_installation(tmp_path):
+    # scikit-build-core leaves the sources where they are and puts the library elsewhere.
+    sources = tmp_path / "sources"
+    for name in ("CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml"):
+        sources.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, sources / name)
+    for name in ("native", "src"):
+        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("rmsprop_native.*", "__pycache__"))
+    venv.create(tmp_path / "venv", with_pip=True)
+    executable = tmp_path / "venv" / "bin" / "python"
+    constraints = str(ROOT / "constraints.txt")
+    subprocess.run(
+        [executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-e", sources],
+        env={**os.environ, "PIP_CONSTRAINT": constraints, "PIP_BUILD_CONSTRAINT": constraints},
+        check=True,
+    )
+    installed = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")}))
+    (installed / "other_packages.pth").write_text(sysconfig.get_path("purelib"))  # NumPy and torch
+    assert_serves(run(STEP + THE_KERNEL_SERVES, "", executable), sources)
+
+
+TENSOR_OPERATIONS_SERVE = """
+import json
+import rmsprop.numpy
+
+def raised(call):
+    try:
+        call()
+    except RuntimeError as error:
+        return str(error)
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    optimizer = RMSprop([torch.from_numpy(theta.copy()), torch.ones(3)], lr=0.1, momentum=0.9)
+    first, second = optimizer.param_groups[0]["params"]
+    first.grad, second.grad = torch.from_numpy(g), torch.ones(3)
+    optimizer.step()
+    assert (first.numpy() == expected).all()
+    optimizer.step()
+print(json.dumps({
+    "warnings": [[warning.category.__name__, str(warning.message)] for warning in caught],
+    "paths": list(optimizer.paths().values()),
+    "fused=True": raised(lambda: step(fused=True)),
+    "numpy": raised(lambda: rmsprop.numpy.RMSprop([theta.copy()], lr=0.1).step([g])),
+}))
+"""
+
+
+def of_another_layout():
+    return LIBRARY.read_bytes().replace(b"grad_scale:", b"grad_scole:")
+
+
+@pytest.mark.parametrize(
+    ("library", "reason"),
+    [
+        (lambda: None, "rmsprop's compiled kernel is missing from this installation: reinstall rmsprop"),
+        (lambda: b"text", r"rmsprop's compiled kernel can't be loaded \(.*too short\): reinstall rmsprop"),
+        (
+            of_another_layout,
+            r"rmsprop's compiled kernel belongs to another version of rmsprop \(it has .*grad_scole:8.*, "
+            r"but .*grad_scale:8.* is needed\): reinstall rmsprop",
+        ),
+    ],
+    ids=["missing", "text", "another layout"],
+)
+def test_without_it_tensor_operations_serve_and_say_why_once(library, reason, tmp_path):
+    found = run(STEP + TENSOR_OPERATIONS_SERVE, copied(tmp_path, library()))
+    assert found.returncode == 0, found.stderr
+    said = json.loads(found.stdout)
+    ((category, message),) = said["warnings"]
+    assert category == "UserWarning"
+    updates = "rmsprop updates parameter 0 (and 1 more) by tensor operations, which are slower than its kernel: it "
+    assert message.startswith(updates + "is on the CPU, where ")
+    assert re.search(reason, message)
+    assert len(said["paths"]) == 2
+    assert all(re.fullmatch(f"tensor operations: is on the CPU, where {reason}", path) for path in said["paths"])
+    assert re.search(f"parameter 0 is on the CPU, where {reason}: use fused=None", said["fused=True"])
+    assert re.fullmatch(reason, said["numpy"])
+
+
+@pytest.mark.parametrize("front_end", ["torch", "numpy"])
+def test_an_instruction_set_that_does_not_exist_is_refused(front_end, tmp_path):
+    code = {
+        "torch": STEP + "step()",
+        "numpy": "import numpy, rmsprop.numpy; rmsprop.numpy.RMSprop([numpy.ones(3)], lr=0.1).step([numpy.ones(3)])",
+    }
+    found = run(code[front_end], Path(native.__file__).parents[1], RMSPROP_INSTRUCTION_SET="nonsense")
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1] == (
+        "ValueError: this machine has no instruction set 'nonsense' (known: avx512, avx2, baseline): "
+        "choose another, or unset RMSPROP_INSTRUCTION_SET"
+    )
+
+
+class Library:
+    """What a loaded library looks like to the check of its layout."""
+
+    def __init__(self, layout):
+        self.rmsprop_layout = lambda: layout.encode()
+
+
+LAYOUTS = {
+    "a new number": lambda layout: layout.replace("rmsprop_rule:96", "new_number:96 rmsprop_rule:104"),
+    "a number less": lambda layout: layout.replace(" nesterov:84", ""),
+    "two in another order": lambda layout: layout.replace("gain:16 keep:24", "keep:16 gain:24"),
+    "a narrower number": lambda layout: layout.replace("momentum_loss:56", "momentum_loss:52"),
+    "another size": lambda layout: layout.replace("rmsprop_batch:192", "rmsprop_batch:200"),
+}
+
+
+@pytest.mark.parametrize("change", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_library_of_another_layout_is_refused(change):
+    ours = native._layout()
+    native._check_layout(Library(ours))
+    its = change(ours)
+    assert its != ours
+    with pytest.raises(RuntimeError) as caught:
+        native._check_layout(Library(its))
+    assert str(caught.value) == (
+        f"rmsprop's compiled kernel belongs to another version of rmsprop (it has {its}, but {ours} is needed): "
+        "reinstall rmsprop"
+    )
+
+
+def test_a_library_that_does_not_tell_its_layout_is_refused():
+    with pytest.raises(RuntimeError, match="belongs to another version of rmsprop: reinstall rmsprop"):
+        native._check_layout(object())
+
+
+def declared(struct):
+    """The fields of a struct in native/rmsprop.h, in order, with their types."""
+    header = re.sub(r"/\*.*?\*/", "", (ROOT / "native" / "rmsprop.h").read_text(), flags=re.DOTALL)
+    body = re.search(r"typedef struct {([^{}]*)} " + struct + ";", header)[1]
+    return {name: kind for kind, name in re.findall(r"(\S[^;]*?)\s*(\w+);", body)}
+
+
+def test_the_numbers_are_those_of_the_header():
+    kinds = {"double": ctypes.c_double, "int32_t": ctypes.c_int32}
+    assert {name: kinds[kind] for name, kind in declared("rmsprop_rule").items()} == native.NUMBERS
+    assert list(declared("rmsprop_rule")) == list(native.NUMBERS)
+
+
+def test_the_library_tells_where_every_field_of_the_header_is():
+    told = re.findall(r"(\w+):\d+", native._libraries()[0].rmsprop_layout().decode())
+    structs = "rmsprop_rule", "rmsprop_batch"
+    assert told == [name for struct in structs for name in (*declared(struct), struct)]
