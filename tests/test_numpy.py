@@ -1,5 +1,7 @@
 """The NumPy front end computes reference.py to the last bit, in place, whatever the order of memory."""
 
+import gc
+import inspect
 import signal
 import weakref
 
@@ -274,6 +276,34 @@ def test_a_recipe_gives_the_settings_and_an_argument_wins(name):
     assert (optimizer.lr, optimizer.rule.eps, optimizer.rule.decay) == (0.5, 0.25, RECIPES[name].rule.decay)
 
 
+def test_the_signature_names_every_option():
+    names = list(inspect.signature(RMSprop).parameters)
+    assert names[:5] == ["arrays", "lr", "dialect", "maximize", "threads"]
+    assert sorted(names[5:]) == sorted(Rule.__slots__)
+
+
+def test_hyperparameters_may_be_arrays_without_axes():
+    array, plain = np.ones(3), np.ones(3)
+    optimizer = RMSprop([array], np.array(0.5), decay=np.array(0.9, np.float32), momentum=np.array(0.5))
+    assert optimizer.rule == Rule(decay=float(np.float32(0.9)), momentum=0.5)
+    optimizer.lr = np.array(0.25)
+    optimizer.step([np.ones(3)])
+    RMSprop([plain], 0.25, decay=float(np.float32(0.9)), momentum=0.5).step([np.ones(3)])
+    assert (array == plain).all()
+
+
+@pytest.mark.parametrize("lr", [-1e-19, -0.5])
+def test_a_learning_rate_may_end_below_zero(lr):
+    optimizer, other = (RMSprop([np.ones(3)], lr=0.1) for _ in range(2))
+    expected = Reference(np.ones(3), Rule())
+    optimizer.lr = lr
+    optimizer.step([np.ones(3)])
+    expected.step(np.ones(3), lr)
+    assert expected.agrees(optimizer.arrays[0], optimizer.state[0])
+    other.load_state_dict(optimizer.state_dict())
+    assert other.lr == lr
+
+
 def test_a_step_that_is_interrupted_anywhere_is_whole_or_did_not_happen():
     """With ρ = 1, v₀ = 1, ε = 0 and lr = 1 each update takes 1 from the parameter."""
     matrix = np.zeros((4, 2), np.float32)
@@ -285,6 +315,7 @@ def test_a_step_that_is_interrupted_anywhere_is_whole_or_did_not_happen():
         raise KeyboardInterrupt
 
     before, interrupted = signal.signal(signal.SIGALRM, interrupt), 0
+    gc.disable()  # other packages have callbacks in it, where an interrupt gets lost
     try:
         for nth in range(6000):
             try:
@@ -299,6 +330,7 @@ def test_a_step_that_is_interrupted_anywhere_is_whole_or_did_not_happen():
                 assert (array == -state["step"]).all()
     finally:
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
     assert interrupted > 100
 
 

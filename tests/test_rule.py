@@ -2,12 +2,16 @@
 
 import dataclasses
 import math
+from typing import get_type_hints
 
 import numpy as np
 import pytest
+import torch
 from support import ALL_RULES
 
 from rmsprop import Rule
+from rmsprop.rule import FLAGS, RuleOptions, check_step_lr
+from rmsprop.rule import NUMBERS as FIELDS_OF_NUMBERS
 
 NUMBERS = {
     "decay": ("decay value", "a number from 0 to 1"),
@@ -33,11 +37,52 @@ def test_shares_above_one_are_refused(field):
         Rule(**{field: 1.0000001})
 
 
-@pytest.mark.parametrize("value", ["0.9", None, True, [0.9], 1j, np.zeros(2)])
+@pytest.mark.parametrize("value", ["0.9", None, True, [0.9], 1j, np.zeros(2), np.zeros(1), torch.ones(1)])
 @pytest.mark.parametrize("field", NUMBERS)
 def test_what_is_not_a_number_is_a_type_error(field, value):
     with pytest.raises(TypeError, match=f"Invalid {NUMBERS[field][0]}: .* is a {type(value).__name__}"):
         Rule(**{field: value})
+
+
+@pytest.mark.parametrize("value", [np.array(0.5), np.float16(0.5), torch.tensor(0.5), np.array(0.5, np.float32)])
+@pytest.mark.parametrize("field", NUMBERS)
+def test_an_array_without_axes_is_a_number(field, value):
+    assert type(getattr(Rule(**{field: value}), field)) is float
+    assert getattr(Rule(**{field: value}), field) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(np.array(True), "bool"), (torch.tensor(True), "bool"), (np.array(1j), "complex"), (np.array("1"), "str")],
+)
+def test_an_array_without_axes_of_something_else_is_none(value, kind):
+    with pytest.raises(TypeError, match=rf"Invalid decay value: .* is a {kind} \(allowed: a number from 0 to 1\)"):
+        Rule(decay=value)
+
+
+@pytest.mark.parametrize("value", [0.1, 0, -1e-19, -3, np.float32(-0.5), np.array(-0.5), torch.tensor(0.25)])
+def test_a_learning_rate_of_a_step_may_be_any_finite_number(value):
+    assert check_step_lr(value) == float(value)
+    assert type(check_step_lr(value)) is float
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.array(np.nan), 10**400])
+def test_a_learning_rate_of_a_step_is_finite(value):
+    with pytest.raises(ValueError, match=r"Invalid learning rate: .* \(allowed: a finite number\)"):
+        check_step_lr(value)
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True, [0.1], np.ones(1), np.array(True)])
+def test_a_learning_rate_of_a_step_is_a_number(value):
+    with pytest.raises(TypeError, match=r"Invalid learning rate: .* \(allowed: a finite number\)"):
+        check_step_lr(value)
+
+
+def test_the_options_are_the_fields():
+    fields = get_type_hints(Rule)
+    assert get_type_hints(RuleOptions) == {name: kind | None for name, kind in fields.items()}
+    assert set(FIELDS_OF_NUMBERS) == {name for name, kind in fields.items() if kind is float}
+    assert set(FLAGS) == {name for name, kind in fields.items() if kind is bool}
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Unpack
 
-from rmsprop.rule import Rule, Traced
+from rmsprop.rule import Rule, RuleOptions, Traced, register_dialects
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ class Dialect:
         when = {switch: MappingProxyType(dict(defaults)) for switch, defaults in self.when.items()}
         object.__setattr__(self, "when", MappingProxyType(when))
 
-    def rule_with(self, **overrides: object) -> Rule:
+    def rule_with(self, **overrides: Unpack[RuleOptions]) -> Rule:
         """Return the dialect's rule with explicit choices put over its defaults.
 
         Args:
@@ -235,3 +236,10 @@ def learning_rate(dialect: str, lr: object) -> object:
     if lr is None and default is None:
         raise ValueError(f"dialect {dialect!r} has no default learning rate: pass one, such as 1e-3")
     return default if lr is None else lr
+
+
+def _rule_of(name: str, **overrides: Unpack[RuleOptions]) -> Rule:
+    return get_dialect(name).rule_with(**overrides)
+
+
+register_dialects(_rule_of)

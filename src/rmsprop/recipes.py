@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rmsprop.dialects import get_dialect
-from rmsprop.rule import Rule
+from rmsprop.rule import Rule, RuleOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class Recipe:
 
     dialect: str
     lr: float
-    settings: Mapping[str, float | bool] = field(default_factory=dict)
+    settings: RuleOptions = field(default_factory=RuleOptions)
     schedule: str
     around: str
     source: str

@@ -7,14 +7,19 @@ of the front ends run this function on their own arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from rmsprop.rule import SQUARES, Rule, known_below
+from rmsprop.rule import SQUARES, Rule, known_below, known_from
+from rmsprop.storage import real_dtype, working_dtype
+
+__all__ = ["init", "update"]
 
 State = dict[str, Any]
+# Of float32, and so of every working precision. An ε of this much or more keeps a denominator above 0.
+SMALLEST_NORMAL = 2.0**-126
 
 
 def init(rule: Rule, param: Any) -> State:
@@ -81,7 +86,7 @@ def update(
         raise ValueError(f"grad has shape {grad.shape}, but param has {param.shape}: they must be equal")
     if step < 1:
         raise ValueError(f"step is {step}, but the first update is step 1")
-    dtype = np.result_type(param.dtype, np.float32)
+    dtype = np.dtype(working_dtype(param.dtype.name))
     scale = -grad_scale if maximize else grad_scale
     with np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
         new, state = apply(rule, lr, step, param.astype(dtype), grad.astype(dtype) * dtype.type(scale), state, np)
@@ -89,8 +94,8 @@ def update(
 
 
 def _dtype(name: str, param: Any) -> Any:
-    dtype = np.result_type(param.dtype, np.float32)
-    return np.zeros(0, dtype).real.dtype if name in SQUARES else dtype
+    dtype = working_dtype(param.dtype.name)
+    return real_dtype(dtype) if name in SQUARES else dtype
 
 
 def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
@@ -107,7 +112,9 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         g: The gradient, likewise, already scaled and negated.
         state: Arrays named as `Rule.state_names`.
         xp: The library of these arrays, with ``sqrt``, ``where``, ``isinf``, ``real``, ``conj`` and ``expm1``:
-            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``.
+            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``. Its ``isinf`` may return False for "nowhere". One
+            whose operations are a pass over memory each may have ``finite``, which puts any finite number in the place
+            of an infinite one; it then needs no ``isinf``.
 
     Returns:
         The new parameter and the new state.
@@ -188,8 +195,11 @@ def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp:
         new_state = {"square_avg": d}
 
     denominator = xp.sqrt(d + rule.eps) if rule.eps_inside_sqrt else xp.sqrt(d) + rule.eps
-    nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
-    u = g / xp.where(nothing, 1.0, denominator)
+    # XLA, which has this for nothing, makes an inexact product of a quotient by a bare root.
+    if not hasattr(xp, "finite") or not known_from(rule.eps, SMALLEST_NORMAL):
+        nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
+        denominator = xp.where(nothing, 1.0, denominator)
+    u = g / denominator
 
     if not rule.has_momentum:
         return lr * u, new_state
@@ -228,7 +238,7 @@ def average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> An
         array([0.5])
     """
     base, other, share = (new, old, keep) if known_below(rule.decay, 0.5) else (old, new, gain)
-    return xp.where(xp.isinf(base), base + other, base + share * (other - base))
+    return _guarded(base, lambda: base + other, lambda finite: base + share * (other - finite), xp)
 
 
 def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
@@ -237,5 +247,19 @@ def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
     With μ rounded to float32 that sum is off by many roundings (4 at μ = 0.9), so 1 − μ is rounded instead where it is
     the smaller one. An infinite sum stays infinite.
     """
-    plain = momentum * old + new
-    return plain if known_below(momentum, 0.5) else xp.where(xp.isinf(old), plain, old + (new - (1.0 - momentum) * old))
+    if known_below(momentum, 0.5):
+        return momentum * old + new
+    lost = 1.0 - momentum
+    return _guarded(old, lambda: momentum * old + new, lambda finite: old + (new - lost * finite), xp)
+
+
+def _guarded(old: Any, if_infinite: Callable[[], Any], otherwise: Callable[[Any], Any], xp: Any) -> Any:
+    """Return a number that takes the place of an old one, from another expression where that was infinite.
+
+    With a finite number in the place of the infinite one, the second expression has the value of the first, unless new
+    numbers come near the largest of the precision.
+    """
+    if hasattr(xp, "finite"):
+        return otherwise(xp.finite(old))
+    infinite = xp.isinf(old)
+    return otherwise(old) if infinite is False else xp.where(infinite, if_infinite(), otherwise(old))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 WeightDecayMode = Literal["l2", "decoupled"]
 # The averages of squares among the arrays of the state: v, and v − m² in its place.
@@ -14,7 +15,7 @@ SQUARES = ("square_avg", "grad_var")
 
 # Field -> (what an error calls it, largest allowed value). The wording is torch's where torch has one,
 # so that code and tests that match its messages keep working.
-_NUMBERS: dict[str, tuple[str, float]] = {
+_RANGES: dict[str, tuple[str, float]] = {
     "lr": ("learning rate", math.inf),
     "decay": ("decay value", 1.0),
     "eps": ("epsilon value", math.inf),
@@ -22,7 +23,65 @@ _NUMBERS: dict[str, tuple[str, float]] = {
     "momentum": ("momentum value", 1.0),
     "weight_decay": ("weight_decay value", math.inf),
 }
-_FLAGS = ("eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction")
+
+
+class OwnOptions(TypedDict, total=False):
+    """The choices that no framework's own signature has, as typed keywords: ``**options: Unpack[OwnOptions]``.
+
+    The three classes of options are layers, because a typed keyword must not stand beside a named argument of the same
+    name. None stands for the dialect's default; `Rule` says what each choice means.
+
+    Examples:
+        >>> sorted(OwnOptions.__optional_keys__)
+        ['lr_in_momentum', 'weight_decay_mode']
+    """
+
+    lr_in_momentum: bool | None
+    weight_decay_mode: WeightDecayMode | None
+
+
+class ChoiceOptions(OwnOptions, total=False):
+    """The choices that PyTorch and Keras have no argument for: where ε stands, what v starts from, which corrections.
+
+    Examples:
+        >>> sorted(ChoiceOptions.__optional_keys__ - OwnOptions.__optional_keys__)
+        ['bias_correction', 'eps_inside_sqrt', 'initial_square_avg', 'nesterov']
+    """
+
+    eps_inside_sqrt: bool | None
+    initial_square_avg: float | None
+    nesterov: bool | None
+    bias_correction: bool | None
+
+
+class RuleOptions(ChoiceOptions, total=False):
+    """Every field of `Rule`, for whom no framework has named any of them.
+
+    Examples:
+        >>> options: RuleOptions = {"decay": 0.9, "eps": None}
+        >>> Rule.from_dialect("torch", **options).decay
+        0.9
+    """
+
+    decay: float | None
+    eps: float | None
+    centered: bool | None
+    momentum: float | None
+    weight_decay: float | None
+
+
+# (name, **options) -> rule. `rmsprop.dialects` registers itself: its rows are rules, so it imports this module.
+_from_dialect: Callable[..., Rule] | None = None
+
+
+def register_dialects(rule_of: Callable[..., Rule]) -> None:
+    """Tell `Rule.from_dialect` where the dialects are.
+
+    Args:
+        rule_of: Returns the rule of a dialect's name, with fields of `Rule` as keywords put over its defaults.
+    """
+    global _from_dialect
+    _from_dialect = rule_of
 
 
 class Traced(metaclass=ABCMeta):  # noqa: B024 (other frameworks' classes are registered, none is written)
@@ -54,12 +113,29 @@ def known_below(number: float, bound: float) -> bool:
     return not isinstance(number, Traced) and number < bound
 
 
+def known_from(number: float, bound: float) -> bool:
+    """Whether a hyperparameter is known to be at least a bound; a traced one never is.
+
+    Args:
+        number: The hyperparameter.
+        bound: The bound.
+
+    Returns:
+        The answer, as a Python bool that code may branch on.
+
+    Examples:
+        >>> known_from(0.5, 0.5)
+        True
+    """
+    return not isinstance(number, Traced) and number >= bound
+
+
 def check_number(field: str, value: object, label: str | None = None, *, traced: bool = False) -> float:
     """Return a hyperparameter as a float, or say in one sentence why it cannot be one.
 
     Args:
         field: The hyperparameter: ``"lr"`` or the name of a numeric field of `Rule`.
-        value: What the caller gave.
+        value: What the caller gave: a real number, or an array or tensor without axes that holds one.
         label: What an error calls it; by default torch's wording, or the field's name.
         traced: Whether a traced number will do. Default False.
 
@@ -77,21 +153,58 @@ def check_number(field: str, value: object, label: str | None = None, *, traced:
         Traceback (most recent call last):
         ValueError: Invalid decay value: 1.5 (allowed: a number from 0 to 1)
     """
-    name, high = _NUMBERS[field]
+    name, high = _RANGES[field]
     name = label or name
     allowed = "a finite number >= 0" if high == math.inf else f"a number from 0 to {high:g}"
-    if type(value) is not float:
-        if traced and isinstance(value, Traced):
-            return value  # type: ignore[return-value]
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
-    try:
-        number = float(value)
-    except OverflowError:  # an int beyond all floats
-        number = math.inf
+    if traced and isinstance(value, Traced):
+        return value  # type: ignore[return-value]
+    number = _as_float(name, value, allowed)
     if not (0.0 <= number <= high and number < math.inf):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
     return number
+
+
+def check_step_lr(value: object) -> float:
+    """Return the learning rate of a step as a float, or say why it cannot be one.
+
+    A schedule may take it to zero and, rounding or past its end, below: what the first learning rate must not be.
+
+    Args:
+        value: What the schedule or the loop has made of it: a real number, or an array without axes that holds one.
+
+    Returns:
+        ``value`` as a Python float.
+
+    Raises:
+        TypeError: If it is not a real number.
+        ValueError: If it is NaN or infinite.
+
+    Examples:
+        >>> check_step_lr(-1e-19)
+        -1e-19
+        >>> check_step_lr(math.nan)
+        Traceback (most recent call last):
+        ValueError: Invalid learning rate: nan (allowed: a finite number)
+    """
+    name, allowed = _RANGES["lr"][0], "a finite number"
+    number = _as_float(name, value, allowed)
+    if not math.isfinite(number):
+        raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
+    return number
+
+
+def _as_float(name: str, value: object, allowed: str) -> float:
+    """Return a real number, or what an array without axes holds, as a float; an int beyond all floats is infinite."""
+    if type(value) is float:
+        return value
+    single = getattr(value, "shape", None) == () and not isinstance(value, Traced)
+    number = value.item() if single else value  # type: ignore[attr-defined]
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"Invalid {name}: {value!r} is a {type(number).__name__} (allowed: {allowed})")
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,9 +258,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Check every field, then what they say together."""
-        for field in _NUMBERS.keys() & set(self.__slots__):
+        for field in NUMBERS:
             object.__setattr__(self, field, check_number(field, getattr(self, field), traced=True))
-        for field in _FLAGS:
+        for field in FLAGS:
             value = getattr(self, field)
             if not isinstance(value, bool):
                 raise TypeError(f"Invalid {field} value: {value!r} (allowed: True or False)")
@@ -161,7 +274,7 @@ class Rule:
             raise ValueError("bias_correction=True needs a decay below 1: at decay 1 it would divide by zero")
 
     @classmethod
-    def from_dialect(cls, name: str, **overrides: object) -> Rule:
+    def from_dialect(cls, name: str, **overrides: Unpack[RuleOptions]) -> Rule:
         """Return the rule of a framework, with explicit choices put over its defaults.
 
         Args:
@@ -179,9 +292,8 @@ class Rule:
             >>> Rule.from_dialect("tensorflow1", momentum=0.9, eps=1e-3).initial_square_avg
             1.0
         """
-        from rmsprop.dialects import get_dialect  # the table is made of rules, so it imports this module
-
-        return get_dialect(name).rule_with(**overrides)
+        assert _from_dialect is not None, "importing the package has registered the dialects"
+        return _from_dialect(name, **overrides)
 
     def known(self) -> Rule:
         """Return this rule, whose numbers must all be known: for what can't be traced.
@@ -196,7 +308,7 @@ class Rule:
             >>> Rule(decay=0.9).known().decay
             0.9
         """
-        for field in _NUMBERS.keys() & set(self.__slots__):
+        for field in NUMBERS:
             check_number(field, getattr(self, field))
         return self
 
@@ -274,3 +386,8 @@ class Rule:
             log = xp.log(xp.maximum(decay, 1e-30)) if isinstance(decay, Traced) else math.log(max(decay, 1e-30))
             now, before = -xp.expm1(step * log), -xp.expm1((step - 1) * log)
         return (1.0 - decay) / now, decay * before / now
+
+
+# The fields of `Rule` that are numbers (each needs its range above), and those that are switched on or off.
+NUMBERS = tuple(field.name for field in fields(Rule) if type(field.default) is float)
+FLAGS = tuple(field.name for field in fields(Rule) if type(field.default) is bool)

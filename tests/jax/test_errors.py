@@ -33,6 +33,11 @@ ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
             TypeError,
             "Invalid nesterov value: 'yes' (allowed: True or False)",
         ),
+        (
+            {"learning_rate": 0.1, "rho": 0.9},
+            TypeError,
+            "unexpected keyword argument 'rho' (known: bias_correction, centered",
+        ),
         ({"learning_rate": 0.1, "dialect": "flax"}, ValueError, "Unknown dialect 'flax'"),
         (
             {"learning_rate": 0.1, "eps_in_sqrt": True, "eps_inside_sqrt": True},
@@ -119,5 +124,7 @@ def test_a_learning_rate_cannot_be_put_into_a_buffer_afterwards():
 def test_recipes():
     with pytest.raises(ValueError, match="Unknown recipe 'resnet'"):
         from_recipe("resnet")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'lr'"):
+    with pytest.raises(
+        TypeError, match=r"unexpected keyword argument 'lr' .known: bias_correction, centered, decay, dialect, eps,"
+    ):
         from_recipe("efficientnet", lr=0.1)

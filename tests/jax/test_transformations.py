@@ -1,6 +1,7 @@
 """It lives in Optax's world: wrappers, schedules, JAX's transformations, pickles, several devices."""
 
 import functools
+import inspect
 import json
 import os
 import pickle
@@ -122,6 +123,33 @@ def test_every_number_may_be_injected(options, wrap):
 def test_a_small_decay_may_be_injected(decay, options):
     hyper = {"learning_rate": 0.1, "decay": decay, "momentum": 0.0, **options}
     assert_close(run(optax.inject_hyperparams(rmsprop)(**hyper), wrap=jax.jit)[0], run(rmsprop(**hyper))[0])
+
+
+@pytest.mark.parametrize("wrap", [lambda update: update, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("lr", [-1e-19, -0.5])
+def test_an_injected_learning_rate_may_end_below_zero(lr, wrap):
+    optimizer, gradient = optax.inject_hyperparams(rmsprop)(learning_rate=0.1, decay=0.75), jnp.full(1, 2.0)
+    state = optimizer.init(jnp.ones(1))
+    state.hyperparams["learning_rate"] = jnp.asarray(lr)
+    updates, _ = wrap(optimizer.update)(gradient, state)
+    np.testing.assert_array_equal(updates, np.full(1, -2.0 * lr, np.float32))  # g/√v = 2
+
+
+def test_an_injected_learning_rate_is_finite():
+    optimizer = optax.inject_hyperparams(rmsprop)(learning_rate=0.1)
+    state = optimizer.init(jnp.ones(1))
+    state.hyperparams["learning_rate"] = jnp.asarray(jnp.nan)
+    with pytest.raises(ValueError, match=r"Invalid learning rate: nan \(allowed: a finite number\)"):
+        optimizer.update(jnp.ones(1), state)
+
+
+def test_the_signature_names_every_option_so_that_all_may_be_injected():
+    assert set(inspect.signature(rmsprop).parameters) == {
+        *("learning_rate", "initial_scale", "eps_in_sqrt", "dialect"),
+        *Rule.__slots__,
+    }
+    optimizer = optax.inject_hyperparams(rmsprop)(0.1, momentum=0.5, lr_in_momentum=False, weight_decay=0.1)
+    assert {"momentum", "weight_decay"} <= optimizer.init(jnp.ones(1)).hyperparams.keys()
 
 
 def test_an_injected_number_may_be_a_schedule_and_may_be_changed_by_hand():

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import click
 
 from rmsprop.dialects import get_dialect
 from rmsprop.lab.errors import InputError
-from rmsprop.rule import Rule, WeightDecayMode, check_number
+from rmsprop.lab.train.settings import option
+from rmsprop.rule import Rule, check_number
 
-_OPTIONS = (
-    click.option("--decay", type=float, help="Share of the old value that the averages keep."),
-    click.option("--eps", type=float, help="Epsilon in the denominator."),
-    click.option(
-        "--eps-inside-sqrt/--eps-outside-sqrt", default=None, help="Epsilon is added under the root, or to it."
-    ),
-    click.option("--initial-square-avg", type=float, help="What the average of squared gradients starts from."),
-    click.option("--centered/--no-centered", default=None, help="Divide by the standard deviation of the gradient."),
-    click.option("--momentum", type=float, help="Share of the buffer that is kept."),
-    click.option("--nesterov/--no-nesterov", default=None, help="Nesterov momentum."),
-    click.option("--lr-in-momentum/--lr-outside-momentum", default=None, help="The buffer collects lr·u, or u alone."),
-    click.option("--bias-correction/--no-bias-correction", default=None, help="Divide the averages by 1 − ρᵗ."),
-    click.option("--weight-decay", type=float, help="Weight decay."),
-    click.option("--weight-decay-mode", type=click.Choice(get_args(WeightDecayMode)), help="Where it is applied."),
-)
+# Field of `Rule` -> what the help says. The field's type makes the option.
+_HELP = {
+    "decay": "Share of the old value that the averages keep.",
+    "eps": "Epsilon in the denominator.",
+    "eps_inside_sqrt": "Epsilon is added under the root, or to it.",
+    "initial_square_avg": "What the average of squared gradients starts from.",
+    "centered": "Divide by the standard deviation of the gradient.",
+    "momentum": "Share of the buffer that is kept.",
+    "nesterov": "Nesterov momentum.",
+    "lr_in_momentum": "The buffer collects lr·u, or u alone.",
+    "bias_correction": "Divide the averages by 1 − ρᵗ.",
+    "weight_decay": "Weight decay.",
+    "weight_decay_mode": "Where it is applied.",
+}
+# What switches a choice off where ``--no-...`` would not say what comes instead.
+_OFF = {"eps_inside_sqrt": "--eps-outside-sqrt", "lr_in_momentum": "--lr-outside-momentum"}
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,9 +39,17 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function.
     """
-    for option in reversed(_OPTIONS):
-        command = option(command)
+    for field, kind in reversed(get_type_hints(Rule).items()):
+        command = _option(field, kind)(command)
     return command
+
+
+def _option(field: str, kind: Any) -> Callable[..., Any]:
+    name = option(field)
+    if kind is bool:
+        off = _OFF.get(field, f"--no-{name.removeprefix('--')}")
+        return click.option(f"{name}/{off}", default=None, help=_HELP[field])
+    return click.option(name, type=click.Choice(get_args(kind)) if get_args(kind) else kind, help=_HELP[field])
 
 
 def chosen_rule(dialect: str, given: dict[str, Any]) -> Rule:

@@ -11,14 +11,15 @@ from rich.table import Table
 from rmsprop.cli.output import page
 from rmsprop.cli.output import print_json as print_object
 from rmsprop.lab.train.history import Epoch
-from rmsprop.lab.train.runs import Result, Run
+from rmsprop.lab.train.result import Result
+from rmsprop.lab.train.runs import TrainingRun
 from rmsprop.lab.train.training import Divergence
 
 # Without a terminal there is no bar; so many lines tell how it goes.
 _LINES = 10
 
 
-def follow(run: Run, *, quiet: bool) -> Result:
+def follow(run: TrainingRun, *, quiet: bool) -> Result:
     """Train to the end and show how it goes on stderr: a live bar, or some lines where there is no terminal.
 
     Args:
@@ -42,7 +43,7 @@ def follow(run: Run, *, quiet: bool) -> Result:
     return run.finish(divergence)
 
 
-def _with_bar(run: Run, console: Console) -> None:
+def _with_bar(run: TrainingRun, console: Console) -> None:
     columns = (
         TextColumn("{task.description}", markup=False),  # a problem may be called [/b]
         BarColumn(),
@@ -57,14 +58,14 @@ def _with_bar(run: Run, console: Console) -> None:
             progress.update(task, completed=epoch.epoch, losses=_losses(run, epoch))
 
 
-def _with_lines(run: Run, console: Console) -> None:
+def _with_lines(run: TrainingRun, console: Console) -> None:
     every = math.ceil(run.settings.epochs / _LINES)
     for epoch in run.train():
         if epoch.epoch % every == 0 or epoch.epoch == run.settings.epochs:
             console.print(_losses(run, epoch))
 
 
-def _losses(run: Run, epoch: Epoch) -> str:
+def _losses(run: TrainingRun, epoch: Epoch) -> str:
     held_out = f"  validation loss {epoch.validation_loss:.4g}" if run.problem.holds_out else ""
     return f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}{held_out}"
 

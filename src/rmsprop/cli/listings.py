@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from textwrap import wrap
 from typing import Any
@@ -104,9 +104,10 @@ def _settings(recipe: Recipe) -> str:
     from rmsprop.lab.dialects.formulas import number
 
     said = {True: "", False: " off"}
+    settings: Mapping[str, Any] = recipe.settings
     return ", ".join(
         field + said[value] if isinstance(value, bool) else f"{field} {number(value)}"
-        for field, value in recipe.settings.items()
+        for field, value in settings.items()
     )
 
 

@@ -80,7 +80,7 @@ def tune(
             report.write_report(found, folder)
     finally:  # a full disk doesn't lose what took minutes
         if as_json:
-            output.print_json(found.as_dict() | {"out": str(folder)})
+            output.print_json(report.content(found) | {"out": str(folder)})
         else:
             _print(found, _train_line(given, found.recommended.tried.setting))
     if not as_json:
@@ -150,10 +150,10 @@ def _typed(param: click.Parameter, value: Any) -> list[str]:
 def _print(found: Tuning, train_line: str) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.tune.report import DIFFERENCE, rows
-    from rmsprop.lab.tune.words import words
+    from rmsprop.lab.tune.words import summary
 
     out = output.page()
-    for sentence in words(found):
+    for sentence in summary(found):
         out.print(sentence)
     out.print()
     table = output.table("setting", "lr", "decay", "ε", "loss", "difference", "interval", "diverged")

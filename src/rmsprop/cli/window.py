@@ -15,8 +15,8 @@ from rmsprop.lab.numbers import percent, short
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from rmsprop.lab.window.decay import Window
     from rmsprop.lab.window.gradients import Recorded
-    from rmsprop.lab.window.weights import Window
 
 _KINDS = (".png", ".svg")
 
@@ -51,7 +51,7 @@ def window(
     for option, value in (("--steps", steps), ("--target", target)):
         if value is not None and problem is None:
             raise InputError(f"{option} is for a real run: name one with --problem, such as --problem digits")
-    from rmsprop.lab.window.weights import GRADIENT, check, measure
+    from rmsprop.lab.window.decay import GRADIENT, check, measure
 
     check(decays)
     gradient = GRADIENT if gradient is None else gradient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,17 @@ from rmsprop.dialects import get_dialect
 from rmsprop.dialects import learning_rate as learning_rate_of
 from rmsprop.jax.transformation import transformation
 from rmsprop.keywords import OPTAX
+from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import Rule, WeightDecayMode, check_number
+from rmsprop.rule import NUMBERS, OwnOptions, Rule, check_number, check_step_lr
+from rmsprop.storage import working_dtype
 
 # Optax's name -> field of `Rule`.
 _FIELDS = {keyword: field for field, keyword in OPTAX.items() if field != "lr"}
 Number = float | jax.typing.ArrayLike
 
 
+@named_options(OwnOptions)
 def rmsprop(
     learning_rate: Number | Callable[[Any], Any] | None = None,
     decay: Number | None = None,
@@ -37,9 +40,8 @@ def rmsprop(
     dialect: str = "optax",
     eps_inside_sqrt: bool | None = None,
     initial_square_avg: Number | None = None,
-    lr_in_momentum: bool | None = None,
     weight_decay: Number | None = None,
-    weight_decay_mode: WeightDecayMode | None = None,
+    **options: Unpack[OwnOptions],
 ) -> optax.GradientTransformationExtraArgs:
     """RMSProp in any framework's dialect: takes the place of ``optax.rmsprop``.
 
@@ -49,7 +51,7 @@ def rmsprop(
 
     Args:
         learning_rate: A number of at least 0, or a schedule: a function of the number of updates made so far. Default:
-            the dialect's; the optax dialect has none.
+            the dialect's; the optax dialect has none. A schedule, or a number set between steps, may go below 0.
         decay: The decay ρ of the moving averages, from 0 to 1. Default: the dialect's, 0.9 for optax.
         eps: ε in the denominator, at least 0. Default: the dialect's, 1e-8 for optax.
         initial_scale: Optax's name of ``initial_square_avg``.
@@ -65,8 +67,8 @@ def rmsprop(
             Default ``"optax"``.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's, True for optax.
         initial_square_avg: What v starts from, at least 0. Default: the dialect's, 0 for optax.
-        lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's, True for optax.
         weight_decay: λ, at least 0; ``update`` then needs the parameters. Default: the dialect's, 0 for optax.
+        lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's, True for optax.
         weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the parameter, times
             lr). Default: the dialect's.
 
@@ -88,24 +90,22 @@ def rmsprop(
     Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
     centered: Graves, arXiv 1308.0850, equations 38 to 45.
     """
-    numbers = {
+    check_options(options, rmsprop)
+    named = {
         "decay": decay,
         "eps": eps,
         "initial_scale": initial_scale,
         "initial_square_avg": initial_square_avg,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-    }
-    choices = {
         "eps_in_sqrt": eps_in_sqrt,
         "eps_inside_sqrt": eps_inside_sqrt,
         "centered": centered,
-        "lr_in_momentum": lr_in_momentum,
+        "momentum": momentum,
         "bias_correction": bias_correction,
-        "weight_decay_mode": weight_decay_mode,
+        "weight_decay": weight_decay,
     }
-    given = {field: _number(field, value) for field, value in _fields(numbers).items()} | _fields(choices)
-    rule = get_dialect(dialect).rule_with(**given)
+    given = _fields({**named, **options})
+    checked = {field: _number(field, value) if field in NUMBERS else value for field, value in given.items()}
+    rule = get_dialect(dialect).rule_with(**checked)
     if nesterov is not None:
         without_effect = isinstance(nesterov, bool) and not rule.has_momentum
         rule = replace(rule, nesterov=False if without_effect else nesterov)
@@ -180,7 +180,8 @@ def _number(field: str, value: Any) -> Any:
         name = "learning_rate" if field == "lr" else field
         raise ValueError(f"{name} is an array of shape {value.shape}, but a hyperparameter is one number")
     if not isinstance(value, jax.core.Tracer):
-        number = check_number(field, value.item())
+        is_of_step = field == "lr" and isinstance(value, jax.Array)  # from optax.inject_hyperparams, at every step
+        number = check_step_lr(value.item()) if is_of_step else check_number(field, value.item())
         if isinstance(value, np.ndarray):
             return number
-    return value.reshape(()).astype(jnp.promote_types(value.dtype, jnp.float32))
+    return jnp.asarray(value, working_dtype(value.dtype.name)).reshape(())

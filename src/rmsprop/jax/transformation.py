@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from rmsprop import reference
 from rmsprop.rule import SQUARES, Rule, Traced
+from rmsprop.storage import real_dtype, working_dtype
 
 # Any array: what it holds may change from one compiled step to the next, and the state must not change its shape then.
 Traced.register(jax.Array)
@@ -155,8 +155,8 @@ def _checked(grad: Any, param: Any, kept: Any) -> Any:
 
 
 def _dtype(name: str, param: Any) -> Any:
-    dtype = jnp.promote_types(jnp.result_type(param), jnp.float32)
-    return np.finfo(dtype).dtype if name in SQUARES else dtype
+    dtype = working_dtype(jnp.result_type(param).name)
+    return real_dtype(dtype) if name in SQUARES else dtype
 
 
 @jax.custom_jvp

@@ -233,7 +233,7 @@ class _Together:
         if self.average is None:
             return
         current = self.stack.flat[self.averaged]
-        mean = get_swa_avg_fn()  # type: ignore[no-untyped-call]
+        mean = get_swa_avg_fn()
         self.average = mean(self.average, current, self.counted) if self.counted else current
         self.counted += 1
 

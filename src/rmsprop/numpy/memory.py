@@ -12,18 +12,9 @@ from typing import Any
 import numpy as np
 
 from rmsprop.rule import Rule
+from rmsprop.storage import KERNEL_DTYPES, working_dtype
 
 Array = np.ndarray[Any, Any]
-
-# dtype of an array -> what the kernel is told: a complex number is two reals, as in torch.
-KERNEL_DTYPES = {
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-    "float32": "float32",
-    "float64": "float64",
-    "complex64": "float32",
-    "complex128": "float64",
-}
 
 
 class Order:
@@ -98,7 +89,7 @@ class Slot:
         self.state = {name: self._initial(name, rule) for name in rule.state_names}
 
     def _initial(self, name: str, rule: Rule) -> Array:
-        dtype = np.result_type(self.dtype, np.float32)  # an average in 16 bits stops moving
+        dtype = np.dtype(working_dtype(self.dtype.name))
         start = rule.start(name)
         if not start:
             return np.zeros(self.memory.shape, dtype)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.locks import lock_of
 from rmsprop.numpy import saved
 from rmsprop.numpy.memory import Array, Slot, named
-from rmsprop.numpy.plan import Plan
+from rmsprop.numpy.plan import ArrayPlan
+from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import Rule, WeightDecayMode, check_number
+from rmsprop.rule import Rule, RuleOptions, check_number, check_step_lr
 
 Arrays = list[Array] | tuple[Array, ...] | Mapping[str, Array]
 Grads = Sequence[Array | None] | Mapping[str, Array | None]
@@ -33,9 +35,12 @@ class RMSprop:
             ml_dtypes), float32, float64, complex64 or complex128 (updated as pairs of real numbers), writable, of any
             shape and any order in memory. A view with gaps in memory is updated through a dense copy, which is kept.
         lr: Learning rate, at least 0. Default: the dialect's, 1e-2 for torch. The attribute ``lr`` may be set between
-            steps.
+            steps, to any finite number: a schedule may end below 0.
         dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. It gives the defaults; an explicit argument wins. Default
             ``"torch"``.
+        maximize: Ascend instead of descend. Default False.
+        threads: How many threads to use at most, at least 1; large arrays pay for more than one. The result has the
+            same bits with any number. Default: as many as the process has CPUs, up to 16.
         decay: ρ, the share of the old value that the moving averages keep, from 0 to 1. Default: the dialect's, 0.99
             for torch.
         eps: ε in the denominator, at least 0. Default: the dialect's, 1e-8 for torch.
@@ -51,9 +56,6 @@ class RMSprop:
         weight_decay: λ, at least 0. Default: the dialect's, 0 for torch.
         weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the array, times lr).
             Default: the dialect's.
-        maximize: Ascend instead of descend. Default False.
-        threads: How many threads to use at most, at least 1; large arrays pay for more than one. The result has the
-            same bits with any number. Default: as many as the process has CPUs, up to 16.
 
     Raises:
         TypeError: If an argument is of the wrong type, or an array not one that can be updated.
@@ -74,43 +76,19 @@ class RMSprop:
     centered: Graves, arXiv 1308.0850, equations 38 to 45.
     """
 
+    @named_options(RuleOptions)
     def __init__(
         self,
         arrays: Arrays,
         lr: float | None = None,
         *,
         dialect: str = "torch",
-        decay: float | None = None,
-        eps: float | None = None,
-        eps_inside_sqrt: bool | None = None,
-        initial_square_avg: float | None = None,
-        centered: bool | None = None,
-        momentum: float | None = None,
-        nesterov: bool | None = None,
-        lr_in_momentum: bool | None = None,
-        bias_correction: bool | None = None,
-        weight_decay: float | None = None,
-        weight_decay_mode: WeightDecayMode | None = None,
         maximize: bool = False,
         threads: int | None = None,
+        **options: Unpack[RuleOptions],
     ) -> None:
-        self._rule = (
-            get_dialect(dialect)
-            .rule_with(
-                decay=decay,
-                eps=eps,
-                eps_inside_sqrt=eps_inside_sqrt,
-                initial_square_avg=initial_square_avg,
-                centered=centered,
-                momentum=momentum,
-                nesterov=nesterov,
-                lr_in_momentum=lr_in_momentum,
-                bias_correction=bias_correction,
-                weight_decay=weight_decay,
-                weight_decay_mode=weight_decay_mode,
-            )
-            .known()
-        )
+        check_options(options, RMSprop.__init__)
+        self._rule = get_dialect(dialect).rule_with(**options).known()
         self.lr: float = check_number("lr", learning_rate(dialect, lr))
         if not isinstance(maximize, bool):
             raise TypeError(f"Invalid maximize value: {maximize!r} (allowed: True or False)")
@@ -123,7 +101,8 @@ class RMSprop:
         self._arrays = arrays
         self._updated = list(by_name.values())
         self._slots = [Slot(name, array, self._rule) for name, array in by_name.items()]
-        self._plan: Plan | None = None
+        self._plan: ArrayPlan | None = None
+        self._lock = lock_of(self)
 
     @classmethod
     def from_recipe(cls, arrays: Arrays, name: str, **overrides: Any) -> Self:
@@ -178,7 +157,8 @@ class RMSprop:
     def step(self, grads: Grads, *, grad_scale: float = 1.0) -> None:
         """Update all arrays that have a gradient.
 
-        Everything is checked before anything is changed: after an exception arrays and state are as they were.
+        Everything is checked before anything is changed: after an exception arrays and state are as they were. While
+        one thread takes a step, another that wants to take one, or to save or load the state, waits.
 
         Args:
             grads: A gradient per array, in a list or tuple, or by name if `arrays` is a mapping. Each has its array's
@@ -199,20 +179,23 @@ class RMSprop:
             >>> theta.round(6)
             array([0.8, 2.2])
         """
-        lr = check_number("lr", self.lr)
+        lr = check_step_lr(self.lr)
         grad_scale = check_number("lr", grad_scale, "grad_scale")  # the same range
-        given = self._in_sequence(grads)
-        self._check_still_there()
-        present = [grad is not None for grad in given]
-        plan = self._plan
-        if plan is None or plan.present != present:
+        with self._lock:
+            given = self._in_sequence(grads)
+            self._check_still_there()
+            plan = self._plan_for([grad is not None for grad in given])
+            kept = plan.bind(given)
+            for bucket in plan.buckets:
+                bucket.set_numbers(lr, self._maximize, grad_scale)
+            plan.run(self._threads)
+            del kept  # the kernel has read them
+
+    def _plan_for(self, present: list[bool]) -> ArrayPlan:
+        if self._plan is None or self._plan.present != present:
             self._plan = None  # a new plan takes the counters away from the one before
-            plan = self._plan = Plan(self._slots, present, self._rule)
-        kept = plan.bind(given)
-        for bucket in plan.buckets:
-            bucket.set_numbers(lr, self._maximize, grad_scale)
-        plan.run(self._threads)
-        del kept  # the kernel has read them
+            self._plan = ArrayPlan(self._slots, present, self._rule)
+        return self._plan
 
     def _check_still_there(self) -> None:
         """Refuse to go on updating arrays that the caller no longer holds where they were given."""
@@ -254,7 +237,8 @@ class RMSprop:
             >>> sorted(key for key in RMSprop({"w": np.zeros(2)}).state_dict() if key.startswith("w/"))
             ['w/square_avg', 'w/step']
         """
-        return saved.write(self._rule, self.lr, self._maximize, self._slots)
+        with self._lock:
+            return saved.write(self._rule, self.lr, self._maximize, self._slots)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load what `state_dict` returned, so that the run goes on to the same bits: state, rule and learning rate.
@@ -274,10 +258,11 @@ class RMSprop:
             >>> other.lr
             0.3
         """
-        rule, lr, maximize, slots = saved.read(state_dict, self._slots)
-        maximize = self._maximize if maximize is None else maximize
-        # All at once: a Ctrl-C comes before it or after it.
-        self.__dict__.update(_rule=rule, lr=lr, _maximize=maximize, _slots=slots, _plan=None)
+        with self._lock:
+            rule, lr, maximize, slots = saved.read(state_dict, self._slots)
+            maximize = self._maximize if maximize is None else maximize
+            # All at once: a Ctrl-C comes before it or after it.
+            self.__dict__.update(_rule=rule, lr=lr, _maximize=maximize, _slots=slots, _plan=None)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy keeps: the arrays too, so pickle the optimizer and its model together."""

@@ -24,7 +24,7 @@ _signature = attrgetter("dtype", "shape", "strides")
 _is_writeable = attrgetter("flags.writeable")
 
 
-class Plan:
+class ArrayPlan:
     """What a step does for the arrays that have a gradient; it serves as long as those are the same ones.
 
     Args:
@@ -43,7 +43,7 @@ class Plan:
         self._slots = [slots[i] for i in self._order]
         self._arrays = [slot.array for slot in self._slots]
         self._signatures = [(slot.dtype, slot.shape, slot.strides) for slot in self._slots]
-        self.buckets = [Bucket([slots[i] for i in group], rule) for group in groups.values()]
+        self.buckets = [ArrayBucket([slots[i] for i in group], rule) for group in groups.values()]
         self._expected = [
             # Of an axis that runs backward the first element is not at the front of the memory.
             None if slot.order.turns else _signature(slot.order.restored(slot.memory))
@@ -107,7 +107,7 @@ class Plan:
         deque(map(call, calls), maxlen=0)
 
 
-class Bucket:
+class ArrayBucket:
     """Arrays that the kernel takes together: one dtype and one step counter, which they share from now on.
 
     Args:
@@ -124,7 +124,6 @@ class Bucket:
         params = [slot.memory.ctypes.data for slot in slots]
         state = [slot.state[name].ctypes.data for name in self.batch.state_columns for slot in slots]
         self.batch.place([slot.size for slot in slots], [*params, *repeat(0, len(slots)), *state])
-        self._numbers: tuple[Any, ...] = ()
 
     def set_numbers(self, lr: float, maximize: bool, grad_scale: float) -> None:
         """Set what the next update computes, if it changed.
@@ -135,11 +134,7 @@ class Bucket:
             grad_scale: What gradients are multiplied with first.
         """
         step = self.counter.value + 1 if self.batch.rule.bias_correction else 1
-        numbers = lr, step, maximize, grad_scale
-        if numbers != self._numbers:
-            self._numbers = ()  # unknown, should a Ctrl-C come in between
-            self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
-            self._numbers = numbers
+        self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
 
 
 class _Stretches:

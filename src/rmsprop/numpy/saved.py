@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmsprop.numpy.memory import Array, Slot
-from rmsprop.rule import Rule, check_number
+from rmsprop.rule import Rule, check_step_lr
 
 
 class Loaded(NamedTuple):
@@ -44,7 +44,7 @@ def write(rule: Rule, lr: float, maximize: bool, slots: Iterable[Slot]) -> dict[
     Returns:
         Copies, by key.
     """
-    saved = {"lr": np.array(check_number("lr", lr)), "maximize": np.array(maximize)}
+    saved = {"lr": np.array(check_step_lr(lr)), "maximize": np.array(maximize)}
     saved |= {f"rule/{field}": np.array(value) for field, value in asdict(rule).items()}
     for slot in slots:
         saved[f"{slot.name}/step"] = np.array(slot.counter.value)
@@ -71,7 +71,7 @@ def read(saved: Any, slots: Sequence[Slot]) -> Loaded:
     settings = [f"rule/{field.name}" for field in fields(Rule)]
     _check_keys(saved, ["lr", *settings], allowed=None)
     rule = Rule(**{key.removeprefix("rule/"): _scalar(saved, key) for key in settings})
-    lr = check_number("lr", _scalar(saved, "lr"))
+    lr = check_step_lr(_scalar(saved, "lr"))
     maximize = _scalar(saved, "maximize") if "maximize" in saved else None
     if not isinstance(maximize, bool | None):
         raise TypeError(f"maximize in the state dict is {maximize!r} (allowed: True or False)")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.diagnose.curves import warm_up
 from rmsprop.lab.diagnose.finding import Diagnosis
-from rmsprop.lab.diagnose.history import Curve, History, Statistics
+from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.judgement import diagnose
 from rmsprop.lab.diagnose.pictures import pictures
 from rmsprop.lab.diagnose.readers import histories
@@ -207,7 +207,7 @@ def made(**values):
     layer = {"size": 100, "dtype": "float32", "averages": "float32", "weights": True}
     layers = ({"name": "first"} | layer, {"name": "second"} | layer)
     matrices = {name: np.array(matrix, dtype=float) for name, matrix in values.items()}
-    losses = Curve(steps, tuple(1.0 / (1 + n) for n in range(rows)))
+    losses = Series(steps, tuple(1.0 / (1 + n) for n in range(rows)))
     statistics = Statistics(steps, layers, matrices)
     return History(name="made", source="a test", unit="step", train=losses, statistics=statistics, group={"decay": 0.9})
 
@@ -234,17 +234,17 @@ def test_an_eps_that_outweighs_v_only_late_is_no_finding():
 
 
 def test_what_cannot_be_judged_says_why():
-    plain = History(name="plain", source="a test", unit="epoch", train=Curve((1, 2, 3), (3.0, 2.0, 1.0)))
+    plain = History(name="plain", source="a test", unit="epoch", train=Series((1, 2, 3), (3.0, 2.0, 1.0)))
     reasons = diagnose(plain).not_judged
     assert reasons["overfitting"] == "no validation loss, or fewer than four"
     assert "record the run with rmsprop.lab.Recorder" in reasons["dead layers"]
-    below = History(name="below", source="a test", unit="epoch", train=Curve((1, 2, 3), (-3.0, -2.0, -4.0)))
+    below = History(name="below", source="a test", unit="epoch", train=Series((1, 2, 3), (-3.0, -2.0, -4.0)))
     assert diagnose(below).not_judged["the course of the loss"].startswith("the loss isn't above 0")
 
 
 def test_without_a_learning_rate_no_remedy_names_one():
     values = [1.0] + [1.0 + 0.5 * (-1) ** n for n in range(60)]
-    history = History(name="jumps", source="a test", unit="epoch", train=Curve(tuple(range(61)), tuple(values)))
+    history = History(name="jumps", source="a test", unit="epoch", train=Series(tuple(range(61)), tuple(values)))
     text = " ".join(finding.remedy for finding in diagnose(history).findings)
     assert "smaller learning rate" in text
     assert "nan" not in text
@@ -260,7 +260,7 @@ def test_without_a_learning_rate_no_remedy_names_one():
 )
 def test_a_warm_up_that_is_advised_fits_into_the_run(decay, remedy):
     values = [2.0, 9.0, 40.0, 12.0, 9.0, *[1.0] * 995]
-    losses = Curve(tuple(range(1, 1001)), tuple(values))
+    losses = Series(tuple(range(1, 1001)), tuple(values))
     (finding,) = warm_up(History(name="hot", source="a test", unit="step", train=losses, group={"decay": decay}))
     assert "rose from 2 to 40 at step 3, and" in finding.evidence
     assert remedy in finding.remedy

@@ -11,7 +11,7 @@ from rmsprop.lab.recorder.file import read
 def test_how_often_is_decided_by_what_it_costs(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(budget, "perf_counter", lambda: now[0])
-    plan = budget.Budget(0, None)
+    plan = budget.MeasuringBudget(0, None)
     measured, step, cost = [], 0, 0.002
     while now[0] < 100.0:
         step += 1
@@ -29,7 +29,7 @@ def test_how_often_is_decided_by_what_it_costs(monkeypatch):
 
 def test_a_slow_machine_leaves_no_run_without_measurements(monkeypatch):
     monkeypatch.setattr(budget, "perf_counter", lambda: 0.0)
-    plan = budget.Budget(0, None)
+    plan = budget.MeasuringBudget(0, None)
     measured = []
     for step in range(1, 2001):
         if plan.measures(step):

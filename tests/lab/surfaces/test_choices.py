@@ -9,7 +9,7 @@ import pytest
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, choose
 from rmsprop.lab.problems.surfaces import SURFACES
-from rmsprop.lab.surfaces.choices import GRID, Setting, ending, parse, surface_named, walks
+from rmsprop.lab.surfaces.choices import GRID, Values, ending, parse, surface_named, walks
 from rmsprop.lab.surfaces.paths import Walk, rule_of
 
 BOWL = SURFACES["bowl"]
@@ -18,10 +18,10 @@ BOWL = SURFACES["bowl"]
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ([], Setting()),
-        (["0.4"], Setting(plain=0.4)),
-        (["adam=0.1"], Setting(named={"adam": 0.1})),
-        (["0.4,adam=0.1", "rmsprop-keras=1e-3"], Setting(plain=0.4, named={"adam": 0.1, "rmsprop-keras": 1e-3})),
+        ([], Values()),
+        (["0.4"], Values(plain=0.4)),
+        (["adam=0.1"], Values(named={"adam": 0.1})),
+        (["0.4,adam=0.1", "rmsprop-keras=1e-3"], Values(plain=0.4, named={"adam": 0.1, "rmsprop-keras": 1e-3})),
     ],
 )
 def test_values_are_read_as_they_are_typed(texts, expected):
@@ -33,10 +33,10 @@ def test_each_optimizer_gets_what_was_meant_for_it():
     found, searched = walks(
         BOWL,
         names,
-        lr=Setting(plain=0.1, named={"sgd": 0.2}),
-        decay=Setting(plain=0.8, named={"adam": 0.95, "adadelta": 0.7}),
-        eps=Setting(plain=1e-3, named={"adam": 1e-4}),
-        momentum=Setting(plain=0.5, named={"momentum": 0.6, "rmsprop-keras": 0.0}),
+        lr=Values(plain=0.1, named={"sgd": 0.2}),
+        decay=Values(plain=0.8, named={"adam": 0.95, "adadelta": 0.7}),
+        eps=Values(plain=1e-3, named={"adam": 1e-4}),
+        momentum=Values(plain=0.5, named={"momentum": 0.6, "rmsprop-keras": 0.0}),
         steps=3,
     )
     assert searched == frozenset()
@@ -57,7 +57,7 @@ def test_each_optimizer_gets_what_was_meant_for_it():
 def test_without_a_learning_rate_the_one_that_ends_lowest_is_taken():
     (found,), searched = walks(BOWL, ["adam"], steps=40)
     assert searched == {"adam"}
-    others = [ending(walks(BOWL, ["adam"], lr=Setting(plain=lr), steps=40)[0][0]) for lr in GRID]
+    others = [ending(walks(BOWL, ["adam"], lr=Values(plain=lr), steps=40)[0][0]) for lr in GRID]
     assert ending(found) == min(others)
     assert found.choice.lr == GRID[others.index(min(others))]
 
@@ -78,7 +78,7 @@ def test_every_optimizer_finds_a_learning_rate_that_stays_and_descends(name):
 
 def test_progress_is_told_after_each_optimizer():
     told = []
-    walks(BOWL, ["sgd", "adam"], lr=Setting(plain=0.1), steps=1, on_walk=lambda: told.append(1))
+    walks(BOWL, ["sgd", "adam"], lr=Values(plain=0.1), steps=1, on_walk=lambda: told.append(1))
     assert len(told) == 2
 
 
@@ -102,24 +102,30 @@ BAD = {
         lambda: walks(BOWL, start=(1e200, 0.0)),
         "--start is 1e+200,0: give two numbers from -1e+06 to 1e+06",
     ),
-    "lr": (lambda: walks(BOWL, ["sgd"], lr=Setting(plain=0.0)), "sgd: Invalid learning rate: 0 (allowed: a finite"),
-    "nan": (lambda: walks(BOWL, ["sgd"], lr=Setting(plain=float("nan"))), "sgd: Invalid learning rate: nan"),
-    "decay": (lambda: walks(BOWL, ["rmsprop"], decay=Setting(plain=1.5)), "rmsprop: Invalid alpha value: 1.5"),
+    "lr": (
+        lambda: walks(BOWL, ["sgd"], lr=Values(plain=0.0)),
+        "sgd: Invalid learning rate: 0 (allowed: a finite",
+    ),
+    "nan": (lambda: walks(BOWL, ["sgd"], lr=Values(plain=float("nan"))), "sgd: Invalid learning rate: nan"),
+    "decay": (lambda: walks(BOWL, ["rmsprop"], decay=Values(plain=1.5)), "rmsprop: Invalid alpha value: 1.5"),
     "a momentum that is none": (
-        lambda: walks(BOWL, ["momentum"], momentum=Setting(named={"momentum": float("nan")})),
+        lambda: walks(BOWL, ["momentum"], momentum=Values(named={"momentum": float("nan")})),
         "momentum: Invalid momentum value: nan (allowed: a number from 0 to 1)",
     ),
     "an infinite epsilon": (
-        lambda: walks(BOWL, ["adam"], eps=Setting(named={"adam": math.inf})),
+        lambda: walks(BOWL, ["adam"], eps=Values(named={"adam": math.inf})),
         "adam: Invalid epsilon value: inf (allowed: a finite number >= 0)",
     ),
-    "for nobody": (lambda: walks(BOWL, ["adam"], decay=Setting(plain=0.9)), "--decay 0.9 is for RMSProp, and none is"),
+    "for nobody": (
+        lambda: walks(BOWL, ["adam"], decay=Values(plain=0.9)),
+        "--decay 0.9 is for RMSProp, and none is",
+    ),
     "for one that is absent": (
-        lambda: walks(BOWL, ["adam"], lr=Setting(named={"sgd": 1.0})),
+        lambda: walks(BOWL, ["adam"], lr=Values(named={"sgd": 1.0})),
         "--lr names 'sgd', which isn't among the optimizers adam",
     ),
     "for one that has none": (
-        lambda: walks(BOWL, ["adam"], momentum=Setting(named={"adam": 0.5})),
+        lambda: walks(BOWL, ["adam"], momentum=Values(named={"adam": 0.5})),
         "adam has no --momentum: it has lr, beta1, beta2, eps",
     ),
 }

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.surfaces import SURFACES
-from rmsprop.lab.surfaces.choices import Setting, walks
+from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.film import film, frames, images
 from rmsprop.lab.surfaces.picture import Scene
 
@@ -17,7 +17,7 @@ from rmsprop.lab.surfaces.picture import Scene
 @pytest.fixture(scope="module")
 def scene():
     bowl = SURFACES["bowl"]
-    return Scene(name="bowl", surface=bowl, walks=walks(bowl, ["sgd", "rmsprop"], lr=Setting(plain=0.4), steps=6)[0])
+    return Scene(name="bowl", surface=bowl, walks=walks(bowl, ["sgd", "rmsprop"], lr=Values(plain=0.4), steps=6)[0])
 
 
 @pytest.mark.parametrize(("steps", "count", "first"), [(1, 2, [0, 1]), (6, 7, [0, 1, 2]), (1000, 101, [0, 10, 20])])

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from rmsprop import DIALECTS, Rule
 from rmsprop.lab.problems.surfaces import SURFACES
-from rmsprop.lab.surfaces.choices import Setting, walks
+from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.derivative import gradient
 from rmsprop.lab.surfaces.page import page as make_page
 from rmsprop.lab.surfaces.picture import Scene
@@ -39,7 +39,7 @@ def reference(name, rule, lr, steps, start=None):
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     bowl = SURFACES["bowl"]
-    found, _ = walks(bowl, ["adam", "rmsprop-d2l"], lr=Setting(plain=0.4), steps=20)
+    found, _ = walks(bowl, ["adam", "rmsprop-d2l"], lr=Values(plain=0.4), steps=20)
     path = tmp_path_factory.mktemp("page") / "walk.html"
     path.write_text(make_page(Scene(name="bowl", surface=bowl, walks=found)), encoding="utf-8")
     return path

@@ -12,7 +12,7 @@ from PIL import Image
 from rmsprop.lab.drawing import SIZE
 from rmsprop.lab.optimizers import OPTIMIZERS
 from rmsprop.lab.problems.surfaces import SURFACES
-from rmsprop.lab.surfaces.choices import Setting, walks
+from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.picture import Layout, Scene, draw, paint
 
 
@@ -45,7 +45,7 @@ def test_no_point_is_outside_its_panel(name):
 
 
 def test_all_panels_have_one_scale_and_the_same_contours():
-    _, panels = painted(scene(lr=Setting(named={"sgd": 0.5, "rmsprop": 1.0})))
+    _, panels = painted(scene(lr=Values(named={"sgd": 0.5, "rmsprop": 1.0})))
     first, second = panels
     assert (first.get_xlim(), first.get_ylim()) == (second.get_xlim(), second.get_ylim())
     np.testing.assert_array_equal(first.collections[0].levels, second.collections[0].levels)
@@ -54,7 +54,7 @@ def test_all_panels_have_one_scale_and_the_same_contours():
 
 @pytest.mark.parametrize(("name", "start"), [("beale", (1e6, -1e6)), ("bowl", (-5.0, -0.6)), ("saddle", (0.3, -2.74))])
 def test_the_numbers_and_names_of_the_axes_stay_in_the_figure(name, start):
-    figure, panels = painted(scene(name, ("rmsprop",), lr=Setting(plain=0.01), start=start, steps=3))
+    figure, panels = painted(scene(name, ("rmsprop",), lr=Values(plain=0.01), start=start, steps=3))
     FigureCanvasAgg(figure).draw()
     for axis in (panels[0].xaxis, panels[0].yaxis):
         assert axis.get_offset_text().get_text() == ""
@@ -64,7 +64,7 @@ def test_the_numbers_and_names_of_the_axes_stay_in_the_figure(name, start):
 
 
 def test_a_scene_grows_with_a_far_start():
-    low_x, high_x, low_y, high_y = scene(start=(20.0, 1.0), lr=Setting(plain=0.1)).window
+    low_x, high_x, low_y, high_y = scene(start=(20.0, 1.0), lr=Values(plain=0.1)).window
     assert (low_x, low_y, high_y) == (-5.6, -2.8, 2.8)
     assert high_x > 20.0
 
@@ -78,12 +78,12 @@ def test_a_scene_grows_with_a_far_start():
     ],
 )
 def test_a_panel_says_where_its_path_ends(lr, said):
-    _, (axes,) = painted(scene(names=("sgd",), lr=Setting(plain=lr), steps=5 if lr == 0.1 else 20))
+    _, (axes,) = painted(scene(names=("sgd",), lr=Values(plain=lr), steps=5 if lr == 0.1 else 20))
     assert said in words(axes)
 
 
 def test_a_path_that_left_is_drawn_as_far_as_it_was_inside_and_has_no_end():
-    shown = scene(names=("sgd", "adam"), lr=Setting(plain=0.6), steps=20)
+    shown = scene(names=("sgd", "adam"), lr=Values(plain=0.6), steps=20)
     _, (left, stayed) = painted(shown)
     assert len(left.lines) == len(stayed.lines) - 1
     assert len(left.lines[-2].get_xydata()) == 6
@@ -91,7 +91,7 @@ def test_a_path_that_left_is_drawn_as_far_as_it_was_inside_and_has_no_end():
 
 
 def test_settings_stand_in_the_panels_and_below_them():
-    shown = scene(lr=Setting(named={"rmsprop": 0.25}), decay=Setting(plain=0.5), start=(-3.0, 1.0))
+    shown = scene(lr=Values(named={"rmsprop": 0.25}), decay=Values(plain=0.5), start=(-3.0, 1.0))
     figure, panels = painted(shown)
     assert "lr 0.25, ρ 0.5, ε 1e-8" in words(panels[1])
     below = " ".join(figure.texts[0].get_text().split())
@@ -101,7 +101,7 @@ def test_settings_stand_in_the_panels_and_below_them():
 
 
 def below(*names):
-    figure, _ = painted(scene(names=names, lr=Setting(plain=0.1), steps=2))
+    figure, _ = painted(scene(names=names, lr=Values(plain=0.1), steps=2))
     return " ".join(figure.texts[0].get_text().split())
 
 
@@ -124,14 +124,14 @@ def test_the_caption_says_of_each_dialect_what_the_settings_leave_out():
 
 @pytest.mark.parametrize("count", range(1, 9))
 def test_letters_are_readable_at_half_the_width_of_a_page(count):
-    shown = scene(names=list(OPTIMIZERS)[:count], lr=Setting(plain=0.01), steps=2)
+    shown = scene(names=list(OPTIMIZERS)[:count], lr=Values(plain=0.01), steps=2)
     assert Layout.of(shown).size[0] == pytest.approx(SIZE[0])
     figure, panels = painted(shown)
     assert min(text.get_fontsize() for text in [*figure.texts, *(text for axes in panels for text in axes.texts)]) >= 9
 
 
 def test_a_long_line_has_smaller_letters_and_stays_above_its_panel():
-    figure, (axes, _) = painted(scene(names=("rmsprop", "sgd"), lr=Setting(plain=0.46)))
+    figure, (axes, _) = painted(scene(names=("rmsprop", "sgd"), lr=Values(plain=0.46)))
     figure.canvas.draw()
     settings, end = axes.texts
     assert len(end.get_text()) > 40
@@ -141,7 +141,7 @@ def test_a_long_line_has_smaller_letters_and_stays_above_its_panel():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 9, 16])
 def test_panels_and_caption_do_not_overlap(count):
-    shown = scene(names=list(OPTIMIZERS)[:count], lr=Setting(plain=0.01), steps=2)
+    shown = scene(names=list(OPTIMIZERS)[:count], lr=Values(plain=0.01), steps=2)
     figure, panels = painted(shown)
     figure.canvas.draw()
     boxes = [axes.get_tightbbox() for axes in panels] + [figure.texts[0].get_window_extent()]
@@ -153,7 +153,7 @@ def test_panels_and_caption_do_not_overlap(count):
 
 
 def test_the_same_scene_is_the_same_file():
-    shown = scene(lr=Setting(plain=0.3))
+    shown = scene(lr=Values(plain=0.3))
     assert draw(shown, "svg") == draw(shown, "svg")
     image = Image.open(io.BytesIO(draw(shown, "png")))
     assert image.format == "PNG"

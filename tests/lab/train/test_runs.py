@@ -114,7 +114,7 @@ def test_a_run_killed_before_its_first_epoch_keeps_its_settings(tmp_path, monkey
     train(tmp_path / "whole", given)
     for names, killed_in in ((given, "train"), ({"problem": "linear"}, "_write_config")):
         with monkeypatch.context() as patch:
-            patch.setattr(runs.Run, killed_in, kill)
+            patch.setattr(runs.TrainingRun, killed_in, kill)
             with pytest.raises(Interrupted):
                 train(tmp_path / "broken", names, resuming=True)
     train(tmp_path / "broken", {"problem": "linear"}, resuming=True)

@@ -36,7 +36,7 @@ def test_defaults_are_valid_and_survive_json(problem):
     ],
 )
 def test_what_is_given_wins_over_the_defaults(given, name, expected):
-    assert getattr(resolve({"problem": "digits", **given}), name) == expected
+    assert resolve({"problem": "digits", **given}).as_dict()[name] == expected
 
 
 @pytest.mark.parametrize(

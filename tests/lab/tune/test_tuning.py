@@ -23,7 +23,7 @@ from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, check_folder, rows, 
 from rmsprop.lab.tune.search import search
 from rmsprop.lab.tune.trials import Setting, Trials
 from rmsprop.lab.tune.tuning import tune
-from rmsprop.lab.tune.words import words
+from rmsprop.lab.tune.words import summary
 
 SMALL = dataclasses.replace(BUDGETS["quick"], decays=(0.5, 0.999), epsilons=(1e-3, 10.0), samples=4, reach=1)
 
@@ -165,7 +165,7 @@ def test_torch_keeps_its_threads_and_its_random_state(linear):
 
 
 def test_the_words_hold_the_numbers(found):
-    said = words(found)
+    said = summary(found)
     chosen = found.recommended.tried
     assert said[0].startswith(f"Use {chosen.setting.label}: validation loss {chosen.typical:.3g} after 20 epochs")
     assert f"suggests {found.range_test.suggestion:.2g}" in said[1]
@@ -185,7 +185,7 @@ def test_where_everything_diverges_it_says_so(linear, tmp_path, monkeypatch):
     found = tune(linear, budget="quick", seeds=2, decay=0.99, eps=1e-8)
     assert found.diverged
     assert not found.works
-    assert words(found)[0] == (
+    assert summary(found)[0] == (
         "Every run diverged, at every learning rate that was tried: look at the model and its data."
     )
     write_report(found, tmp_path)
@@ -194,7 +194,7 @@ def test_where_everything_diverges_it_says_so(linear, tmp_path, monkeypatch):
 
 def test_where_nothing_is_learnt_nothing_is_recommended(linear):
     found = tune(linear, budget="quick", seeds=2, decay=0.99, eps=1e38)
-    assert words(found)[0] == (
+    assert summary(found)[0] == (
         "Nothing to recommend: no learning rate that was tried brings the validation loss below what it is before "
         f"training, {found.untrained:.3g}."
     )
@@ -233,7 +233,7 @@ def test_the_report_is_one_file_that_loads_nothing_and_the_numbers_are_beside_it
     assert page.count("<svg") == 6
     assert '<span class="whole">1e-8</span>' in page  # a line that breaks in it is misread
     said = re.sub(r'<span class="whole">(.*?)</span>', r"\1", page)
-    for sentence in words(found):
+    for sentence in summary(found):
         assert sentence in said
     content = json.loads((tmp_path / RESULT).read_text())
     assert content["recommended"]["lr"] == found.recommended.tried.setting.lr

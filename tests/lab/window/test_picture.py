@@ -8,9 +8,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from rmsprop.lab.drawing import SIZE, STYLE
+from rmsprop.lab.window.decay import measure
 from rmsprop.lab.window.gradients import averages, record
 from rmsprop.lab.window.picture import draw, paint
-from rmsprop.lab.window.weights import measure
 
 DECAYS = (0.5, 0.9, 0.99, 0.95, 0.8, 0.7)
 

@@ -1,22 +1,33 @@
 """Optimizers compared on one problem: equally tuned, on the same seeds, with nothing left out.
 
-Importing this package imports no framework: what needs torch is imported when it is first asked for.
+Importing this package imports no framework: what needs one is imported when it is first asked for.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rmsprop.lab.lazy import lazily
+
 if TYPE_CHECKING:
+    from rmsprop.lab.compare.analysis import analyse
     from rmsprop.lab.compare.results import Budget, Comparison, Facts, Progress, Run, Trial
     from rmsprop.lab.compare.run import compare
+    from rmsprop.lab.compare.words import headline
 
-__all__ = ["Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "compare"]
+__all__ = ["Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "analyse", "compare", "headline"]
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "run" if name == "compare" else "results"
-    return getattr(import_module(f"rmsprop.lab.compare.{module}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "Budget": ".results",
+        "Comparison": ".results",
+        "Facts": ".results",
+        "Progress": ".results",
+        "Run": ".results",
+        "Trial": ".results",
+        "analyse": ".analysis",
+        "compare": ".run",
+        "headline": ".words",
+    },
+)

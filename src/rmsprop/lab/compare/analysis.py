@@ -24,7 +24,7 @@ from rmsprop.lab.compare.statistics import (
     simultaneous,
     widened,
 )
-from rmsprop.lab.compare.targets import Target, main_target, targets, until_half
+from rmsprop.lab.compare.targets import LossTarget, main_target, targets, until_half
 
 Outcome = Literal["better", "worse", "not distinguishable"]
 # In the order in which they are told.
@@ -162,8 +162,8 @@ class Analysis:
     labels: dict[str, str]
     tracks: tuple[Track, ...]
     rankings: tuple[Ranking, ...]
-    targets: tuple[Target, ...]
-    target: Target | None
+    targets: tuple[LossTarget, ...]
+    target: LossTarget | None
     level: float
     alike: frozenset[Track]
 
@@ -184,7 +184,7 @@ class Analysis:
         """Return the runs of an optimizer in a track, in the order of their seeds."""
         return runs_of(self.comparison, track, optimizer)
 
-    def reached(self, track: Track, target: Target) -> tuple[Reached, ...]:
+    def reached(self, track: Track, target: LossTarget) -> tuple[Reached, ...]:
         """Return what it takes each optimizer of a track to reach a target."""
         names = self.comparison.optimizers
         return tuple(_reached(self.comparison, name, self.runs(track, name), target) for name in names)
@@ -237,7 +237,7 @@ def _alike(comparison: Comparison, track: Track) -> bool:
     )
 
 
-def _measures(comparison: Comparison, target: Target | None) -> list[Measure]:
+def _measures(comparison: Comparison, target: LossTarget | None) -> list[Measure]:
     facts, optimum = comparison.facts, comparison.facts.optimum
     if optimum is None:
         loss = Measure("loss", "validation loss", higher_is_better=False, value=_best_loss)
@@ -289,7 +289,7 @@ def _drawn(studies: tuple[int, ...]) -> Draws:
     return resamples(studies)
 
 
-def _reached(comparison: Comparison, name: str, runs: Sequence[Run], target: Target) -> Reached:
+def _reached(comparison: Comparison, name: str, runs: Sequence[Run], target: LossTarget) -> Reached:
     steps = tuple(target.steps(run) for run in runs)
     half = until_half(steps)
     evaluations, seconds = comparison.evaluations[name], comparison.seconds_per_step.get(name, math.nan)

@@ -12,7 +12,7 @@ import numpy as np
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Run, Track, Trial
 from rmsprop.lab.compare.statistics import Floats, best_of, quantile
-from rmsprop.lab.compare.targets import Target
+from rmsprop.lab.compare.targets import LossTarget
 from rmsprop.lab.drawing import COLOURS, DARK, GREY, thin
 from rmsprop.lab.optimizers import row
 
@@ -174,7 +174,7 @@ def time_to_target(analysis: Analysis, figure: Figure) -> None:
     _legend_below(grid[0][0])
 
 
-def _reached_curves(analysis: Analysis, track: Track, target: Target, axes: Axes) -> None:
+def _reached_curves(analysis: Analysis, track: Track, target: LossTarget, axes: Axes) -> None:
     end = analysis.comparison.facts.epochs * analysis.comparison.facts.steps_per_epoch
     every = analysis.reached(track, target)
     for place, found in enumerate(every):

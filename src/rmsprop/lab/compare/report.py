@@ -16,7 +16,7 @@ from rmsprop.lab.compare import differences, figures, tables, words
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
-from rmsprop.lab.compare.targets import Target
+from rmsprop.lab.compare.targets import LossTarget
 from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.page import Picture, render
@@ -151,7 +151,7 @@ def runs_csv(analysis: Analysis) -> str:
     return _csv(heading, (_run_row(run, options, analysis.targets) for run in runs))
 
 
-def _run_row(run: Run, options: list[str], targets: tuple[Target, ...]) -> list[object]:
+def _run_row(run: Run, options: list[str], targets: tuple[LossTarget, ...]) -> list[object]:
     curve, given = run.curve, dict(run.choice.options)
     test, metric = (math.inf, math.inf) if curve.diverged_at is not None else (curve.test, curve.test_metric)
     results = [best_validation(curve), float(curve.validation[-1]), float(curve.train[-1]), test, metric]
@@ -159,7 +159,7 @@ def _run_row(run: Run, options: list[str], targets: tuple[Target, ...]) -> list[
     return [*identity, *results, *(target.steps(run) for target in targets), curve.diverged_at]
 
 
-def _column(target: Target) -> str:
+def _column(target: LossTarget) -> str:
     return "steps_to_target" if target.gap is None else f"steps_to_{target.gap:.0e}".replace("e-0", "e-")
 
 

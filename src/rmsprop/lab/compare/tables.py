@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Ranking, Reached, Standing
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import Estimate
-from rmsprop.lab.compare.targets import Target
+from rmsprop.lab.compare.targets import LossTarget
 from rmsprop.lab.numbers import percent
 
 # Of an interval whose ends are the same: shown as a number twice it would look like certainty.
@@ -114,7 +114,7 @@ def _ranking_row(analysis: Analysis, ranking: Ranking, standing: Standing) -> tu
     return tuple(cells)
 
 
-def target_table(analysis: Analysis, track: Track, target: Target) -> Table:
+def target_table(analysis: Analysis, track: Track, target: LossTarget) -> Table:
     """Return what it takes each optimizer to reach a target.
 
     Args:
@@ -146,7 +146,7 @@ def choices(analysis: Analysis) -> Table:
     return Table("Settings", ("optimizer", "track", "study", "settings", "seeds"), cells, words=(0, 1, 2, 3, 4))
 
 
-def target_name(analysis: Analysis, target: Target) -> str:
+def target_name(analysis: Analysis, target: LossTarget) -> str:
     """Return a target in words.
 
     Args:

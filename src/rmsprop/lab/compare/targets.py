@@ -18,7 +18,7 @@ GAPS = (1e-2, 1e-4, 1e-6)
 
 
 @dataclass(frozen=True)
-class Target:
+class LossTarget:
     """A level that a curve falls to.
 
     Args:
@@ -54,7 +54,7 @@ class Target:
         return float(int(reached.argmax()) * curve.steps_per_epoch)
 
 
-def targets(comparison: Comparison) -> tuple[Target, ...]:
+def targets(comparison: Comparison) -> tuple[LossTarget, ...]:
     """Return what the runs of a comparison should reach, from the easiest to the hardest.
 
     Where the least objective f* is known, that is an f − f* of 1e-2, 1e-4 and 1e-6 on the training rows. Elsewhere it
@@ -69,13 +69,13 @@ def targets(comparison: Comparison) -> tuple[Target, ...]:
     """
     optimum = comparison.facts.optimum
     if optimum is not None:
-        return tuple(Target(optimum + gap, gap) for gap in GAPS)
+        return tuple(LossTarget(optimum + gap, gap) for gap in GAPS)
     medians = {name: float(quantile(best_losses(runs), 0.5)) for name, runs in _setting_runs(comparison).items()}
     best = min(medians, key=medians.__getitem__, default=None)
-    return () if best is None or not math.isfinite(medians[best]) else (Target(medians[best], setter=best),)
+    return () if best is None or not math.isfinite(medians[best]) else (LossTarget(medians[best], setter=best),)
 
 
-def main_target(comparison: Comparison, among: Sequence[Target]) -> Target | None:
+def main_target(comparison: Comparison, among: Sequence[LossTarget]) -> LossTarget | None:
     """Return the target that tables show: the hardest that half of the runs of one of the four reached.
 
     Args:

@@ -62,7 +62,7 @@ def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]
 
     def step() -> None:
         optimizer.zero_grad()
-        problem.objective(model.parameters(), model(x), y).backward()  # type: ignore[no-untyped-call]
+        problem.objective(model.parameters(), model(x), y).backward()
         optimizer.step()
 
     return step

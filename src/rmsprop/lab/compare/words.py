@@ -21,7 +21,7 @@ _MISCALLED = {2: (0.12, 0.38), 3: (0.04, 0.18), 5: (0.02, 0.06)}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrackVerdict:
     """What can be said of one track.
 
     Args:
@@ -33,7 +33,7 @@ class Verdict:
     paragraphs: tuple[str, ...]
 
 
-def verdicts(analysis: Analysis) -> tuple[Verdict, ...]:
+def verdicts(analysis: Analysis) -> tuple[TrackVerdict, ...]:
     """Say how the optimizers compare, track by track and measure by measure.
 
     Args:
@@ -95,10 +95,10 @@ _RELATIONS: dict[Outcome, str] = {
 }
 
 
-def _verdict(analysis: Analysis, track: Track) -> Verdict:
+def _verdict(analysis: Analysis, track: Track) -> TrackVerdict:
     paragraphs = [" ".join(_by_measure(analysis, ranking)) for ranking in analysis.by(track)]
     title = f"{TRACK_TITLES[track]}: {how(analysis, track)}"
-    return Verdict(title, (*paragraphs, *_losses(analysis, track), *_without_noise(analysis, track)))
+    return TrackVerdict(title, (*paragraphs, *_losses(analysis, track), *_without_noise(analysis, track)))
 
 
 def how(analysis: Analysis, track: Track) -> str:

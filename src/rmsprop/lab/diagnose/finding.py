@@ -88,7 +88,7 @@ Check = Callable[[History], Sequence[Finding] | str]
 
 
 @dataclass(frozen=True)
-class Rule:
+class DiagnosticRule:
     """Something to look for.
 
     Args:

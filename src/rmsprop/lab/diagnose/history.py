@@ -16,7 +16,7 @@ Layers = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class Curve:
+class Series:
     """Numbers over time.
 
     Args:
@@ -32,7 +32,7 @@ class Curve:
         return len(self.times)
 
     @classmethod
-    def of(cls, points: Mapping[int, float]) -> Curve:
+    def of(cls, points: Mapping[int, float]) -> Series:
         """Return the curve of some points.
 
         Args:
@@ -42,8 +42,8 @@ class Curve:
             The curve.
 
         Examples:
-            >>> Curve.of({2: 0.5, 1: 1.0})
-            Curve(times=(1, 2), values=(1.0, 0.5))
+            >>> Series.of({2: 0.5, 1: 1.0})
+            Series(times=(1, 2), values=(1.0, 0.5))
         """
         return cls(tuple(sorted(points)), tuple(points[time] for time in sorted(points)))
 
@@ -119,10 +119,10 @@ class History:
     name: str
     source: str
     unit: Unit
-    train: Curve
-    worst: Curve = field(default_factory=Curve)
-    validation: Curve = field(default_factory=Curve)
-    lr: Curve = field(default_factory=Curve)
+    train: Series
+    worst: Series = field(default_factory=Series)
+    validation: Series = field(default_factory=Series)
+    lr: Series = field(default_factory=Series)
     initial: tuple[float, float] | None = None
     constant_loss: float = math.inf
     holds_out: bool = True

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rmsprop.lab.diagnose import curves, layers, precision
-from rmsprop.lab.diagnose.finding import SEVERITIES, Diagnosis, Finding, Rule
+from rmsprop.lab.diagnose.finding import SEVERITIES, Diagnosis, DiagnosticRule, Finding
 from rmsprop.lab.diagnose.history import History
 
 RULES = (
-    Rule("the course of the loss", curves.course),
-    Rule("overfitting", curves.overfitting),
-    Rule("warm-up too hot", curves.warm_up),
-    Rule("dead layers", layers.dead),
-    Rule("exploding gradients", layers.exploding),
-    Rule("ε too large to adapt", layers.epsilon),
-    Rule("ε too small for the dtype", precision.epsilon),
-    Rule("averages frozen", precision.frozen),
-    Rule("squared gradients underflow", precision.underflow),
-    Rule("centered variance collapsed", layers.centered),
-    Rule("decay too small for the batch", layers.decay),
+    DiagnosticRule("the course of the loss", curves.course),
+    DiagnosticRule("overfitting", curves.overfitting),
+    DiagnosticRule("warm-up too hot", curves.warm_up),
+    DiagnosticRule("dead layers", layers.dead),
+    DiagnosticRule("exploding gradients", layers.exploding),
+    DiagnosticRule("ε too large to adapt", layers.epsilon),
+    DiagnosticRule("ε too small for the dtype", precision.epsilon),
+    DiagnosticRule("averages frozen", precision.frozen),
+    DiagnosticRule("squared gradients underflow", precision.underflow),
+    DiagnosticRule("centered variance collapsed", layers.centered),
+    DiagnosticRule("decay too small for the batch", layers.decay),
 )
 
 
@@ -33,8 +33,8 @@ def diagnose(history: History) -> Diagnosis:
         What was found, the worst first, and what couldn't be judged.
 
     Examples:
-        >>> from rmsprop.lab.diagnose.history import Curve
-        >>> losses = Curve(tuple(range(1, 101)), tuple(1 / step for step in range(1, 101)))
+        >>> from rmsprop.lab.diagnose.history import Series
+        >>> losses = Series(tuple(range(1, 101)), tuple(1 / step for step in range(1, 101)))
         >>> diagnose(History(name="mine", source="nowhere", unit="epoch", train=losses)).findings[0].kind
         'still falling'
     """

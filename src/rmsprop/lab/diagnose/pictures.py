@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmsprop.lab.diagnose.finding import Diagnosis, Finding, Panel
-from rmsprop.lab.diagnose.history import Curve, History, Statistics
+from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, single, thin
 from rmsprop.lab.page import Picture
 from rmsprop.lab.recorder.measure import STATISTICS
@@ -112,7 +112,7 @@ def _loss(diagnosis: Diagnosis, axes: Axes) -> None:
     _mark(axes, diagnosis, "loss")
 
 
-def _finite(curve: Curve) -> tuple[list[int], list[float]]:
+def _finite(curve: Series) -> tuple[list[int], list[float]]:
     finite = [i for i, value in enumerate(curve.values) if math.isfinite(value)]
     kept = [finite[i] for i in thin(len(finite))] if finite else []
     return [curve.times[i] for i in kept], [curve.values[i] for i in kept]

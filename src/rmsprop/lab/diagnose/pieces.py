@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rmsprop.lab.diagnose.history import Curve, History
+from rmsprop.lab.diagnose.history import History, Series
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.verdict import Record, Words
 
@@ -111,7 +111,7 @@ class _Curves:
         return tuple(epochs)
 
 
-def _finite(curve: Curve) -> Points:
+def _finite(curve: Series) -> Points:
     times, values = np.array(curve.times, dtype=int), np.array(curve.values, dtype=float)
     return times[np.isfinite(values)], values[np.isfinite(values)]
 

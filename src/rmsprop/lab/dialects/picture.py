@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 from rmsprop.dialects import DIALECTS, Dialect
 from rmsprop.lab.dialects.small_run import DROP_AT, LR, STEPS, dropping, small_run
 from rmsprop.lab.drawing import COLOURS, STYLE
+from rmsprop.rule import RuleOptions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,12 +56,12 @@ class Panel:
     """
 
     title: str
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: RuleOptions = field(default_factory=RuleOptions)
     lr: Callable[[Dialect], Callable[[int], float]]
     scale: float = 1.0
 
 
-_SAME = {"decay": _DECAY}
+_SAME: RuleOptions = {"decay": _DECAY}
 PANELS = (
     Panel(title=f"same lr {LR} and decay {_DECAY}", settings=_SAME, lr=lambda _: lambda step: LR),
     Panel(
@@ -82,7 +83,7 @@ PANELS = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
+class Bundle:
     """Dialects whose curves are the same to the eye.
 
     Args:
@@ -95,7 +96,7 @@ class Group:
 
 
 @cache
-def groups(panel: Panel) -> list[Group]:
+def groups(panel: Panel) -> list[Bundle]:
     """Return what a panel shows.
 
     Args:
@@ -117,7 +118,7 @@ def groups(panel: Panel) -> list[Group]:
                 break
         else:
             found.append(([name], loss))
-    return [Group(names=tuple(names), loss=loss) for names, loss in found]
+    return [Bundle(names=tuple(names), loss=loss) for names, loss in found]
 
 
 def fingerprint() -> str:

@@ -18,7 +18,7 @@ MARKS = (1, 2, 5)
 FINENESS = 200
 
 
-class Budget:
+class MeasuringBudget:
     """Decides which steps are measured, from what measuring has cost.
 
     Args:

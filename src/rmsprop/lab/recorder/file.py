@@ -112,7 +112,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Statistics:
+class StepStatistics:
     """What was measured at a step: per statistic of `rmsprop.lab.recorder.measure.STATISTICS` a number per layer."""
 
     step: int
@@ -137,7 +137,7 @@ class Recording:
     groups: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     losses: list[Losses] = field(default_factory=list)
-    statistics: list[Statistics] = field(default_factory=list)
+    statistics: list[StepStatistics] = field(default_factory=list)
     validation: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
     @property
@@ -210,7 +210,7 @@ def _take(recording: Recording, row: dict[str, Any]) -> None:
         recording.validation.append((row["step"], {name: _number(x) for name, x in row["validation"].items()}))
     elif "layers" in row:
         values = {name: tuple(map(_number, numbers)) for name, numbers in row["layers"].items()}
-        recording.statistics.append(Statistics(row["step"], _number(row["lr"]), values))
+        recording.statistics.append(StepStatistics(row["step"], _number(row["lr"]), values))
     else:
         lr = _number(row["lr"])
         for step, mean, largest in zip(row["steps"], row["loss"], row["largest"], strict=True):

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, TypeGuard
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rmsprop.keywords import TORCH
 from rmsprop.lab.recorder.file import VERSION
 from rmsprop.lab.recorder.layers import Sampling, members
 from rmsprop.lab.recorder.moments import moments
+from rmsprop.rule import Rule
 
 # Options of a parameter group that say what it computes -> their names in a `Rule`.
-_OPTIONS = {
-    "lr": "lr",
-    "alpha": "decay",
-    "eps": "eps",
-    "eps_inside_sqrt": "eps_inside_sqrt",
-    "centered": "centered",
-    "momentum": "momentum",
-    "initial_square_avg": "initial_square_avg",
-    "bias_correction": "bias_correction",
-    "weight_decay": "weight_decay",
-}
+_OPTIONS = {TORCH.get(name, name): name for name in ("lr", *(field.name for field in fields(Rule)))}
 
 
 def header(optimizer: Optimizer, sampling: Sampling, step: int) -> dict[str, Any]:

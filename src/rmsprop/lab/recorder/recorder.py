@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from rmsprop.lab.recorder import measure
-from rmsprop.lab.recorder.budget import Budget
+from rmsprop.lab.recorder.budget import MeasuringBudget
 from rmsprop.lab.recorder.file import Existing, line, opened, read
 from rmsprop.lab.recorder.header import header, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
@@ -94,7 +94,7 @@ class Recorder:
         self._sampling = _sampling(optimizer, self._names)
         self._step = steps_taken(optimizer) or (read(self.path).last_step if self.path.stat().st_size else 0)
         self._losses = LossBuffer(self._step)
-        self._budget = Budget(self._step, every)
+        self._budget = MeasuringBudget(self._step, every)
         self._measures_next = self._budget.measures(self._step + 1)
         # Until one of this step and this time is reached, there is nothing to do after a step ...
         self._quiet = (-inf, -inf)

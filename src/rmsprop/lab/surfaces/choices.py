@@ -29,7 +29,7 @@ _FIELDS = ("lr", "decay", "eps", "momentum")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Values:
     """One hyperparameter of several optimizers.
 
     Args:
@@ -54,7 +54,7 @@ class Setting:
         return self.named.get(name, self.plain if default else None)
 
 
-def parse(option: str, texts: Sequence[str]) -> Setting:
+def parse(option: str, texts: Sequence[str]) -> Values:
     """Read a hyperparameter as it is typed: ``0.4``, or ``rmsprop=0.4,adam=0.1``.
 
     Args:
@@ -69,7 +69,7 @@ def parse(option: str, texts: Sequence[str]) -> Setting:
 
     Examples:
         >>> parse("lr", ["0.4", "adam=0.1"])
-        Setting(plain=0.4, named={'adam': 0.1})
+        Values(plain=0.4, named={'adam': 0.1})
     """
     plain, named = None, {}
     for text in (part.strip() for whole in texts for part in whole.split(",")):
@@ -81,7 +81,7 @@ def parse(option: str, texts: Sequence[str]) -> Setting:
             named[name] = value
         else:
             plain = value
-    return Setting(plain=plain, named=named)
+    return Values(plain=plain, named=named)
 
 
 def surface_named(name: str) -> Surface:
@@ -109,10 +109,10 @@ def walks(
     surface: Surface,
     names: Sequence[str] = DEFAULT_OPTIMIZERS,
     *,
-    lr: Setting | None = None,
-    decay: Setting | None = None,
-    eps: Setting | None = None,
-    momentum: Setting | None = None,
+    lr: Values | None = None,
+    decay: Values | None = None,
+    eps: Values | None = None,
+    momentum: Values | None = None,
     steps: int = 50,
     start: Point | None = None,
     on_walk: Callable[[], object] = lambda: None,
@@ -137,11 +137,11 @@ def walks(
         InputError: If a name or a value can't be used.
 
     Examples:
-        >>> found, searched = walks(SURFACES["bowl"], ["rmsprop-d2l"], lr=Setting(plain=0.4), steps=20)
+        >>> found, searched = walks(SURFACES["bowl"], ["rmsprop-d2l"], lr=Values(plain=0.4), steps=20)
         >>> found[0].points[-1].round(6).tolist(), searched
         ([-0.010599, 0.0], frozenset())
     """
-    settings = dict(zip(_FIELDS, (given or Setting() for given in (lr, decay, eps, momentum)), strict=True))
+    settings = dict(zip(_FIELDS, (given or Values() for given in (lr, decay, eps, momentum)), strict=True))
     _check(names, settings, steps, start)
     searched, found = set(), []
     for name in names:
@@ -155,7 +155,7 @@ def walks(
     return found, frozenset(searched)
 
 
-def choice_of(name: str, settings: Mapping[str, Setting]) -> Choice:
+def choice_of(name: str, settings: Mapping[str, Values]) -> Choice:
     """Return an optimizer with what was given for it.
 
     Args:
@@ -223,7 +223,7 @@ def _unknown(what: str, name: str, known: Collection[str]) -> InputError:
     return InputError(f"there is no {what} {name!r}{hint}: choose from {', '.join(known)}")
 
 
-def _check(names: Sequence[str], settings: Mapping[str, Setting], steps: int, start: Point | None) -> None:
+def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, start: Point | None) -> None:
     if not 1 <= len(names) <= MOST_OPTIMIZERS:
         raise InputError(f"--optimizers names {len(names)} optimizers: name 1 to {MOST_OPTIMIZERS}")
     for name in names:

@@ -29,7 +29,8 @@ _FLAGS = {
     "nesterov": "Nesterov (needs momentum)",
     "bias_correction": "bias correction",
 }
-_FIELDS = ("decay", "eps", "momentum", "initial_square_avg", *_FLAGS)
+# What update.js has no part of: a walk on a surface decays no weights.
+_NOT_WALKED = ("weight_decay", "weight_decay_mode")
 # A framework without a default learning rate gets the book's for these surfaces.
 _LR = 0.4
 
@@ -85,7 +86,7 @@ def _first_rmsprop(scene: Scene) -> tuple[str, float, Rule] | None:
 
 
 def _fields(rule: Rule) -> dict[str, Any]:
-    return {name: value for name, value in asdict(rule).items() if name in (*_FIELDS, "lr_in_momentum")}
+    return {name: value for name, value in asdict(rule).items() if name not in _NOT_WALKED}
 
 
 def _surface(surface: Surface) -> dict[str, Any]:

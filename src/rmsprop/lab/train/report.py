@@ -15,7 +15,7 @@ from rmsprop.lab.train.settings import option, show
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems import Problem
-    from rmsprop.lab.train.runs import Result
+    from rmsprop.lab.train.result import Result
 
 
 def write_report(result: Result, figure: Path, report: Path) -> None:
@@ -73,9 +73,11 @@ def _pictures(result: Result) -> list[Picture]:
                 single(partial(figures.effective_step_curves, record.epochs)),
             ),
         ]
-    if 0.0 < settings.decay < 1.0:
+    if 0.0 < settings.rule.decay < 1.0:
         pictures.append(
-            Picture("window", "Decay window", _window(result), single(partial(figures.decay_window, settings.decay)))
+            Picture(
+                "window", "Decay window", _window(result), single(partial(figures.decay_window, settings.rule.decay))
+            )
         )
     return pictures
 
@@ -100,7 +102,9 @@ def _lead(result: Result) -> str:
 
 def _summary(result: Result) -> str:
     s = result.settings
-    return f"RMSProp ({s.dialect}), lr {show(s.lr)}, decay {show(s.decay)}, batch size {s.batch_size}, seed {s.seed}."
+    return (
+        f"RMSProp ({s.dialect}), lr {show(s.lr)}, decay {show(s.rule.decay)}, batch size {s.batch_size}, seed {s.seed}."
+    )
 
 
 def _schedule(result: Result) -> str:
@@ -110,7 +114,7 @@ def _schedule(result: Result) -> str:
 
 
 def _window(result: Result) -> str:
-    decay, per_epoch = result.settings.decay, result.record.steps_per_epoch
+    decay, per_epoch = result.settings.rule.decay, result.record.steps_per_epoch
     epochs = float(f"{mass_window(decay) / per_epoch:.2g}")
     span = f": {epochs:g} epochs of {per_epoch} steps" if per_epoch > 1 else ""
     return (

@@ -34,9 +34,11 @@ from rmsprop.lab.train.folder import (
     write_config,
 )
 from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.report import write_report
+from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
-from rmsprop.lab.train.verdict import Record, Verdict, judge, words_of
+from rmsprop.lab.train.verdict import judge, words_of
 
 # What of the settings `load` wants to know.
 _ABOUT_TABLES = ("target", "task", "drop", "model", "hidden")
@@ -57,44 +59,8 @@ class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an 
         self.epoch = epoch
 
 
-@dataclass(frozen=True)
-class Result:
-    """A run that ended.
-
-    Args:
-        settings: What it ran with.
-        problem: What it learnt.
-        folder: Where its files are.
-        record: Its curves.
-        verdicts: How it is judged; the first is the verdict.
-        scores: For each part of the split the loss and the metric; empty after a divergence.
-        line: The learned line of a linear model with one input.
-        versions: The versions that it ran with.
-    """
-
-    settings: Settings
-    problem: Problem
-    folder: Path
-    record: Record
-    verdicts: tuple[Verdict, ...]
-    scores: Mapping[str, tuple[float, float]]
-    line: str | None
-    versions: Mapping[str, str]
-
-    @property
-    def excess(self) -> float | None:
-        """How far the training loss lies above the least one; None if that isn't known or the run diverged."""
-        optimum = self.problem.optimum
-        return None if optimum is None or not self.scores else self.scores["train"][0] - optimum
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the run lost its loss."""
-        return self.record.lost_at is not None
-
-
 @dataclass
-class Run:
+class TrainingRun:
     """A run in its folder, locked against other processes from `begin` to the end of the context.
 
     Args:
@@ -141,8 +107,6 @@ class Run:
         Returns:
             The result. A run that diverged leaves no model.
         """
-        from rmsprop.lab.train.report import write_report
-
         record = replace(self.training.record(self.epochs, divergence), words=words_of(self.settings.schedule))
         scores, line = ({}, None) if divergence else self._scores()
         result = Result(self.settings, self.problem, self.folder, record, judge(record), scores, line, self.versions)
@@ -224,7 +188,9 @@ class Run:
 
 
 @contextmanager
-def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False, force: bool = False) -> Iterator[Run]:
+def begin(
+    given: Mapping[str, Any], out: Path | None, *, resuming: bool = False, force: bool = False
+) -> Iterator[TrainingRun]:
     """Check everything, then take a folder for a run. Nothing is written unless all of it can be used.
 
     Args:
@@ -247,7 +213,7 @@ def begin(given: Mapping[str, Any], out: Path | None, *, resuming: bool = False,
     if config and config["data"]["name"] != name:
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = checked or _settings_and_problem(given, config)
-    run = Run(settings, problem, folder, Training(problem, settings), _versions())
+    run = TrainingRun(settings, problem, folder, Training(problem, settings), _versions())
     with locked(folder), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
         try:

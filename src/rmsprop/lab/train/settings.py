@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
-from rmsprop.rule import Rule, WeightDecayMode
+from rmsprop.rule import Rule
 
 # Which schedules use which number of their own. Only cosine and linear are drawn over --epochs.
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
@@ -35,17 +35,7 @@ class Settings:
         drop: Columns of the table to leave out.
         dialect: The framework whose RMSProp is meant.
         lr: The learning rate at the top of the schedule, above 0.
-        decay: ρ of the moving average.
-        eps: The denominator's ε.
-        eps_inside_sqrt: ε is added under the root.
-        initial_square_avg: v₀, which the average of squares starts from.
-        centered: Divide by the standard deviation of the gradient.
-        momentum: μ of the momentum buffer.
-        nesterov: Nesterov momentum.
-        lr_in_momentum: The buffer collects lr·u, and not u alone.
-        bias_correction: Divide the averages by 1 − ρᵗ.
-        weight_decay: λ of the weight decay.
-        weight_decay_mode: Where it is applied.
+        rule: The RMSProp. Elsewhere its fields are settings of their own, under their own names.
         epochs: How often the training rows are gone through.
         batch_size: Rows per step.
         model: The model; None if the problem has one of its own.
@@ -70,17 +60,7 @@ class Settings:
     drop: tuple[str, ...] = ()
     dialect: str
     lr: float
-    decay: float
-    eps: float
-    eps_inside_sqrt: bool
-    initial_square_avg: float
-    centered: bool
-    momentum: float
-    nesterov: bool
-    lr_in_momentum: bool
-    bias_correction: bool
-    weight_decay: float
-    weight_decay_mode: WeightDecayMode
+    rule: Rule
     epochs: int
     batch_size: int
     model: Model | None
@@ -100,16 +80,12 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not is_allowed(value):
                 raise InputError(f"{option(name)} is {show(value)}: it must be {allowed}")
-        self.rule()
         _check_together(self)
 
-    def rule(self) -> Rule:
-        """Return the RMSProp that these settings mean."""
-        return _rule(self.dialect, {name: getattr(self, name) for name in RULE_FIELDS})
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the settings as plain values for JSON."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values for JSON, the rule's fields among them."""
+        parts = ((name, value if name == "rule" else {name: value}) for name, value in asdict(self).items())
+        return {name: value for _, part in parts for name, value in part.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Settings:
@@ -124,10 +100,16 @@ class Settings:
         Raises:
             InputError: If a field is missing, unknown or out of range.
         """
-        if values.keys() != {field.name for field in fields(cls)}:
+        if values.keys() != {*(field.name for field in fields(cls)), *RULE_FIELDS} - {"rule"}:
             raise InputError("the settings were written by another version of rmsprop: start over with --force")
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**plain)  # type: ignore[arg-type]
+        return cls._of(plain)
+
+    @classmethod
+    def _of(cls, values: Mapping[str, Any]) -> Settings:
+        """Return the settings in which the rule's fields were settings of their own."""
+        rule = _rule(values["dialect"], {name: values.get(name) for name in RULE_FIELDS})
+        return cls(rule=rule, **{name: value for name, value in values.items() if name not in RULE_FIELDS})
 
 
 def option(name: str) -> str:
@@ -152,7 +134,7 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _rule(dialect: str, choices: Mapping[str, object]) -> Rule:
+def _rule(dialect: str, choices: Mapping[str, Any]) -> Rule:
     try:
         return Rule.from_dialect(dialect, **choices)
     except (TypeError, ValueError) as error:
@@ -181,7 +163,7 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
         InputError: If a value is out of range or two contradict each other.
 
     Examples:
-        >>> resolve({"problem": "linear"}).eps
+        >>> resolve({"problem": "linear"}).rule.eps
         1e-08
     """
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -189,8 +171,7 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
     defaults = {field: value for field, value in asdict(row or row_of(name)).items() if field != "about"}
     defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
-    rule = _rule(str(values["dialect"]), {name: values.get(name) for name in RULE_FIELDS})
-    return Settings(**(_schedule_numbers(values) | asdict(rule) | values))  # type: ignore[arg-type]
+    return Settings._of(_schedule_numbers(values) | values)
 
 
 def _schedule_numbers(values: Mapping[str, object]) -> dict[str, object]:
@@ -221,10 +202,11 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
         >>> resume(resolve({"problem": "linear"}), {"epochs": 200}).epochs
         200
     """
+    began_with = kept.as_dict()
     for name, value in given.items():
-        if name not in ("problem", "epochs") and value is not None and value != getattr(kept, name):
+        if name not in ("problem", "epochs") and value is not None and value != began_with[name]:
             raise InputError(
-                f"{option(name)} is {show(value)} here and {show(getattr(kept, name))} in the run: "
+                f"{option(name)} is {show(value)} here and {show(began_with[name])} in the run: "
                 f"leave it out to resume, or start over with --force"
             )
     kept = replace(kept, problem=given.get("problem", kept.problem))  # type: ignore[arg-type]

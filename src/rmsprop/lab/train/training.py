@@ -50,7 +50,7 @@ class Training:
         """See the class."""
         self.problem = problem
         self.settings = settings
-        self.rule = settings.rule()
+        self.rule = settings.rule
         self.model = problem.model(settings.seed)
         self.layers = layer_names(self.model)
         self.optimizer = _optimizer(self.model, settings)
@@ -118,7 +118,7 @@ class Training:
         loss = self.problem.objective(self.model.parameters(), self.model(data.x[rows]), data.y[rows])
         value = loss.item()
         self._check(value)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return value
 
@@ -136,5 +136,5 @@ class Training:
 
 
 def _optimizer(model: nn.Module, settings: Settings) -> Optimizer:
-    rule = {TORCH.get(name, name): value for name, value in asdict(settings.rule()).items()}
+    rule = {TORCH.get(name, name): value for name, value in asdict(settings.rule).items()}
     return RMSprop(model.parameters(), lr=settings.lr, dialect=settings.dialect, **rule)

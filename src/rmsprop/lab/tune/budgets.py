@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class TuningBudget:
     """How much is tried.
 
     Args:
@@ -35,9 +35,9 @@ class Budget:
 
 
 # Processor time for digits, one thread (measured): quick 15 s, standard 30 s; full takes eight times as many epochs.
-BUDGETS: Mapping[str, Budget] = MappingProxyType(
+BUDGETS: Mapping[str, TuningBudget] = MappingProxyType(
     {
-        "quick": Budget(
+        "quick": TuningBudget(
             sweeps=3,
             short=1 / 3,
             seeds=3,
@@ -48,7 +48,7 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
             samples=12,
             final_seeds=5,
         ),
-        "standard": Budget(
+        "standard": TuningBudget(
             sweeps=5,
             short=1 / 3,
             seeds=5,
@@ -59,7 +59,7 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
             samples=32,
             final_seeds=10,
         ),
-        "full": Budget(
+        "full": TuningBudget(
             sweeps=10,
             short=1.0,
             seeds=10,

@@ -10,8 +10,8 @@ import numpy as np
 from rmsprop.horizon import window
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import BLUE, GREEN, ORANGE
-from rmsprop.lab.numbers import percent, short
-from rmsprop.lab.tune.reading import LrRange
+from rmsprop.lab.numbers import percent
+from rmsprop.lab.tune.range_curve import legend_above, steady_ticks
 from rmsprop.lab.tune.trials import best
 from rmsprop.lab.tune.verification import AS_GOOD
 
@@ -25,70 +25,8 @@ if TYPE_CHECKING:
 
 # Losses that span more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 5.0
-# The losses of a range test: those of single batches scatter.
-_LOG_RANGE_OF_BATCHES = 20.0
 # A map's colours tell losses up to so many times the lowest apart.
 _COLOURS_SPAN = 30.0
-# So many ticks at most: left to itself matplotlib takes as many as the height has room for, which changes while it
-# arranges the figure, so that labels grow over its edge.
-_MOST_TICKS = 8
-# A loss that explodes would press the curve to the floor: drawn is what lies below so many times the first loss.
-_HEADROOM = 2.0
-
-
-def range_curve(found: LrRange, label: str, axes: Axes) -> None:
-    """Paint the losses of a range test over the learning rate.
-
-    Args:
-        found: The range test.
-        label: What the loss is, for the axis.
-        axes: Where to paint.
-    """
-    for row in found.losses:
-        axes.plot(found.lrs, np.where(np.isfinite(row), row, np.nan), color="#999999", linewidth=0.7, alpha=0.7)
-    axes.plot([], [], color="#999999", linewidth=0.7, label="each repeat")
-    axes.plot(found.lrs[: len(found.smoothed)], found.smoothed, color=BLUE, linewidth=2.2, label="smoothed median")
-    if not found.problem:
-        _mark(axes, found.suggestion, GREEN, "-", f"suggestion {short(found.suggestion, 2)}")
-        _mark(axes, found.lowest_loss_lr, ORANGE, "--", f"lowest loss {short(found.lowest_loss_lr, 2)}")
-    if found.diverges_at:
-        _mark(axes, found.diverges_at, "black", ":", f"diverged at {short(found.diverges_at, 2)}")
-    axes.set_xscale("log")
-    axes.set_xlim(found.lrs[0], found.lrs[-1])
-    _limit(axes, found)
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel(label, parse_math=False)
-    _steady_ticks(axes)
-    _legend_above(axes)
-
-
-def _steady_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    if axes.get_yscale() == "linear":
-        axes.yaxis.set_major_locator(MaxNLocator(_MOST_TICKS, steps=[1, 2, 2.5, 5, 10]))
-
-
-def _legend_above(axes: Axes) -> None:
-    """Put the legend where no curve is."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, handlelength=1.5)
-
-
-def _mark(axes: Axes, lr: float, colour: str, style: str, label: str) -> None:
-    axes.axvline(lr, color=colour, linestyle=style, linewidth=1.5, label=label)
-
-
-def _limit(axes: Axes, found: LrRange) -> None:
-    """Show the fall; how far a lost loss rises says nothing."""
-    if not len(found.smoothed):
-        return
-    seen = found.losses[np.isfinite(found.losses)]
-    first, low = float(found.smoothed[0]), float(seen.min())
-    if low > 0 and first > _LOG_RANGE_OF_BATCHES * low:
-        axes.set_yscale("log")
-        axes.set_ylim(low / 1.5, _HEADROOM * max(first, low))
-    else:
-        axes.set_ylim(low - 0.05 * (first - low), first + (_HEADROOM - 1.0) * max(first - low, 0.1 * abs(first)))
 
 
 def outcome(found: Tuning) -> str:
@@ -127,7 +65,7 @@ def learning_rates(found: Tuning, axes: Axes) -> None:
     _log_if_wide(axes, [one.typical for one in (*found.verification.tried, *full)])
     axes.set_xlabel("learning rate")
     axes.set_ylabel(outcome(found), parse_math=False)
-    _steady_ticks(axes)
+    steady_ticks(axes)
     axes.legend(fontsize=9)
 
 
@@ -178,7 +116,7 @@ def heat_map(one: Map, label: str, centre: Setting, figure: Figure) -> None:
     axes.grid(visible=False)
     bar = figure.colorbar(image, ax=axes, extend="max" if high > top else "neither")
     bar.set_label(label, parse_math=False)
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def _crosses(axes: Axes, one: Map) -> None:
@@ -234,4 +172,4 @@ def samples(tried: Sequence[Tried], label: str, figure: Figure) -> None:
     axes.margins(y=0.15)
     axes.set_xlabel("learning rate")
     axes.set_ylabel(label, parse_math=False)
-    _steady_ticks(axes)
+    steady_ticks(axes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.lab.tune.budgets import Budget
+from rmsprop.lab.tune.budgets import TuningBudget
 from rmsprop.lab.tune.trials import Setting, Trials, Tried, best, rounded
 from rmsprop.lab.tune.verification import FACTOR
 
@@ -64,7 +64,7 @@ class Map:
 
 
 def draw_maps(
-    trials: Trials, centre: Setting, budget: Budget, fixed: Mapping[str, Any], seeds: Sequence[int], epochs: int
+    trials: Trials, centre: Setting, budget: TuningBudget, fixed: Mapping[str, Any], seeds: Sequence[int], epochs: int
 ) -> tuple[Map, ...]:
     """Try a grid around a setting: of decays, then of ε outside and inside the root.
 

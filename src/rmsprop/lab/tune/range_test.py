@@ -118,7 +118,7 @@ def _sweep(optimizer: Optimizer, rates: Floats, batch_losses: Iterator[Tensor], 
         yield seen[-1]
         for parameter in chain(model.parameters(), *(group["params"] for group in optimizer.param_groups)):
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for group, share in zip(optimizer.param_groups, shares, strict=True):
             lr = group["lr"]
             group["lr"] = torch.full_like(lr, rate * share) if isinstance(lr, Tensor) else float(rate * share)

@@ -155,7 +155,7 @@ class LrRange:
         from matplotlib.figure import Figure
 
         from rmsprop.lab.drawing import SIZE, STYLE
-        from rmsprop.lab.tune.figures import range_curve
+        from rmsprop.lab.tune.range_curve import range_curve
 
         with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
             figure = Figure(figsize=SIZE, layout="constrained")

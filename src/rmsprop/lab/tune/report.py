@@ -20,8 +20,9 @@ from rmsprop.lab.page import Picture, render
 from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender
 from rmsprop.lab.tune.maps import Map
+from rmsprop.lab.tune.range_curve import range_curve
 from rmsprop.lab.tune.tuning import Tuning
-from rmsprop.lab.tune.words import words
+from rmsprop.lab.tune.words import summary
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -61,11 +62,23 @@ def write_report(found: Tuning, folder: Path) -> None:
     contents = {
         REPORT: _html(found, pictures).encode(),
         FIGURE: _side_by_side(found, pictures),
-        RESULT: json.dumps(finite(found.as_dict()), indent=1).encode(),
+        RESULT: json.dumps(finite(content(found)), indent=1).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    for name, written in contents.items():
+        write_atomically(folder / name, written)
+
+
+def content(found: Tuning) -> dict[str, Any]:
+    """Return everything as numbers, lists and strings, for JSON.
+
+    Args:
+        found: The tuning.
+
+    Returns:
+        `Tuning.as_dict`, and ``"words"``: what was found, in sentences.
+    """
+    return found.as_dict() | {"words": list(summary(found))}
 
 
 def rows(found: Tuning) -> list[dict[str, Any]]:
@@ -110,7 +123,7 @@ def _pictures(found: Tuning) -> list[Picture]:
             f"The loss of each batch while the learning rate rises from {short(test.lrs[0])} to {short(test.lrs[-1])} "
             f"in {len(test.lrs)} steps of {problem.batch_size} rows; {len(test.losses)} seeds. The suggestion is where "
             f"30\u00a0% of the fall is done. What lies far above the first loss is cut off.",
-            single(partial(figures.range_curve, test, problem.loss_name)),
+            single(partial(range_curve, test, problem.loss_name)),
         ),
         Picture(
             "rates",
@@ -152,7 +165,7 @@ def _side_by_side(found: Tuning, pictures: Sequence[Picture]) -> bytes:
     lines = math.ceil(len(pictures) / 2)
 
     about = f"{found.problem.name}: RMSProp ({found.dialect}) at a constant learning rate, batches of"
-    title = f"{about} {found.problem.batch_size} rows, budget {found.budget}\n{words(found)[0]}"
+    title = f"{about} {found.problem.batch_size} rows, budget {found.budget}\n{summary(found)[0]}"
 
     def paint(figure: Figure) -> None:
         figure.suptitle(title, fontsize=13, parse_math=False)
@@ -187,7 +200,7 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
         "rmsprop.lab.tune",
         "report.html.j2",
         found=found,
-        said=[_whole(sentence) for sentence in words(found)],
+        said=[_whole(sentence) for sentence in summary(found)],
         lr=number(found.recommended.tried.setting.lr),
         rows=rows(found),
         difference=DIFFERENCE,

@@ -148,7 +148,7 @@ def _random_states() -> Iterator[_Undo]:
         (np.random.set_state, np.random.get_state()),
         (random.setstate, random.getstate()),
     ]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     for put, state in states:
         yield lambda put=put, state=state: put(state)  # type: ignore[misc]

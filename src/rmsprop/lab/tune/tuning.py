@@ -16,7 +16,7 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.checks import check
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.problem import Problem
-from rmsprop.lab.tune.budgets import BUDGETS, Budget
+from rmsprop.lab.tune.budgets import BUDGETS, TuningBudget
 from rmsprop.lab.tune.comparison import Contender, compare, good_lrs, recommended, winners
 from rmsprop.lab.tune.maps import Map, draw_maps
 from rmsprop.lab.tune.reading import LrRange
@@ -96,9 +96,7 @@ class Tuning:
         return math.isinf(self.recommended.tried.typical)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as numbers, lists and strings, for JSON."""
-        from rmsprop.lab.tune.words import words
-
+        """Return all numbers and names, for JSON."""
         problem, chosen = self.problem, self.recommended.tried.setting
         return {
             "problem": problem.name,
@@ -114,7 +112,6 @@ class Tuning:
             "untrained": self.untrained,
             "recommended": self.recommended.as_dict() | {"rule": asdict(chosen.rule), "calls": chosen.calls},
             "good_lrs": list(self.good_lrs),
-            "words": list(words(self)),
             "contenders": [one.as_dict() for one in self.contenders],
             "range_test": self.range_test.as_dict(),
             "verification": self.verification.as_dict(),
@@ -199,7 +196,7 @@ def tune(
     )
 
 
-def _checked(problem: Problem, budget: str, seeds: int | None) -> tuple[Budget, int]:
+def _checked(problem: Problem, budget: str, seeds: int | None) -> tuple[TuningBudget, int]:
     """Return the budget and the number of seeds of the last comparison, if all can be used."""
     if not isinstance(problem, Problem):
         raise TypeError(

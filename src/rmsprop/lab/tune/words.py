@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TIMES, _LEAST = 2.0, 0.01
 
 
-def words(found: Tuning) -> tuple[str, ...]:
+def summary(found: Tuning) -> tuple[str, ...]:
     """Say what was found.
 
     Args:

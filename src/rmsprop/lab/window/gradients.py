@@ -13,7 +13,7 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads, row_order
 from rmsprop.lab.problems.defaults import row_of
-from rmsprop.lab.window.weights import STARTS, rules
+from rmsprop.lab.window.decay import STARTS, rules
 from rmsprop.reference import init, update
 from rmsprop.torch import RMSprop
 
@@ -97,7 +97,7 @@ def _gradients(problem: Problem, model: nn.Module, lr: float, steps: int, on_ste
     for step, rows in zip(range(steps), _batches(problem), strict=False):
         optimizer.zero_grad()
         outputs, targets = model(problem.train.x[rows]), problem.train.y[rows]
-        problem.objective(parameters, outputs, targets).backward()  # type: ignore[no-untyped-call]
+        problem.objective(parameters, outputs, targets).backward()
         flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
         found[step] = flat[chosen].double().numpy()
         if not np.isfinite(found[step]).all():

@@ -10,8 +10,8 @@ import numpy as np
 
 from rmsprop.lab.drawing import COLOURS, DARK, SIZE, draw_figure, thin
 from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.window.decay import GRADIENT, STARTS, Window, deficit, step_sizes, weights
 from rmsprop.lab.window.gradients import Recorded, averages
-from rmsprop.lab.window.weights import GRADIENT, STARTS, Window, deficit, step_sizes, weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rmsprop.lab.diagnose.history import Curve, History, Unit
+from rmsprop.lab.diagnose.history import History, Series, Unit
 from rmsprop.lab.diagnose.readers.names import guess
 from rmsprop.lab.diagnose.readers.table import history_of
 from rmsprop.lab.errors import InputError
@@ -54,7 +54,7 @@ def read(path: Path, loss: str | None, validation: str | None) -> History:
     return history_of(name, f"TensorBoard's events, {len(curves[roles.loss])} points", unit, roles, curves)
 
 
-def _scalars(path: Path) -> dict[str, Curve]:
+def _scalars(path: Path) -> dict[str, Series]:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
@@ -62,17 +62,17 @@ def _scalars(path: Path) -> dict[str, Curve]:
     accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0, "tensors": 0})
     accumulator.Reload()
     tags = accumulator.Tags()
-    curves = {tag: Curve.of({e.step: e.value for e in accumulator.Scalars(tag)}) for tag in tags["scalars"]}
+    curves = {tag: Series.of({e.step: e.value for e in accumulator.Scalars(tag)}) for tag in tags["scalars"]}
     return curves | _tensors(accumulator, tags["tensors"])
 
 
-def _tensors(accumulator: Any, tags: list[str]) -> dict[str, Curve]:
+def _tensors(accumulator: Any, tags: list[str]) -> dict[str, Series]:
     """Return what TensorFlow 2 writes: scalars as tensors of one element."""
     from tensorboard.util.tensor_util import make_ndarray
 
     found = {tag: {e.step: make_ndarray(e.tensor_proto) for e in accumulator.Tensors(tag)} for tag in tags}
     return {
-        tag: Curve.of({step: float(array.item()) for step, array in points.items()})
+        tag: Series.of({step: float(array.item()) for step, array in points.items()})
         for tag, points in found.items()
         if all(array.size == 1 and array.dtype.kind == "f" for array in points.values())
     }

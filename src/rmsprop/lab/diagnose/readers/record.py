@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmsprop.lab.diagnose.history import Curve, History, Statistics
+from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.recorder import file
 from rmsprop.lab.recorder.measure import STATISTICS
@@ -32,10 +32,10 @@ def read(path: Path) -> History:
         name=path.stem if path.stem != "record" else path.resolve().parent.name,
         source=f"a recorder's file of {recording.optimizer.rpartition('.')[2]}, {recording.last_step} steps",
         unit="step",
-        train=Curve(steps, tuple(row.mean for row in losses)),
-        worst=Curve(steps, tuple(row.largest for row in losses)),
-        validation=Curve.of({step: values["loss"] for step, values in recording.validation if "loss" in values}),
-        lr=Curve.of(points),
+        train=Series(steps, tuple(row.mean for row in losses)),
+        worst=Series(steps, tuple(row.largest for row in losses)),
+        validation=Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values}),
+        lr=Series.of(points),
         group=recording.groups[0] if recording.groups else {},
         statistics=_statistics(recording),
         words=OTHERS,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.lab.diagnose.history import Curve, History, Statistics
+from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import CONFIG, HISTORY, REPORT
 from rmsprop.lab.train.verdict import Verdict, words_of
@@ -57,8 +57,8 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
     settings, start = config["settings"], config["start"]
     epochs = tuple(int(row["epoch"]) for row in rows)
 
-    def curve(column: str) -> Curve:
-        return Curve(epochs, tuple(row[column] for row in rows))
+    def curve(column: str) -> Series:
+        return Series(epochs, tuple(row[column] for row in rows))
 
     return History(
         name=path.resolve().name,

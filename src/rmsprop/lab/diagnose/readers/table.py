@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rmsprop.lab.diagnose.history import Curve, History, Unit
+from rmsprop.lab.diagnose.history import History, Series, Unit
 from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.diagnose.readers.names import Roles, guess
 from rmsprop.lab.errors import InputError
@@ -43,11 +43,11 @@ def read(path: Path, loss: str | None, validation: str | None) -> History:
         f"a CSV file, {len(times)} rows",
         unit,
         roles,
-        {name: Curve.of(_points(path, times, columns[name])) for name in roles.used},
+        {name: Series.of(_points(path, times, columns[name])) for name in roles.used},
     )
 
 
-def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping[str, Curve]) -> History:
+def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping[str, Series]) -> History:
     """Return the history of curves whose roles are known.
 
     Args:
@@ -66,8 +66,8 @@ def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping
         source=source,
         unit=unit,
         train=curves[roles.loss],
-        validation=curves[roles.validation] if roles.validation else Curve(),
-        lr=curves[roles.lr] if roles.lr else Curve(),
+        validation=curves[roles.validation] if roles.validation else Series(),
+        lr=curves[roles.lr] if roles.lr else Series(),
         words=OTHERS if unit == "step" else by_epoch,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.window.weights import STARTS, deficit, measure, rules, step_sizes, weights
+from rmsprop.lab.window.decay import STARTS, deficit, measure, rules, step_sizes, weights
 from rmsprop.reference import init, update
 
 DECAYS = (0.5, 0.9, 0.99, 0.999)

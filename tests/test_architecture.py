@@ -1,0 +1,205 @@
+"""Imports point one way, public names are these, documentation uses nothing else, and names mean one class."""
+
+from pathlib import Path
+
+import pytest
+from architecture import circles, foreign, missing_on_page, private_uses, read, same_names, upward
+
+ROOT = Path(__file__).parent.parent
+MODULES = read(ROOT / "src" / "rmsprop")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# A room imports rooms of lower tiers alone; ``rmsprop`` is the package's own ``__init__``.
+TIERS = (
+    {"rule", "keywords", "horizon", "options", "locks", "files"},
+    {"dialects"},
+    {"recipes"},
+    {"rmsprop"},
+    {"storage"},
+    {"native", "averaging", "rates", "reference"},
+    {"threads"},
+    {"torch", "numpy", "jax", "keras"},
+    {"checkpoint"},
+    {"lab"},
+    {"cli"},
+)
+# Packages that a room may import, beside the standard library.
+PACKAGES = {
+    "reference": {"numpy"},
+    "native": {"numpy"},
+    "numpy": {"numpy"},
+    "torch": {"numpy", "torch", "triton"},
+    "jax": {"numpy", "jax", "optax"},
+    "keras": {"numpy", "keras", "tensorflow"},
+    "checkpoint": {"numpy", "torch", "triton", "jax", "keras", "tensorflow", "h5py", "safetensors"},
+    "lab": {
+        *("numpy", "torch", "scipy", "sklearn", "polars", "safetensors", "cloudpickle", "filelock", "tensorboard"),
+        *("matplotlib", "PIL", "imageio_ffmpeg", "jinja2", "markupsafe"),
+    },
+    "cli": {"click", "rich"},
+}
+PUBLIC = {
+    "rmsprop": [
+        *("DIALECTS", "RECIPES", "Dialect", "Recipe", "Rule", "decay_from_half_life", "decay_from_mass_window"),
+        *("decay_from_window", "half_life", "mass_window", "window"),
+    ],
+    "rmsprop.reference": ["init", "update"],
+    "rmsprop.native": ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"],
+    "rmsprop.torch": ["RMSprop"],
+    "rmsprop.numpy": ["RMSprop"],
+    "rmsprop.jax": ["RMSpropState", "from_recipe", "rmsprop", "scale_by_rmsprop"],
+    "rmsprop.keras": ["RMSprop"],
+    "rmsprop.checkpoint": [
+        *("FORMATS", "Checkpoint", "CheckpointError", "ConversionWarning", "Format", "Group", "Parameter"),
+        *("convert", "load", "save"),
+    ],
+    "rmsprop.lab": ["LrRange", "Recorder", "find_lr"],
+    "rmsprop.lab.compare": [
+        *("Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "analyse", "compare", "headline"),
+    ],
+    "rmsprop.lab.problems": ["Data", "Metric", "Problem", "check", "load"],
+    "rmsprop.lab.surfaces": ["SURFACES", "choose", "walk"],
+    "rmsprop.lab.tune": ["Tuning", "summary", "tune"],
+    "rmsprop.lab.window": ["deficit", "measure", "weights"],
+}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A made-up package ``p``: path -> source."""
+
+    def make(files):
+        for name, source in {"__init__.py": "", **files}.items():
+            path = tmp_path / "p" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        return read(tmp_path / "p")
+
+    return make
+
+
+def test_imports_point_one_way():
+    assert upward(MODULES, TIERS) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import p.high", ["p.low imports p.high"]),
+        ("from p import high", ["p.low imports p.high"]),
+        ("from .high import x", ["p.low imports p.high"]),
+        ("from p.beside import x", ["p.low imports p.beside"]),
+        ("def f():\n    from p.high import x", ["p.low imports p.high"]),
+        ("if TYPE_CHECKING:\n    from p.high import x", ["p.low imports p.high"]),
+        ("importlib.import_module('p.high')", ["p.low imports p.high"]),
+        ("import os", []),
+    ],
+)
+def test_an_import_upward_is_seen(tree, source, said):
+    modules = tree({"low.py": source, "beside.py": "", "high/__init__.py": "from p import low\nx = 1"})
+    assert upward(modules, ({"p"}, {"low", "beside"}, {"high"})) == said
+
+
+def test_no_modules_import_each_other():
+    assert circles(MODULES) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (("import p.b", "import p.c", "def f():\n    from p.a import x"), [["p.a", "p.b", "p.c"]]),
+        (("import p.b", "if TYPE_CHECKING:\n    import p.a", ""), [["p.a", "p.b"]]),
+        (("import p.b\nimport p.c", "import p.c", ""), []),
+    ],
+)
+def test_a_circle_is_seen(tree, sources, found):
+    assert circles(tree(dict(zip(("a.py", "b.py", "c.py"), sources, strict=True)))) == found
+
+
+def test_only_the_lab_looks_and_only_the_command_prints():
+    assert foreign(MODULES, PACKAGES) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def f():\n    import matplotlib.pyplot as plt", ["p.a.b imports matplotlib"]),
+        ("from click.testing import CliRunner", ["p.a.b imports click"]),
+        ("import numpy as np\nimport os.path\nfrom p import a", []),
+    ],
+)
+def test_a_package_out_of_place_is_seen(tree, source, said):
+    assert foreign(tree({"a/__init__.py": "", "a/b.py": source}), {"a": {"numpy"}}) == said
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_of_a_package_are_these(module):
+    assert MODULES[module].public == PUBLIC[module]
+
+
+def test_no_other_module_says_what_is_public():
+    assert {name for name, module in MODULES.items() if module.public is not None} <= PUBLIC.keys()
+
+
+def test_every_public_name_is_on_the_api_page():
+    assert missing_on_page(MODULES, (ROOT / "docs" / "api.md").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "missing"),
+    [
+        ("::: p.x\n", ["p.y"]),
+        ("::: p.a.x\n::: p.y\n", []),
+        ("::: p.a\n", ["p.y"]),
+        ("::: p\n", []),
+        ("text about p.x and p.y\n", ["p.x", "p.y"]),
+    ],
+)
+def test_a_name_that_is_not_on_the_page_is_seen(tree, page, missing):
+    modules = tree({"__init__.py": "from p.a import x\ny = 1\n__all__ = ['x', 'y']", "a.py": "x = 1"})
+    assert missing_on_page(modules, page) == missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documentation_uses_what_is_public(page):
+    assert private_uses(page.read_text(encoding="utf-8"), MODULES) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("from p import x", []),
+        ("from p import hidden", ["p.hidden"]),
+        ("from p.a import x", ["p.a.x"]),
+        ("from p.b import z", []),
+        ("import p.a", ["p.a"]),
+        ("import p\np.x.anything\np.__version__", []),
+        ("import p\np.hidden(1)", ["p.hidden"]),
+        ("from p import b\nb.z()\nb.w", ["p.b.w"]),
+        ("import p.b as c\nc.w", ["p.b.w"]),
+    ],
+)
+def test_a_private_name_in_the_documentation_is_seen(tree, code, found):
+    sources = {
+        "__init__.py": "from p.a import x\n__all__ = ['x']\nhidden = 1",
+        "a.py": "x = 1",
+        "b.py": "__all__ = ['z']\nz = w = 1",
+    }
+    assert private_uses(f"Words.\n\n```python\n{code}\n```\n", tree(sources)) == found
+
+
+def test_a_name_means_one_class():
+    assert same_names(MODULES, allowed={"RMSprop"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("class A: ...", "class A: ...", {"A": ["p.a", "p.b"]}),
+        ("class A: ...", "def f():\n    class A: ...", {"A": ["p.a", "p.b"]}),
+        ("class A: ...", "class B: ...", {}),
+        ("class Main: ...", "class Main: ...", {}),
+    ],
+)
+def test_two_classes_of_one_name_are_seen(tree, first, second, found):
+    assert same_names(tree({"a.py": first, "b.py": second}), allowed={"Main"}) == found
