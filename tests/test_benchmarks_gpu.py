@@ -273,9 +273,8 @@ print(json.dumps(found))
 def test_what_a_step_takes_beyond_holds_all_but_parameters_gradients_and_state():
     output = subprocess.run([sys.executable, "-c", BEYOND], cwd=ROOT, capture_output=True, text=True, check=True)
     ours, torchs = json.loads(output.stdout)
-    parameters_two_gradients_two_arrays = 5 * 4 * 38
-    assert ours == [parameters_two_gradients_two_arrays + 4, 777]  # ours has one step counter, torch's one for each
-    assert torchs == [parameters_two_gradients_two_arrays + 8, 777]
+    parameters_two_gradients_two_arrays, two_counters = 5 * 4 * 38, 2 * 4
+    assert ours == torchs == [parameters_two_gradients_two_arrays + two_counters, 777]
 
 
 FIRST_STEP = """

@@ -54,8 +54,8 @@ def test_differentiable_steps_are_those_of_torch(options, twins, train):
 
 @pytest.mark.parametrize(
     ("flags", "gaps"),
-    [({"fused": True}, False), ({"fused": False}, False), ({}, True)],
-    ids=["kernel", "composite", "gaps"],
+    [({"fused": True}, False), ({"fused": False}, False), ({}, True), ({"fused": True}, True)],
+    ids=["kernel", "composite", "gaps", "kernel-gaps"],
 )
 @pytest.mark.parametrize("schedulers", [[], *INFO.scheduler_inputs], ids=["constant", "scheduled"])
 @pytest.mark.parametrize("options", INPUTS)

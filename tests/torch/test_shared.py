@@ -59,7 +59,7 @@ def test_a_failed_step_keeps_no_gradient_alive():
     param = torch.zeros(2)
     optimizer = RMSprop([param])
     stepping(optimizer, 1, [param])
-    optimizer.param_groups[0]["lr"] = -1.0
+    optimizer.param_groups[0]["lr"] = float("nan")
     param.grad = torch.ones(2)
     gradient = weakref.ref(param.grad)
     with pytest.raises(ValueError, match="Invalid learning rate"):

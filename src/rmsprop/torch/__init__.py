@@ -1,12 +1,14 @@
 """RMSProp for PyTorch: a drop-in for ``torch.optim.RMSprop`` in every framework's dialect.
 
-- `optimizer`: the class, its parameter groups and what a step does in which order.
-- `groups`: from a parameter group to a `Rule` and a learning rate, checked.
-- `state`: what is kept per parameter, its precision, and its exchange with ``torch.optim.RMSprop``.
-- `fused`: what the kernels take, and the compiled one on CPU tensors.
-- `gpu`: the Triton kernel on GPU tensors, which `triton_kernel` holds.
-- `composite`: plain tensor operations, for everything the kernels can't do.
-- `together`: the same on many tensors at once, for devices without a kernel.
+From the outside in:
+
+- `optimizer`: the class, its parameter groups and hooks; `groups` from a group to a `Rule`, `paths` what updates what,
+  `state_dict` and `foreign` what leaves and what arrives.
+- `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
+  `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
+- `bucket`: the tables that a kernel reads, from `state` and, beneath subclasses, shards and gaps, from `local`.
+- `gpu`: the Triton kernel, which `triton_kernel` holds, beside the compiled one; `device` tells which serves.
+- `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
 
 try:

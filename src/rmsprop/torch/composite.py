@@ -1,38 +1,39 @@
-"""The update in plain tensor operations: the path for everything the kernels can't do.
+"""The update in array operations: the path for everything the kernels can't do, and for who asks for it.
 
-Differentiable steps, devices that have no kernel, parameters with gaps in memory. The arithmetic is
-`rmsprop.reference.apply`, run on torch's tensors: on the CPU one by one, on other devices on many together.
+The arithmetic is `rmsprop.reference.apply`: on plain CPU tensors over NumPy's views of them, block by block; on other
+devices on many tensors together; one tensor at a time where autograd or a compiler watches, or where a tensor is of a
+class of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rmsprop.reference import apply
 from rmsprop.rule import Rule
+from rmsprop.torch.blocks import update_in_blocks
+from rmsprop.torch.foreach import Library, TensorList
+from rmsprop.torch.local import is_lazy, is_plain_class
+from rmsprop.torch.members import Member
 from rmsprop.torch.state import ParamState, as_real, state_dtype
-from rmsprop.torch.together import Library, Together
 
-# Devices on which a call costs little, so that parameters are updated one by one: then temporaries stay in the cache.
-ONE_BY_ONE = {"cpu"}
 # Elements that are updated together at most. A larger tensor keeps a device busy alone, and temporaries stay small.
 MOST_TOGETHER = 1 << 22
 # A parameter, its gradient and its state. A compiler that has to look them up itself compiles anew for every gradient.
-Member = tuple[Tensor, Any, ParamState]
+Gathered = tuple[Tensor, Any, ParamState]
 
 
-def update_group(
-    rule: Rule,
-    lr: Any,
-    members: Sequence[Member],
-    group: Mapping[str, Any],
-    scale: float,
-) -> None:
-    """Update parameters of a group whose step counters already count this step.
+def gathered(members: Iterable[Member], states: Mapping[Tensor, ParamState]) -> list[Gathered]:
+    """Return parameters with their gradients, those that have one, and their states."""
+    return [(m.param, m.param.grad, states[m.param]) for m in members if m.param.grad is not None]
+
+
+def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], scale: float) -> None:
+    """Count a step of parameters of a group and update them.
 
     Args:
         rule: What to compute.
@@ -43,44 +44,105 @@ def update_group(
     """
     lr = lr.squeeze() if isinstance(lr, Tensor) else lr
     scale = -scale if group["maximize"] else scale
-    waits = not (group["capturable"] or torch.compiler.is_compiling())
-    one_by_one = group["differentiable"] or torch.compiler.is_compiling()
-    for batch in [[member] for member in members] if one_by_one else batches(members):
-        param, grad, state = batch[0]
-        step = int(state["step"].item()) if rule.bias_correction and waits else state["step"]
-        if len(batch) > 1:
-            update_together(rule, lr, step, batch, scale)
-        else:
+    is_traced = torch.compiler.is_compiling()
+    _count([state["step"] for _, _, state in members])
+    if group["differentiable"] or is_traced:
+        for param, grad, state in members:
+            step = state["step"]
+            step = step if is_traced or group["capturable"] or type(step) is not Tensor else step.item()
             update(rule, lr, step, param, grad, state, scale, group["differentiable"])
+        return
+    for kind, alike in _by_kind(rule, members, bool(group["capturable"])).items():
+        _update_alike(kind, rule, lr, alike, scale)
 
 
-def batches(members: Sequence[Member]) -> list[list[Member]]:
-    """Return which parameters are updated together: small ones that share a device, a precision and a step counter.
+def _count(steps: list[Tensor]) -> None:
+    """Count one more in each counter."""
+    if all(step.device.type == "cpu" for step in steps):
+        torch._foreach_add_(steps, torch.tensor(1.0), alpha=1.0)  # a number would become a tensor once per counter
+    else:
+        torch._foreach_add_(steps, 1.0)
 
-    Those of classes derived from tensors (distributed ones, say) may not know the operations on several tensors.
+
+class _Kind(NamedTuple):
+    """What parameters that are updated alike have in common.
 
     Args:
-        members: Parameters of a group.
-
-    Returns:
-        The same, in batches.
+        device: Where they are.
+        dtype: That of their state.
+        is_plain: Whether other operations than torch's may see their memory.
+        step: The number of the update if it matters, else 1. None if it is on a device, where reading it means waiting.
+        counter: What tells counters apart that can't be read, else 0.
     """
-    found: list[list[Member]] = []
-    open_batches: dict[Any, tuple[list[Member], int]] = {}
+
+    device: torch.device
+    dtype: torch.dtype
+    is_plain: bool
+    step: float | None
+    counter: int
+
+
+def _by_kind(rule: Rule, members: Sequence[Gathered], capturable: bool) -> dict[_Kind, list[Gathered]]:
+    """Return parameters by what decides how they are updated."""
+    if not rule.bias_correction and (only := _only_kind(members)):
+        return {only: list(members)}
+    kinds: dict[_Kind, list[Gathered]] = {}
     for member in members:
-        param, _, state = member
-        key = param.device, state_dtype(param), id(state["step"])
-        batch, size = open_batches.get(key, ([], 0))
-        alone = param.device.type in ONE_BY_ONE or type(param) not in (Tensor, torch.nn.Parameter)
-        if not batch or alone or size + param.numel() > MOST_TOGETHER:
-            batch, size = [], 0
-            found.append(batch)
-        batch.append(member)
-        open_batches[key] = batch, size + param.numel()
+        param, grad, state = member
+        is_plain = is_plain_class(type(param)) and is_plain_class(type(grad)) and not is_lazy(param)
+        number: float | None = 1.0
+        counter = 0
+        if rule.bias_correction:
+            step = state["step"]
+            waits = (capturable and step.device.type != "cpu") or type(step) is not Tensor  # a fake one has no value
+            number, counter = (None, id(step)) if waits else (step.item(), 0)
+        kinds.setdefault(_Kind(param.device, state_dtype(param), is_plain, number, counter), []).append(member)
+    return kinds
+
+
+def _only_kind(members: Sequence[Gathered]) -> _Kind | None:
+    """Return the kind of parameters that are obviously all of one; asking each would take as long as updating it."""
+    params, grads, _ = zip(*members, strict=True)
+    places = {(param.device, param.dtype) for param in params}
+    is_plain = all(map(is_plain_class, {*map(type, params), *map(type, grads)})) and not any(map(is_lazy, params))
+    return _Kind(params[0].device, state_dtype(params[0]), True, 1.0, 0) if len(places) == 1 and is_plain else None
+
+
+def _update_alike(kind: _Kind, rule: Rule, lr: Any, members: Sequence[Gathered], scale: float) -> None:
+    """Update parameters of one kind."""
+    step = members[0][2]["step"] if kind.step is None else kind.step
+    if not kind.is_plain:
+        for each in members:
+            update(rule, lr, step, *each, scale, differentiable=False)
+    elif kind.device.type in IN_BLOCKS:
+        update_in_blocks(rule, lr.item() if isinstance(lr, Tensor) else lr, step, members, scale)
+    else:
+        for batch in batches(members):
+            update_together(rule, lr, step, batch, scale)
+
+
+# Devices whose tensors NumPy can see.
+IN_BLOCKS = {"cpu"}
+
+
+def batches(members: Sequence[Gathered]) -> list[list[Gathered]]:
+    """Return members in lists of no more elements than are updated together.
+
+    Args:
+        members: Parameters of one kind.
+    """
+    found: list[list[Gathered]] = [[]]
+    size = 0
+    for member in members:
+        if found[-1] and size + member[0].numel() > MOST_TOGETHER:
+            found.append([])
+            size = 0
+        found[-1].append(member)
+        size += member[0].numel()
     return found
 
 
-def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Member], scale: float) -> None:
+def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Gathered], scale: float) -> None:
     """Update several parameters and their states with one call per operation.
 
     Args:
@@ -92,17 +154,17 @@ def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Member], s
         scale: What gradients are multiplied with first.
     """
     states = [state for _, _, state in members]
-    kept = {name: Together([as_real(state[name]) for state in states]) for name in rule.state_names}
+    kept = {name: TensorList([as_real(state[name]) for state in states]) for name in rule.state_names}
     working = next(iter(kept.values())).tensors[0].dtype
-    p = Together([as_real(param).to(working) for param, _, _ in members])
-    g = Together([as_real(grad).to(working) for _, grad, _ in members])
+    p = TensorList([as_real(param).to(working) for param, _, _ in members])
+    g = TensorList([as_real(grad).to(working) for _, grad, _ in members])
     new_p, new_state = apply(rule, lr, step, p, g * scale, kept, Library)
     for name, values in new_state.items():
         _copy([state[name] for state in states], values)
     _copy([param for param, _, _ in members], new_p)
 
 
-def _copy(targets: list[Tensor], values: Together) -> None:
+def _copy(targets: list[Tensor], values: TensorList) -> None:
     torch._foreach_copy_(targets, [_like(each, value) for each, value in zip(targets, values.tensors, strict=True)])
 
 
@@ -124,12 +186,16 @@ def update(
     p, g = as_real(param), as_real(grad)
     kept = {name: as_real(state[name]) for name in rule.state_names}
     working = next(iter(kept.values())).dtype
+    working = torch.promote_types(working, torch.float32)
     g = g.to(working) * scale
     p = p.to(working, copy=differentiable)  # what the graph keeps of it must not be overwritten below
-    new_p, new_state = apply(rule, lr, step, p, g, kept, torch)
+    new_p, new_state = apply(rule, lr, step, p, g, {name: value.to(working) for name, value in kept.items()}, torch)
     for name, value in new_state.items():
         value = _like(param, value)
-        state[name] = value if differentiable else state[name].copy_(value)
+        if differentiable:
+            state[name] = value
+        else:
+            state[name].copy_(value)
     param.copy_(_like(param, new_p))
 
 

@@ -12,63 +12,22 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop import native
 from rmsprop.rule import Rule
 
 if TYPE_CHECKING:
-    from rmsprop.torch.fused import Bucket
+    from rmsprop.torch.bucket import Bucket
 
 _Words = np.ndarray[Any, Any]
 _WORD_DTYPES = {4: torch.int32, 8: torch.int64}  # by their bytes
-# Types of devices that the kernel runs on. torch calls AMD's "cuda" too.
-DEVICE_TYPES = {"cuda"}
 # Programs of a launch, but for one more per tensor. They find their work in a table, which stays below 256 kB.
 MOST_PROGRAMS = 65536
-_DLPACK_CUDA, _DLPACK_ROCM = 2, 10
-_GAIN, _KEEP = 2, 3  # places in native/rmsprop.h's rmsprop_rule
-
-
-def missing(device: torch.device) -> str | None:
-    """Return why the Triton kernel can't run on a device, or None if it can.
-
-    Args:
-        device: Where a parameter is.
-
-    Returns:
-        A reason that completes "the fused kernel can't update a parameter that ...".
-    """
-    if device.type not in DEVICE_TYPES:
-        return f"is on device {device}; it takes tensors on {' and '.join(sorted({'cpu', *DEVICE_TYPES}))}"
-    if device.type == "cuda" and _is_too_old(device):
-        return f"is on device {device}, which is older than what Triton compiles for, compute capability 7.0"
-    if obstacle := _obstacle():
-        return f"is on device {device}, where {obstacle}"
-    return None
-
-
-@cache
-def _is_too_old(device: torch.device) -> bool:
-    return not torch.version.hip and torch.cuda.get_device_capability(device) < (7, 0)
-
-
-@cache
-def _obstacle() -> str | None:
-    """Return what keeps Triton from running on this machine, or None."""
-    try:
-        if find_spec("triton") is None:
-            return "it needs Triton: pip install 'rmsprop[gpu]'"
-        from triton.runtime import driver
-
-        driver.active.get_current_target()  # builds what it talks to the GPU with, for which it needs a C compiler
-    except Exception as error:
-        return f"Triton does not work: {error}"
-    return None
 
 
 @cache
@@ -76,23 +35,6 @@ def _kernel() -> Any:
     from rmsprop.torch import triton_kernel  # at the first launch: Triton may be missing, and takes long to load
 
     return triton_kernel
-
-
-def holds(value: object) -> bool:
-    """Whether a value lies on a device that the kernel runs on, so that the kernel reads it there.
-
-    Args:
-        value: A learning rate, a scale, or None.
-
-    Returns:
-        The answer.
-    """
-    return isinstance(value, Tensor) and value.device.type in DEVICE_TYPES
-
-
-def dlpack_device(device: torch.device) -> tuple[int, int]:
-    """Return DLPack's type and number of a GPU."""
-    return _DLPACK_ROCM if torch.version.hip else _DLPACK_CUDA, device.index
 
 
 @dataclass(frozen=True)
@@ -141,9 +83,13 @@ class _Stream:
         """Copy an array to the device, by way of some memory that `room_for` has returned for one of its size."""
         host = (self.room_for(words) if room is None else room).copy_(torch.from_numpy(words))
         sent = host.to(self.device, non_blocking=True)
-        if self.kept is not None:
-            self.kept += [host, sent]
+        self.keep(host, sent)
         return sent
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Keep what a graph will read again, if the stream is being captured."""
+        if self.kept is not None:
+            self.kept += tensors
 
 
 class _Table:
@@ -171,7 +117,7 @@ class _Table:
             if sent is None:
                 room, self._room_in_capture = self._room_in_capture, None
                 return stream.send(words, room)
-            stream.kept.append(sent)
+            stream.keep(sent)
             return sent
         if sent is None or stream.number != self._stream:
             self._words, self._stream = words, stream.number
@@ -192,7 +138,7 @@ class Launch:
 
     def __init__(self, buckets: Sequence[Bucket]) -> None:
         self._buckets = buckets
-        self._device = buckets[0].params[0].device
+        self._device = buckets[0].device
         kernel = _kernel()
         self._options = {
             **kernel.types(buckets[0].batch.dtype),
@@ -201,17 +147,23 @@ class Launch:
             **kernel.launch_options(_warp_size(self._device)),
         }
         self._count = sum(len(bucket.params) for bucket in buckets)
-        self._rules = np.zeros((len(buckets), kernel.WORDS_PER_RULE.value), dtype=np.int64)
+        # Where steps are counted on the device, each tensor has numbers of its own: nobody knows which are equal.
+        heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
+        ends = np.cumsum(heights).tolist()
+        self._places = [slice(end - height, end) for end, height in zip(ends, heights, strict=True)]
+        self._rules = np.zeros((ends[-1], kernel.WORDS_PER_RULE.value), dtype=np.int64)
         self._grads = [bucket.batch.column("grads") for bucket in buckets]
-        self._counted_there = {
-            row: bucket for row, bucket in enumerate(buckets) if bucket.rule.bias_correction and bucket.counts_on_device
-        }
         self._compiled: set[Any] = set()
         self._layout: list[bytes] = []
         self._rows: _Words = np.zeros(0)
         self._owners: _Words = np.zeros(0)
         self._span = 1
         self._row_table, self._owner_table, self._moving_table = _Table(), _Table(), _Table()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether some tensor takes part in the step."""
+        return any(size != native.RESTS for bucket in self._buckets for size in bucket.batch.sizes)
 
     def prepared(self, scaling: Scaling, kept: list[Any]) -> Callable[[], None]:
         """Return the update of all buckets, whose numbers are set, as a call that puts it in line.
@@ -228,6 +180,7 @@ class Launch:
         update = _kernel().update
         with _current(self._device):
             stream = _Stream(self._device, kept)
+            stream.keep(*(copy for bucket in self._buckets for copy in bucket.dense_copies))
             self._place()
             rows = self._row_table.on_device(self._rows, stream)
             owners = self._owner_table.on_device(self._owners, stream)
@@ -243,8 +196,7 @@ class Launch:
 
         def launch() -> None:
             with _current(self._device):
-                if self._counted_there:
-                    self._set_gains(rules)
+                self._set_gains(rules)
                 if len(self._owners):
                     update[grid](*arguments, **self._options)
             lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
@@ -252,24 +204,21 @@ class Launch:
         return launch
 
     def _place(self) -> None:
-        """Lay out the table of tensors and share the work among programs, if state has moved or this is new.
-
-        Parameters that move have a new plan made, and new launches; they may be made smaller where they are, though.
-        """
-        layout = [bucket.batch.sizes.tobytes() + bucket.batch.state_addresses for bucket in self._buckets]
+        """Lay out the table of tensors and share the work among programs, if this is new or other tensors take part."""
+        layout = [bucket.batch.sizes.tobytes() for bucket in self._buckets]
         if layout == self._layout:
             return
         self._layout = layout
         kernel = _kernel()
         rows = np.zeros((self._count, kernel.WORDS_PER_TENSOR.value), dtype=np.int64)
         end = 0
-        for number, bucket in enumerate(self._buckets):
+        for place, bucket in zip(self._places, self._buckets, strict=True):
             begin, end = end, end + len(bucket.params)
             rows[begin:end, 0] = bucket.batch.column("params")
             for column, name in enumerate(("spreads", "means", "buffers"), 1):
                 rows[begin:end, column] = bucket.batch.column(name)
-            rows[begin:end, 4] = bucket.batch.sizes
-            rows[begin:end, 6] = number
+            rows[begin:end, 4] = np.maximum(bucket.batch.sizes, 0)
+            rows[begin:end, 6] = np.arange(place.start, place.stop)
         blocks = -(rows[:, 4] // -kernel.BLOCK)
         self._span = max(1, -(int(blocks.sum()) // -MOST_PROGRAMS))
         programs = -(blocks // -self._span)
@@ -280,20 +229,26 @@ class Launch:
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
         """Return what may differ from step to step: the numbers of each rule, then the addresses of gradients."""
         numbers = _kernel().LR_ADDRESS.value
-        for row, bucket, lr in zip(self._rules, self._buckets, lrs, strict=True):
-            row[:numbers] = bucket.batch.numbers
-            row[numbers:] = 0
+        for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
+            rows = self._rules[place]
+            rows[:, :numbers] = bucket.batch.numbers
+            rows[:, numbers:] = 0
             if lr is not None:
-                row[numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
+                rows[:, numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
         return np.concatenate([self._rules.reshape(-1), *self._grads])
 
     def _set_gains(self, rules: Tensor) -> None:
         """Compute the gains of bias-corrected rules from counts that are on the device."""
-        numbers = rules.view(torch.float64).view(len(self._buckets), -1)
-        for row, bucket in self._counted_there.items():
-            gain, keep = bucket.rule.gains(bucket.counter.double(), torch)
-            numbers[row, _GAIN].copy_(gain)
-            numbers[row, _KEEP].copy_(keep)
+        numbers = rules.view(torch.float64).view(len(self._rules), -1)
+        for place, bucket in zip(self._places, self._buckets, strict=True):
+            if _counts_there(bucket):
+                counts = torch.stack([state["step"] for state in bucket.states]).double().flatten()
+                for number, share in zip(("gain", "keep"), bucket.rule.gains(counts, torch), strict=True):
+                    numbers[place, native.offset(number) // 8].copy_(share)
+
+
+def _counts_there(bucket: Bucket) -> bool:
+    return bucket.rule.bias_correction and bucket.counts_on_device
 
 
 def launches(buckets: Iterable[Bucket]) -> list[Launch]:
@@ -307,13 +262,13 @@ def launches(buckets: Iterable[Bucket]) -> list[Launch]:
     """
     together: dict[Any, list[Bucket]] = {}
     for bucket in buckets:
-        key = bucket.params[0].device, bucket.batch.dtype, *code(bucket.rule).values()
+        key = bucket.device, bucket.batch.dtype, *code(bucket.rule).values()
         together.setdefault(key, []).append(bucket)
     return [Launch(members) for members in together.values()]
 
 
 def code(rule: Rule) -> dict[str, bool]:
-    """Return the choices of a rule that the kernel is compiled for: which arrays there are, and what goes into them.
+    """Return the choices of a rule that the kernel is compiled for: which arrays there are.
 
     Args:
         rule: The rule.
@@ -321,12 +276,7 @@ def code(rule: Rule) -> dict[str, bool]:
     Returns:
         Values of arguments of the kernel, by their names.
     """
-    return {
-        "CENTERED": rule.centered,
-        "MOMENTUM": rule.has_momentum,
-        "NESTEROV": rule.nesterov,
-        "LR_INSIDE": rule.has_momentum and rule.lr_in_momentum,
-    }
+    return {"CENTERED": rule.centered, "MOMENTUM": rule.has_momentum}
 
 
 def _warp_size(device: torch.device) -> int:

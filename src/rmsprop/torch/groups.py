@@ -1,21 +1,78 @@
-"""From a parameter group to a rule and a learning rate, checked wherever they arrive."""
+"""From a parameter group to a rule and a learning rate, checked wherever they arrive.
+
+A group holds torch's keys, and of the others only those in which it differs from torch: a state dict then looks like
+torch's to everything that reads one, distributed checkpoints included. A key that a group lacks means what torch does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
 from rmsprop.keywords import TORCH
-from rmsprop.rule import Rule, check_number
+from rmsprop.rule import FLAGS, Rule, check_number, check_step_lr
 
 # Field of `Rule` -> key of a parameter group.
 KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}
-# What decides how a group takes its steps; a change between two steps is noticed by comparing these values.
-read_options = itemgetter(*KEYS.values(), "fused", "foreach", "differentiable", "capturable")
+_TORCHS_RULE = {"decay", "eps", "momentum", "centered", "weight_decay"}
+# The keys that torch's groups don't have -> what torch does.
+EXTRA: Mapping[str, Any] = MappingProxyType(
+    {"fused": None} | {KEYS[field.name]: field.default for field in fields(Rule) if field.name not in _TORCHS_RULE}
+)
+_MEANING = {
+    **{KEYS[field.name]: field.default for field in fields(Rule)},
+    **EXTRA,
+    "lr": 1e-2,
+    "capturable": False,
+    "foreach": None,
+    "maximize": False,
+    "differentiable": False,
+}
+_OPTIONS = (*KEYS.values(), "fused", "foreach", "differentiable", "capturable")
+
+
+class ParamGroup(dict[str, Any]):
+    """A parameter group; asked for an option that it lacks, it says what torch does.
+
+    Examples:
+        >>> ParamGroup(lr=0.1)["nesterov"]
+        False
+    """
+
+    def __missing__(self, key: str) -> Any:
+        """Return what the lack of an option means."""
+        return _MEANING[key]
+
+
+def as_groups(param_groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the parameter groups of an optimizer, after putting a `ParamGroup` in the place of each plain dict.
+
+    Args:
+        param_groups: The list that the optimizer holds.
+    """
+    for number, group in enumerate(param_groups):
+        if not isinstance(group, ParamGroup):
+            param_groups[number] = ParamGroup(group)
+    return param_groups
+
+
+def slimmed(group: Mapping[str, Any]) -> ParamGroup:
+    """Return a group without the keys that torch's groups don't have and that mean what torch does."""
+    return ParamGroup({key: value for key, value in group.items() if not (key in EXTRA and _same(value, EXTRA[key]))})
+
+
+def _same(value: object, meaning: object) -> bool:
+    # Of the meaning's own type, or 0 for 0.0; True is equal to 1.0, but no number.
+    return type(value) in (type(meaning), int) and value == meaning
+
+
+def read_options(group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what decides how a group takes its steps, the learning rate aside, to be compared with later."""
+    return tuple(map(group.get, _OPTIONS))
 
 
 def rule_of(group: Mapping[str, Any]) -> Rule:
@@ -31,14 +88,15 @@ def rule_of(group: Mapping[str, Any]) -> Rule:
         TypeError: If a value is of the wrong type.
         ValueError: If a value is out of range, in torch's words where torch has them.
     """
-    check_number("decay", group["alpha"], "alpha value")
-    flags = ("eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction")
     values = {field: group[key] for field, key in KEYS.items()}
-    return Rule(**{**values, **{flag: bool(values[flag]) for flag in flags}}).known()
+    check_number("decay", values["decay"], "alpha value")
+    return Rule(**{**values, **{flag: bool(values[flag]) for flag in FLAGS}}).known()
 
 
 def lr_of(group: Mapping[str, Any]) -> float | Tensor:
-    """Return a group's learning rate, checked unless that would mean waiting for an accelerator.
+    """Return the learning rate of a step, checked unless that would mean waiting for an accelerator.
+
+    A schedule may take it below zero, by a rounding or by going on past its end: that is a step in the other direction.
 
     Args:
         group: A parameter group of `rmsprop.torch.RMSprop`.
@@ -48,25 +106,25 @@ def lr_of(group: Mapping[str, Any]) -> float | Tensor:
 
     Raises:
         TypeError: If it is neither.
-        ValueError: If it is negative, infinite or NaN, or a tensor of more than one element.
+        ValueError: If it is infinite or NaN, or a tensor of more than one element.
     """
     lr = group["lr"]
     if not isinstance(lr, Tensor):
-        return 0.0 if _ended_at_zero(lr, group) else check_number("lr", lr)
+        return check_step_lr(lr)
     if lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
-    if lr.device.type == "cpu" and not _ended_at_zero(lr.item(), group):
-        check_number("lr", lr.item())
+    if lr.device.type == "cpu" and not is_fake(lr):
+        check_step_lr(lr.item())
     return lr
 
 
-def _ended_at_zero(lr: Any, group: Mapping[str, Any]) -> bool:
-    """Whether a scheduler that decays to zero rounded to the other side of it, as torch's LinearLR does."""
-    return isinstance(lr, float) and -1e-12 * float(group.get("initial_lr", 0.0)) <= lr < 0.0
+def is_fake(tensor: Tensor) -> bool:
+    """Whether a tensor has no numbers, as under ``FakeTensorMode``."""
+    return type(tensor).__name__ == "FakeTensor"
 
 
 def check_group(group: Mapping[str, Any]) -> Rule:
-    """Check all options of a group and return the rule that they describe.
+    """Check all options of a group that may take steps and return the rule that they describe.
 
     Args:
         group: A parameter group of `rmsprop.torch.RMSprop`.
@@ -80,20 +138,27 @@ def check_group(group: Mapping[str, Any]) -> Rule:
         RuntimeError: If two implementations are asked for at once.
     """
     lr_of(group)
-    check_implementation(group)
+    if group["fused"] and group["foreach"]:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if group["fused"] and group["differentiable"]:
+        raise RuntimeError("`fused` does not support `differentiable`")
     return rule_of(group)
 
 
-def check_implementation(group: Mapping[str, Any]) -> None:
-    """Check that a group does not ask for two implementations at once.
+def check_new_group(group: Mapping[str, Any]) -> None:
+    """Check all options that a group starts with: unlike a schedule, nobody means a learning rate below zero.
 
     Args:
         group: A parameter group of `rmsprop.torch.RMSprop`.
 
     Raises:
-        RuntimeError: If ``fused`` is combined with ``foreach`` or ``differentiable``, in torch's words.
+        TypeError: If a value is of the wrong type.
+        ValueError: If a value is out of range.
+        RuntimeError: If two implementations are asked for at once.
     """
-    if group["fused"] and group["foreach"]:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-    if group["fused"] and group["differentiable"]:
-        raise RuntimeError("`fused` does not support `differentiable`")
+    lr = group["lr"]
+    if not isinstance(lr, Tensor):
+        check_number("lr", lr)
+    elif lr.numel() == 1 and lr.device.type == "cpu" and not is_fake(lr):
+        check_number("lr", lr.item())
+    check_group(group)

@@ -1,13 +1,15 @@
-"""`RMSprop` for PyTorch: its parameter groups and what a step does in which order."""
+"""`RMSprop` for PyTorch: its parameter groups, its state dict and its hooks around a step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import is_
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from types import MappingProxyType
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim.optimizer import (
     Optimizer,
     ParamsT,
@@ -18,32 +20,37 @@ from torch.optim.optimizer import (
 )
 
 from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import WeightDecayMode
-from rmsprop.torch import composite, fused, gpu
-from rmsprop.torch.groups import KEYS, check_group, lr_of
-from rmsprop.torch.plan import Plan, check_gradients
-from rmsprop.torch.state import adopted, exported, holders, share_counters
+from rmsprop.rule import ChoiceOptions, Rule
+from rmsprop.threads import is_forked, one_thread
+from rmsprop.torch import composite
+from rmsprop.torch.checks import check_states_belong
+from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
+from rmsprop.torch.paths import ScalesGradients, paths_of
+from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
+from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
+from rmsprop.torch.step import Stepper
 
-# Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
-_check_capture: Callable[[Optimizer], None] = getattr(
-    Optimizer, "_accelerator_graph_capture_health_check", None
-) or getattr(Optimizer, "_cuda_graph_capture_health_check")  # noqa: B009
+# What every group of torch's has.
+_TORCHS = dict.fromkeys(("lr", *(KEYS.values() - EXTRA.keys()), "capturable", "foreach", "maximize", "differentiable"))
 
 
-class RMSprop(Optimizer):
+class RMSprop(torch.optim.RMSprop):
     """RMSProp in any framework's dialect: a drop-in for ``torch.optim.RMSprop``.
 
     In the torch dialect v ← ρ·v + (1 − ρ)·g² and θ ← θ − lr·g/(√v + ε).
 
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
-    launch of a Triton kernel; whatever they can't do (a differentiable step, another device, a parameter with gaps in
-    memory) is done with tensor operations. State is kept in at least 32 bits. `rmsprop.reference.update` states the
-    arithmetic with every option.
+    launch of a Triton kernel; shards of a `DTensor` and views with gaps in memory too. Whatever the kernels can't do (a
+    differentiable step, another device) is done with tensor operations, and a warning says so; `paths` tells what
+    updates each parameter. State is kept in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
+    every option.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
-        lr: Learning rate, a number or a tensor of one element, at least 0. Default: the dialect's, 1e-2 for torch.
+        lr: Learning rate, a number or a tensor of one element, at least 0; a schedule may take it below. Default: the
+            dialect's, 1e-2 for torch.
         alpha: The decay ρ of the moving averages, from 0 to 1. Default: the dialect's, 0.99 for torch.
         eps: ε in the denominator, at least 0. Default: the dialect's, 1e-8 for torch.
         weight_decay: λ, at least 0. Default: the dialect's, 0 for torch.
@@ -81,9 +88,10 @@ class RMSprop(Optimizer):
     centered: Graves, arXiv 1308.0850, equations 38 to 45.
     """
 
-    # torch.amp.GradScaler then leaves gradients as they are and passes grad_scale and found_inf to the step.
-    _step_supports_amp_scaling = True
+    # With it torch.amp.GradScaler leaves gradients as they are and passes grad_scale and found_inf to the step.
+    _step_supports_amp_scaling = ScalesGradients()
 
+    @named_options(ChoiceOptions)
     def __init__(
         self,
         params: ParamsT,
@@ -100,43 +108,26 @@ class RMSprop(Optimizer):
         *,
         dialect: str = "torch",
         fused: bool | None = None,
-        eps_inside_sqrt: bool | None = None,
-        initial_square_avg: float | None = None,
-        nesterov: bool | None = None,
-        lr_in_momentum: bool | None = None,
-        bias_correction: bool | None = None,
-        weight_decay_mode: WeightDecayMode | None = None,
+        **options: Unpack[ChoiceOptions],
     ) -> None:
-        given = {
-            "alpha": alpha,
-            "eps": eps,
-            "eps_inside_sqrt": eps_inside_sqrt,
-            "initial_square_avg": initial_square_avg,
-            "centered": centered,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "lr_in_momentum": lr_in_momentum,
-            "bias_correction": bias_correction,
-            "weight_decay": weight_decay,
-            "weight_decay_mode": weight_decay_mode,
-        }
+        check_options(options, RMSprop.__init__)
+        own = {"decay": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+        given = {field: value for field, value in {**own, **options}.items() if value is not None}
         self._dialect = dialect
-        self._given = {key: value for key, value in given.items() if value is not None}
-        defaults = self._rule_defaults({}) | {
-            "lr": learning_rate(dialect, lr),
-            "capturable": capturable,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
-        check_group(defaults)
-        self._plans: list[Plan] | None = None
-        self._planned_states: list[Any] = []
-        self._all_on_cpu = self._all_on_gpu = False
-        self._launches: list[gpu.Launch] = []
-        self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
-        super().__init__(params, defaults)
+        self._given = {KEYS[field]: value for field, value in given.items()}
+        defaults = ParamGroup(
+            self._rule_defaults({})
+            | {
+                "lr": learning_rate(dialect, lr),
+                "capturable": capturable,
+                "foreach": foreach,
+                "maximize": maximize,
+                "differentiable": differentiable,
+                "fused": fused,
+            }
+        )
+        check_new_group(defaults)
+        Optimizer.__init__(self, params, slimmed(defaults))
 
     @classmethod
     def from_recipe(cls, params: ParamsT, name: str, **overrides: Any) -> Self:
@@ -163,9 +154,19 @@ class RMSprop(Optimizer):
         """
         return cls(params, **get_recipe(name).arguments(KEYS, overrides))
 
+    # A subclass may leave all of the above to itself and call `Optimizer.__init__`.
+    _dialect: str = "torch"
+    _given: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def _stepper(self) -> Stepper:
+        """What takes the steps; made when it is first needed."""
+        found: Stepper | None = self.__dict__.get("_stepper_made")
+        return self.__dict__.setdefault("_stepper_made", Stepper()) if found is None else found
+
     def _rule_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return a group's options that make its rule: its own choices, else the optimizer's, else the dialect's."""
-        given = self._given | given
+        given = {**self._given, **given}
         of_dialect = get_dialect(self._dialect).defaults(
             {field: given[key] for field, key in KEYS.items() if key in given}
         )
@@ -187,55 +188,64 @@ class RMSprop(Optimizer):
             >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
         """
         if isinstance(param_group, dict):
-            if "dialect" in param_group:
+            if _TORCHS.keys() <= param_group.keys():  # a copy of a group: what it lacks means what torch does
+                param_group = {**EXTRA, **param_group}
+            own = param_group.get("dialect", self._dialect)  # ZeroRedundancyOptimizer puts every argument into groups
+            if own != self._dialect:
                 raise ValueError(
-                    f"a parameter group can't choose a dialect ({param_group['dialect']!r} was given): "
+                    f"a parameter group can't choose a dialect ({own!r} was given): "
                     "give it the options in which it differs, such as eps_inside_sqrt"
                 )
             made = self._rule_defaults({})  # what of the defaults is another now, was set by the user
-            changed = {key: self.defaults[key] for key in made if self.defaults[key] != made[key]}
-            param_group = {**self._rule_defaults(changed | param_group), **param_group}
-            check_group({**self.defaults, **param_group})
+            defaults = ParamGroup(self.defaults)
+            changed = {key: defaults[key] for key in made if defaults[key] != made[key]}
+            param_group = ParamGroup({**self._rule_defaults(changed | param_group), **param_group})
+            check_new_group(ParamGroup({**self.defaults, **param_group}))
         super().add_param_group(param_group)
-        self._plans = None
+        self.param_groups[-1] = slimmed(self.param_groups[-1])
+        self._stepper.forget()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy keeps."""
-        return {**super().__getstate__(), "_dialect": self._dialect, "_given": self._given}
+        return {**super().__getstate__(), "_dialect": self._dialect, "_given": dict(self._given)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over groups and state from a pickle, a copy, or a loaded state dict."""
-        super().__setstate__(state)
-        self._plans = None
-        self._planned_states = []
-        self._launches = []  # they hold the state that is being replaced
-        self.__dict__.setdefault("_captured", [])
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
+        Optimizer.__setstate__(self, state)
+        self._stepper.forget()
+        self.defaults = ParamGroup(self.defaults)
+        for number, group in enumerate(self.param_groups):
+            for name in self.defaults.keys() - EXTRA.keys():  # what is missing of those means what torch does
+                group.setdefault(name, self.defaults[name])
+            self.param_groups[number] = slimmed(group)
             for param in group["params"]:
-                if isinstance(saved := self.state.get(param), _Saved):
-                    self.state[param] = adopted(saved.state, param)
-            share_counters(group["params"], self.state, group["capturable"])
+                if isinstance(saved := self.state.get(param), Saved):
+                    self.state[param] = ParamState(adopted(saved.state, param, bool(group["centered"])))
 
     def state_dict(self) -> StateDict:
         """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.
 
         Returns:
-            ``"state"`` by parameter number and ``"param_groups"``. Centered state carries ``square_avg`` for torch
-            beside the ``grad_var`` and ``grad_avg`` that it is rebuilt from.
+            ``"state"`` by parameter number and ``"param_groups"``. Groups have torch's keys, and of the others those in
+            which they differ from torch. Centered state has ``square_avg``, and ``grad_var`` where the averages alone
+            don't tell it to the last bit.
+
+        Raises:
+            RuntimeError: If there is state of a parameter that is in no group any more.
 
         Examples:
             >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
             >>> optimizer.state_dict()["param_groups"][0]["alpha"]
             0.99
         """
+        check_states_belong(self.param_groups, self.state)
         # The first hook to run, so that all others see what torch's optimizer would show them.
-        first_hook = self.register_state_dict_post_hook(_export, prepend=True)
-        try:
-            return super().state_dict()
-        finally:
-            first_hook.remove()
+        with self._stepper.lock, one_thread() if is_forked() else nullcontext():
+            first_hook = self.register_state_dict_post_hook(as_torch_has_it, prepend=True)
+            try:
+                return super().state_dict()
+            finally:
+                first_hook.remove()
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load what `state_dict` returned, of this class or of ``torch.optim.RMSprop``.
@@ -243,26 +253,35 @@ class RMSprop(Optimizer):
         Tensors are copied, to the parameters' devices, and state keeps its own precision (torch would cast it to the
         parameter's).
 
+        A key that torch's groups don't have, and that is missing, means what torch does. timm's and Stable-Baselines3's
+        optimizers can be loaded too.
+
         Args:
             state_dict: The state dict; left as it is.
 
         Raises:
-            ValueError: If it does not belong to parameters like these, or an option in it is out of range. The
-                optimizer is then as it was before.
+            ValueError: If it is another optimizer's, does not belong to parameters like these, or an option in it is
+                out of range. The optimizer is then as it was before.
 
         Examples:
             >>> optimizer = RMSprop([torch.zeros(2, requires_grad=True)])
             >>> optimizer.load_state_dict(torch.optim.RMSprop([torch.zeros(2, requires_grad=True)]).state_dict())
         """
-        before = {"state": self.state, "param_groups": self.param_groups}
+        with self._stepper.lock, one_thread() if is_forked() else nullcontext():
+            self._load(state_dict)
+
+    def _load(self, state_dict: StateDict) -> None:
+        before: dict[str, Any] = {"state": self.state, "param_groups": self.param_groups}
         # The last hook to run, so that it sees what all others have made of the state dict.
-        last_hook = self.register_load_state_dict_pre_hook(_keep_precision)
+        last_hook = self.register_load_state_dict_pre_hook(prepared_to_load)
         try:
             super().load_state_dict(state_dict)
             for group in self.param_groups:
                 check_group(group)
-        except Exception:
-            self.__setstate__(before)
+            keep_shared(before["state"], self.state)
+        except BaseException:  # a Ctrl-C too
+            Optimizer.__setstate__(self, before)
+            self._stepper.forget()
             raise
         finally:
             last_hook.remove()
@@ -281,8 +300,9 @@ class RMSprop(Optimizer):
         Raises:
             TypeError: If an option of a group was set to something of the wrong type.
             ValueError: If one was set out of range.
-            RuntimeError: If a gradient is sparse, a state tensor was replaced by one that does not fit, or
-                ``fused=True`` meets what the kernel can't do.
+            RuntimeError: If a gradient is sparse, not summed over its processes, or in memory that the update writes
+                to, if a state tensor was replaced by one that does not fit, or ``fused=True`` meets what the kernel
+                can't do.
 
         Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
@@ -317,28 +337,7 @@ class RMSprop(Optimizer):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None and not gpu.holds(found_inf) and found_inf.item():
-            return loss  # before any state is made
-        lrs = [lr_of(group) for group in self.param_groups]
-        plans = self._current_plans(gpu.holds(found_inf))
-        scaling, scale = self._scaling(found_inf)
-        if scale is None:
-            return loss
-        if not self._all_on_cpu:
-            _check_capture(self)
-        for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
-            for bucket in plan.buckets:
-                bucket.set_numbers(lr, group["maximize"], scale)
-        launches = [launch.prepared(scaling, self._captured) for launch in self._launches]
-        for plan in plans:
-            plan.count(scaling)  # first, because a Ctrl-C during the kernel is raised right after it
-        if buckets := [bucket for plan in plans for bucket in plan.buckets]:
-            fused.run(buckets, launches)
-        for group, plan, lr in zip(self.param_groups, plans, lrs, strict=True):
-            if plan.composite:
-                with torch.set_grad_enabled(group["differentiable"]):
-                    composite.update_group(plan.rule, lr, self._members(plan), group, scale)
+        self._stepper.step(self)
         return loss
 
     def _step_hooked(self, closure: Callable[[], Any] | None) -> Any:
@@ -362,99 +361,66 @@ class RMSprop(Optimizer):
     # With the base class's hooks and its mark for the profiler around it.
     _step_observed = Optimizer.profile_hook_step(_step)
     # On CPU the kernel is faster than what a compiler makes of the step; a GPU's is one launch. Neither is compiled.
-    _step_untraced = torch.compiler.disable(_step_observed)  # type: ignore[no-untyped-call]
+    _step_untraced = _disable_dynamo(_step_observed)
 
     @Optimizer.profile_hook_step
     @_use_grad_for_differentiable
     def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        for group, (plan, members) in zip(self.param_groups, self._composite_plans(), strict=True):
-            plan.count(gpu.NO_SCALING)
-            composite.update_group(plan.rule, group["lr"], members, group, 1.0)
+        for group, (rule, members) in zip(self.param_groups, self._traced_members(), strict=True):
+            composite.update_group(rule, group["lr"], members, group, 1.0)
         return loss
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _composite_plans(self) -> list[tuple[Plan, list[composite.Member]]]:
-        return [(plan, self._members(plan)) for plan in self._new_plans(kernel=False)]
+    @_disable_dynamo
+    def _traced_members(self) -> list[tuple[Rule, list[composite.Gathered]]]:
+        return self._stepper.traced_members(self)
 
-    def _members(self, plan: Plan) -> list[composite.Member]:
-        return [(param, param.grad, self.state[param]) for param in plan.composite]
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @_disable_dynamo
     def _must_trace(self) -> bool:
         """Whether a compiler should see the step: the kernel can't serve all groups, and GradScaler waits for none."""
-        kernel_serves = all(
-            group["fused"] is not False
-            and group["foreach"] is not False
-            and not group["differentiable"]
-            and all(param.device.type == "cpu" or not gpu.missing(param.device) for param in group["params"])
-            for group in self.param_groups
-        )
+        kernel_serves = all(path.startswith("kernel") for path in self.paths().values())
         return not kernel_serves and getattr(self, "found_inf", None) is None
 
-    def _current_plans(self, counts_on_device: bool) -> list[Plan]:
-        """Return the plan of each group: those of the last step if nothing has changed since, else new ones."""
-        if self._plans is not None and self._still_planned(self._plans, counts_on_device):
-            return self._plans
-        self._plans = None
-        plans = self._new_plans(kernel=True, counts_on_device=counts_on_device)
-        self._plans, self._planned_states = plans, list(self.state.values())
-        self._all_on_cpu = all(plan.all_on_cpu for plan in plans)
-        self._all_on_gpu = all(plan.all_on_gpu for plan in plans)
-        self._launches = gpu.launches(bucket for plan in plans for bucket in plan.buckets if bucket.on_gpu)
-        return plans
+    def paths(self) -> dict[str, str]:
+        """Return what updates each parameter at the next step.
 
-    def _still_planned(self, plans: list[Plan], counts_on_device: bool) -> bool:
-        states = self.state.values()
-        return (
-            len(plans) == len(self.param_groups)
-            and len(states) == len(self._planned_states)
-            and all(map(is_, states, self._planned_states))
-            and (not counts_on_device or all(plan.counts_on_device for plan in plans))
-            and all(plan.still_fits(group) for plan, group in zip(plans, self.param_groups, strict=True))
-        )
+        Returns:
+            The parameter's name, or its number where it has none -> ``"kernel (avx512)"``, ``"kernel (triton)"``,
+            ``"kernel on shard (avx512)"``, ``"kernel on dense copy (avx512)"``, or ``"tensor operations: "`` and the
+            reason.
 
-    def _new_plans(self, kernel: bool, counts_on_device: bool = False) -> list[Plan]:
-        rules = [check_group(group) for group in self.param_groups]
-        for group in self.param_groups:
-            check_gradients(group, self.state)
-        held, taken = holders(self.state), set[int]() if kernel else None
-        return [
-            Plan(group, rule, self.state, held, taken, counts_on_device)
-            for group, rule in zip(self.param_groups, rules, strict=True)
-        ]
-
-    def _scaling(self, found_inf: Tensor | None) -> tuple[gpu.Scaling, float | None]:
-        """Return what of GradScaler's numbers stays on the device, and what gradients must be multiplied with here.
-
-        The latter is None if they are known to be infinite, so that nothing may change.
+        Examples:
+            >>> RMSprop([torch.zeros(2)], fused=False).paths()
+            {'0': 'tensor operations: fused=False was asked for'}
         """
-        grad_scale = getattr(self, "grad_scale", None)
-        if grad_scale is None and found_inf is None:
-            return gpu.NO_SCALING, 1.0
-        scaling = gpu.Scaling(*(x if self._all_on_gpu and gpu.holds(x) else None for x in (grad_scale, found_inf)))
-        if found_inf is not None and scaling.found_inf is None and found_inf.item():
-            return scaling, None
-        return scaling, 1.0 if grad_scale is None or scaling.grad_scale is not None else 1.0 / float(grad_scale)
+        return paths_of(self.param_groups, self.state)
 
+    def share_memory(self) -> Self:
+        """Move the state into memory that processes share, and make what there is none of yet.
 
-class _Saved:
-    """A parameter's saved state, wrapped so that the base class does not cast it to the parameter's dtype."""
+        Each process then steps an optimizer of its own, on parameters that are shared too (``model.share_memory()``),
+        as in Hogwild and A3C. Pass the optimizer to the processes, or fork them.
 
-    def __init__(self, state: dict[str, Any]) -> None:
-        self.state = state
+        Returns:
+            The optimizer.
 
+        Examples:
+            >>> model = torch.nn.Linear(2, 1).share_memory()
+            >>> optimizer = RMSprop(model.parameters()).share_memory()
+            >>> optimizer.state[model.weight]["square_avg"].is_shared()
+            True
 
-def _keep_precision(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
-    params = {key for group in state_dict["param_groups"] for key in group["params"]}
-    wrapped = {key: _Saved(value) if key in params else value for key, value in state_dict["state"].items()}
-    return {**state_dict, "state": wrapped}
-
-
-def _export(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
-    states = state_dict["state"].items()
-    # A user's hook may have put something of another kind beside the parameters' states.
-    return {**state_dict, "state": {key: exported(s) if isinstance(s, dict) else s for key, s in states}}
+        Source: Recht et al., "Hogwild!", arXiv 1106.5730; Mnih et al., arXiv 1602.01783, section 4.
+        """
+        self._stepper.forget()
+        for group in as_groups(self.param_groups):
+            rule = check_group(group)
+            for param in group["params"]:
+                if param.requires_grad:
+                    for value in complete(self.state, param, rule, count_on_device=False).values():
+                        if isinstance(value, Tensor):
+                            value.share_memory_()
+        return self
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:

@@ -1,176 +1,224 @@
-"""How one parameter group takes its steps: which parameters the kernel updates, which tensor operations update."""
+"""Who updates which parameter: a kernel, or tensor operations, and in which order.
+
+A plan is kept from step to step. It holds every parameter that has state, whether it takes part in the next step or
+rests; parameters without state wait until they have a gradient.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from operator import is_
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from rmsprop.rule import Rule
-from rmsprop.torch.fused import Bucket, unfit
-from rmsprop.torch.gpu import Scaling
-from rmsprop.torch.groups import read_options
-from rmsprop.torch.state import ARRAYS, ParamState, complete, is_on_device, separate_counters
+from rmsprop import native
+from rmsprop.torch.bucket import Bucket, copy_dtype
+from rmsprop.torch.checks import names_of
+from rmsprop.torch.device import is_on_gpu
+from rmsprop.torch.local import inside, is_plain_class, is_shard
+from rmsprop.torch.members import Member, Members, States
+from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
+from rmsprop.torch.stage import Stage
+from rmsprop.torch.state import Changes, ParamState
 
-
-def check_gradients(group: Mapping[str, Any], states: Mapping[Tensor, ParamState]) -> None:
-    """Check that every gradient and every state tensor of a group can be used.
-
-    Args:
-        group: A parameter group.
-        states: The optimizer's state.
-
-    Raises:
-        RuntimeError: If a gradient is sparse, a state tensor has another shape or device than it should, or
-            ``fused=True`` meets a parameter that the kernel can't update.
-    """
-    for position, param in enumerate(group["params"]):
-        if param.grad is None:
-            continue
-        if param.grad.is_sparse:
-            raise RuntimeError("RMSprop does not support sparse gradients")
-        if reason := _unusable(param, param.grad):
-            raise RuntimeError(f"parameter {position} {reason}")
-        if group["fused"] and (reason := unfit(param)):
-            raise RuntimeError(
-                "`fused=True` requires all the params to be floating point Tensors that the kernel takes, but "
-                f"parameter {position} {reason}: use fused=None"
-            )
-        for name in ARRAYS:
-            if name in states.get(param, {}):
-                _check_state(position, name, states[param][name], param)
-
-
-def _unusable(param: Tensor, grad: Tensor) -> str | None:
-    """Return why no implementation can update a parameter, or None."""
-    if not (param.is_floating_point() or param.is_complex()):
-        return f"has dtype {param.dtype}: only floating point and complex parameters can be trained"
-    if grad.shape != param.shape:
-        return f"has shape {tuple(param.shape)}, but its gradient {tuple(grad.shape)}: call zero_grad() after resizing"
-    if any(stride == 0 and size > 1 for stride, size in zip(param.stride(), param.shape, strict=True)):
-        return "has elements that share their memory (it was expanded): make it a tensor of its own with clone()"
-    return None
-
-
-def _check_state(position: int, name: str, value: Tensor, param: Tensor) -> None:
-    if (value.shape, value.device, value.is_complex()) != (param.shape, param.device, param.is_complex()):
-        raise RuntimeError(
-            f"state {name!r} of parameter {position} is {_described(value)}, but the parameter is {_described(param)}: "
-            "load the state with load_state_dict, or delete it to start it anew"
-        )
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
+Groups = list[dict[str, Any]]
 
 
 class Plan:
-    """The parameters of a group that have a gradient, sorted by what updates them.
-
-    Making a plan gives every parameter with a gradient the state that it lacks.
+    """What a step of an optimizer does: first all parameters that share no memory, then the others one by one.
 
     Args:
-        group: The parameter group, checked.
-        rule: The rule that its options describe.
+        groups: The parameter groups.
         states: The optimizer's state; completed in place.
-        held: How many parameters of the optimizer hold each step counter (`state.holders`).
-        taken: The addresses that the kernel writes to for other groups, which go on; None if it may not be used.
-            Parameters that share memory are updated one after the other, so the kernel takes only the first.
         counts_on_device: Whether steps are counted where the parameters are, because only there it will be known
             whether a step happens.
+        kernel: Whether kernels may be used. Default True.
+
+    Attributes:
+        groups: The members of each group.
+        first: What kernels update at once.
+        stages: All that kernels update, in order.
+        composite: What tensor operations update.
+        composite_by_group: The same, in a list per group.
+        unasked: The members that tensor operations update though nobody asked for it.
+        sequence: The parameters that share memory, in the order of the for-loop: a stage for a kernel, or a member that
+            tensor operations update.
+
+    Raises:
+        TypeError: If an option of a group is of the wrong type.
+        ValueError: If one is out of range.
+        RuntimeError: If a gradient or a state tensor can't be used, or ``fused=True`` meets what the kernels can't do.
     """
 
-    def __init__(
-        self,
-        group: Mapping[str, Any],
-        rule: Rule,
-        states: dict[Tensor, ParamState],
-        held: Counter[int],
-        taken: set[int] | None,
-        counts_on_device: bool,
-    ) -> None:
-        self.rule = rule
-        self._options = read_options(group)
-        self._params = list(group["params"])
-        active = [param for param in self._params if param.grad is not None]
-        self._inactive = [param for param in self._params if param.grad is None]
-        for param in active:
-            complete(states[param], param, rule)
-        # A counter that went to the device, for GradScaler say, stays there: taking it back would mean waiting for it.
-        on_device = any(is_on_device(states[param].get("step")) for param in active)
-        self.counts_on_device = group["capturable"] or counts_on_device or on_device
-        separate_counters(active, held, states, self.counts_on_device)
-        self.counters: list[Tensor] = list({id(step): step for step in (states[p]["step"] for p in active)}.values())
-        self._counted = [step.data_ptr() for step in self.counters]
-        # Counting through NumPy spares torch's dispatcher, whose code is cold after a backward pass: 0.1 ms.
-        self._counts = [step if self.counts_on_device else step.numpy() for step in self.counters]
+    def __init__(self, groups: Groups, states: States, counts_on_device: bool, kernel: bool = True) -> None:
+        self.counts_on_device = counts_on_device
+        self.groups = [
+            Members(n, group, names, counts_on_device or _are_counted_there(group, states), kernel)
+            for n, (group, names) in enumerate(zip(groups, names_of(groups), strict=True))
+        ]
+        for members, group in zip(self.groups, groups, strict=True):
+            members.check(group, states)
+            for name, param in members.named():
+                if param.grad is not None and _has_memory(param):
+                    check_own(_memory(name, param, states.get(param, {})))
+        self._changes = Changes()
+        for members in self.groups:
+            members.sort(states, self._changes)
+        everyone = [member for members in self.groups for member in members.all]
+        _part_counters(everyone, states)
+        self._mapping, self._params, self._states = states, list(states), list(states.values())
+        self._arrange(everyone, states)
+        self._changes.seen = False
 
-        allowed = not (group["fused"] is False or group["foreach"] is False or group["differentiable"])
-        chosen: list[Tensor] = []
-        self.composite: list[Tensor] = []
-        for param in active:
-            serves = taken is not None and allowed and unfit(param) is None and _take(param, taken)
-            (chosen if serves else self.composite).append(param)
-        self.buckets: list[Bucket] = []
-        for bucket in _buckets(chosen, states, rule, self.counts_on_device):
-            if bucket.bind():
-                self.buckets.append(bucket)
+    def _arrange(self, everyone: list[Member], states: States) -> None:
+        """Make the stages: parameters that share memory apart from all others."""
+        memories = {
+            i: _memory(member.name, member.param, states[member.param])
+            for i, member in enumerate(everyone)
+            if _has_memory(member.param)
+        }
+        self._written = stretches(memories.values())
+        solos = {list(memories)[k] for k in entangled(list(memories.values()))}
+        self._written_at_once = stretches(memory for i, memory in memories.items() if i not in solos)
+        self._solos = [everyone[i] for i in sorted(solos)]
+        apart = [member for i, member in enumerate(everyone) if i not in solos]
+        buckets, misfits = self._buckets((member for member in apart if not member.reason), states, self._written)
+        self.first = Stage(buckets)
+        self.composite = [member for member in apart if member.reason] + misfits
+        of_groups = [[m for m in self.composite if m.group == n] for n in range(len(self.groups))]
+        self.composite_by_group = [members for members in of_groups if members]
+        self.sequence = [self._alone(member, states) for member in self._solos]
+        self.stages = [self.first, *(each for each in self.sequence if isinstance(each, Stage))]
+        one_by_one = [each for each in self.sequence if isinstance(each, Member)]
+        self.unasked = [m for m in (*self.composite, *one_by_one) if not self.groups[m.group].asked]
+        self._composite_memories = [m for m in (*self.composite, *self._solos) if m.reason and _has_memory(m.param)]
+        self._places = [member.param.data_ptr() for member in self._composite_memories]
+        self._is_simple = not self._composite_memories and not self._solos
+        on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
+        only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
+        self.all_on_cpu = only_kernels and not any(on_gpu)
+        self.all_on_gpu = only_kernels and all(on_gpu)
+
+    def _alone(self, member: Member, states: States) -> Stage | Member:
+        """Return what updates a parameter by itself."""
+        buckets, misfits = self._buckets([] if member.reason else [member], states, native.NOWHERE, alone=True)
+        return Stage(buckets) if buckets else misfits[0] if misfits else member
+
+    def _buckets(
+        self, members: Iterable[Member], states: States, written: native.Stretches, alone: bool = False
+    ) -> tuple[list[Bucket], list[Member]]:
+        """Return parameters sorted into buckets, all of them bound, and those that could not be bound."""
+        kinds: dict[Any, list[Member]] = {}
+        for member in members:
+            kinds.setdefault(self._kind(member, states[member.param]), []).append(member)
+        buckets: list[Bucket] = []
+        misfits: list[Member] = []
+        for (group, copied, *_), alike in kinds.items():
+            params, of_group = [member.param for member in alike], self.groups[group]
+            bucket = Bucket(
+                group, params, [states[p] for p in params], of_group.rule, of_group.on_device, copied, alone
+            )
+            if bucket.bind(written):
+                buckets.append(bucket)
             else:
-                self.composite.extend(bucket.params)
-        # Whether the one or the other kernel updates all parameters.
-        self.all_on_cpu = not self.composite and not any(bucket.on_gpu for bucket in self.buckets)
-        self.all_on_gpu = not self.composite and all(bucket.on_gpu for bucket in self.buckets)
+                misfits += [replace(member, reason="has a gradient that no kernel can read") for member in alike]
+        return buckets, misfits
 
-    def count(self, scaling: Scaling) -> None:
-        """Count one step of every parameter, unless it turns out on the device that it does not happen.
+    def _kind(self, member: Member, state: ParamState) -> tuple[Any, ...]:
+        """Return what the parameters of a bucket have in common."""
+        param, of_group = member.param, self.groups[member.group]
+        counts_there = of_group.on_device and is_on_gpu(param)
+        step = None if counts_there else state["step"].dtype
+        count = state["step"].item() if of_group.rule.bias_correction and not counts_there else None
+        copied = copy_dtype(param, state, of_group.rule)
+        return member.group, copied, param.device, copied or param.dtype, is_shard(param), step, count
 
-        Args:
-            scaling: What knows whether it does.
-        """
-        if scaling.found_inf is None:
-            for count in self._counts:
-                count += 1
-        else:
-            for counter in self.counters:
-                counter += scaling.counted(counter.device)
-
-    def still_fits(self, group: Mapping[str, Any]) -> bool:
-        """Bind the tensors of a next step; return whether all is still as it was when the plan was made.
+    def bind(self, groups: Groups, states: States, counts_on_device: bool) -> bool:
+        """Look at everything as it is now; return whether the plan serves the next step.
 
         Args:
-            group: The parameter group as it is now.
-
-        Returns:
-            False if options, parameters, state or the set of parameters with gradients have changed.
+            groups: The parameter groups.
+            states: The optimizer's state.
+            counts_on_device: As for the class.
         """
-        params: Sequence[Tensor] = group["params"]
         return (
-            read_options(group) == self._options
-            and not self.composite
-            and [step.data_ptr() for step in self.counters] == self._counted
-            and len(params) == len(self._params)
-            and all(map(is_, params, self._params))
-            and all(param.grad is None for param in self._inactive)
-            and all(bucket.bind() for bucket in self.buckets)
+            not self._changes.seen
+            and len(groups) == len(self.groups)
+            and self._are_planned(states)
+            and (self.counts_on_device or not counts_on_device)
+            and all(map(Members.refresh, self.groups, groups))
+            and (self.all_on_cpu or all(members.recheck() for members in self.groups))
+            and (self._is_simple or (self._composite_still_lies_apart() and self._solos_still_make_sense(states)))
+            and (self.first.bind(self._written) or self._relocate(states))
+            and all(stage.bind(native.NOWHERE) for stage in self.stages[1:])
         )
 
+    def _are_planned(self, states: States) -> bool:
+        """Whether each parameter has the state that it had; what else is kept beside them may come and go."""
+        if (
+            states is self._mapping
+            and len(states) == len(self._states)
+            and all(map(is_, states.values(), self._states))
+        ):
+            return True
+        return all(
+            states.get(param) is state
+            for param, state in zip(self._params, self._states, strict=True)
+            if isinstance(param, Tensor)
+        )
 
-def _take(param: Tensor, taken: set[int]) -> bool:
-    """Take a parameter's memory for the kernel, unless it is taken already."""
-    address = param.data_ptr()
-    free = param.numel() == 0 or address not in taken
-    taken.add(address)
-    return free
+    def _relocate(self, states: States) -> bool:
+        """Look for everything where it is now, as when weights were swapped; return whether the plan serves there."""
+        if not self._is_simple or not all(bucket.relocate() for bucket in self.first.buckets):
+            return False
+        members = [member for members in self.groups for member in members.all if _has_memory(member.param)]
+        memories = [_memory(member.name, member.param, states[member.param]) for member in members]
+        if entangled(memories):
+            return False
+        self._written = self._written_at_once = stretches(memories)
+        return self.first.bind(self._written)
+
+    def _composite_still_lies_apart(self) -> bool:
+        grads = [m.param.grad for m in self.composite if m.param.grad is not None and _has_memory(m.param)]
+        places = [member.param.data_ptr() for member in self._composite_memories]
+        return places == self._places and not meets(self._written, map(inside, filter(_is_plain, grads)))
+
+    def _solos_still_make_sense(self, states: States) -> bool:
+        memories = [_memory(member.name, member.param, states[member.param]) for member in self._solos]
+        for memory in memories:
+            check_own(memory)
+        return not meets(self._written_at_once, (m.grad for m in memories if m.grad is not None))
 
 
-def _buckets(
-    params: Sequence[Tensor], states: Mapping[Tensor, ParamState], rule: Rule, counts_on_device: bool
-) -> list[Bucket]:
-    """Sort parameters by device, dtype and step counter."""
-    together: dict[Any, list[Tensor]] = {}
-    for param in params:
-        together.setdefault((param.device, param.dtype, id(states[param]["step"])), []).append(param)
-    return [Bucket(members, [states[p] for p in members], rule, counts_on_device) for members in together.values()]
+def _are_counted_there(group: Mapping[str, Any], states: States) -> bool:
+    """Whether a step counter of a group went to the device, for GradScaler say: taking it back would mean waiting."""
+    counters = (states[param].get("step") for param in group["params"] if param in states)
+    return any(isinstance(counter, Tensor) and counter.device.type != "cpu" for counter in counters)
+
+
+def _part_counters(members: Iterable[Member], states: States) -> None:
+    """Give every parameter a step counter of its own."""
+    owners: dict[int, Tensor] = {}
+    for member in members:
+        state = states[member.param]
+        if owners.setdefault(id(state["step"]), member.param) is not member.param:
+            state["step"] = state["step"].clone()
+
+
+def _has_memory(param: Tensor) -> bool:
+    memory = inside(param)
+    return _is_plain(memory) and memory.device.type != "meta"
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return is_plain_class(type(tensor)) and tensor.layout == torch.strided
+
+
+def _memory(name: str, param: Tensor, state: Mapping[str, Any]) -> Memory:
+    """Return what the update of a parameter works on."""
+    arrays = [inside(value) for name, value in state.items() if name != "step" and isinstance(value, Tensor)]
+    grad = None if param.grad is None else inside(param.grad)
+    return Memory(name, [inside(param), *arrays], grad if grad is not None and _is_plain(grad) else None)

@@ -1,35 +1,116 @@
-"""What is kept per parameter: its precision, its counters, and its exchange with ``torch.optim.RMSprop``.
+"""What is kept per parameter: its precision, its counter, and its exchange with ``torch.optim.RMSprop``.
 
-State is never kept in 16 bits: averages there stop moving. Centered state holds the variance ``grad_var`` = v − m²
-instead of ``square_avg`` = v, because the difference of the two large numbers can come out negative; ``square_avg`` is
-rebuilt where a state dict leaves, and taken apart where one arrives.
+State is not made in 16 bits: averages there stop moving. (What a user shared between processes in 16 bits stays so.)
+Centered state holds the variance ``grad_var`` = v − m² instead of ``square_avg`` = v, because the difference of the two
+large numbers can come out negative; ``square_avg`` is rebuilt where somebody asks for it or a state dict leaves, and
+taken apart where one arrives.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rmsprop.rule import Rule
+from rmsprop.storage import FLOAT32_IS_FULL, working_dtype
+from rmsprop.torch.local import is_lazy, is_uninitialized
 
-ParamState = dict[str, Any]
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
 
-_STATE_DTYPES = {
-    torch.float64: torch.float64,
-    torch.complex128: torch.complex128,
-    torch.complex64: torch.complex64,
-    torch.complex32: torch.complex64,
-}
+
+class Changes:
+    """Whether somebody has put anything into the states of an optimizer since this was last looked at."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+
+class ParamState(dict[str, Any]):
+    """The state of a parameter: a dict that tells when it is changed, so that a step need not look.
+
+    Where it is centered it can be read as torch's: ``square_avg`` is rebuilt when it is asked for.
+
+    Args:
+        content: What it holds at first.
+
+    Examples:
+        >>> ParamState({"grad_var": torch.tensor(1.0), "grad_avg": torch.tensor(2.0)})["square_avg"]
+        tensor(5.)
+    """
+
+    def __init__(self, content: Mapping[str, Any] | None = None) -> None:
+        super().__init__(content or {})
+        self._changes: Changes | None = None
+
+    def tell(self, changes: Changes | None) -> None:
+        """Tell of changes from now on.
+
+        Args:
+            changes: Where; None: nowhere.
+        """
+        if self._changes is not None and self._changes is not changes:
+            self._changes.seen = True  # two optimizers share this state, or another plan is made for it
+        self._changes = changes
+
+    def __reduce__(self) -> Any:
+        """Return what a pickle or a copy keeps: what is held, not whom it tells."""
+        return type(self), (dict(self.items()),)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what is held or can be rebuilt, else a default."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __missing__(self, key: str) -> Tensor:
+        """Return ``square_avg``."""
+        if key == "square_avg" and "grad_var" in self and "grad_avg" in self:
+            return _rebuilt_square_avg(self)
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, ``square_avg`` among them: torch's distributed checkpoints load what they find here."""
+        yield from self.keys()
+        if "grad_var" in self and "square_avg" not in self:
+            yield "square_avg"
+
+
+_WATCHED = {"step", *ARRAYS}
+
+
+def _telling(name: str) -> Callable[..., Any]:
+    """Return a method of dict that tells of the change it makes."""
+    change = getattr(dict, name)
+
+    @wraps(change)
+    def method(self: ParamState, *args: Any, **kwargs: Any) -> Any:
+        changes = self._changes
+        if changes is not None and not (args and isinstance(args[0], str) and args[0] not in _WATCHED):
+            changes.seen = True  # not of what a user keeps beside
+        return change(self, *args, **kwargs)
+
+    return method
+
+
+# All that change a dict; written out they would be eight times the same two lines.
+for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(ParamState, _name, _telling(_name))
 
 
 def state_dtype(param: Tensor) -> torch.dtype:
     """Return the dtype of a parameter's state: its own, but at least 32 bits."""
-    return _STATE_DTYPES.get(param.dtype, torch.float32)
+    return _state_dtype(param.dtype)
+
+
+@cache
+def _state_dtype(dtype: torch.dtype) -> torch.dtype:
+    kept: torch.dtype = getattr(torch, working_dtype(str(dtype).removeprefix("torch.")))
+    return kept
 
 
 def as_real(tensor: Tensor) -> Tensor:
@@ -37,29 +118,72 @@ def as_real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def complete(state: ParamState, param: Tensor, rule: Rule) -> None:
+def complete(
+    states: dict[Tensor, Any], param: Tensor, rule: Rule, count_on_device: bool, changes: Changes | None = None
+) -> ParamState:
     """Add what a rule needs and a parameter's state lacks: all at its first step, some when options are turned on.
 
-    State whose dtype is not what the parameter needs any more (after ``model.double()``, say) is converted.
+    State whose dtype is not what the parameter needs any more (after ``model.double()``, say) is converted, unless
+    other processes work on it.
 
     Args:
-        state: The parameter's state; changed in place.
+        states: The state of all parameters; changed in place.
         param: The parameter.
         rule: The rule of its group.
+        count_on_device: Whether the counter must live where the parameter does.
+        changes: Where the state is to tell of later changes. Default None: nowhere.
+
+    Returns:
+        The parameter's state.
     """
+    state = states[param]
+    if not isinstance(state, ParamState):
+        state = states[param] = ParamState(state)
+    state.tell(changes)
+    if not _can_count(state.get("step"), param, count_on_device):
+        state["step"] = _new_counter(state.get("step"), param, count_on_device)
+    wanted = state_dtype(param)
     for name in ARRAYS:
-        if name in state:
-            state[name] = state[name].to(state_dtype(param))
-    if "grad_var" in rule.state_names and "grad_var" not in state and "square_avg" in state:
+        if name in state and state[name].dtype != wanted and not is_shared(state[name]):
+            state[name] = state[name].to(wanted)
+        if name in state and is_lazy(state[name]):
+            state[name] = state[name].resolve_conj().resolve_neg()
+    if rule.centered and "square_avg" in state:  # from another rule, or assigned by somebody
         _split_square_avg(state)
-    elif "square_avg" in rule.state_names and "square_avg" not in state and "grad_var" in state:
+    elif not rule.centered and "square_avg" not in state and "grad_var" in state:
         state["square_avg"] = _rebuilt_square_avg(state)
         del state["grad_var"]  # it would grow stale, and be taken for current when centered again
     for name in rule.state_names:
         if name not in state:
-            state[name] = torch.zeros_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
+            state[name] = torch.zeros_like(param, dtype=wanted, memory_format=torch.preserve_format)
             if start := rule.start(name):
                 as_real(state[name]).fill_(start)
+    return state
+
+
+def is_shared(tensor: Tensor) -> bool:
+    """Whether other processes may work on a tensor's memory."""
+    return tensor.device.type == "cpu" and tensor.is_shared()
+
+
+def _can_count(step: object, param: Tensor, on_device: bool) -> bool:
+    """Whether a step counter can count on: a tensor with one float, where the parameter is if it must be there."""
+    if not isinstance(step, Tensor) or step.numel() != 1 or step.dtype not in (torch.float32, torch.float64):
+        return False
+    if step.device.type != "cpu":
+        return step.device == param.device
+    if on_device and param.device.type != "cpu":
+        return False
+    return step.dtype == torch.float64 or type(step) is not Tensor or step.item() < FLOAT32_IS_FULL
+
+
+def _new_counter(step: Any, param: Tensor, on_device: bool) -> Tensor:
+    """Return a step counter as torch keeps one, which goes on from another one, a number, or None."""
+    value = 0.0 if step is None else float(step)
+    # Whether one on a device is full could be found out only by waiting for it.
+    wide = torch.get_default_dtype() == torch.float64 or value >= FLOAT32_IS_FULL or (on_device and param.is_cuda)
+    device = param.device if on_device else "cpu"
+    return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device=device)
 
 
 def _squared(tensor: Tensor) -> Tensor:
@@ -69,47 +193,70 @@ def _squared(tensor: Tensor) -> Tensor:
     return torch.view_as_complex(squares) if tensor.is_complex() else squares
 
 
-def _rebuilt_square_avg(state: ParamState) -> Tensor:
+def _rebuilt_square_avg(state: Mapping[str, Any]) -> Tensor:
     grad_var: Tensor = state["grad_var"]
     return grad_var + _squared(state["grad_avg"])
 
 
-def _split_square_avg(state: ParamState) -> None:
+def _difference(square_avg: Tensor, grad_avg: Tensor) -> Tensor:
+    """Return v − m², element by element never below zero."""
+    difference = as_real(square_avg - _squared(grad_avg)).clamp_(min=0.0)
+    return torch.view_as_complex(difference) if square_avg.is_complex() else difference
+
+
+def _split_square_avg(state: dict[str, Any]) -> None:
     """Replace ``square_avg`` by ``grad_avg`` and ``grad_var``, element by element never below zero.
 
     A ``grad_var`` that came along is kept where it still belongs to ``square_avg``: torch carries it through untouched,
     and then only ``square_avg`` is up to date.
     """
-    square_avg = state.pop("square_avg")
+    square_avg = state["square_avg"]
+    if is_shared(square_avg):
+        # Made and shared by the user's own code, as zeros. Another process may be ahead, and has the variance in it.
+        state["grad_var"] = square_avg
+        del state["square_avg"]
+        return
     state.setdefault("grad_avg", torch.zeros_like(square_avg))
-    difference = as_real(square_avg - _squared(state["grad_avg"])).clamp_(min=0.0)
-    if "grad_var" in state:
+    difference = _difference(square_avg, state["grad_avg"])
+    if isinstance(state.get("grad_var"), Tensor):
         current = as_real(_rebuilt_square_avg(state)) == as_real(square_avg)
-        difference = torch.where(current, as_real(state["grad_var"]), difference)
-    state["grad_var"] = torch.view_as_complex(difference) if square_avg.is_complex() else difference
+        chosen = torch.where(current, as_real(state["grad_var"]), as_real(difference))
+        difference = torch.view_as_complex(chosen) if square_avg.is_complex() else chosen
+    state["grad_var"] = difference
+    del state["square_avg"]  # last: what fails before has lost nothing
 
 
-def exported(state: ParamState) -> ParamState:
+def exported(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a parameter's state as a state dict shows it: as torch expects it.
 
     Args:
         state: The parameter's state; left as it is.
 
     Returns:
-        The same tensors, a step counter of its own (torch would count a shared one once per parameter), and
-        ``square_avg`` rebuilt if the state is centered.
+        The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
+        ``grad_var`` is there only where the two averages don't tell it to the last bit.
     """
-    own = {"step": state["step"].clone()} if isinstance(state.get("step"), Tensor) else {}
-    rebuilt = {"square_avg": _rebuilt_square_avg(state)} if "grad_var" in state else {}
-    return {**state, **own, **rebuilt}
+    shown = dict(state.items())
+    if isinstance(state.get("step"), Tensor):
+        shown["step"] = state["step"].clone()
+    if "grad_var" in state:
+        shown["square_avg"] = _rebuilt_square_avg(state)
+        if not is_shared(state["grad_var"]) and _is_told(state["grad_var"], shown["square_avg"], state["grad_avg"]):
+            del shown["grad_var"]
+    return shown
 
 
-def adopted(saved: ParamState, param: Tensor) -> ParamState:
+def _is_told(grad_var: Tensor, square_avg: Tensor, grad_avg: Tensor) -> bool:
+    return torch.equal(_difference(square_avg, grad_avg), grad_var)
+
+
+def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool) -> dict[str, Any]:
     """Return the state to keep for a parameter from one that was saved, by this class or by torch's.
 
     Args:
         saved: The saved state; left as it is.
         param: The parameter it belongs to.
+        centered: Whether its group is.
 
     Returns:
         Copies on the parameter's device, in the state's own dtype.
@@ -118,16 +265,22 @@ def adopted(saved: ParamState, param: Tensor) -> ParamState:
         ValueError: If a saved tensor does not have the parameter's shape.
     """
     state = {name: _adopted_value(name, value, param) for name, value in saved.items()}
-    if "grad_var" in state and "square_avg" in state:
+    if not isinstance(state.get("grad_var"), Tensor):
+        state.pop("grad_var", None)  # a flattened distributed checkpoint without it fills its place with nothing
+    if (centered or "grad_var" in state) and "square_avg" in state:
         _split_square_avg(state)
     return state
 
 
 def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
-    if name == "step" or not isinstance(value, Tensor):
+    if not isinstance(value, Tensor):
         return value
+    if name == "step":
+        return value.clone()
     if name not in ARRAYS:  # not this class's: somebody else keeps it here
         return value.to(param.device, copy=True)
+    if is_uninitialized(param):
+        return value.clone()  # its shape will be known at the first forward
     if value.shape != param.shape:
         raise ValueError(
             f"loaded state has {name} of shape {tuple(value.shape)} for a parameter of shape {tuple(param.shape)}: "
@@ -137,69 +290,15 @@ def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
     return kept.copy_(value) if value.is_floating_point() or value.is_complex() else value.clone()
 
 
-def new_counter(param: Tensor, capturable: bool, value: float = 0.0) -> Tensor:
-    """Return a step counter as torch keeps one: a 0-d float tensor, on the device only if it must be captured."""
-    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
-    return torch.full((), value, dtype=dtype, device=param.device if capturable else "cpu")
-
-
-def share_counters(params: Iterable[Tensor], states: dict[Tensor, ParamState], capturable: bool) -> None:
-    """Give the parameters of a group that have taken equally many steps one counter in common.
-
-    Counting then costs one addition per group and step, while ``state[p]["step"]`` still means what it does in torch.
+def keep_shared(before: Mapping[Any, Any], states: Mapping[Any, Any]) -> None:
+    """Put loaded state where other processes look for it: into the memory that they share.
 
     Args:
-        params: The parameters of a group.
-        states: The optimizer's state; changed in place.
-        capturable: Whether the counters live on the parameters' device.
+        before: The state of all parameters before the load.
+        states: The state that was loaded; what was shared before takes its place, with its numbers.
     """
-    counters: dict[tuple[float, torch.device], Tensor] = {}
-    for param in params:
-        state = states.get(param)
-        if state and "step" in state:
-            key = float(state["step"]), param.device
-            if key not in counters:
-                counters[key] = new_counter(param, capturable, key[0])
-            state["step"] = counters[key]
-
-
-def is_on_device(counter: object) -> bool:
-    """Whether a step counter is where reading it means waiting."""
-    return isinstance(counter, Tensor) and counter.device.type != "cpu"
-
-
-def holders(states: Mapping[Tensor, ParamState]) -> Counter[int]:
-    """Return how many parameters of an optimizer hold each step counter, by the counter's id."""
-    return Counter(id(state.get("step")) for state in states.values() if isinstance(state, dict))
-
-
-def separate_counters(
-    active: Sequence[Tensor], held: Counter[int], states: dict[Tensor, ParamState], on_device: bool
-) -> None:
-    """Part the counters of parameters that are about to step from all others', and start the missing ones.
-
-    Args:
-        active: The parameters of a group with a gradient.
-        held: What `holders` returned for all parameters.
-        states: The optimizer's state; changed in place.
-        on_device: Whether the counters must live on the parameters' device.
-    """
-    own = Counter(id(states[param].get("step")) for param in active)
-    replaced: dict[tuple[int, torch.device], Tensor] = {}
-    for param in active:
-        state = states[param]
-        step = state.get("step")
-        stays = isinstance(step, Tensor) and (step.device == param.device or not on_device)
-        if stays and held[id(step)] <= own[id(step)]:
-            continue
-        key = id(step), param.device  # None, and so new together, for parameters at their first step
-        if key not in replaced:
-            replaced[key] = _parted(step, param, on_device)
-        state["step"] = replaced[key]
-
-
-def _parted(step: Any, param: Tensor, on_device: bool) -> Tensor:
-    """Return a counter of its own for a parameter, which goes on from another one, or from None."""
-    if on_device and isinstance(step, Tensor) and step.device == param.device:
-        return step.clone()  # reading it would mean waiting for the device
-    return new_counter(param, on_device, 0.0 if step is None else float(step))
+    for param, state in states.items():
+        for name, old in before.get(param, {}).items() if isinstance(param, Tensor) else ():
+            new = state.get(name)
+            if isinstance(old, Tensor) and isinstance(new, Tensor) and is_shared(old) and old.numel() == new.numel():
+                state[name] = old.copy_(new.reshape(old.shape))

@@ -11,16 +11,25 @@ This module needs Triton; `rmsprop.torch.gpu` imports it when a GPU is to be use
 import triton
 import triton.language as tl
 
+from rmsprop.native import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
+
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
 # Per tensor: addresses of parameter, square_avg or grad_var, grad_avg and momentum_buffer, the number of elements, the
 # tensor's first program, and which row of numbers it takes. The addresses of gradients have a table of their own.
 WORDS_PER_TENSOR = tl.constexpr(8)
 # Per row of numbers: the struct `rmsprop_rule` of native/rmsprop.h, then the address and the size of a learning rate
 # that is on the device.
-WORDS_PER_RULE = tl.constexpr(16)
-_NEW_IS_BASE, _WEIGHT_DECAY_MODE = tl.constexpr(18), tl.constexpr(21)  # in words of 4 bytes
-LR_ADDRESS, _LR_BYTES = tl.constexpr(11), tl.constexpr(12)
-_L2, _DECOUPLED = tl.constexpr(1), tl.constexpr(2)
+LR_ADDRESS, _LR_BYTES = tl.constexpr(NUMBERS_BYTES // 8), tl.constexpr(NUMBERS_BYTES // 8 + 1)
+WORDS_PER_RULE = tl.constexpr(NUMBERS_BYTES // 8 + 2)
+_L2, _DECOUPLED = (tl.constexpr(WEIGHT_DECAY_MODES[mode]) for mode in ("l2", "decoupled"))
+# Where the numbers stand: numbers in words of 8 bytes, choices in words of 4.
+_LR, _GRAD_SCALE, _WEIGHT_DECAY = (tl.constexpr(offset(name) // 8) for name in ("lr", "grad_scale", "weight_decay"))
+_GAIN, _KEEP = (tl.constexpr(offset(name) // 8) for name in ("gain", "keep"))
+_EPS_INSIDE, _EPS_OUTSIDE = (tl.constexpr(offset(name) // 8) for name in ("eps_inside", "eps_outside"))
+_MOMENTUM, _MOMENTUM_LOSS = (tl.constexpr(offset(name) // 8) for name in ("momentum", "momentum_loss"))
+_NEW_IS_BASE, _NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
+    tl.constexpr(offset(name) // 4) for name in ("new_is_base", "nesterov", "lr_in_momentum", "weight_decay_mode")
+)
 
 # Elements that a program updates at a time. Four per thread are 16 bytes of a float32 array; with eight the compiler
 # needs three times the registers, and a third of the warps fit on a multiprocessor.
@@ -82,12 +91,10 @@ def _update(
     numbers,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
-    NESTEROV: tl.constexpr,
-    LR_INSIDE: tl.constexpr,
 ):
     # native/update.hpp, line by line; what the rule does not have stays as it is.
-    lr, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay = numbers[:9]
-    new_is_base, weight_decay_mode = numbers[9], numbers[10]
+    lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside = numbers[:7]
+    momentum, momentum_loss, weight_decay, new_is_base, nesterov, weight_decay_mode = numbers[7:]
     g = g * grad_scale
     g = tl.where(weight_decay_mode == _L2, g + weight_decay * p, g)
     p = tl.where(weight_decay_mode == _DECOUPLED, p - weight_decay * p, p)
@@ -105,17 +112,10 @@ def _update(
     u = tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient)
 
     if MOMENTUM:
-        if LR_INSIDE:
-            u = lr * u
+        u = lr_inside * u
         buffer = _decayed_sum(buffer, u, momentum, momentum_loss)
-        change = buffer
-        if NESTEROV:
-            change = u + momentum * buffer
-        if not LR_INSIDE:
-            change = lr * change
-    else:
-        change = lr * u
-    return p - change, spread, mean, buffer
+        u = tl.where(nesterov, u + momentum * buffer, buffer)
+    return p - lr_outside * u, spread, mean, buffer
 
 
 @triton.jit
@@ -153,8 +153,6 @@ def _update_block(
     WORKING: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
-    NESTEROV: tl.constexpr,
-    LR_INSIDE: tl.constexpr,
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
 ):
@@ -168,7 +166,7 @@ def _update_block(
     spread = _load(spreads, left, BLOCK, WHOLE)
     mean = _load(means, left, BLOCK, WHOLE) if CENTERED else spread
     buffer = _load(buffers, left, BLOCK, WHOLE) if MOMENTUM else spread
-    p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM, NESTEROV, LR_INSIDE)
+    p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM)
     _store(params, p, left, BLOCK, WHOLE)
     _store(spreads, spread, left, BLOCK, WHOLE)
     if CENTERED:
@@ -181,7 +179,7 @@ def _update_block(
 def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
     # Numbers are combined in float64 and then rounded once, as they are on the host.
     numbers, flags = rule.to(tl.pointer_type(tl.float64)), rule.to(tl.pointer_type(tl.int32))
-    lr, scale, weight_decay = tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 8)
+    lr, scale, weight_decay = tl.load(numbers + _LR), tl.load(numbers + _GRAD_SCALE), tl.load(numbers + _WEIGHT_DECAY)
     weight_decay_mode = tl.load(flags + _WEIGHT_DECAY_MODE)
     lr_bytes = tl.load(rule + _LR_BYTES)
     if lr_bytes != 0:
@@ -191,17 +189,20 @@ def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
         weight_decay = tl.where(weight_decay_mode == _DECOUPLED, weight_decay * lr, weight_decay)
     if grad_scale is not None:
         scale = scale * (1.0 / tl.load(grad_scale).to(tl.float64))
+    is_inside = tl.load(flags + _LR_IN_MOMENTUM) != 0
     return (
-        lr.to(WORKING),
+        tl.where(is_inside, lr, 1.0).to(WORKING),
+        tl.where(is_inside, 1.0, lr).to(WORKING),
         scale.to(WORKING),
-        tl.load(numbers + 2).to(WORKING),
-        tl.load(numbers + 3).to(WORKING),
-        tl.load(numbers + 4).to(WORKING),
-        tl.load(numbers + 5).to(WORKING),
-        tl.load(numbers + 6).to(WORKING),
-        tl.load(numbers + 7).to(WORKING),
+        tl.load(numbers + _GAIN).to(WORKING),
+        tl.load(numbers + _KEEP).to(WORKING),
+        tl.load(numbers + _EPS_INSIDE).to(WORKING),
+        tl.load(numbers + _EPS_OUTSIDE).to(WORKING),
+        tl.load(numbers + _MOMENTUM).to(WORKING),
+        tl.load(numbers + _MOMENTUM_LOSS).to(WORKING),
         weight_decay.to(WORKING),
         tl.load(flags + _NEW_IS_BASE) != 0,
+        tl.load(flags + _NESTEROV) != 0,
         weight_decay_mode,
     )
 
@@ -219,8 +220,6 @@ def update(
     WORKING: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
-    NESTEROV: tl.constexpr,
-    LR_INSIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Update all tensors that the tables name.
@@ -237,8 +236,6 @@ def update(
         WORKING: The type of the state and of the arithmetic: float64 for float64, else float32.
         CENTERED: Whether the rule is centered.
         MOMENTUM: Whether it has momentum.
-        NESTEROV: Whether that is Nesterov's.
-        LR_INSIDE: Whether the buffer collects lr·u.
         BLOCK: How many elements are updated at a time.
     """
     if found_inf is not None:
@@ -267,8 +264,6 @@ def update(
                 WORKING,
                 CENTERED,
                 MOMENTUM,
-                NESTEROV,
-                LR_INSIDE,
                 BLOCK,
                 True,
             )
@@ -282,8 +277,6 @@ def update(
                 WORKING,
                 CENTERED,
                 MOMENTUM,
-                NESTEROV,
-                LR_INSIDE,
                 BLOCK,
                 False,
             )

@@ -4,8 +4,8 @@ Triton decides when a kernel is defined whether it will be interpreted. So the m
 time for these tests, with TRITON_INTERPRET set while it loads: no other test, and no compiler, sees the variable.
 
 The interpreter computes with NumPy, whose float32 and float64 round as a GPU does with div_rn and sqrt_rn. It rounds
-bfloat16 in a way of its own, so ml_dtypes does that here. What it cannot show is what a compiler makes of the kernel
-(test_compiled.py looks at that), and anything about streams, graphs and time (test_streams.py, `make bench-gpu`).
+bfloat16 in a way of its own, so ml_dtypes does that here. What it cannot show is what a compiler makes of the kernel,
+which test_gpu_compiled.py looks at, and streams, graphs and time (test_gpu_streams.py, `make bench-gpu`).
 """
 
 import importlib.util
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from rmsprop.torch import device as devices
 from rmsprop.torch import gpu
 
 ON_GPU = torch.cuda.is_available()
@@ -53,7 +54,8 @@ def device(request, monkeypatch):
         yield "cuda"
         return
     kernel = request.getfixturevalue("interpreted_kernel")
-    monkeypatch.setattr(gpu, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(devices, "_obstacle", lambda: None)
     monkeypatch.setattr(gpu, "_kernel", lambda: kernel)
     with np.errstate(all="ignore"):
         yield "cpu"

@@ -1,5 +1,7 @@
 """What the compiler makes of the kernel, for which it needs no GPU: operations round once, memory is read wide."""
 
+import ctypes
+import importlib.util
 import re
 import subprocess
 import sys
@@ -16,11 +18,23 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from rmsprop import Rule
+from rmsprop import Rule, native
 from rmsprop.torch import RMSprop, gpu, triton_kernel
+from rmsprop.torch import device as devices
 
 HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
 PLAIN, FULL = Rule(), Rule(centered=True, momentum=0.9, nesterov=True)
+# Options that change between steps, and not the state that they need.
+CHANGES = [
+    {},
+    {"nesterov": True},
+    {"lr_in_momentum": True},
+    {"momentum": 0.3},
+    {"weight_decay": 0.1},
+    {"weight_decay_mode": "decoupled"},
+    {"alpha": 0.3, "eps": 1e-3, "eps_inside_sqrt": True},
+    {"maximize": True, "lr": 0.5},
+]
 TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 
@@ -92,13 +106,37 @@ def launched(monkeypatch):
 
         run = kernel.run
 
-    monkeypatch.setattr(gpu, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
+    monkeypatch.setattr(devices, "_obstacle", lambda: None)
     monkeypatch.setattr(gpu, "_kernel", lambda: SimpleNamespace(**vars(triton_kernel) | {"update": Launcher()}))
     pretended = SimpleNamespace(
         get_current_target=lambda: HOPPER, get_current_device=lambda: 0, get_current_stream=lambda _: 0
     )
     monkeypatch.setattr(triton.runtime.driver, "_active", pretended)
     return compiled_kernels
+
+
+@pytest.mark.parametrize("before", [0, 3, len(native.NUMBERS)])
+def test_a_new_number_in_the_struct_moves_all_that_the_kernel_reads(before, monkeypatch):
+    fields = list(native.NUMBERS.items())
+    fields.insert(before, ("a_new_number", ctypes.c_double))
+    struct = type("Struct", (ctypes.Structure,), {"_fields_": fields})
+    monkeypatch.setattr(native, "_Rule", struct)
+    monkeypatch.setattr(native, "NUMBERS", dict(fields))
+    monkeypatch.setattr(native, "NUMBERS_BYTES", ctypes.sizeof(struct))
+    found = importlib.util.find_spec("rmsprop.torch.triton_kernel")
+    kernel = importlib.util.module_from_spec(found)
+    found.loader.exec_module(kernel)
+    for name, kind in native.NUMBERS.items():
+        if name not in ("a_new_number", "centered", "has_momentum"):  # the latter two are compiled in
+            place = getattr(kernel, f"_{name.upper()}").value * ctypes.sizeof(kind)
+            assert place == getattr(struct, name).offset, name
+    words = ctypes.sizeof(struct) // 8
+    assert (kernel.LR_ADDRESS.value, kernel._LR_BYTES.value, kernel.WORDS_PER_RULE.value) == (
+        words,
+        words + 1,
+        words + 2,
+    )
 
 
 def test_one_compiled_kernel_serves_any_number_of_tensors_and_any_numbers(launched):
@@ -109,4 +147,15 @@ def test_one_compiled_kernel_serves_any_number_of_tensors_and_any_numbers(launch
             param.grad = torch.ones_like(param)
         optimizer.step()
     assert len(launched) == 4
+    assert len(set(map(id, launched))) == 1
+
+
+def test_one_compiled_kernel_serves_all_options_but_those_that_decide_which_state_there_is(launched):
+    param = torch.ones(100)
+    optimizer = RMSprop([param], momentum=0.9)
+    for options in CHANGES:
+        optimizer.param_groups[0].update(options)
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    assert len(launched) == len(CHANGES)
     assert len(set(map(id, launched))) == 1

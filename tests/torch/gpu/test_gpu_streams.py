@@ -107,6 +107,27 @@ def test_a_graph_outlives_the_tables_that_later_steps_replace():
     assert all((tensor == 0x5A5A5A5A).all() for tensor in junk)
 
 
+def test_a_graph_outlives_the_dense_copies_of_a_plan_that_another_replaced():
+    memory, other = torch.ones(10_000, device="cuda"), torch.ones(5000, device="cuda")
+    optimizer = RMSprop([param := memory[::2]], lr=0.01, fused=True, **OPTIONS)
+    param.grad = torch.ones_like(other)
+    optimizer.step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        optimizer.step()
+    optimizer.add_param_group({"params": [other]})
+    other.grad = torch.ones_like(other)
+    optimizer.step()
+    junk = [torch.full((5000,), 7.0, device="cuda") for _ in range(100)]
+    before = param.clone()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert (param < before).all()
+    assert (memory[1::2] == 1).all()
+    assert all((tensor == 7).all() for tensor in junk)
+
+
 def test_capturing_without_capturable_is_refused_and_counts_nothing():
     param = torch.ones(3, device="cuda")
     optimizer = RMSprop([param], fused=True)

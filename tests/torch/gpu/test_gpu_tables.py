@@ -72,7 +72,7 @@ def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
             param.grad = torch.ones_like(param)
         optimizer.step()
         del old
-    addresses_and_rule = len(pair[0]) + 16
+    addresses_and_rule = len(pair[0]) + gpu._kernel().WORDS_PER_RULE.value
     assert sent[2:] == [addresses_and_rule] * 3
 
 

@@ -13,37 +13,37 @@ import torch
 from torch import Tensor
 
 
-class Together:
+class TensorList:
     """Tensors under one name. Numbers and 0-d tensors that they meet meet each of them.
 
     Args:
         tensors: The tensors, of one device and one dtype.
 
     Examples:
-        >>> (2.0 * Together([torch.ones(1), torch.ones(2)]) + 1.0).tensors
+        >>> (2.0 * TensorList([torch.ones(1), torch.ones(2)]) + 1.0).tensors
         [tensor([3.]), tensor([3., 3.])]
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = list(tensors)
 
-    def __add__(self, other: Any) -> Together:
+    def __add__(self, other: Any) -> TensorList:
         """Return the sums."""
-        return Together(torch._foreach_add(self.tensors, _inside(other)))
+        return TensorList(torch._foreach_add(self.tensors, _inside(other)))
 
-    def __mul__(self, other: Any) -> Together:
+    def __mul__(self, other: Any) -> TensorList:
         """Return the products."""
-        return Together(torch._foreach_mul(self.tensors, _inside(other)))
+        return TensorList(torch._foreach_mul(self.tensors, _inside(other)))
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __sub__(self, other: Together) -> Together:
+    def __sub__(self, other: TensorList) -> TensorList:
         """Return the differences."""
-        return Together(torch._foreach_sub(self.tensors, other.tensors))
+        return TensorList(torch._foreach_sub(self.tensors, other.tensors))
 
-    def __truediv__(self, other: Together) -> Together:
+    def __truediv__(self, other: TensorList) -> TensorList:
         """Return the quotients."""
-        return Together(torch._foreach_div(self.tensors, other.tensors))
+        return TensorList(torch._foreach_div(self.tensors, other.tensors))
 
     # torch has no foreach operations for conditions: they are those of all elements in a row.
 
@@ -55,7 +55,7 @@ class Together:
         """Return all elements of all tensors, one after the other."""
         return torch.cat([tensor.reshape(-1) for tensor in self.tensors])
 
-    def shaped(self, row: Tensor) -> Together:
+    def shaped(self, row: Tensor) -> TensorList:
         """Return elements that stand in a row as tensors of the shapes of these.
 
         Args:
@@ -65,39 +65,39 @@ class Together:
             The tensors, which share the row's memory.
         """
         parts = torch.split(row, [tensor.numel() for tensor in self.tensors])
-        return Together([part.view(tensor.shape) for part, tensor in zip(parts, self.tensors, strict=True)])
+        return TensorList([part.view(tensor.shape) for part, tensor in zip(parts, self.tensors, strict=True)])
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def _inside(value: Any) -> Any:
-    return value.tensors if isinstance(value, Together) else value
+    return value.tensors if isinstance(value, TensorList) else value
 
 
 class Library:
-    """The functions of ``torch`` that `rmsprop.reference.apply` needs, on `Together`, numbers and 0-d tensors."""
+    """The functions of ``torch`` that `rmsprop.reference.apply` needs, on `TensorList`, numbers and 0-d tensors."""
 
     log, maximum, expm1 = torch.log, torch.maximum, torch.expm1
 
     @staticmethod
-    def sqrt(x: Together) -> Together:
+    def sqrt(x: TensorList) -> TensorList:
         """Return the square roots."""
-        return Together(torch._foreach_sqrt(x.tensors))
+        return TensorList(torch._foreach_sqrt(x.tensors))
 
     @staticmethod
-    def isinf(x: Together) -> Tensor:
+    def isinf(x: TensorList) -> Tensor:
         """Return where the elements, in a row, are infinite."""
         return torch.isinf(x.in_a_row())
 
     @staticmethod
-    def where(condition: Tensor, a: Any, b: Together) -> Together:
+    def where(condition: Tensor, a: Any, b: TensorList) -> TensorList:
         """Return the elements of one where a condition holds, which is that of all in a row, of the other elsewhere."""
-        row = a.in_a_row() if isinstance(a, Together) else a
+        row = a.in_a_row() if isinstance(a, TensorList) else a
         return b.shaped(torch.where(condition, row, b.in_a_row()))
 
     @staticmethod
-    def real(x: Together) -> Together:
+    def real(x: TensorList) -> TensorList:
         """Return what is real already."""
         return x
 
-    conj: Callable[[Together], Together] = real
+    conj: Callable[[TensorList], TensorList] = real

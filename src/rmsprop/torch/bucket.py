@@ -1,0 +1,306 @@
+"""Parameters that a kernel takes together, as the tables that it reads.
+
+A step must look at every tensor, because a user may replace any of them between two steps. It does so in C, through
+DLPack's exchange interface, over tables that are built once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from itertools import chain, repeat
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop import native
+from rmsprop.rule import Rule
+from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
+from rmsprop.torch.device import dlpack_device, is_on_gpu
+from rmsprop.torch.local import (
+    dense_copy,
+    inside,
+    is_lazy,
+    is_odd,
+    is_plain_class,
+    is_shard,
+    read_local,
+    reader,
+    shards_of_gradients,
+)
+from rmsprop.torch.overlap import meets
+from rmsprop.torch.state import ParamState, state_dtype
+
+DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
+
+
+_NARROW = {getattr(torch, name) for name in NARROW_DTYPES}
+
+
+def copy_dtype(param: Tensor, state: Mapping[str, Any], rule: Rule) -> torch.dtype | None:
+    """Return the dtype of the dense copy in which a kernel must update a parameter, or None if it needs none.
+
+    It does if the parameter has gaps in memory or state in another memory order, and if its gradient is wider than
+    itself, which must not be rounded before it is used.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        rule: What decides which state is used.
+    """
+    memory, kept = inside(param), [inside(state[name]) for name in rule.state_names if name in state]
+    if param.grad is not None and param.grad.dtype != memory.dtype and memory.dtype in _NARROW:
+        return state_dtype(param)
+    has_other_order = len({_order(memory), *map(_order, kept)}) > 1
+    return memory.dtype if has_other_order or is_odd(memory) else None
+
+
+def _order(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
+
+
+class Bucket:
+    """Parameters of one group that a kernel takes together: of one device, one dtype, and all shards or none.
+
+    Args:
+        group: The number of their group.
+        params: The parameters, with complete state.
+        states: The state of each.
+        rule: The rule of the group.
+        counts_on_device: Whether step counters are where the parameters are, and nobody may wait for their values.
+        copied: The dtype of the dense copies that are updated, and copied back; None if there are none.
+        alone: Whether the kernel is to read copies of the gradients, made right before the update: they may lie where
+            it writes, or where others have written since the step began. Default False.
+    """
+
+    def __init__(
+        self,
+        group: int,
+        params: Sequence[Tensor],
+        states: Sequence[ParamState],
+        rule: Rule,
+        counts_on_device: bool = False,
+        copied: torch.dtype | None = None,
+        alone: bool = False,
+    ) -> None:
+        self.group, self.params, self.states, self.rule = group, params, states, rule
+        self.is_sharded = is_shard(params[0])
+        self.on_gpu = is_on_gpu(params[0])
+        self.copied = copied is not None
+        self._alone = alone
+        self._grads: Sequence[Any] = ()
+        self.device_lr: Tensor | None = None  # a learning rate that the kernel reads on the device
+        self.counts_on_device = self.on_gpu and counts_on_device
+        self._inside = reader(self.is_sharded)
+        self._some_rest = False
+        self._memories = [self._memory(param, state, copied) for param, state in zip(params, states, strict=True)]
+        self._grad_copies = [torch.empty_like(each) for each in self._memories] if alone else []
+        memory = self._memories[0]
+        self.device = memory.device
+        steps = None if self.counts_on_device else str(states[0]["step"].dtype).removeprefix("torch.")
+        self.batch = native.Batch(DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps)
+        # NumPy fills an array of objects several times faster than Python converts as many ids.
+        self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
+        self._address: int = self._objects.ctypes.data
+        # A complex gradient may be a lazy conjugate, a real one a lazily negated imaginary part; the latter's strides
+        # are even, so that it gets past the check of strides only with a single element.
+        self._may_be_lazy = [i for i, each in enumerate(self._memories) if each.is_complex() or each.numel() == 1]
+        self._complex = [i for i, each in enumerate(self._memories) if each.is_complex()]
+        self._place()
+
+    def _memory(self, param: Tensor, state: ParamState, copied: torch.dtype | None) -> Tensor:
+        memory: Tensor = self._inside(param)
+        return memory if copied is None else dense_copy(memory, self._inside(state[self.rule.state_names[0]]), copied)
+
+    def _place(self) -> None:
+        """Tell the kernel where everything but the gradients is, and keep the tensors that it must be found in."""
+        state = [[self._inside(each[name]) for each in self.states] for name in self.batch.state_columns]
+        steps = [] if self.counts_on_device else [[each["step"] for each in self.states]]
+        self._objects[0] = _row(self._memories)
+        for column, row in enumerate((*state, *steps), 2):
+            self._objects[column] = _row(row)
+        count = len(self.params)
+        self.batch.place(
+            [native.RESTS] * count,
+            [*_addresses(self._memories), *repeat(0, count), *chain.from_iterable(map(_addresses, (*state, *steps)))],
+        )
+        self._originals = self._places_of_originals()
+
+    def _places_of_originals(self) -> list[Any]:
+        """Return where the parameters are whose copies are updated."""
+        originals = map(self._inside, self.params if self.copied else ())
+        return [(each.data_ptr(), each.shape, each.stride()) for each in originals]
+
+    @property
+    def dense_copies(self) -> Sequence[Tensor]:
+        """The copies that are updated in place of parameters, or read in place of gradients."""
+        return [*(self._memories if self.copied else ()), *self._grad_copies]
+
+    @property
+    def active(self) -> Sequence[Tensor]:
+        """The parameters that take part in the step that is bound."""
+        if not self._some_rest:
+            return self.params
+        return [param for param, size in zip(self.params, self.batch.sizes, strict=True) if size != native.RESTS]
+
+    def bind(self, written: native.Stretches) -> bool:
+        """Look at every tensor as it is now; return whether the kernel can run on all of them.
+
+        Args:
+            written: Where updates write.
+
+        Returns:
+            False if something no longer fits: a gradient of another kind, a tensor whose shape, dtype, device or place
+            in memory is another, or a step counter that is full.
+        """
+        grads: list[Any] = [param.grad for param in self.params]
+        if self.is_sharded:
+            shards = shards_of_gradients(self.params, grads)
+            if shards is None:
+                return False
+            grads = shards
+        classes = set(map(type, grads))
+        self._some_rest = _NONE in classes
+        if not classes <= _GRADIENT_CLASSES and not all(map(_is_gradient_class, classes)):
+            return False
+        if (self.is_sharded or self.copied) and not self._originals_stay():
+            return False
+        has_lazy = any(grads[i] is not None and is_lazy(grads[i]) for i in self._may_be_lazy)
+        if any(self._memories[i].is_conj() for i in self._complex):
+            return False
+        if self._alone:
+            self._grads = grads
+            return all(map(self._can_hold, self._memories, grads)) and self._bind(self._copies_of(grads), written)
+        if not has_lazy and self._bind(grads, written):
+            return True
+        in_order = self._in_order(grads)
+        replaced = [grad for grad, copy in zip(grads, in_order, strict=True) if copy is not grad]
+        return bool(replaced) and not meets(written, replaced) and self._bind(in_order, written)
+
+    def relocate(self) -> bool:
+        """Look for parameters and state where they are now; return whether the bucket can serve them there.
+
+        Returns:
+            False if copies of the parameters are updated, or a GPU holds the tables. What has another shape or dtype
+            now, `bind` notices.
+        """
+        if self.copied or self.on_gpu or not all(is_plain_class(type(self._inside(param))) for param in self.params):
+            return False
+        self._memories = list(map(self._inside, self.params))
+        if any(map(is_odd, self._memories)):
+            return False
+        self._place()
+        return True
+
+    def _copies_of(self, grads: Sequence[Any]) -> list[Any]:
+        return [None if grad is None else copy for grad, copy in zip(grads, self._grad_copies, strict=True)]
+
+    def _can_hold(self, memory: Tensor, grad: Any) -> bool:
+        """Whether a copy of a gradient can be made in the parameter's dtype without rounding it before it is used."""
+        if grad is None:
+            return True
+        if grad.layout != torch.strided or grad.shape != memory.shape:
+            return False
+        return memory.dtype not in _NARROW or torch.promote_types(grad.dtype, memory.dtype) == memory.dtype
+
+    def _originals_stay(self) -> bool:
+        """Whether shards, and parameters whose copies are updated, are still where they were."""
+        if self.copied:
+            return self._places_of_originals() == self._originals
+        return all(map(is_, map(read_local, self.params), self._memories))
+
+    def _bind(self, grads: list[Any], written: native.Stretches) -> bool:
+        self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
+        try:
+            return self.batch.bind(self._address, describe(), written) is None
+        except (BufferError, RuntimeError):  # a gradient without plain memory, such as a sparse one
+            return False
+
+    def _in_order(self, grads: Sequence[Any]) -> list[Any]:
+        """Return the gradients, copied into their parameter's memory order where they have another one."""
+
+        def in_order(memory: Tensor, grad: Any) -> Any:
+            if grad is None or not self._can_hold(memory, grad):
+                return grad
+            same = grad.dtype == memory.dtype and grad.stride() == memory.stride() and not is_odd(grad)
+            return grad if same else torch.empty_like(memory).copy_(grad)
+
+        return list(map(in_order, self._memories, grads))
+
+    def copy_in(self) -> None:
+        """Fill the copies of parameters that are about to be updated there, and of gradients."""
+        with torch.no_grad():
+            for i in self._copies():
+                self._memories[i].copy_(self._inside(self.params[i]))
+            for copy, grad in zip(self._grad_copies, self._grads, strict=False):
+                if grad is not None:
+                    copy.copy_(grad)
+
+    def copies_out(self) -> list[Callable[[], Any]]:
+        """Return the calls that write dense copies, once they are updated, back to their parameters."""
+        return [partial(self._inside(self.params[i]).copy_, self._memories[i]) for i in self._copies()]
+
+    def _copies(self) -> list[int]:
+        return [i for i, size in enumerate(self.batch.sizes) if size != native.RESTS] if self.copied else []
+
+    def release(self) -> None:
+        """Let go of the gradients, so that they can be freed."""
+        self._objects[1] = None
+        self._grads = ()
+
+    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, scale: float) -> None:
+        """Set what the next update computes, if it changed.
+
+        Args:
+            rule: What to compute, with the same state as before.
+            lr: The learning rate, a number or a tensor of one element.
+            maximize: Ascend instead of descend.
+            scale: What gradients are multiplied with first.
+        """
+        self.device_lr = None
+        if isinstance(lr, Tensor):
+            self.device_lr = lr if self.on_gpu and is_on_gpu(lr) else None
+            lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
+        step = int(self.batch.struct.step) + 1 if self.batch.struct.equal_steps else 1
+        self.rule = rule
+        self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=scale, rule=rule)
+
+    def count(self, counted: Tensor | None) -> None:
+        """Count a step of every parameter that takes part, where no update of the compiled kernel does.
+
+        Args:
+            counted: What to add where it is known on the device alone, or None for 1.
+        """
+        if not self.counts_on_device:
+            self.batch.count()
+        elif steps := [state["step"] for state in self.active_states()]:
+            torch._foreach_add_(steps, 1.0 if counted is None else counted.to(steps[0].dtype))
+
+    def active_states(self) -> list[ParamState]:
+        """Return the states of the parameters that take part in the step that is bound."""
+        return [state for state, size in zip(self.states, self.batch.sizes, strict=True) if size != native.RESTS]
+
+
+_NONE = type(None)
+_GRADIENT_CLASSES = {Tensor, _NONE}
+
+
+def _is_gradient_class(cls: type) -> bool:
+    return cls is _NONE or is_plain_class(cls)
+
+
+def _row(objects: Sequence[object]) -> np.ndarray[Any, Any]:
+    return np.fromiter(objects, dtype=object, count=len(objects))
+
+
+def _addresses(tensors: Iterable[Tensor]) -> Iterable[int]:
+    return map(Tensor.data_ptr, tensors)
+
+
+@cache
+def describe() -> int | None:
+    """Return the address of torch's function that describes a tensor to C, or None if this torch has none."""
+    return native.describe_function(Tensor)

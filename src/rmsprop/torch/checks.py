@@ -1,0 +1,101 @@
+"""What no step can use: refused before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmsprop.torch.local import is_partial, is_shard, overlaps_itself
+from rmsprop.torch.state import ARRAYS, ParamState
+
+
+def names_of(param_groups: list[dict[str, Any]]) -> list[list[str]]:
+    """Return what the parameters of each group are called: their own names, else their numbers in a state dict."""
+    names, first = [], 0
+    for group in param_groups:
+        count = len(group["params"])
+        own = group.get("param_names", ())
+        names.append(list(own) if len(own) == count else [str(first + i) for i in range(count)])
+        first += count
+    return names
+
+
+def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
+    """Check that a parameter's gradient and state can be used.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter, with a gradient.
+        state: Its state, as far as it has any.
+
+    Raises:
+        RuntimeError: If its gradient is sparse, partial or of another shape, its dtype is no float, its elements share
+            memory, or a state tensor has another shape or device than it should.
+    """
+    grad = param.grad
+    assert grad is not None
+    if grad.is_sparse:
+        raise RuntimeError("RMSprop does not support sparse gradients")
+    if reason := _unusable(param, grad):
+        raise RuntimeError(f"parameter {name} {reason}")
+    for array in ARRAYS:
+        if array in state:
+            _check_state(name, array, state[array], param)
+
+
+def _unusable(param: Tensor, grad: Any) -> str | None:
+    """Return why no implementation can update a parameter, or None."""
+    if not (param.is_floating_point() or param.is_complex()):
+        return f"has dtype {param.dtype}: only floating point and complex parameters can be trained"
+    if grad.shape != param.shape:
+        return f"has shape {tuple(param.shape)}, but its gradient {tuple(grad.shape)}: call zero_grad() after resizing"
+    if is_partial(grad):
+        return (
+            f"has the placements {getattr(param, 'placements', ())}, but its gradient {grad.placements}: a Partial one "
+            "is not summed over the processes yet, so redistribute it before the step"
+        )
+    if param.layout == torch.strided and not is_shard(param) and overlaps_itself(param):
+        return "has elements that share their memory (it was expanded): make it a tensor of its own with clone()"
+    return None
+
+
+def _check_state(name: str, array: str, value: Tensor, param: Tensor) -> None:
+    if (value.shape, value.device, value.is_complex()) != (param.shape, param.device, param.is_complex()):
+        raise RuntimeError(
+            f"state {array!r} of parameter {name} is {_described(value)}, but the parameter is {_described(param)}: "
+            "load the state with load_state_dict, or delete it to start it anew"
+        )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
+
+
+def check_states_belong(param_groups: list[dict[str, Any]], states: Mapping[Any, ParamState]) -> None:
+    """Check that every parameter with state is still in a group.
+
+    Args:
+        param_groups: The groups.
+        states: The optimizer's state.
+
+    Raises:
+        RuntimeError: If a parameter was taken out of its group, or replaced there.
+    """
+    there = {id(param) for group in param_groups for param in group["params"]}
+    lost = [param for param in states if isinstance(param, Tensor) and id(param) not in there]
+    if not lost:
+        return
+    fresh = [
+        name
+        for names, group in zip(names_of(param_groups), param_groups, strict=True)
+        for name, param in zip(names, group["params"], strict=True)
+        if param not in states and param.shape == lost[0].shape
+    ]
+    replaced = f" (parameter {fresh[0]} seems to have taken its place)" if fresh else ""
+    raise RuntimeError(
+        f"there is state of a parameter of shape {tuple(lost[0].shape)} that is in no group any more{replaced}: "
+        "delete its state, del optimizer.state[param], or move it to the parameter that replaced it"
+    )

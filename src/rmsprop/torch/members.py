@@ -1,0 +1,222 @@
+"""The parameters of a group, each with what updates it: a kernel, or tensor operations and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmsprop.rule import Rule
+from rmsprop.storage import FLOAT32_IS_FULL
+from rmsprop.torch.bucket import DTYPES, describe
+from rmsprop.torch.checks import check_param
+from rmsprop.torch.device import missing
+from rmsprop.torch.groups import check_group, read_options
+from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
+from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
+
+States = dict[Tensor, ParamState]
+
+
+def unfit(param: Tensor) -> str | None:
+    """Return why no kernel can update a parameter, or None if one can.
+
+    Args:
+        param: The parameter.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    if describe() is None:
+        return f"belongs to PyTorch {torch.__version__}; the kernels need 2.10 or newer, with DLPack 1"
+    if is_uninitialized(param):
+        return "has no shape before the first forward"
+    memory = inside(param)
+    if not is_plain_class(type(memory)):
+        return f"is a {type(memory).__name__}, which is no plain tensor underneath"
+    if reason := missing(memory.device):
+        return reason
+    if memory.layout != torch.strided:
+        return f"has layout {memory.layout}; the kernels take strided tensors"
+    if memory.dtype not in DTYPES:
+        return f"has dtype {memory.dtype}; the kernels take {', '.join(map(str, DTYPES))}"
+    return None if param.grad is None else _unfit_gradient(param, param.grad)
+
+
+def _unfit_gradient(param: Tensor, grad: Tensor) -> str | None:
+    if is_shard(param) != is_shard(grad) or not (is_shard(grad) or is_plain_class(type(grad))):
+        return f"is a {type(param).__name__}, but its gradient a {type(grad).__name__}"
+    if is_shard(param) and not are_placed_alike(param, grad):
+        return "is placed on the processes in another way than its gradient"
+    if grad.is_complex() != param.is_complex():
+        return f"has dtype {param.dtype}, but its gradient {grad.dtype}"
+    return None
+
+
+def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule) -> str | None:
+    """Return why no kernel can work on a parameter's state, or None if one can.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        rule: What decides which of it is used.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    for array in (state[name] for name in rule.state_names if name in state):
+        if array.dtype != state_dtype(param):
+            return f"has state in {array.dtype} that processes share: make it with share_memory() of the optimizer"
+        if is_shard(param) != is_shard(array) or not is_plain_class(type(inside(array))):
+            return f"is a {type(param).__name__}, but its state a {type(array).__name__}"
+    return None
+
+
+def asked_for(group: Mapping[str, Any]) -> str | None:
+    """Return which option of a group asks for tensor operations, or None."""
+    if group["differentiable"]:
+        return "differentiable=True was asked for"
+    if group["fused"] is False or group["foreach"] is False:
+        return f"{'fused' if group['fused'] is False else 'foreach'}=False was asked for"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A parameter that has state.
+
+    Args:
+        group: The number of its group.
+        name: What it is called.
+        param: The parameter.
+        reason: Why no kernel updates it, or None if one does.
+    """
+
+    group: int
+    name: str
+    param: Tensor
+    reason: str | None
+
+
+class Members:
+    """The parameters of one group. Those with a gradient get the state that they lack.
+
+    Args:
+        number: The number of the group.
+        group: The parameter group.
+        names: What its parameters are called.
+        on_device: Whether steps must be counted where the parameters are.
+        kernel: Whether kernels may be used.
+    """
+
+    def __init__(
+        self, number: int, group: Mapping[str, Any], names: Sequence[str], on_device: bool, kernel: bool
+    ) -> None:
+        self.options = read_options(group)
+        self.rule = check_group(group)
+        self._may_change_unseen = any(isinstance(option, Tensor) for option in self.options)
+        self.params: list[Tensor] = list(group["params"])
+        self.on_device = on_device or bool(group["capturable"])
+        self._number, self._names = number, names
+        self.asked = asked_for(group) if kernel else "a compiler traces the step"
+        self.all: list[Member] = []
+        self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
+        self._until_full = FLOAT32_IS_FULL  # how often the narrowest counter among those can be raised
+        self._waiting: list[Tensor] = []
+
+    def named(self) -> Iterable[tuple[str, Tensor]]:
+        """Return the names of the parameters, and the parameters."""
+        return zip(self._names, self.params, strict=True)
+
+    def check(self, group: Mapping[str, Any], states: States) -> None:
+        """Check what a step would use of every parameter with a gradient.
+
+        Args:
+            group: The parameter group.
+            states: The optimizer's state.
+
+        Raises:
+            RuntimeError: If something can't be used, or ``fused=True`` meets what the kernels can't do.
+        """
+        for name, param in self.named():
+            if param.grad is None:
+                continue
+            check_param(name, param, states.get(param, {}))
+            if group["fused"] and (reason := unfit(param)):
+                raise RuntimeError(
+                    "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
+                    f"parameter {name} {reason}: use fused=None"
+                )
+
+    def sort(self, states: States, changes: Changes) -> None:
+        """Complete the state of the parameters and choose what updates each.
+
+        Args:
+            states: The optimizer's state; completed in place.
+            changes: Where the states are to tell of later changes.
+        """
+        self._changes = changes
+        for name, param in self.named():
+            if param.grad is None and (is_uninitialized(param) or not states.get(param)):
+                self._waiting.append(param)
+                continue
+            state = complete(states, param, self.rule, self.on_device, self._changes)
+            reason = self.asked or unfit(param) or unfit_state(param, state, self.rule)
+            self.all.append(Member(self._number, name, param, reason))
+        self._composite = [(m.param, states[m.param], m.param.dtype) for m in self.all if m.reason]
+        counters = (kept["step"] for _, kept, _ in self._composite)
+        narrow = (step for step in counters if step.dtype == torch.float32 and type(step) is Tensor and step.is_cpu)
+        self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
+
+    def refresh(self, group: Mapping[str, Any]) -> bool:
+        """Take over the options of a group as they are now; return whether its parameters are still sorted right.
+
+        Args:
+            group: The parameter group.
+
+        Returns:
+            False if parameters were added, removed or replaced, if one of those without state has a gradient now, or if
+            an option was changed that decides which arrays of state there are or what updates parameters.
+        """
+        params = group["params"]
+        if len(params) != len(self.params) or not all(map(is_, params, self.params)):
+            return False
+        if self._waiting and not all(param.grad is None for param in self._waiting):
+            return False
+        options = read_options(group)
+        if not self._may_change_unseen and _are_equal(options, self.options):
+            return True
+        rule, flags = check_group(group), slice(-4, None)  # fused, foreach, differentiable, capturable
+        same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
+        same = same and options[flags] == self.options[flags]
+        self.options, self.rule = options, rule
+        self._may_change_unseen = any(isinstance(option, Tensor) for option in options)
+        return same
+
+    def recheck(self) -> bool:
+        """Return whether members that no kernel updates are still such, and fit their gradients and state."""
+        self._until_full -= 1
+        names = self.rule.state_names
+        for param, kept, dtype in self._composite:
+            grad = param.grad
+            if grad is None:
+                continue
+            shape = param.shape
+            if grad.shape != shape or grad.layout != torch.strided or param.dtype != dtype:
+                return False
+            if any(kept[name].shape != shape for name in names):
+                return False
+            if not (self.asked or unfit(param) or unfit_state(param, kept, self.rule)):
+                return False
+        return self._until_full > 0
+
+
+def _are_equal(options: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    try:
+        return options == others
+    except RuntimeError:  # a tensor of several elements, which is refused elsewhere
+        return False

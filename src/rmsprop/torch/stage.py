@@ -1,0 +1,88 @@
+"""Buckets that are updated at the same time: on the CPU in one parallel region, on a GPU in few launches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import call
+from typing import Any
+
+import torch
+
+from rmsprop import native
+from rmsprop.threads import TorchUpdate
+from rmsprop.torch import gpu
+from rmsprop.torch.bucket import Bucket
+
+
+class Stage:
+    """Buckets that are updated at the same time.
+
+    Args:
+        buckets: The buckets, none of which writes where another one reads or writes.
+    """
+
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        self.buckets = buckets
+        self._on_gpu = [bucket for bucket in buckets if bucket.on_gpu]
+        self._copied = [bucket for bucket in buckets if bucket.dense_copies]
+        on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
+        self._update = TorchUpdate(on_cpu) if on_cpu else None
+        self._launches = gpu.launches(self._on_gpu)
+        self._ready: list[Callable[[], None]] = []
+
+    def bind(self, written: native.Stretches) -> bool:
+        """Look at every tensor as it is now; return whether the kernels can run on all of them.
+
+        Args:
+            written: Where updates of other stages and of this one write.
+        """
+        return all(bucket.bind(written) for bucket in self.buckets)
+
+    def prepare(self, scaling: gpu.Scaling, kept: list[Any]) -> None:
+        """Do what may fail because there is no memory, or the kernel does not compile, while nothing has changed.
+
+        Args:
+            scaling: What the Triton kernel reads on the device.
+            kept: If a stream is being captured, what the graph will need is added here.
+        """
+        self._ready = [launch.prepared(scaling, kept) for launch in self._launches if launch.has_work]
+
+    def run(self, scaling: gpu.Scaling) -> None:
+        """Update everything and count the step.
+
+        Args:
+            scaling: What knows whether the step happens, if it is known on the device alone.
+
+        Raises:
+            RuntimeError: If torch's threads can't be used.
+        """
+        for bucket in self._copied:
+            bucket.copy_in()
+        for bucket in self._on_gpu:  # first, because a Ctrl-C is raised right after what C code was doing
+            bucket.count(scaling.counted(bucket.device) if scaling.found_inf is not None else None)
+        if self._copied:
+            with torch.no_grad():
+                self._run()
+        else:
+            self._run()
+        for bucket in self.buckets:
+            if not bucket.copied:  # copying raises it
+                torch.autograd.graph.increment_version(bucket.active)  # as in-place operations do, for autograd
+
+    def _run(self) -> None:
+        if self._update:
+            # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
+            status, *_ = map(call, [self._update.prepared(), *self._copies_out(on_gpu=False)])
+            if status:
+                raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+        for launch in [*self._ready, *self._copies_out(on_gpu=True)]:
+            launch()
+
+    def _copies_out(self, on_gpu: bool) -> list[Callable[[], Any]]:
+        return [copy for bucket in self._copied if bucket.on_gpu is on_gpu for copy in bucket.copies_out()]
+
+    def release(self) -> None:
+        """Let go of gradients, so that they can be freed."""
+        self._ready = []
+        for bucket in self.buckets:
+            bucket.release()

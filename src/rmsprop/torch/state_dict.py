@@ -1,0 +1,53 @@
+"""State dicts on their way out and in: as torch's optimizer has them, and without losing precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim.optimizer import Optimizer, StateDict
+
+from rmsprop.torch.foreign import check_is_rmsprop, translated
+from rmsprop.torch.groups import slimmed
+from rmsprop.torch.state import exported
+
+
+class Saved:
+    """A parameter's saved state, wrapped so that the base class does not cast it to the parameter's dtype.
+
+    Args:
+        state: The state.
+    """
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
+    """Return a state dict for the base class to load: checked, translated, and with state that it leaves as it is.
+
+    Args:
+        optimizer: Who is to load it.
+        state_dict: The state dict; left as it is.
+
+    Raises:
+        ValueError: If it looks like that of another optimizer.
+    """
+    check_is_rmsprop(state_dict)
+    params = {key for group in state_dict["param_groups"] for key in group["params"]}
+    wrapped = {key: Saved(value) if key in params else value for key, value in state_dict["state"].items()}
+    groups = translated(state_dict["param_groups"], optimizer.param_groups)
+    return {**state_dict, "state": wrapped, "param_groups": groups}
+
+
+def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
+    """Return a state dict of the base class as that of ``torch.optim.RMSprop`` would look.
+
+    Args:
+        optimizer: Whose it is.
+        state_dict: The state dict; left as it is.
+    """
+    states = state_dict["state"].items()
+    # A user's hook may have put something of another kind beside the parameters' states.
+    shown = {key: exported(s) if isinstance(s, dict) else s for key, s in states}
+    groups = [dict(slimmed(group)) for group in state_dict["param_groups"]]
+    return {**state_dict, "state": shown, "param_groups": groups}

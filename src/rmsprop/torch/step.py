@@ -1,0 +1,168 @@
+"""One step in order: what scaling asks for, the plan, the numbers, then the updates."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from rmsprop.locks import lock_of
+from rmsprop.rule import Rule
+from rmsprop.threads import is_forked, one_thread
+from rmsprop.torch import composite, gpu
+from rmsprop.torch.bucket import DTYPES
+from rmsprop.torch.device import is_on_gpu
+from rmsprop.torch.groups import as_groups, is_fake, lr_of
+from rmsprop.torch.members import Member
+from rmsprop.torch.plan import Plan
+from rmsprop.torch.stage import Stage
+
+# Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
+_check_capture: Callable[[Optimizer], None] = getattr(
+    Optimizer, "_accelerator_graph_capture_health_check", None
+) or getattr(Optimizer, "_cuda_graph_capture_health_check")  # noqa: B009
+
+
+class Stepper:
+    """What takes the steps of an optimizer, one at a time, and keeps the plan between them."""
+
+    def __init__(self) -> None:
+        self._lock = lock_of(self)
+        self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
+        self._has_warned = self._is_stepping = False
+        self.forget()
+
+    @property
+    def lock(self) -> Any:
+        """The lock that a step holds, for whoever reads or replaces what it changes."""
+        return self._lock
+
+    def forget(self) -> None:
+        """Make a new plan at the next step."""
+        self._plan: Plan | None = None
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Update all parameters that have a gradient.
+
+        Args:
+            optimizer: The optimizer. Another thread's step on it is waited for.
+        """
+        with self._lock:
+            if self._is_stepping:
+                raise RuntimeError("a step of this optimizer was interrupted by another one: take it afterwards")
+            self._is_stepping = True
+            try:
+                if is_forked():
+                    with one_thread():
+                        self._step(optimizer)
+                else:
+                    self._step(optimizer)
+            finally:
+                self._is_stepping = False
+
+    def _step(self, optimizer: Optimizer) -> None:
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is not None and not is_on_gpu(found_inf) and found_inf.item():
+            return  # before any state is made
+        groups = as_groups(optimizer.param_groups)
+        lrs = [lr_of(group) for group in groups]
+        plan = self._current_plan(optimizer, is_on_gpu(found_inf))
+        try:
+            if plan.unasked and not self._has_warned:
+                self._warn(plan.unasked)
+            self._run(optimizer, plan, lrs)
+        finally:
+            for stage in plan.stages:
+                stage.release()
+
+    def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[float | Tensor]) -> None:
+        """Update everything in the order of a plan."""
+        scaling, scale = _scaling(optimizer, plan)
+        if scale is None:
+            return
+        if not plan.all_on_cpu:
+            _check_capture(optimizer)
+        for stage in plan.stages:
+            for bucket in stage.buckets:
+                group, rule = optimizer.param_groups[bucket.group], plan.groups[bucket.group].rule
+                bucket.set_numbers(rule, lrs[bucket.group], group["maximize"], scale)
+            stage.prepare(scaling, self._captured)
+
+        plan.first.run(scaling)
+        for members in plan.composite_by_group:
+            self._update(optimizer, plan, members, lrs, scale)
+        for each in plan.sequence:
+            if isinstance(each, Stage):
+                each.run(scaling)
+            else:
+                self._update(optimizer, plan, [each], lrs, scale)
+
+    def _update(
+        self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[float | Tensor], scale: float
+    ) -> None:
+        """Update members of one group by tensor operations."""
+        number = members[0].group
+        group, gathered = optimizer.param_groups[number], composite.gathered(members, optimizer.state)
+        if gathered:
+            with torch.set_grad_enabled(group["differentiable"]):
+                composite.update_group(plan.groups[number].rule, lrs[number], gathered, group, scale)
+
+    def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
+        """Return what tensor operations update in a step that a compiler traces, per group."""
+        self._plan = None
+        plan = Plan(optimizer.param_groups, optimizer.state, counts_on_device=False, kernel=False)
+        return [(members.rule, composite.gathered(members.all, optimizer.state)) for members in plan.groups]
+
+    def _current_plan(self, optimizer: Optimizer, counts_on_device: bool) -> Plan:
+        """Return the plan of the last step if it serves this one too, else a new one."""
+        groups, states = optimizer.param_groups, optimizer.state
+        if self._plan is not None and self._plan.bind(groups, states, counts_on_device):
+            return self._plan
+        self._plan = None  # what it holds may be what memory is needed for
+        self._plan = Plan(groups, states, counts_on_device)
+        return self._plan
+
+    def _warn(self, unasked: list[Member]) -> None:
+        """Say once that tensor operations update parameters though nobody asked for it."""
+        slow = [member for member in unasked if _could_be_fast(member.param)]
+        if slow:
+            self._has_warned = True
+            more = f" (and {len(slow) - 1} more)" if len(slow) > 1 else ""
+            warnings.warn(
+                f"rmsprop updates parameter {slow[0].name}{more} by tensor operations, which are slower than its "
+                f"kernel: it {slow[0].reason}. paths() of the optimizer tells what updates each parameter; fused=False "
+                "asks for tensor operations, without this warning",
+                UserWarning,
+                stacklevel=_levels_to_the_user(),
+            )
+
+
+def _levels_to_the_user() -> int:
+    """Return how many calls lie between the caller and who took the step."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("rmsprop.", "torch.")):
+        frame, levels = frame.f_back, levels + 1
+    return levels
+
+
+def _could_be_fast(param: Tensor) -> bool:
+    return param.device.type in ("cpu", "cuda") and param.dtype in DTYPES and not is_fake(param)
+
+
+def _scaling(optimizer: Optimizer, plan: Plan) -> tuple[gpu.Scaling, float | None]:
+    """Return what of GradScaler's numbers stays on the device, and what gradients must be multiplied with here.
+
+    The latter is None if they are known to be infinite, so that nothing may change.
+    """
+    grad_scale, found_inf = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+    if grad_scale is None and found_inf is None:
+        return gpu.NO_SCALING, 1.0
+    scaling = gpu.Scaling(*(x if plan.all_on_gpu and is_on_gpu(x) else None for x in (grad_scale, found_inf)))
+    if found_inf is not None and scaling.found_inf is None and found_inf.item():
+        return scaling, None
+    return scaling, 1.0 if grad_scale is None or scaling.grad_scale is not None else 1.0 / float(grad_scale)

@@ -1,0 +1,262 @@
+"""What tests/torch/test_sharded.py runs on every rank of a process group: cases that return plain data."""
+
+import traceback
+import warnings
+from copy import deepcopy
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+
+from rmsprop.torch import RMSprop
+
+TORCHS = torch.optim.RMSprop
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+def run_cases(rank, count, barrier, folder):
+    """Return what each case returned, or its traceback."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", count), rank=rank, world_size=count)
+    mesh = init_device_mesh("cpu", (count,))
+    found = {}
+    for name, function in CASES.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            try:
+                found[name] = function(mesh)
+            except Exception:
+                found[name] = traceback.format_exc()
+    dist.destroy_process_group()
+    return found
+
+
+def noise(shape, seed, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def params_of(optimizer):
+    return [param for group in optimizer.param_groups for param in group["params"]]
+
+
+def full(value):
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def spread(tensor, mesh, placements):
+    """Lay out a tensor that every rank has, without sending anything."""
+    return distribute_tensor(tensor, mesh, placements, src_data_rank=None)
+
+
+def take_steps(sharded, whole, steps, first=0):
+    """Step both on the same gradients, which are laid out as their parameters are."""
+    for step in range(first, first + steps):
+        for i, (param, its) in enumerate(zip(params_of(sharded), params_of(whole), strict=True)):
+            its.grad = noise(its.shape, 10 * step + i, its.dtype)
+            param.grad = spread(its.grad, param.device_mesh, param.placements)
+        sharded.step()
+        whole.step()
+
+
+def compare(sharded, whole):
+    """Return whether parameters and state are equal to the bit, how state is laid out, and what served."""
+    pairs = list(zip(params_of(sharded), params_of(whole), strict=True))
+    equal = all(torch.equal(full(param.detach()), its.detach()) for param, its in pairs)
+    states = [(sharded.state[param], whole.state[its], param) for param, its in pairs]
+    names = [name for name in states[0][1] if name != "step"]
+    equal_state = all(torch.equal(full(found[name]), state[name]) for found, state, _ in states for name in names)
+    alike = all(
+        isinstance(found[name], DTensor)
+        and found[name].placements == param.placements
+        and found[name].device_mesh == param.device_mesh
+        for found, _, param in states
+        for name in names
+    )
+    steps = {state["step"].item() for state, _, _ in states}
+    return {"equal": equal, "equal state": equal_state, "placed alike": alike, "steps": steps, "paths": paths(sharded)}
+
+
+def paths(optimizer):
+    return sorted({path.split(" (")[0] for path in optimizer.paths().values()})
+
+
+# Rows that 2 and 3 ranks don't share evenly, and fewer rows than ranks: then some shards are empty.
+SHAPES = ((7, 4), (7,), (1, 5), (1,), (2, 3, 2), (8, 3))
+
+
+def trained(mesh, placements, options, shapes=SHAPES, dtype=torch.float32, **flags):
+    values = [noise(shape, 1000 + i, dtype) for i, shape in enumerate(shapes)]
+    sharded = RMSprop([torch.nn.Parameter(spread(value, mesh, placements)) for value in values], **options, **flags)
+    whole = RMSprop([torch.nn.Parameter(value.clone()) for value in values], **options)
+    take_steps(sharded, whole, 3)
+    return sharded, whole
+
+
+OPTIONS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "centered": {"centered": True, "momentum": 0.9, "weight_decay": 0.1},
+    "tensorflow1": {"dialect": "tensorflow1", "lr": 0.01, "momentum": 0.9},
+}
+MATRICES = ((6, 4), (3, 7), (2, 1), (5, 3))
+
+
+@case
+def rows(mesh):
+    return {name: compare(*trained(mesh, [Shard(0)], options)) for name, options in OPTIONS.items()}
+
+
+@case
+def rows_fused(mesh):
+    return {name: compare(*trained(mesh, [Shard(0)], options, fused=True)) for name, options in OPTIONS.items()}
+
+
+@case
+def columns(mesh):
+    return {name: compare(*trained(mesh, [Shard(1)], options, MATRICES)) for name, options in OPTIONS.items()}
+
+
+@case
+def replicated(mesh):
+    return {name: compare(*trained(mesh, [Replicate()], options)) for name, options in OPTIONS.items()}
+
+
+@case
+def in_other_precisions(mesh):
+    return {
+        str(dtype): compare(*trained(mesh, [Shard(0)], {"momentum": 0.9}, dtype=dtype))
+        for dtype in (torch.float64, torch.bfloat16)
+    }
+
+
+@case
+def on_a_mesh_of_two_dimensions(mesh):
+    grid = init_device_mesh("cpu", (mesh.size(), 1), mesh_dim_names=("rows", "columns"))
+    return {"rows and columns": compare(*trained(grid, [Shard(0), Shard(1)], {"momentum": 0.9}, MATRICES))}
+
+
+@case
+def beside_plain_parameters(mesh):
+    sharded, whole = trained(mesh, [Shard(0)], {})
+    alone, its = (torch.nn.Parameter(torch.ones(5)) for _ in range(2))
+    optimizer, reference = RMSprop([*params_of(sharded), alone]), RMSprop([*params_of(whole), its])
+    alone.grad, its.grad = torch.ones(5), torch.ones(5)
+    optimizer.step()
+    reference.step()
+    equal = torch.equal(alone, its) and torch.equal(full(params_of(sharded)[0].detach()), params_of(whole)[0].detach())
+    return {"equal": equal, "paths": paths(optimizer)}
+
+
+def a_model():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(4, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)
+    return torch.nn.Sequential(*layers)
+
+
+@case
+def fully_sharded(mesh):
+    """FSDP2 with forward and backward: the gradients it leaves, put together, step an unsharded twin."""
+    model, twin = a_model(), a_model()
+    fully_shard(model, mesh=mesh)
+    optimizer = RMSprop(model.named_parameters(), momentum=0.9, fused=True)
+    reference = RMSprop(twin.parameters(), momentum=0.9)
+    empty = False
+    for step in range(3):
+        optimizer.zero_grad()
+        model(noise((3, 4), 10 * step + mesh.get_rank())).square().sum().backward()
+        for param, its in zip(model.parameters(), twin.parameters(), strict=True):
+            its.grad = full(param.grad)
+            empty |= param.to_local().numel() == 0
+        optimizer.step()
+        reference.step()
+    return compare(optimizer, reference) | {"names": list(optimizer.paths()), "empty": empty}
+
+
+@case
+def zero_redundancy(mesh):
+    """Each rank updates some of the parameters, and sends them to the others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # at the import
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+    params, expected = ([torch.nn.Parameter(noise(shape, i)) for i, shape in enumerate(SHAPES)] for _ in range(2))
+    options = OPTIONS["tensorflow1"]
+    optimizer, whole = ZeroRedundancyOptimizer(params, RMSprop, **options), RMSprop(expected, **options)
+    for step in range(3):
+        for i, (param, its) in enumerate(zip(params, expected, strict=True)):
+            param.grad = its.grad = noise(param.shape, 10 * step + i)
+        optimizer.step()
+        whole.step()
+    return all(map(torch.equal, params, expected))
+
+
+@case
+def saved_and_loaded(mesh):
+    sharded, whole = trained(mesh, [Shard(0)], {"centered": True, "momentum": 0.9})
+    copies = [torch.nn.Parameter(param.detach().clone()) for param in params_of(sharded)]
+    loaded = RMSprop(copies, centered=True, momentum=0.9)
+    loaded.load_state_dict(deepcopy(sharded.state_dict()))
+    take_steps(loaded, whole, 2, first=3)
+    return compare(loaded, whole)
+
+
+def everything(optimizer):
+    return [param.to_local().clone() for param in params_of(optimizer)], [
+        {name: full(value).clone() for name, value in optimizer.state[param].items()} for param in params_of(optimizer)
+    ]
+
+
+@case
+def partial_gradient(mesh):
+    """A gradient that is still to be summed over the ranks: the sum's square is not known to any of them."""
+    sharded, _ = trained(mesh, [Shard(0)], {})
+    before = everything(sharded)
+    param = params_of(sharded)[2]
+    param.grad = DTensor.from_local(torch.ones(param.shape), mesh, [Partial()])
+    try:
+        sharded.step()
+        message = ""
+    except RuntimeError as error:
+        message = str(error)
+    torch.testing.assert_close(everything(sharded), before, rtol=0, atol=0)
+    return message
+
+
+@case
+def gradient_placed_otherwise(mesh):
+    """Every rank has the whole gradient, as torch allows. Tensor operations may serve."""
+    warnings.simplefilter("ignore", UserWarning)
+    value = noise((7, 4), 0)
+    results = []
+    for cls in (RMSprop, TORCHS):
+        param = torch.nn.Parameter(spread(value, mesh, [Shard(0)]))
+        optimizer = cls([param], momentum=0.9)
+        for step in range(3):
+            param.grad = spread(noise((7, 4), step), mesh, [Replicate()])
+            optimizer.step()
+        results.append(full(param.detach()))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+    return True
+
+
+@case
+def plain_gradient(mesh):
+    """A gradient that is no DTensor: torch refuses it too."""
+    refusals = []
+    for cls in (TORCHS, RMSprop):
+        param = torch.nn.Parameter(spread(noise((7, 4), 0), mesh, [Shard(0)]))
+        with torch.no_grad():
+            param.grad = None
+            try:
+                param.grad = torch.ones(7, 4)
+                cls([param], foreach=False).step()
+                refusals.append("")
+            except RuntimeError as error:
+                refusals.append(str(error))
+    return refusals

@@ -1,0 +1,75 @@
+"""Sharded parameters (DTensor, FSDP2) on real process groups: each rank's kernel updates its shard."""
+
+import pytest
+from sharding import run_cases
+from workers import in_processes
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=lambda count: f"{count} ranks")
+def found(request, tmp_path_factory):
+    """What every rank returned, by case. All cases run in one process group, because starting it takes seconds."""
+    folder = tmp_path_factory.mktemp("group")
+    return in_processes("spawn", run_cases, str(folder), count=request.param)
+
+
+def results(found, case):
+    """What a case returned, on each rank; a traceback is shown as it is."""
+    by_rank = [rank[case] for rank in found]
+    errors = [result for result in by_rank if isinstance(result, str) and result.startswith("Traceback")]
+    if errors:
+        pytest.fail(errors[0], pytrace=False)
+    return by_rank
+
+
+AS_ONE = {
+    "equal": True,
+    "equal state": True,
+    "placed alike": True,
+    "steps": {3.0},
+    "paths": ["kernel on shard"],
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["rows", "rows_fused", "columns", "replicated", "in_other_precisions", "on_a_mesh_of_two_dimensions"]
+)
+def test_shards_get_the_bits_of_the_whole(case, found):
+    for result in results(found, case):
+        assert result == dict.fromkeys(result, AS_ONE)
+
+
+def test_sharded_and_plain_parameters_live_in_one_group(found):
+    assert results(found, "beside_plain_parameters") == [
+        {"equal": True, "paths": ["kernel", "kernel on shard"]} for _ in found
+    ]
+
+
+def test_a_fully_sharded_model_trains_as_a_whole_one(found):
+    by_rank = results(found, "fully_sharded")
+    names = [f"{layer}.{name}" for layer in (0, 2, 4) for name in ("weight", "bias")]
+    assert by_rank == [{**AS_ONE, "names": names, "empty": result["empty"]} for result in by_rank]
+    assert any(result["empty"] for result in by_rank)
+
+
+def test_sharded_state_is_saved_and_loaded(found):
+    assert results(found, "saved_and_loaded") == [{**AS_ONE, "steps": {5.0}} for _ in found]
+
+
+def test_optimizers_that_share_the_parameters_out_agree(found):
+    assert results(found, "zero_redundancy") == [True for _ in found]
+
+
+def test_a_gradient_still_to_be_summed_is_refused_and_nothing_changes(found):
+    for message in results(found, "partial_gradient"):
+        assert "parameter 2" in message
+        assert "Partial" in message
+
+
+def test_a_gradient_placed_otherwise_gives_torchs_result(found):
+    assert results(found, "gradient_placed_otherwise") == [True for _ in found]
+
+
+def test_a_plain_gradient_of_a_shard_is_refused_as_in_torch(found):
+    for torchs, ours in results(found, "plain_gradient"):
+        assert "mixed torch.Tensor and DTensor" in torchs
+        assert ours
