@@ -47,8 +47,11 @@ def test_what_tells_them_apart():
 
     own = stepped(torch.optim.RMSprop)
     assert load(own).format == load(own.state_dict()).format == "torch"
-    ours = stepped(rmsprop.torch.RMSprop)
+    ours = stepped(rmsprop.torch.RMSprop, dialect="sb3")
     assert load(ours).format == load(ours.state_dict()).format == "rmsprop.torch"
+    plain = stepped(rmsprop.torch.RMSprop)  # its state dict is torch's, to the last key
+    assert load(plain).format == load(plain.state_dict(), "rmsprop.torch").format == "rmsprop.torch"
+    assert load(plain.state_dict()).format == "torch"
     fails("it is given as 'timm', but it is of torch.optim.RMSprop", own.state_dict(), "timm")
     fails("it is given as 'sb3', but it is of rmsprop.torch", ours, "sb3")
     fails("not an RMSProp's", stepped(torch.optim.Adam).state_dict())
@@ -60,6 +63,7 @@ def test_a_variance_that_torch_carried_along_is_not_taken_for_current():
     import rmsprop.torch
 
     ours, own = stepped(rmsprop.torch.RMSprop, centered=True), stepped(torch.optim.RMSprop, centered=True)
+    ours.state[ours.param_groups[0]["params"][0]]["grad_var"].fill_(1e-12)  # which v and m don't tell
     own.load_state_dict(ours.state_dict())
     assert "grad_var" in load(own).parameters[0].arrays
     own.param_groups[0]["params"][0].grad = torch.full((2,), 5.0)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.storage import NARROW_DTYPES, working_dtype
+
 Array = np.ndarray[Any, Any]
 ARRAYS = ("square_avg", "grad_avg", "grad_var", "momentum_buffer")
 
@@ -155,8 +157,8 @@ def squared(array: Array) -> Array:
 
 def wide_enough(array: Array) -> Array:
     """Return a copy in at least 32 bits; float16 and bfloat16 (of ml_dtypes) become float32."""
-    is_narrow = array.dtype.itemsize == 2 and array.dtype.kind in "fV"
-    return np.array(array, dtype=np.float32 if is_narrow else array.dtype)
+    is_narrow = array.dtype.name in NARROW_DTYPES
+    return np.array(array, dtype=working_dtype(array.dtype.name) if is_narrow else array.dtype)
 
 
 def narrowed(array: Array, dtype: Any, name: str) -> Array:

@@ -15,22 +15,16 @@ import numpy as np
 
 from rmsprop.checkpoint.archive import read_arrays
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
+from rmsprop.keywords import OPTAX as OPTAX_KEYWORDS
+from rmsprop.rule import NUMBERS
 
 Paths = Mapping[str, Any]
 
 OPTAX = {"nu": "square_avg", "mu": "grad_avg", "trace": "momentum_buffer"}
 OURS = {name: name for name in ("square_avg", "grad_var", "grad_avg", "momentum_buffer")}
 LR = "lr"
-# What optax.inject_hyperparams calls the fields of a rule.
-_INJECTED = {
-    "learning_rate": LR,
-    "decay": "decay",
-    "eps": "eps",
-    "initial_scale": "initial_square_avg",
-    "initial_square_avg": "initial_square_avg",
-    "momentum": "momentum",
-    "weight_decay": "weight_decay",
-}
+# What optax.inject_hyperparams calls the learning rate and the numbers of a rule: by Optax's names and by ours.
+_INJECTED = {OPTAX_KEYWORDS.get(name, name): name for name in (LR, *NUMBERS)} | {name: name for name in NUMBERS}
 _STATES = (
     "ScaleByRmsState",
     "ScaleByRmsWithCountState",
@@ -44,7 +38,7 @@ _OTHER_TREES = ("hyperparams", "hyperparams_states", "acc_grads", "ema")
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Leaf:
     """What a leaf is.
 
     Args:
@@ -69,7 +63,7 @@ class Leaves:
     """
 
     by_path: Paths
-    slots: Mapping[str, Slot]
+    slots: Mapping[str, Leaf]
     is_live: bool
 
     def found(self) -> dict[str, dict[str, str]]:
@@ -194,7 +188,7 @@ def _named(by_path: Paths) -> Leaves:
     return Leaves(by_path, slots, is_live=False)
 
 
-def _split(path: str) -> Slot | None:
+def _split(path: str) -> Leaf | None:
     """Return what a leaf is by its path alone: ``0/nu/dense/kernel`` is the ``nu`` of ``dense/kernel``."""
     parts = path.split("/")
     for position, part in enumerate(parts):
@@ -202,7 +196,7 @@ def _split(path: str) -> Slot | None:
             return None
         if (part in OPTAX or part in OURS) and "inner_states" not in parts[position - 1 : position]:
             prefix = "".join(f"{part}/" for part in parts[:position])
-            return Slot(prefix, part, "/".join(parts[position + 1 :]) or "0")  # a lone array has no path of its own
+            return Leaf(prefix, part, "/".join(parts[position + 1 :]) or "0")  # a lone array has no path of its own
     return None
 
 
@@ -232,7 +226,7 @@ def _of_tree(tree: Any) -> Leaves:
         prefix = f"{path}/" if path else ""
         for kind in node._fields:
             for name, _ in flattened(getattr(node, kind)) if kind in OPTAX or kind in OURS else ():
-                slots["/".join(part for part in (path, kind, name) if part)] = Slot(prefix, kind, name or "0")
+                slots["/".join(part for part in (path, kind, name) if part)] = Leaf(prefix, kind, name or "0")
     return Leaves(by_path, slots, is_live=True)
 
 

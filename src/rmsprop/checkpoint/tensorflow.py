@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,10 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def _tensorflow() -> Any:
+    with suppress(ImportError):
+        # torch's compiler, which every torch optimizer loads, imports Triton: a segmentation fault if TensorFlow came
+        # first.
+        import triton  # noqa: F401
     try:
         import tensorflow as tf
     except ImportError as error:

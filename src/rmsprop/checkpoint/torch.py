@@ -17,7 +17,9 @@ from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointErro
 from rmsprop.checkpoint.torch_files import StateDict, find
 from rmsprop.checkpoint.translate import Target
 from rmsprop.files import replacing
-from rmsprop.torch.groups import KEYS
+from rmsprop.rule import FLAGS
+from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
+from rmsprop.torch.groups import EXTRA, KEYS
 
 # Class of a live optimizer, as module and name -> format.
 _CLASSES = {
@@ -31,7 +33,7 @@ _CLASSES = {
 }
 _MOST_STEPS = 2**63 - 1
 # Field of `rmsprop.Rule` -> key of a group, for those that torch's own optimizer has.
-_TORCHS_KEYS = {field: KEYS[field] for field in ("decay", "eps", "momentum", "centered", "weight_decay")}
+_TORCHS_KEYS = {field: key for field, key in KEYS.items() if key not in EXTRA}
 _EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -81,12 +83,12 @@ def _recognised(state_dict: StateDict) -> str | None:
     """Return whose state dict it is, where its groups or states tell."""
     keys = {key for group in state_dict["param_groups"] for key in group}
     names = {name for state in state_dict["state"].values() if isinstance(state, Mapping) for name in state}
-    if "eps_inside_sqrt" in keys:
-        return "rmsprop.torch"
     if names & {"state1", *_EIGHT_BIT}:
         return "bitsandbytes"
-    if keys & {"decoupled_decay", "lr_in_momentum"}:
+    if "decoupled_decay" in keys:
         return "timm"
+    if "alpha" in keys and (keys & EXTRA.keys() or "grad_var" in names):
+        return "rmsprop.torch"
     if "alpha" in keys and keys & {"maximize", "capturable", "differentiable"}:
         return "torch"
     if "alpha" not in keys and names:
@@ -101,8 +103,9 @@ def _agreed(form: str | None, found: str | None) -> str:
             "it can't be told whose RMSProp this is, because torch before 1.12 and Stable-Baselines3 use the same "
             "names for different rules: give its format, such as 'torch' or 'sb3'"
         )
-    carried_by_torch = (form, found) == ("torch", "rmsprop.torch")  # torch keeps what else is in the groups it loads
-    if form is not None and found not in (None, form) and not carried_by_torch:
+    # torch keeps what else is in the groups it loads; our groups that mean what torch does look like its own
+    both = {form, found} == {"torch", "rmsprop.torch"}
+    if form is not None and found not in (None, form) and not both:
         raise CheckpointError(f"it is given as {form!r}, but it is of {FORMATS[str(found)].program} ({found!r})")
     return str(form or found)
 
@@ -111,7 +114,7 @@ def _group(form: str, group: Mapping[str, Any]) -> Group:
     """Return what a parameter group says."""
     known = _TORCHS_KEYS
     if form == "rmsprop.torch":
-        known = KEYS
+        group, known = {**EXTRA, **group}, KEYS  # what is missing of these means what torch does
     elif form == "timm":
         known = known | {"lr_in_momentum": "lr_in_momentum"}
     if missing := [key for key in ("lr", *known.values()) if key not in group and form != "bitsandbytes"]:
@@ -124,7 +127,7 @@ def _group(form: str, group: Mapping[str, Any]) -> Group:
     if form == "bitsandbytes":
         settings = _of_bitsandbytes(group)
     settings["maximize"] = bool(group.get("maximize", False))
-    for flag in ("centered", "eps_inside_sqrt", "nesterov", "lr_in_momentum", "bias_correction"):
+    for flag in FLAGS:
         if flag in settings:
             settings[flag] = bool(settings[flag])
     return Group(settings={**FORMATS[form].constants(settings), **settings}, lr=float(_plain(group["lr"])))
@@ -187,8 +190,8 @@ def _is_quantised(value: Any) -> bool:
 def _array(tensor: Tensor) -> Array:
     """Return a tensor as an array of at least 32 bits, in memory of its own."""
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        tensor = tensor.float()
+    if (name := str(tensor.dtype).removeprefix("torch.")) in NARROW_DTYPES:
+        tensor = tensor.to(getattr(torch, working_dtype(name)))
     return np.array(tensor.to_dense().numpy())
 
 
@@ -304,7 +307,8 @@ def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
         name: torch.from_numpy(np.array(narrowed(array, parameter.dtype, f"{name} of {parameter.name!r}"), order="C"))
         for name, array in arrays.items()
     }
-    return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=torch.float32), **tensors}
+    dtype = torch.float32 if step < FLOAT32_IS_FULL else torch.float64
+    return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=dtype), **tensors}
 
 
 def write(content: StateDict, path: Path, like: Any) -> None:
