@@ -16,7 +16,11 @@ if keras.backend.backend() != BACKEND:
         f"Keras was imported with the {keras.backend.backend()} backend before KERAS_BACKEND={BACKEND} was set: "
         "set it for the whole process"
     )
-ONLY_ON = {"test_tensorflow.py": {"tensorflow"}, "test_shipped_sparse.py": {"tensorflow", "jax"}}
+ONLY_ON = {
+    "test_tensorflow.py": {"tensorflow"},
+    "test_shipped_sparse.py": {"tensorflow", "jax"},
+    "test_torch_kernel.py": {"torch"},
+}
 collect_ignore = [name for name, backends in ONLY_ON.items() if BACKEND not in backends]
 if BACKEND == "tensorflow":
     import tensorflow as tf

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rmsprop import Rule
-from rmsprop.keras import KEYWORDS, RMSprop
+from rmsprop.keras import RMSprop
+from rmsprop.keras.optimizer import KEYWORDS
 
 pytestmark = pytest.mark.usefixtures("float64")
 

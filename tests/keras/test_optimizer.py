@@ -13,7 +13,8 @@ from support import ALL_RULES
 
 import rmsprop.keras
 from rmsprop import DIALECTS, Rule, reference
-from rmsprop.keras import KEYWORDS, RMSprop
+from rmsprop.keras import RMSprop
+from rmsprop.keras.optimizer import KEYWORDS
 
 START = np.linspace(-1, 2, 7)
 
@@ -93,6 +94,7 @@ def test_a_dialect_gives_defaults(name):
         ({"weight_decay": -0.1}, ValueError, "Invalid weight_decay value: -0.1"),
         ({"weight_decay_mode": "l1"}, ValueError, "Invalid weight_decay_mode value: 'l1'"),
         ({"nesterov": True}, ValueError, "nesterov=True needs a momentum above 0"),
+        ({"decay": 0.9}, TypeError, "unexpected keyword argument 'decay' .known: bias_correction, centered, clipnorm,"),
         ({"dialect": "keras4"}, ValueError, "Unknown dialect 'keras4'"),
         ({"learning_rate": -1.0}, ValueError, "Invalid learning rate: -1.0"),
         ({"learning_rate": "fast"}, TypeError, "Invalid learning rate: 'fast' is a str"),
@@ -179,12 +181,29 @@ def test_attributes_can_be_set_between_steps(follow, oracle):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable.value), param, rtol=1e-5)
 
 
-@pytest.mark.parametrize("value", [float("nan"), -1.0, float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.array(np.nan)])
 def test_a_bad_learning_rate_is_not_set(value):
     optimizer = RMSprop(0.5)
     with pytest.raises(ValueError, match="Invalid learning rate"):
         optimizer.learning_rate = value
     assert optimizer.get_config()["learning_rate"] == 0.5
+
+
+@pytest.mark.parametrize("lr", [-(2.0**-60), -0.5, np.array(-0.5)])
+def test_a_learning_rate_may_end_below_zero_and_is_kept_so(lr):
+    weight, optimizer = keras.Variable([1.0]), RMSprop(0.1, rho=0.75, epsilon=0.0)
+    optimizer.learning_rate = lr
+    optimizer.apply([keras.ops.array([2.0])], [weight])
+    assert keras.ops.convert_to_numpy(weight.value)[0] == np.float32(1.0 - 2.0 * float(lr))  # g/√v = 2
+    again = RMSprop.from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+    assert again.get_config()["learning_rate"] == lr
+    again.build([weight])
+    store = {}
+    optimizer.save_own_variables(store)
+    again.learning_rate = 0.1
+    again.load_own_variables(store)
+    assert again.get_config()["learning_rate"] == lr
 
 
 def test_a_whole_number_is_a_learning_rate():

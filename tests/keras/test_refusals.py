@@ -103,7 +103,7 @@ def replaced(optimizer, key, value):
         ("0", np.array(np.nan), "Invalid iteration: nan"),
         ("0", np.array(np.inf), "Invalid iteration: inf"),
         ("1", np.array(np.nan), "Invalid learning rate: nan"),
-        ("1", np.array(-0.1), "Invalid learning rate: -0.1"),
+        ("1", np.array(np.inf), "Invalid learning rate: inf"),
     ],
 )
 def test_a_bad_file_changes_nothing(key, value, message, variables, unchanged):

@@ -1,27 +1,27 @@
-"""RMSProp for Keras 3: an optimizer for the TensorFlow, JAX and torch backends, in every framework's dialect."""
+"""The optimizer, for all backends of Keras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, Unpack
 
+import keras
 import numpy as np
-
-try:
-    import keras
-    from keras import ops
-except ImportError as error:
-    raise ImportError(
-        "rmsprop.keras needs Keras 3 and one of its backends: pip install 'rmsprop[keras]', and tensorflow, jax or "
-        "torch, named in the environment variable KERAS_BACKEND"
-    ) from error
+from keras import ops
 
 from rmsprop import keywords, reference
-from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.dialects import get_dialect
+from rmsprop.keras import files
+from rmsprop.keras.inputs import check_gradient, checked_learning_rate, dense, name_of
+from rmsprop.keras.kernel import KernelUpdate, may_run
+from rmsprop.keras.table import Updatable
+from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import Rule, WeightDecayMode, check_number
+from rmsprop.rule import ChoiceOptions, Rule, check_number, check_step_lr
+from rmsprop.storage import working_dtype
 
 # Field of `Rule` -> keyword and attribute of the optimizer.
 KEYWORDS = {field.name: keywords.KERAS.get(field.name, field.name) for field in fields(Rule)}
@@ -34,9 +34,6 @@ SLOTS = {
     "momentum_buffer": "momentum",
     "grad_avg": "average_gradient",
 }
-
-
-_ANOTHER_FILE = "load the file of an optimizer for the same model"
 
 
 class _StateStart(keras.initializers.Constant):  # type: ignore[misc]
@@ -55,7 +52,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     Args:
         learning_rate: A number of at least 0, a ``keras.optimizers.schedules.LearningRateSchedule`` or a function of
-            no arguments. Default: the dialect's, 1e-3 for keras.
+            no arguments. Default: the dialect's, 1e-3 for keras. The attribute ``learning_rate`` may be set between
+            steps, to any finite number.
         rho: The decay ρ of the moving averages, from 0 to 1. Default: the dialect's, 0.9 for keras.
         momentum: μ, from 0 to 1. Default: the dialect's, 0 for keras.
         epsilon: ε in the denominator, at least 0. Default: the dialect's, 1e-7 for keras.
@@ -98,6 +96,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
     centered: Graves, arXiv 1308.0850, equations 38 to 45.
     """
 
+    @named_options(ChoiceOptions)
     def __init__(
         self,
         learning_rate: float | Callable[..., Any] | None = None,
@@ -117,30 +116,21 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         name: str | None = None,
         *,
         dialect: str = "keras",
-        eps_inside_sqrt: bool | None = None,
-        initial_square_avg: float | None = None,
-        nesterov: bool | None = None,
-        lr_in_momentum: bool | None = None,
-        bias_correction: bool | None = None,
-        weight_decay_mode: WeightDecayMode | None = None,
+        **options: Unpack[ChoiceOptions],
     ) -> None:
+        check_options(options, RMSprop.__init__)
         if rho is not None:
             check_number("decay", rho, "rho value")
         rule = get_dialect(dialect).rule_with(
             decay=rho,
             eps=epsilon,
-            eps_inside_sqrt=eps_inside_sqrt,
-            initial_square_avg=initial_square_avg,
             centered=centered,
             momentum=momentum,
-            nesterov=nesterov,
-            lr_in_momentum=lr_in_momentum,
-            bias_correction=bias_correction,
             weight_decay=weight_decay,
-            weight_decay_mode=weight_decay_mode,
+            **options,
         )
         super().__init__(
-            learning_rate=_checked_learning_rate(dialect, learning_rate),
+            learning_rate=checked_learning_rate(dialect, learning_rate),
             weight_decay=rule.weight_decay or None,
             clipnorm=clipnorm,
             clipvalue=clipvalue,
@@ -153,6 +143,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             name=name,
         )
         self.dialect = dialect
+        self._update = _array_update()
+        self._kernel = KernelUpdate() if keras.backend.backend() == "torch" else None
         for field, keyword in KEYWORDS.items():
             if field != "weight_decay":  # the base class has set it
                 setattr(self, keyword, getattr(rule, field))
@@ -192,8 +184,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        if isinstance(value, Real):
-            check_number("lr", value)
+        if isinstance(value, (Real, np.ndarray)):
+            check_step_lr(value)
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -259,20 +251,20 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             0.800000011920929
         """
         self._check_state()
-        dense = [_dense(grad) for grad in grads]
+        dense_grads = [dense(grad) for grad in grads]
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)
-            if len(dense) != len(trainable_variables):
+            if len(dense_grads) != len(trainable_variables):
                 raise ValueError(
-                    f"apply got {len(dense)} gradients and {len(trainable_variables)} variables, but needs one "
+                    f"apply got {len(dense_grads)} gradients and {len(trainable_variables)} variables, but needs one "
                     "gradient for each variable: give None for a variable that shall stay as it is"
                 )
             self._check_distinct(trainable_variables)
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
-        if len(dense) == len(variables):  # else Keras refuses them
-            for grad, variable in zip(dense, variables, strict=True):
-                _check_gradient(grad, variable)
-        super().apply(dense, trainable_variables)
+        if len(dense_grads) == len(variables):  # else Keras refuses them
+            for grad, variable in zip(dense_grads, variables, strict=True):
+                check_gradient(grad, variable)
+        super().apply(dense_grads, trainable_variables)
 
     def _check_distinct(self, variables: Sequence[Any]) -> None:
         seen = set()
@@ -280,7 +272,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             key = self._var_key(variable)
             if key in seen:
                 raise ValueError(
-                    f"the optimizer got {_name(variable)} twice, but updates a variable once per step: give it once, "
+                    f"the optimizer got {name_of(variable)} twice, but updates a variable once per step: give it once, "
                     "with the sum of its gradients"
                 )
             seen.add(key)
@@ -292,6 +284,44 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
                 f"the optimizer was built without {SLOTS[min(missing)]}, which momentum={self.momentum} and "
                 f"centered={self.centered} need: make a new optimizer with them"
             )
+
+    def _backend_update_step(self, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
+        """Update variables: on the torch backend by the compiled kernel, and one by one what it can't update.
+
+        Args:
+            grads: Their gradients, dense.
+            variables: The variables.
+            learning_rate: The learning rate.
+        """
+        if self._kernel is not None and may_run() and type(self).update_step is RMSprop.update_step:
+            numbers = [self._get_variable_index(variable) for variable in variables]
+            left = self._update_by_kernel(self._kernel, dict(zip(numbers, grads, strict=True)), learning_rate)
+            places = [place for place, number in enumerate(numbers) if number in left]
+            grads, variables = [grads[place] for place in places], [variables[place] for place in places]
+        super()._backend_update_step(grads, variables, learning_rate)
+
+    def _update_by_kernel(self, kernel: KernelUpdate, grads: Mapping[int, Any], learning_rate: Any) -> Collection[int]:
+        """Update what the kernel can; return the numbers of the variables that are left.
+
+        Args:
+            kernel: What updates.
+            grads: Number of a variable -> gradient.
+            learning_rate: The learning rate.
+        """
+        rule, everyone = self.rule, range(len(self._trainable_variables))
+        targets = [self._target(number, rule.state_names) for number in everyone]
+        lr = learning_rate if isinstance(learning_rate, Real) else ops.convert_to_tensor(learning_rate).item()
+        step = ops.convert_to_tensor(self.iterations).item() + 1 if rule.bias_correction else 1
+        rules = rule, replace(rule, weight_decay=0.0)
+        return kernel(rules, float(lr), step, targets, [grads.get(number) for number in everyone])
+
+    def _target(self, number: int, state_names: Iterable[str]) -> Updatable | None:
+        """Return a variable with its state, or None for one that is overwritten with its gradient."""
+        variable = self._trainable_variables[number]
+        if self._overwrite_variable_with_gradient(variable):
+            return None
+        state = {name: self._state[name][number].value for name in state_names}
+        return Updatable(name_of(variable), variable.value, state, 0 if self._use_weight_decay(variable) else 1)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable and its state.
@@ -305,14 +335,13 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         rule = self.rule if self._use_weight_decay(variable) else replace(self.rule, weight_decay=0.0)
         index = self._get_variable_index(variable)
         state = {name: self._state[name][index] for name in rule.state_names}
-        new_value, new_state = reference.apply(
+        new_value, new_state = self._update(
             rule,
             ops.cast(learning_rate, dtype),
-            ops.cast(self.iterations + 1, dtype),
+            ops.cast(self.iterations + 1 if rule.bias_correction else 1, dtype),
             ops.stop_gradient(ops.cast(variable, dtype)),
             ops.cast(gradient, dtype),
             {name: ops.convert_to_tensor(value) for name, value in state.items()},
-            ops,
         )
         for name, value in new_state.items():
             self.assign(state[name], value)
@@ -334,6 +363,28 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         choices = {keyword: getattr(self, keyword) for keyword in KEYWORDS.values()}
         return {**super().get_config(), **choices, "dialect": self.dialect}
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> RMSprop:
+        """Return the optimizer that `get_config` described.
+
+        Args:
+            config: The description. Its learning rate may lie below 0, where a loop or callback has taken it there.
+            custom_objects: Classes by name, for a learning rate that is a schedule. Default: the registered ones.
+
+        Returns:
+            The optimizer.
+
+        Examples:
+            >>> RMSprop.from_config(RMSprop().get_config() | {"learning_rate": -0.5}).get_config()["learning_rate"]
+            -0.5
+        """
+        rate = config.get("learning_rate")
+        if not (isinstance(rate, Real) and rate < 0):
+            return super().from_config(dict(config), custom_objects)  # type: ignore[no-any-return]
+        optimizer: RMSprop = super().from_config({**config, "learning_rate": 0.0}, custom_objects)
+        optimizer.learning_rate = rate
+        return optimizer
+
     def save_own_variables(self, store: Any) -> None:
         """Write the optimizer's variables to an open file, by the numbers of ``keras.optimizers.RMSprop``.
 
@@ -344,10 +395,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             store: What Keras hands over: a mapping from names to arrays.
         """
         values = {str(number): variable.numpy() for number, variable in enumerate(self.variables)}
-        for key, mean_key in self._variance_keys().items():
-            values[f"{key}_variance"] = values[key]
-            values[key] = values[key] + values[mean_key] ** 2
-        for key, value in values.items():
+        for key, value in files.to_file(values, self._means()).items():
             store[key] = value
 
     def load_own_variables(self, store: Any) -> None:
@@ -361,78 +409,29 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
                 shape, or if the learning rate or the iteration is out of range. The optimizer is then as it was before.
         """
         values = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118  a store of Keras cannot be iterated
-        for key, mean_key in self._variance_keys().items():
-            if f"{key}_variance" in values:
-                values[key] = values.pop(f"{key}_variance")
-            elif key in values and mean_key in values:
-                values[key] = np.maximum(values[key] - values[mean_key] ** 2, 0)
+        values = files.from_file(values, self._means())
         if len(values) == len(self.variables):  # else Keras loads nothing, and says so
             for number, variable in enumerate(self.variables):
-                self._check_saved(number, variable, values.get(str(number)))
+                found = values.get(str(number))
+                files.check_saved(number, variable, found)
+                if variable is self._learning_rate:
+                    files.check_saved_rate(found)
+                if variable is self._iterations:
+                    files.check_saved_iteration(found)
         super().load_own_variables(values)
 
-    def _check_saved(self, number: int, variable: Any, found: Any) -> None:
-        """Say why a saved array cannot become the value of a variable of the optimizer, if it cannot."""
-        if found is None:
-            raise ValueError(f"There is no saved variable {number}, but {variable.path} needs it: {_ANOTHER_FILE}")
-        if found.dtype.kind not in "fiu" and found.dtype.name != "bfloat16":
-            raise ValueError(
-                f"The saved variable {number} has dtype {found.dtype}, but {variable.path} needs real numbers: "
-                f"{_ANOTHER_FILE}"
-            )
-        if tuple(found.shape) != tuple(variable.shape):
-            raise ValueError(
-                f"The saved variable {number} has shape {tuple(found.shape)}, but {variable.path} has "
-                f"{tuple(variable.shape)}: {_ANOTHER_FILE}"
-            )
-        if variable is self._learning_rate:
-            check_number("lr", float(found))
-        if variable is self._iterations and not (0 <= found < np.inf and found % 1 == 0):
-            raise ValueError(f"Invalid iteration: {found} (allowed: a whole number >= 0)")
-
-    def _variance_keys(self) -> Mapping[str, str]:
-        """Return the names under which a file stores each variance and the mean that belongs to it."""
-        if not self.built or "grad_var" not in self._state:
-            return {}
-        numbers = {id(variable): str(number) for number, variable in enumerate(self.variables)}
-        pairs = zip(self._state["grad_var"], self._state["grad_avg"], strict=True)
-        return {numbers[id(variance)]: numbers[id(mean)] for variance, mean in pairs if variance is not None}
+    def _means(self) -> dict[str, str]:
+        return files.numbered_means(self.variables, self._state) if self.built else {}
 
 
-def _checked_learning_rate(dialect: str, value: Any) -> Any:
-    value = learning_rate(dialect, value)
-    return value if callable(value) else check_number("lr", value)
+def _array_update() -> Callable[..., Any]:
+    """Return `rmsprop.reference.apply` for the arrays of the backend."""
+    if keras.backend.backend() != "tensorflow":
+        return partial(reference.apply, xp=ops)
+    from rmsprop.keras.graph import GraphedUpdate
+
+    return GraphedUpdate()
 
 
 def _working_dtype(dtype: Any) -> str:
-    """Return the precision of an update: the variable's own, but never fewer than 32 bits."""
-    return "float64" if keras.backend.standardize_dtype(dtype) == "float64" else "float32"
-
-
-def _name(variable: Any) -> str:
-    return str(getattr(variable, "path", variable.name))  # a tf.Variable has no path
-
-
-def _check_gradient(gradient: Any, variable: Any) -> None:
-    """Refuse a gradient that is not one of this variable, as far as its shape is known before a graph runs."""
-    if gradient is None:
-        return
-    dtype = keras.backend.standardize_dtype(gradient.dtype)
-    if not (keras.backend.is_float_dtype(dtype) or keras.backend.is_int_dtype(dtype)):
-        raise TypeError(f"the gradient of {_name(variable)} has dtype {dtype}, but RMSProp needs real numbers")
-    shape, needed = tuple(gradient.shape), tuple(variable.shape)
-    if len(shape) != len(needed) or any(n not in (None, m) for n, m in zip(shape, needed, strict=True)):
-        raise ValueError(f"the gradient of {_name(variable)} has shape {shape}, but needs {needed}")
-
-
-def _dense(gradient: Any) -> Any:
-    """Return a gradient as a dense tensor, with duplicate rows added up."""
-    if gradient is None:
-        return None
-    if getattr(gradient, "is_sparse", False):  # of a torch module inside a Keras layer
-        return gradient.to_dense()
-    if hasattr(gradient, "indices") and hasattr(gradient, "dense_shape"):  # tensorflow.IndexedSlices
-        import tensorflow as tf
-
-        return tf.convert_to_tensor(gradient)
-    return ops.convert_to_tensor(gradient, sparse=False)
+    return working_dtype(keras.backend.standardize_dtype(dtype))
