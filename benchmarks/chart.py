@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.contenders import DEFAULT, OURS
 from benchmarks.report import SHORT, Results, ordered, three_digits
-from benchmarks.startup import LIMIT
+from benchmarks.startup import LIMIT, QUICK
 from benchmarks.summary import FLOOR
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes.
@@ -44,7 +44,7 @@ def draw(results: Results, kind: str) -> bytes:
         figure = Figure(figsize=(11, 15.5), layout="constrained")
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(4, 2).flat)
-        cases = [case for case in results.cases if case.library == "torch"]
+        cases = [case for case in results.cases if case.library == "torch" and not case.situation]
         for axes, case in zip(panels, cases, strict=False):
             _times(axes, results, case.name, case.title)
         _memory(panels[-2], results)
@@ -78,11 +78,11 @@ def _memory(axes: Axes, results: Results) -> None:
 
 
 def _startup(axes: Axes, results: Results) -> None:
-    values = {name: 1e3 * seconds for name, seconds in results.startup.items()}
+    values = {name: 1e3 * results.startup[name].wall for name in QUICK}
     colours = [BLUE if "rmsprop" in name else GREY for name in values]
     _bars(axes, values, [f"{value:.0f}" for value in values.values()], "ms until a fresh process ends", colours)
     axes.axvline(1e3 * LIMIT, color=BLACK, linestyle="--", linewidth=1.2)
-    axes.set_xlim(0, 1e3 * max(LIMIT, *results.startup.values()) * 1.3)
+    axes.set_xlim(0, 1.3 * max(1e3 * LIMIT, *values.values()))
     _title(axes, "start-up (dashed: limit)")
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from benchmarks import on_numpy, on_torch
-from benchmarks.cases import Case
+from benchmarks.cases import LIBRARIES, Case
 from benchmarks.entry import Entry
 from benchmarks.on_numpy import NumpyEntry
 from benchmarks.on_torch import TorchEntry
+from benchmarks.situations import SituationEntry
 
 OURS, DEFAULT, COMPILED = "rmsprop", "for-loop", "compiled"
+COMPOSITE, ORDINARY = "composite", "ordinary"
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,14 @@ class Contender:
     """A way to take a step.
 
     Args:
-        library: Whose arrays it updates: it enters the cases of this library.
+        libraries: Whose arrays it updates.
         name: A short key, one of its kind in the library.
         label: What a reader sees.
         enter: Builds its parameters, gradients and state for a case.
         compiled: Whether ``torch.compile`` makes the step. Default False.
     """
 
-    library: str
+    libraries: Sequence[str]
     name: str
     label: str
     enter: Callable[[Case], Entry]
@@ -34,24 +37,32 @@ class Contender:
 
 
 def _torch(name: str, label: str, make: on_torch.Make, compiled: bool = False) -> Contender:
-    return Contender("torch", name, label, lambda case: TorchEntry(case, make, compiled), compiled)
+    def enter(case: Case) -> Entry:
+        if case.situation:
+            return SituationEntry(case, make, case.situation)
+        return TorchEntry(case, make, compiled)
+
+    return Contender(["torch"], name, label, enter, compiled)
 
 
 def _numpy(name: str, label: str, make: on_numpy.Make) -> Contender:
-    return Contender("numpy", name, label, lambda case: NumpyEntry(case, make))
+    return Contender(["numpy"], name, label, lambda case: NumpyEntry(case, make))
 
 
-def _jax(name: str, label: str, function: str) -> Contender:
+def _loaded_late(libraries: Sequence[str], name: str, label: str, module: str, function: str) -> Contender:
+    """Return a contender of a library that takes seconds to load, and that memory is measured without."""
+
     def enter(case: Case) -> Entry:
-        from benchmarks import on_jax  # only here: JAX takes a second to load, and memory is measured without it
+        return getattr(import_module(module), function)(case)  # type: ignore[no-any-return]
 
-        return getattr(on_jax, function)(case)  # type: ignore[no-any-return]
-
-    return Contender("jax", name, label, enter)
+    return Contender(libraries, name, label, enter)
 
 
+_KERAS = [library for library in LIBRARIES if library.startswith("keras-")]
 CONTENDERS = (
     _torch(OURS, "rmsprop", on_torch.ours),
+    _torch(COMPOSITE, "rmsprop, fused=False", on_torch.composite),
+    Contender(["torch"], ORDINARY, "rmsprop, ordinary case", lambda case: SituationEntry(case, on_torch.ours, "")),
     _torch(DEFAULT, "torch for-loop (default)", on_torch.torch_rmsprop(foreach=False)),
     _torch("foreach", "torch foreach", on_torch.torch_rmsprop(foreach=True)),
     _torch(COMPILED, "torch.compile'd step", on_torch.torch_rmsprop(), compiled=True),
@@ -60,11 +71,13 @@ CONTENDERS = (
     _numpy(OURS, "rmsprop", on_numpy.ours),
     _numpy("hand-written", "hand-written NumPy", on_numpy.hand_written),
     _numpy("careful", "careful NumPy (out=)", on_numpy.careful),
-    _jax(OURS, "rmsprop", "ours"),
-    _jax("optax", "optax.rmsprop", "optaxs"),
+    _loaded_late(["jax"], OURS, "rmsprop", "benchmarks.on_jax", "ours"),
+    _loaded_late(["jax"], "optax", "optax.rmsprop", "benchmarks.on_jax", "optaxs"),
+    _loaded_late(_KERAS, OURS, "rmsprop", "benchmarks.on_keras", "ours"),
+    _loaded_late(_KERAS, "keras", "Keras' own RMSprop", "benchmarks.on_keras", "kerass"),
 )
 
 
-def entering(contenders: tuple[Contender, ...] | list[Contender], case: Case) -> list[Contender]:
-    """Return those of some contenders that enter a case."""
-    return [contender for contender in contenders if contender.library == case.library]
+def entering(contenders: Sequence[Contender], case: Case) -> list[Contender]:
+    """Return those of some contenders that take part in a case."""
+    return [one for one in contenders if case.library in one.libraries and one.name in case.contenders]

@@ -11,14 +11,20 @@ LEARNING_RATE = 1e-3
 THREADS = 2
 
 
-class Entry(Protocol):
-    """A contender with parameters, gradients and state of its own, ready to take steps.
+class Runner(Protocol):
+    """What can be timed.
 
     Attributes:
         step: Takes a step; it has been taken when this returns.
+        between: Called before each step, outside the timing; None if nothing happens there.
     """
 
     step: Callable[[], Any]
+    between: Callable[[], Any] | None
+
+
+class Entry(Runner, Protocol):
+    """A contender with parameters, gradients and state of its own, ready to take steps."""
 
     def move(self) -> None:
         """Move everything to fresh memory, without making the next step compile anything."""

@@ -25,7 +25,7 @@ def describe() -> dict[str, str | int | float]:
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "transparent huge pages": _transparent_huge_pages(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy", "jax", "optax")},
+        **{name: version(name) for name in ("torch", "numpy", "jax", "optax", "keras", "tensorflow")},
         "rmsprop": rmsprop.__version__,
         "commit": _commit(),
         "load before": load(),

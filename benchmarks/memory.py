@@ -8,28 +8,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.cases import CASES, Case
-from benchmarks.contenders import CONTENDERS, Contender, entering
+from benchmarks.contenders import COMPOSITE, CONTENDERS, OURS, Contender, entering
 from benchmarks.entry import THREADS, Located
+from benchmarks.goals import Goal
 
 ROOT = Path(__file__).parents[1]
-CASES_MEASURED = ("one-tensor", "all-options", "numpy")
+CASES_MEASURED = ("one-tensor", "resnet", "all-options", "numpy")
 BY_NAME = {case.name: case for case in CASES}
 STEPS = 3
 
 
-def measure(contenders: Sequence[Contender], quick: bool) -> Iterator[dict[str, object]]:
-    """Measure each contender in each of `CASES_MEASURED`.
+def measure(cases: Sequence[Case], contenders: Sequence[Contender], quick: bool) -> Iterator[dict[str, object]]:
+    """Measure each contender in those of some cases that are in `CASES_MEASURED`.
 
     A compiled step is left out: the compiler itself takes hundreds of megabytes.
 
     Args:
+        cases: In what.
         contenders: Who.
         quick: Only two of them, in a size that takes no time.
 
@@ -37,12 +40,28 @@ def measure(contenders: Sequence[Contender], quick: bool) -> Iterator[dict[str, 
         ``case``, ``contender``, ``tensors`` (bytes of parameters, gradients and state) and ``beyond`` (bytes that the
         process took beyond them at its peak).
     """
-    for name in CASES_MEASURED:
+    for name in (case.name for case in cases if case.name in CASES_MEASURED):
         for contender in entering(contenders, BY_NAME[name])[: 2 if quick else None]:
             if not contender.compiled:
                 command = [sys.executable, "-m", "benchmarks.memory", name, contender.name, *["quick"] * quick]
                 output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
                 yield {"case": name, "contender": contender.name, **json.loads(output)}
+
+
+def goals(used: Sequence[Mapping[str, Any]]) -> list[Goal]:
+    """Return what memory has to reach: next to nothing is needed, by plain operations the size of a parameter."""
+    if not used:
+        return []
+    beyond = max(found["beyond"] for found in used if found["contender"] == OURS) / 1e6
+    composite = (found for found in used if found["contender"] == COMPOSITE)
+    return [
+        Goal("memory", "MB beyond the tensors", 1.0, beyond, at_least=False),
+        *(_of_the_largest(BY_NAME[found["case"]], found["beyond"]) for found in composite),
+    ]
+
+
+def _of_the_largest(case: Case, beyond: int) -> Goal:
+    return Goal(case.heading, f"{COMPOSITE}'s memory / largest", 1.0, beyond / case.largest_bytes, at_least=False)
 
 
 def _beyond_tensors(case: Case, contender: Contender) -> dict[str, int]:

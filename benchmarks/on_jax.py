@@ -22,6 +22,8 @@ class JaxEntry:
         transformation: How gradients become updates.
     """
 
+    between = None
+
     def __init__(self, case: Case, transformation: optax.GradientTransformation) -> None:
         keys = jax.random.split(jax.random.key(0), 2 * len(case.shapes))
         arrays = [jax.random.normal(key, shape) for key, shape in zip(keys, case.shapes * 2, strict=True)]

@@ -25,6 +25,8 @@ class NumpyEntry:
         make: Builds the step.
     """
 
+    between = None
+
     def __init__(self, case: Case, make: Make) -> None:
         self._make = make
         rng = np.random.default_rng(0)

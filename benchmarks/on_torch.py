@@ -26,6 +26,8 @@ class TorchEntry:
         compiled: Whether ``torch.compile`` makes the step. Default False.
     """
 
+    between = None
+
     def __init__(self, case: Case, make: Make, compiled: bool = False) -> None:
         self.params = [torch.randn(shape, requires_grad=True) for shape in case.shapes]
         for param in self.params:
@@ -60,6 +62,11 @@ def torch_rmsprop(**implementation: bool) -> Make:
 def ours(params: list[Tensor], case: Case) -> Optimizer:
     """Make rmsprop's optimizer."""
     return RMSprop(params, LEARNING_RATE, **case.options)
+
+
+def composite(params: list[Tensor], case: Case) -> Optimizer:
+    """Make rmsprop's optimizer from plain operations on tensors."""
+    return RMSprop(params, LEARNING_RATE, **case.options, fused=False)
 
 
 def fused_adagrad(params: list[Tensor], case: Case) -> Optimizer:

@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import LIBRARIES, Case
-from benchmarks.contenders import CONTENDERS, DEFAULT, OURS
+from benchmarks.contenders import COMPOSITE, CONTENDERS, DEFAULT, ORDINARY, OURS
 from benchmarks.goals import Goal
-from benchmarks.startup import HELP
+from benchmarks.startup import Start
 from benchmarks.summary import FLOOR, Row
 
 LABELS = {FLOOR: "floor: a stream kernel", **{contender.name: contender.label for contender in CONTENDERS}}
 SHORT = {DEFAULT: "for-loop", "foreach": "foreach", "compiled": "compiled", "adagrad": "fused Adagrad"}
 SHORT |= {"adam": "fused Adam", "hand-written": "hand-written", "careful": "careful", "optax": "Optax"}
+SHORT |= {COMPOSITE: "fused=False", ORDINARY: "ordinary", "keras": "Keras"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Results:
         summaries: What `summary.summarize` returned for each, by name.
         first_steps: Per case and contender, the seconds of the first step.
         memory: What `memory.measure` yielded.
-        startup: Median seconds by command.
+        startup: Medians by command.
         goals: Everything to reach.
+        drawn: Whether there is a chart.
     """
 
     environment: Mapping[str, Any]
@@ -40,19 +42,20 @@ class Results:
     summaries: Mapping[str, Mapping[str, Any]]
     first_steps: Mapping[str, Mapping[str, float]]
     memory: Sequence[Mapping[str, Any]]
-    startup: Mapping[str, float]
+    startup: Mapping[str, Start]
     goals: Sequence[Goal]
+    drawn: bool
 
     @property
     def caption(self) -> str:
         """The settings, in one sentence."""
         about = self.environment
-        rounds = {case.rounds * case.placements for case in self.cases}
+        rounds = {case.rounds * case.placements for case in self.cases} or {0}
         return (
             f"float32, {about['threads']} threads (JAX: all CPUs), torch {about['torch']}, NumPy {about['numpy']}, "
             f"JAX {about['jax']}, {about['cpu']} ({about['cpus']} CPUs, {about['instruction set']}); whole step() as "
-            f"called; medians of {min(rounds)} to {max(rounds)} interleaved rounds. With all options fused Adagrad "
-            "moves 5/9 of the bytes, Adam (with amsgrad) the same."
+            f"called; {min(rounds)} to {max(rounds)} interleaved rounds: medians, of processor time middle means. With "
+            "all options fused Adagrad moves 5/9 of the bytes, Adam (with amsgrad) the same."
         )
 
 
@@ -81,6 +84,7 @@ def to_json(results: Results) -> str:
         case.name: {
             "title": case.title,
             "library": case.library,
+            "situation": case.situation,
             "parameters": case.parameters,
             "tensors": len(case.shapes),
             "bytes_per_step": case.bytes_per_step,
@@ -94,7 +98,7 @@ def to_json(results: Results) -> str:
         "environment": dict(results.environment),
         "cases": cases,
         "memory": list(results.memory),
-        "startup_seconds": dict(results.startup),
+        "startup_seconds": {name: start._asdict() for name, start in results.startup.items()},
         "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in results.goals],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -106,12 +110,12 @@ def show(results: Results, console: Console) -> None:
         summary = results.summaries[case.name]
         speed = f", rmsprop at {summary['gigabytes_per_second']:.1f} GB/s" if case.floor is not None else ""
         table = Table(title=case.heading + speed, title_justify="left")
-        for heading in ("", "median", "quartiles", "least", "× rmsprop"):
+        for heading in ("", "median", "quartiles", "× rmsprop", "processor", "× rmsprop"):
             table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
         for row in ordered(summary["rows"]):
             quartiles = f"{duration(row.low)} – {duration(row.high)}"
-            cells = duration(row.median), quartiles, duration(row.least), three_digits(row.times_ours)
-            table.add_row(LABELS[row.contender], *cells)
+            wall = duration(row.median), quartiles, three_digits(row.times_ours)
+            table.add_row(LABELS[row.contender], *wall, duration(row.processor), three_digits(row.processor_times_ours))
         console.print(table)
     console.print(_goals_table(results.goals))
 
@@ -122,30 +126,38 @@ def _goals_table(goals: Sequence[Goal]) -> Table:
     for heading in ("what", "to reach", "measured", ""):
         table.add_column(heading, no_wrap=True)
     for goal in goals:
-        sign = "≥" if goal.at_least else "≤"
-        measured = "–" if goal.measured is None else three_digits(goal.measured)
-        verdict = goal.verdict if goal.verdict == "reached" else f"[bold]{goal.verdict}[/bold]"
-        table.add_row(goal.case, goal.text, f"{sign} {goal.required:.3g}", measured, verdict)
+        *cells, verdict = _goal_cells(goal)
+        table.add_row(*cells, verdict if verdict == "reached" else f"[bold]{verdict}[/bold]")
     return table
+
+
+def _goal_cells(goal: Goal) -> list[str]:
+    sign = "≥" if goal.at_least else "≤"
+    measured = "–" if goal.measured is None else three_digits(goal.measured)
+    return [goal.case, goal.text, f"{sign} {goal.required:.3g}", measured, goal.verdict]
 
 
 def to_markdown(results: Results) -> str:
     """Return the page for the README and the details below it."""
-    lines = ["# Benchmarks", "", "![Times per step, memory and start-up](chart.png)", "", results.caption, ""]
-    for library in LIBRARIES:
-        lines += [*_library_lines(results, library), ""]
+    chart = ["![Times per step, memory and start-up](chart.png)", ""] if results.drawn else []
+    lines = ["# Benchmarks", "", *chart, results.caption, ""]
+    for name, library in LIBRARIES.items():
+        cases = [case for case in results.cases if case.library == name]
+        lines += _table_lines(results, library, [case for case in cases if not case.situation or case.backend])
+        lines += _table_lines(results, f"{library}, unusual", [c for c in cases if c.situation and not c.backend])
     lines += ["On the right: how many times rmsprop's step fits into theirs. torch's default is the for-loop.", ""]
-    lines += [*_memory_lines(results), "", *_startup_lines(results), "", *_details(results)]
+    lines += [*_memory_lines(results), *_startup_lines(results), *_goal_lines(results), *_details(results)]
     return "\n".join(lines) + "\n"
 
 
-def _library_lines(results: Results, library: str) -> list[str]:
-    cases = [case for case in results.cases if case.library == library]
+def _table_lines(results: Results, title: str, cases: Sequence[Case]) -> list[str]:
+    if not cases:
+        return []
     found = {row.contender for case in cases for row in results.summaries[case.name]["rows"]}
     names = [name for name in SHORT if name in found]
-    head = [LIBRARIES[library], "rmsprop", "of the floor", *(SHORT[name] for name in names)]
+    head = [title, "rmsprop", "of the floor", *(SHORT[name] for name in names)]
     lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-    return lines + [_line(_overview(results, case, names)) for case in cases]
+    return [*lines, *(_line(_overview(results, case, names)) for case in cases), ""]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -161,6 +173,8 @@ def _overview(results: Results, case: Case, names: Sequence[str]) -> list[str]:
 
 
 def _memory_lines(results: Results) -> list[str]:
+    if not results.memory:
+        return []
     titles = {case.name: case.heading for case in results.cases}
     lines = [
         _line(["peak memory beyond parameters, gradients and state (no compiler running)", "MB"]),
@@ -169,13 +183,20 @@ def _memory_lines(results: Results) -> list[str]:
     for found in results.memory:
         what = f"{LABELS[found['contender']]}: {titles[found['case']]}"
         lines.append(_line([what, f"{found['beyond'] / 1e6:.1f}"]))
-    return lines
+    return [*lines, ""]
 
 
 def _startup_lines(results: Results) -> list[str]:
-    lines = [_line(["fresh process", "median"]), _line(["---", "---:"])]
-    lines += [_line([f"`{name}`", duration(seconds)]) for name, seconds in results.startup.items()]
-    return lines
+    if not results.startup:
+        return []
+    lines = [_line(["fresh process", "median", "processor"]), _line(["---", "---:", "---:"])]
+    lines += [_line([f"`{name}`", *map(duration, start)]) for name, start in results.startup.items()]
+    return [*lines, ""]
+
+
+def _goal_lines(results: Results) -> list[str]:
+    lines = [_line(["goal", "what", "to reach", "measured", ""]), _line(["---", "---", "---:", "---:", "---"])]
+    return [*lines, *(_line(_goal_cells(goal)) for goal in results.goals), ""]
 
 
 def _details(results: Results) -> list[str]:
@@ -184,20 +205,14 @@ def _details(results: Results) -> list[str]:
     for case in results.cases:
         first = results.first_steps[case.name]
         lines += ["", f"### {case.heading}", ""]
-        lines.append(_line(["seconds per step", "median", "quartiles", "least", "× rmsprop", "first step"]))
-        lines.append(_line(["---", *["---:"] * 5]))
+        lines.append(
+            _line(["seconds per step", "median", "quartiles", "least", "× rmsprop", "processor", "× rmsprop", "first"])
+        )
+        lines.append(_line(["---", *["---:"] * 7]))
         for row in ordered(results.summaries[case.name]["rows"]):
             begun = duration(first[row.contender]) if row.contender in first else "–"
             quartiles = f"{duration(row.low)} – {duration(row.high)}"
-            cells = duration(row.median), quartiles, duration(row.least), three_digits(row.times_ours), begun
-            lines.append(_line([LABELS[row.contender], *cells]))
+            wall = duration(row.median), quartiles, duration(row.least), three_digits(row.times_ours)
+            processor = duration(row.processor), three_digits(row.processor_times_ours)
+            lines.append(_line([LABELS[row.contender], *wall, *processor, begun]))
     return lines
-
-
-def start_goals(startup: Mapping[str, float], memory: Sequence[Mapping[str, Any]], limit: float) -> list[Goal]:
-    """Return what start-up and memory have to reach."""
-    beyond = max(found["beyond"] for found in memory if found["contender"] == OURS) / 1e6
-    return [
-        Goal("memory", "MB beyond the tensors", 1.0, beyond, at_least=False),
-        Goal("start-up", f"s, {HELP}", limit, startup[HELP], at_least=False),
-    ]

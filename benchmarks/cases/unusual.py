@@ -1,0 +1,51 @@
+"""Cases on PyTorch that are out of the ordinary, each against rmsprop's own ordinary case of the same size.
+
+``"ordinary"`` is rmsprop on plain tensors of the same shapes that all have gradients, with constant options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.cases.case import Case, Limit, Shapes
+from benchmarks.cases.shapes import transformer
+
+_SMALL: Shapes = ((300,),) * 161
+
+
+def _case(name: str, title: str, shapes: Shapes, limits: tuple[Limit, ...], **others: Any) -> Case:
+    timed: Mapping[str, Any] = {"steps": 20, "rounds": 10, "placements": 3, **others}
+    contenders = ("rmsprop", "ordinary", "for-loop", "foreach")
+    return Case(name=name, title=title, contenders=contenders, situation=name, shapes=shapes, limits=limits, **timed)
+
+
+CASES = (
+    _case(
+        "dtensor",
+        "DTensor: 82 tensors, a small transformer",
+        transformer(48, blocks=5, tokens=300),
+        (Limit(200), Limit(1.5, of="ordinary")),
+        steps=10,
+    ),
+    _case(
+        "dtensor-large",
+        "DTensor: 18 tensors of 8.4 M",
+        ((2048, 4096),) * 18,
+        (Limit(1.5, of="ordinary"),),
+        steps=1,
+        placements=1,  # 2 GB are fresh memory enough
+    ),
+    _case("subclass", "160 tensors of a subclass of Parameter", _SMALL[:160], (Limit(1.2, of="ordinary"),)),
+    _case("gap", "161 tensors, one with gaps in memory", _SMALL, (Limit(1.5, of="ordinary"),)),
+    _case("shared", "161 tensors, two of the same memory", _SMALL, (Limit(1.5, of="ordinary"),)),
+    _case("turns", "402 tensors, another random half each step", ((300,),) * 402, (Limit(500),)),
+    _case(
+        "momentum",
+        "1000 tensors of 100, another momentum each step",
+        ((100,),) * 1000,
+        (Limit(1.2, of="ordinary"),),
+        options={"momentum": 0.9},
+    ),
+    _case("none", "161 tensors, half without gradients every other step", _SMALL, (Limit(300),)),
+)
