@@ -54,7 +54,8 @@ def test_what_tells_them_apart():
     assert load(plain.state_dict()).format == "torch"
     fails("it is given as 'timm', but it is of torch.optim.RMSprop", own.state_dict(), "timm")
     fails("it is given as 'sb3', but it is of rmsprop.torch", ours, "sb3")
-    fails("not an RMSProp's", stepped(torch.optim.Adam).state_dict())
+    for other in (torch.optim.Adam, torch.optim.ASGD, torch.optim.Adadelta, torch.optim.SGD):
+        fails("not an RMSProp's", stepped(other).state_dict())
     own.load_state_dict(ours.state_dict())  # torch keeps our groups
     assert load(own).format == load(own.state_dict(), "torch").format == "torch"
 

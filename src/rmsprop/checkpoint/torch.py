@@ -85,13 +85,15 @@ def _recognised(state_dict: StateDict) -> str | None:
     names = {name for state in state_dict["state"].values() if isinstance(state, Mapping) for name in state}
     if names & {"state1", *_EIGHT_BIT}:
         return "bitsandbytes"
+    if "lambd" in keys:
+        raise CheckpointError("the state dict is not an RMSProp's, but one of ASGD, whose alpha means something else")
     if "decoupled_decay" in keys:
         return "timm"
     if "alpha" in keys and (keys & EXTRA.keys() or "grad_var" in names):
         return "rmsprop.torch"
     if "alpha" in keys and keys & {"maximize", "capturable", "differentiable"}:
         return "torch"
-    if "alpha" not in keys and names:
+    if "alpha" not in keys and (names or "dampening" in keys):  # SGD may have no state
         raise CheckpointError("the state dict is not an RMSProp's: its parameter groups have no alpha")
     return None
 
