@@ -331,11 +331,14 @@ class Batch:
         Returns:
             A view of them, or zeros if the batch has no such array.
         """
-        count = len(self.sizes)
         if name not in self._columns:
-            return np.zeros(count, dtype=np.int64)
-        begin = count * self._columns.index(name)
-        return np.frombuffer(self._tables, np.int64, count, 8 * begin)
+            return np.zeros(len(self.sizes), dtype=np.int64)
+        return self.row(self._columns.index(name))
+
+    def row(self, number: int) -> np.ndarray[Any, Any]:
+        """Return the addresses in one row of `place`, counted from 0, as they are now and will be."""
+        count = len(self.sizes)
+        return np.frombuffer(self._tables, np.int64, count, 8 * count * number)
 
     @property
     def numbers(self) -> np.ndarray[Any, Any]:

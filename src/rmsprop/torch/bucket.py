@@ -206,6 +206,12 @@ class Bucket:
             return False
         return memory.dtype not in _NARROW or torch.promote_types(grad.dtype, memory.dtype) == memory.dtype
 
+    def written(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return where the stretches of memory begin that the kernel writes, and where they end; empty ones too."""
+        rows = [0, *range(2, 2 + len(self.batch.state_columns))]
+        begins = np.concatenate([self.batch.row(row) for row in rows])
+        return begins, begins + np.array([tensor.nbytes for row in rows for tensor in self._objects[row]])
+
     def _originals_stay(self) -> bool:
         """Whether shards, and parameters whose copies are updated, are still where they were."""
         if self.copied:

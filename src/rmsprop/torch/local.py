@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 _PLAIN_DISPATCH = Tensor.__torch_dispatch__
+_ORDINARY = {Tensor, torch.nn.Parameter}  # the classes that nearly all are of, to which most questions have one answer
 
 
 def is_plain_class(cls: type) -> bool:
     """Whether tensors of a class have memory of their own that holds their numbers."""
-    return getattr(cls, "__torch_dispatch__", None) is _PLAIN_DISPATCH
+    return cls in _ORDINARY or getattr(cls, "__torch_dispatch__", None) is _PLAIN_DISPATCH
 
 
 def is_uninitialized(param: Tensor) -> bool:
@@ -30,6 +31,8 @@ def is_uninitialized(param: Tensor) -> bool:
 
 def is_shard(tensor: Any) -> bool:
     """Whether a tensor is a `DTensor`, of which this process holds a shard."""
+    if type(tensor) in _ORDINARY:
+        return False
     module = sys.modules.get("torch.distributed.tensor")  # else there is none; importing it takes half a second
     return module is not None and isinstance(tensor, module.DTensor)
 
@@ -42,7 +45,7 @@ def shard_of(tensor: Any) -> Tensor:
 
 def inside(tensor: Tensor) -> Tensor:
     """Return the tensor whose memory a kernel can work on: a shard, or the tensor itself."""
-    return shard_of(tensor) if is_shard(tensor) else tensor
+    return tensor if type(tensor) in _ORDINARY or not is_shard(tensor) else shard_of(tensor)
 
 
 def is_partial(tensor: Any) -> bool:

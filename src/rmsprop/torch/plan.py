@@ -11,6 +11,7 @@ from dataclasses import replace
 from operator import is_
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,7 +153,7 @@ class Plan:
             and all(map(Members.refresh, self.groups, groups))
             and (self.all_on_cpu or all(members.recheck() for members in self.groups))
             and (self._is_simple or (self._composite_still_lies_apart() and self._solos_still_make_sense(states)))
-            and (self.first.bind(self._written) or self._relocate(states))
+            and (self.first.bind(self._written) or self._relocate())
             and all(stage.bind(native.NOWHERE) for stage in self.stages[1:])
         )
 
@@ -170,15 +171,17 @@ class Plan:
             if isinstance(param, Tensor)
         )
 
-    def _relocate(self, states: States) -> bool:
+    def _relocate(self) -> bool:
         """Look for everything where it is now, as when weights were swapped; return whether the plan serves there."""
-        if not self._is_simple or not all(bucket.relocate() for bucket in self.first.buckets):
+        if not (self._is_simple and self.first.buckets) or not all(bucket.relocate() for bucket in self.first.buckets):
             return False
-        members = [member for members in self.groups for member in members.all if _has_memory(member.param)]
-        memories = [_memory(member.name, member.param, states[member.param]) for member in members]
-        if entangled(memories):
+        begins, ends = np.concatenate([bucket.written() for bucket in self.first.buckets], axis=1)
+        begins, ends = begins[begins < ends], ends[begins < ends]
+        order = np.argsort(begins, kind="stable")
+        begins, ends = begins[order], np.maximum.accumulate(ends[order])
+        if (begins[1:] < ends[:-1]).any():  # some share memory now
             return False
-        self._written = self._written_at_once = stretches(memories)
+        self._written = self._written_at_once = native.Stretches(begins, ends)
         return self.first.bind(self._written)
 
     def _composite_still_lies_apart(self) -> bool:
