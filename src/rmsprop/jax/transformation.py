@@ -26,7 +26,7 @@ class RMSpropState(NamedTuple):
 
     Averages of squares are real where parameters are complex; no tree has fewer than 32 bits per number.
 
-    Args:
+    Attributes:
         count: How many updates have been made, an int32 scalar.
         square_avg: v, or the corrected v̂ under bias correction; None when centered.
         grad_avg: m, when centered.
