@@ -33,7 +33,7 @@ from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
 from rmsprop.torch.step import Stepper
 
 # What every group of torch's has.
-_TORCHS = dict.fromkeys(("lr", *(KEYS.values() - EXTRA.keys()), "capturable", "foreach", "maximize", "differentiable"))
+_TORCHS = {"lr", *(KEYS.values() - EXTRA.keys()), "capturable", "foreach", "maximize", "differentiable"}
 
 
 class RMSprop(torch.optim.RMSprop):
@@ -44,7 +44,7 @@ class RMSprop(torch.optim.RMSprop):
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
     launch of a Triton kernel; shards of a `DTensor` and views with gaps in memory too. Whatever the kernels can't do (a
     differentiable step, another device) is done with tensor operations, and a warning says so; `paths` tells what
-    updates each parameter. State is kept in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
+    updates each parameter. State is made in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
     every option.
 
     Args:
@@ -188,7 +188,7 @@ class RMSprop(torch.optim.RMSprop):
             >>> optimizer.add_param_group({"params": [torch.zeros(3, requires_grad=True)], "lr": 1e-4})
         """
         if isinstance(param_group, dict):
-            if _TORCHS.keys() <= param_group.keys():  # a copy of a group: what it lacks means what torch does
+            if param_group.keys() >= _TORCHS:  # a copy of a group: what it lacks means what torch does
                 param_group = {**EXTRA, **param_group}
             own = param_group.get("dialect", self._dialect)  # ZeroRedundancyOptimizer puts every argument into groups
             if own != self._dialect:
