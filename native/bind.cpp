@@ -73,8 +73,9 @@ bool overlaps(const rmsprop_stretches& written, const rmsprop_dltensor& tensor, 
 // Binds the arrays of one tensor after the other.
 class Binding {
  public:
-  Binding(rmsprop_batch& batch, void* const* objects, rmsprop_describe describe, const rmsprop_stretches& written)
-      : batch_(batch), objects_(objects), describe_(describe), written_(written) {}
+  Binding(rmsprop_batch& batch, void* const* objects, rmsprop_describe describe, const rmsprop_stretches& written,
+          bool steps_stay)
+      : batch_(batch), objects_(objects), describe_(describe), written_(written), steps_stay_(steps_stay) {}
 
   // Returns RMSPROP_BOUND, or what is wrong, as rmsprop_bind does.
   int64_t tensor(int64_t i) {
@@ -110,12 +111,12 @@ class Binding {
   }
 
   int64_t step(int64_t i, int64_t position) {
-    rmsprop_dltensor found{};
-    if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
     void* const place = batch_.steps[i];
-    const bool is_counter = found.device.type == kCpu && found.dtype.code == kFloat && found.dtype.lanes == 1 &&
-                            found.dtype.bits == (batch_.wide_steps ? 64 : 32) && elements(found) == 1;
-    if (!is_counter || address(found) != place) return position;
+    if (!steps_stay_) {
+      rmsprop_dltensor found{};
+      if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
+      if (!is_counter(found) || address(found) != place) return position;
+    }
     if (!batch_.wide_steps && *static_cast<float*>(place) >= kFullFloat) return position;
     const double value = batch_.wide_steps ? *static_cast<double*>(place) : *static_cast<float*>(place);
     if (!has_step_) batch_.step = value;
@@ -123,18 +124,24 @@ class Binding {
     return batch_.equal_steps && value != batch_.step ? position : kBound;
   }
 
+  bool is_counter(const rmsprop_dltensor& tensor) const {
+    return tensor.device.type == kCpu && tensor.dtype.code == kFloat && tensor.dtype.lanes == 1 &&
+           tensor.dtype.bits == (batch_.wide_steps ? 64 : 32) && elements(tensor) == 1;
+  }
+
   rmsprop_batch& batch_;
   void* const* const objects_;
   const rmsprop_describe describe_;
   const rmsprop_stretches& written_;
+  const bool steps_stay_;
   bool has_step_ = false;
 };
 
 }  // namespace
 
 extern "C" int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, const void* none, rmsprop_describe describe,
-                                const rmsprop_stretches* written) {
-  Binding binding(*batch, objects, describe, *written);
+                                const rmsprop_stretches* written, int32_t steps_stay) {
+  Binding binding(*batch, objects, describe, *written, steps_stay != 0);
   for (int64_t i = 0; i < batch->count; ++i) {
     batch->sizes[i] = RMSPROP_RESTS;
     if (objects[batch->count + i] == none) continue;

@@ -91,11 +91,12 @@ enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
  * must lie where the tables say. objects holds `count` params, then as many grads, spreads, means and buffers where the
  * rule has them, and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of each:
  * its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say; of a
- * gradient that it lies in none of the stretches that are written to; of a step that it can count one more.
+ * gradient that it lies in none of the stretches that are written to; of a step that it can count one more. With
+ * steps_stay the objects of steps are not looked at: they are certain to lie where the tables say.
  * Returns RMSPROP_BOUND, the position in objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe
  * failed. */
 RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, const void* none,
-                                    rmsprop_describe describe, const rmsprop_stretches* written);
+                                    rmsprop_describe describe, const rmsprop_stretches* written, int32_t steps_stay);
 
 typedef void (*rmsprop_body)(int64_t begin, int64_t end, void* context);
 /* Calls body on disjoint ranges that cover [begin, end), none shorter than grain unless it is the only one;

@@ -295,7 +295,7 @@ class Batch:
             raise ValueError(f"{len(new)} addresses were given to a batch of {count} tensors")
         self._tables[count : 2 * count] = new
 
-    def bind(self, objects: int, describe: int | None, written: Stretches) -> int | None:
+    def bind(self, objects: int, describe: int | None, written: Stretches, steps_stay: bool = False) -> int | None:
         """Look at tensor objects, checking each against what the kernel can do and against the tables.
 
         Gradients may lie anywhere but where updates write; everything else must lie where `place` said.
@@ -305,6 +305,8 @@ class Batch:
                 None lets its tensor rest.
             describe: The address of the framework's DLPack function ``dltensor_from_py_object_no_sync``.
             written: Where updates write.
+            steps_stay: Whether the counters of steps are certain to lie where `place` said, so that their objects need
+                not be looked at. Default False.
 
         Returns:
             None if all fit, else the position in ``objects`` of the first that does not.
@@ -312,7 +314,7 @@ class Batch:
         Raises:
             Exception: Whatever the framework raises for an object that DLPack cannot describe.
         """
-        found: int = _libraries()[1].rmsprop_bind(self.struct, objects, id(None), describe, written.struct)
+        found: int = _libraries()[1].rmsprop_bind(self.struct, objects, id(None), describe, written.struct, steps_stay)
         if found == _NOT_DESCRIBED:
             raise BufferError("a tensor has no memory that DLPack can describe")
         return None if found == _BOUND else found
@@ -450,6 +452,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         ctypes.POINTER(_Batch),
         *(ctypes.c_void_p,) * 3,
         ctypes.POINTER(_StretchTable),
+        ctypes.c_int32,
     )
     locked.rmsprop_bind.restype = ctypes.c_int64
     if name := os.environ.get(INSTRUCTION_SET_VARIABLE):

@@ -1,7 +1,7 @@
 """One counter per group costs less than one per parameter, and must mean the same: the steps of each parameter."""
 
 import pickle
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import pytest
 import torch
@@ -162,3 +162,67 @@ def test_dtypes_and_kernels_are_counted_together(implementation):
     for _ in range(3):
         step(optimizer, (1, 1, 1, 1))
     assert counts(optimizer) == [3, 3, 3, 3]
+
+
+READS = {
+    "[]": lambda state: state["step"],
+    "get": lambda state: state.get("step"),
+    "values": lambda state: next(value for value in state.values() if value.dim() == 0),
+    "items": lambda state: next(value for name, value in state.items() if name == "step"),
+    "copy": lambda state: state.copy()["step"],
+    "copy.copy": lambda state: copy(state)["step"],
+    "dict": lambda state: dict(state)["step"],
+    "**": lambda state: {**state}["step"],
+    "|": lambda state: (state | {})["step"],
+    "reversed |": lambda state: ({} | state)["step"],
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_counter_that_is_given_other_memory_counts_on_there(read):
+    # A step does not look at counters that nobody has asked for.
+    for optimizer in (ours := three(), theirs := three(torch.optim.RMSprop)):
+        for _ in range(3):
+            step(optimizer, (1, 1, 1))
+        first, second, _ = optimizer.param_groups[0]["params"]
+        counter = (read if optimizer is ours else READS["[]"])(optimizer.state[first])
+        counter.data = torch.tensor(10.0)
+        optimizer.state[second]["step"].share_memory_()
+        for _ in range(2):
+            step(optimizer, (1, 1, 1))
+    assert counts(ours) == counts(theirs) == [12, 5, 5]
+    assert ours.state[ours.param_groups[0]["params"][1]]["step"].is_shared()
+
+
+def loaded(optimizer):
+    other = three()
+    other.load_state_dict(optimizer.state_dict())
+    return other
+
+
+WAYS = {
+    "same": lambda it: it,
+    "copied": deepcopy,
+    "pickled": lambda it: pickle.loads(pickle.dumps(it)),
+    "loaded": loaded,
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_steps_need_not_look_at_counters_however_an_optimizer_came_here(way):
+    optimizer = three()
+    step(optimizer, (1, 1, 1))
+    optimizer = way(optimizer)
+    step(optimizer, (1, 1, 1))
+    assert all(state.has_pinned_counter() for state in optimizer.state.values())
+    assert counts(optimizer) == [2, 2, 2]
+
+
+def test_a_counter_that_somebody_sets_is_the_one_that_counts():
+    optimizer = three()
+    step(optimizer, (1, 1, 1))
+    first = optimizer.param_groups[0]["params"][0]
+    own = optimizer.state[first]["step"] = torch.tensor(7.0)
+    step(optimizer, (1, 1, 1))
+    assert own.item() == 8
+    assert counts(optimizer) == [8, 2, 2]

@@ -96,11 +96,14 @@ class Bucket:
         self.counts_on_device = self.on_gpu and counts_on_device
         self._inside = reader(self.is_sharded)
         self._some_rest = False
+        # Where the count enters the update, counters are looked at every time, held by whomever.
+        self._pins_counters = states[0].has_pinned_counter() and not rule.bias_correction
+        self._trusts_counters = False
         self._memories = [self._memory(param, state, copied) for param, state in zip(params, states, strict=True)]
         self._grad_copies = [torch.empty_like(each) for each in self._memories] if alone else []
         memory = self._memories[0]
         self.device = memory.device
-        steps = None if self.counts_on_device else str(states[0]["step"].dtype).removeprefix("torch.")
+        steps = None if self.counts_on_device else str(states[0].counter.dtype).removeprefix("torch.")
         self.batch = native.Batch(DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps)
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
@@ -118,7 +121,7 @@ class Bucket:
     def _place(self) -> None:
         """Tell the kernel where everything but the gradients is, and keep the tensors that it must be found in."""
         state = [[self._inside(each[name]) for each in self.states] for name in self.batch.state_columns]
-        steps = [] if self.counts_on_device else [[each["step"] for each in self.states]]
+        steps = [] if self.counts_on_device else [[each.counter for each in self.states]]
         self._objects[0] = _row(self._memories)
         for column, row in enumerate((*state, *steps), 2):
             self._objects[column] = _row(row)
@@ -146,16 +149,18 @@ class Bucket:
             return self.params
         return [param for param, size in zip(self.params, self.batch.sizes, strict=True) if size != native.RESTS]
 
-    def bind(self, written: native.Stretches) -> bool:
+    def bind(self, written: native.Stretches, counters_stay: bool) -> bool:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.
 
         Args:
             written: Where updates write.
+            counters_stay: Whether no step counter was given other memory since the last time.
 
         Returns:
             False if something no longer fits: a gradient of another kind, a tensor whose shape, dtype, device or place
             in memory is another, or a step counter that is full.
         """
+        self._trusts_counters = counters_stay and self._pins_counters
         grads: list[Any] = [param.grad for param in self.params]
         if self.is_sharded:
             shards = shards_of_gradients(self.params, grads)
@@ -168,17 +173,19 @@ class Bucket:
             return False
         if (self.is_sharded or self.copied) and not self._originals_stay():
             return False
-        has_lazy = any(grads[i] is not None and is_lazy(grads[i]) for i in self._may_be_lazy)
-        if any(self._memories[i].is_conj() for i in self._complex):
+        if self._complex and any(self._memories[i].is_conj() for i in self._complex):
             return False
         if self._alone:
             self._grads = grads
             return all(map(self._can_hold, self._memories, grads)) and self._bind(self._copies_of(grads), written)
-        if not has_lazy and self._bind(grads, written):
+        if not (self._may_be_lazy and self._some_are_lazy(grads)) and self._bind(grads, written):
             return True
         in_order = self._in_order(grads)
         replaced = [grad for grad, copy in zip(grads, in_order, strict=True) if copy is not grad]
         return bool(replaced) and not meets(written, replaced) and self._bind(in_order, written)
+
+    def _some_are_lazy(self, grads: Sequence[Any]) -> bool:
+        return any(grads[i] is not None and is_lazy(grads[i]) for i in self._may_be_lazy)
 
     def relocate(self) -> bool:
         """Look for parameters and state where they are now; return whether the bucket can serve them there.
@@ -221,7 +228,7 @@ class Bucket:
     def _bind(self, grads: list[Any], written: native.Stretches) -> bool:
         self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
         try:
-            return self.batch.bind(self._address, describe(), written) is None
+            return self.batch.bind(self._address, describe(), written, self._trusts_counters) is None
         except (BufferError, RuntimeError):  # a gradient without plain memory, such as a sparse one
             return False
 
@@ -282,7 +289,7 @@ class Bucket:
         """
         if not self.counts_on_device:
             self.batch.count()
-        elif steps := [state["step"] for state in self.active_states()]:
+        elif steps := [state.counter for state in self.active_states()]:
             torch._foreach_add_(steps, 1.0 if counted is None else counted.to(steps[0].dtype))
 
     def active_states(self) -> list[ParamState]:

@@ -45,10 +45,10 @@ def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mappin
     lr = lr.squeeze() if isinstance(lr, Tensor) else lr
     scale = -scale if group["maximize"] else scale
     is_traced = torch.compiler.is_compiling()
-    _count([state["step"] for _, _, state in members])
+    _count([state.counter for _, _, state in members])
     if group["differentiable"] or is_traced:
         for param, grad, state in members:
-            step = state["step"]
+            step = state.counter
             step = step if is_traced or group["capturable"] or type(step) is not Tensor else step.item()
             update(rule, lr, step, param, grad, state, scale, group["differentiable"])
         return
@@ -93,7 +93,7 @@ def _by_kind(rule: Rule, members: Sequence[Gathered], capturable: bool) -> dict[
         number: float | None = 1.0
         counter = 0
         if rule.bias_correction:
-            step = state["step"]
+            step = state.counter
             waits = (capturable and step.device.type != "cpu") or type(step) is not Tensor  # a fake one has no value
             number, counter = (None, id(step)) if waits else (step.item(), 0)
         kinds.setdefault(_Kind(param.device, state_dtype(param), is_plain, number, counter), []).append(member)
@@ -110,7 +110,7 @@ def _only_kind(members: Sequence[Gathered]) -> _Kind | None:
 
 def _update_alike(kind: _Kind, rule: Rule, lr: Any, members: Sequence[Gathered], scale: float) -> None:
     """Update parameters of one kind."""
-    step = members[0][2]["step"] if kind.step is None else kind.step
+    step = members[0][2].counter if kind.step is None else kind.step
     if not kind.is_plain:
         for each in members:
             update(rule, lr, step, *each, scale, differentiable=False)

@@ -242,7 +242,7 @@ class Launch:
         numbers = rules.view(torch.float64).view(len(self._rules), -1)
         for place, bucket in zip(self._places, self._buckets, strict=True):
             if _counts_there(bucket):
-                counts = torch.stack([state["step"] for state in bucket.states]).double().flatten()
+                counts = torch.stack([state.counter for state in bucket.states]).double().flatten()
                 for number, share in zip(("gain", "keep"), bucket.rule.gains(counts, torch), strict=True):
                     numbers[place, native.offset(number) // 8].copy_(share)
 

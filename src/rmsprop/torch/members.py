@@ -168,7 +168,7 @@ class Members:
             reason = self.asked or unfit(param) or unfit_state(param, state, self.rule)
             self.all.append(Member(self._number, name, param, reason))
         self._composite = [(m.param, states[m.param], m.param.dtype) for m in self.all if m.reason]
-        counters = (kept["step"] for _, kept, _ in self._composite)
+        counters = (kept.counter for _, kept, _ in self._composite)
         narrow = (step for step in counters if step.dtype == torch.float32 and type(step) is Tensor and step.is_cpu)
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
 

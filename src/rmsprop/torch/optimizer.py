@@ -220,7 +220,7 @@ class RMSprop(torch.optim.RMSprop):
             self.param_groups[number] = slimmed(group)
             for param in group["params"]:
                 if isinstance(saved := self.state.get(param), Saved):
-                    self.state[param] = ParamState(adopted(saved.state, param, bool(group["centered"])))
+                    self.state[param] = ParamState.copied(adopted(saved.state, param, bool(group["centered"])))
 
     def state_dict(self) -> StateDict:
         """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.

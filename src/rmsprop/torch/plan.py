@@ -72,7 +72,7 @@ class Plan:
         _part_counters(everyone, states)
         self._mapping, self._params, self._states = states, list(states), list(states.values())
         self._arrange(everyone, states)
-        self._changes.seen = False
+        self._changes.seen = self._changes.counters_shown = False
 
     def _arrange(self, everyone: list[Member], states: States) -> None:
         """Make the stages: parameters that share memory apart from all others."""
@@ -122,7 +122,7 @@ class Plan:
             bucket = Bucket(
                 group, params, [states[p] for p in params], of_group.rule, of_group.on_device, copied, alone
             )
-            if bucket.bind(written):
+            if bucket.bind(written, counters_stay=False):
                 buckets.append(bucket)
             else:
                 misfits += [replace(member, reason="has a gradient that no kernel can read") for member in alike]
@@ -132,8 +132,8 @@ class Plan:
         """Return what the parameters of a bucket have in common."""
         param, of_group = member.param, self.groups[member.group]
         counts_there = of_group.on_device and is_on_gpu(param)
-        step = None if counts_there else state["step"].dtype
-        count = state["step"].item() if of_group.rule.bias_correction and not counts_there else None
+        step = None if counts_there else (state.counter.dtype, state.has_pinned_counter())
+        count = state.counter.item() if of_group.rule.bias_correction and not counts_there else None
         copied = copy_dtype(param, state, of_group.rule)
         return member.group, copied, param.device, copied or param.dtype, is_shard(param), step, count
 
@@ -145,7 +145,8 @@ class Plan:
             states: The optimizer's state.
             counts_on_device: As for the class.
         """
-        return (
+        stay = not self._changes.counters_shown
+        serves = (
             not self._changes.seen
             and len(groups) == len(self.groups)
             and self._are_planned(states)
@@ -153,9 +154,12 @@ class Plan:
             and all(map(Members.refresh, self.groups, groups))
             and (self.all_on_cpu or all(members.recheck() for members in self.groups))
             and (self._is_simple or (self._composite_still_lies_apart() and self._solos_still_make_sense(states)))
-            and (self.first.bind(self._written) or self._relocate())
-            and all(stage.bind(native.NOWHERE) for stage in self.stages[1:])
+            and (self.first.bind(self._written, stay) or self._relocate())
+            and (self._is_simple or all(stage.bind(native.NOWHERE, stay) for stage in self.stages[1:]))
         )
+        if serves:
+            self._changes.counters_shown = False
+        return serves
 
     def _are_planned(self, states: States) -> bool:
         """Whether each parameter has the state that it had; what else is kept beside them may come and go."""
@@ -182,7 +186,7 @@ class Plan:
         if (begins[1:] < ends[:-1]).any():  # some share memory now
             return False
         self._written = self._written_at_once = native.Stretches(begins, ends)
-        return self.first.bind(self._written)
+        return self.first.bind(self._written, counters_stay=False)
 
     def _composite_still_lies_apart(self) -> bool:
         grads = [m.param.grad for m in self.composite if m.param.grad is not None and _has_memory(m.param)]
@@ -207,8 +211,8 @@ def _part_counters(members: Iterable[Member], states: States) -> None:
     owners: dict[int, Tensor] = {}
     for member in members:
         state = states[member.param]
-        if owners.setdefault(id(state["step"]), member.param) is not member.param:
-            state["step"] = state["step"].clone()
+        if owners.setdefault(id(state.counter), member.param) is not member.param:
+            state.set_counter(state.counter.clone())
 
 
 def _has_memory(param: Tensor) -> bool:

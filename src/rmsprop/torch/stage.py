@@ -30,13 +30,14 @@ class Stage:
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
 
-    def bind(self, written: native.Stretches) -> bool:
+    def bind(self, written: native.Stretches, counters_stay: bool) -> bool:
         """Look at every tensor as it is now; return whether the kernels can run on all of them.
 
         Args:
             written: Where updates of other stages and of this one write.
+            counters_stay: Whether no step counter was given other memory since the last time.
         """
-        return all(bucket.bind(written) for bucket in self.buckets)
+        return all(bucket.bind(written, counters_stay) for bucket in self.buckets)
 
     def prepare(self, scaling: gpu.Scaling, kept: list[Any]) -> None:
         """Do what may fail because there is no memory, or the kernel does not compile, while nothing has changed.

@@ -10,23 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rmsprop.rule import Rule
-from rmsprop.storage import FLOAT32_IS_FULL, working_dtype
+from rmsprop.storage import working_dtype
+from rmsprop.torch.counter import can_count, is_shared, new_counter, pinned
 from rmsprop.torch.local import is_lazy, is_uninitialized
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
 
 
 class Changes:
-    """Whether somebody has put anything into the states of an optimizer since this was last looked at."""
+    """What somebody has done to the states of an optimizer since this was last looked at.
+
+    Attributes:
+        seen: Whether anything was put into one.
+        counters_shown: Whether a step counter was handed out, which may have been given other memory since.
+    """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.seen, self.counters_shown = False, True
 
 
 class ParamState(dict[str, Any]):
@@ -45,6 +52,30 @@ class ParamState(dict[str, Any]):
     def __init__(self, content: Mapping[str, Any] | None = None) -> None:
         super().__init__(content or {})
         self._changes: Changes | None = None
+        self._counter_memory: np.ndarray[Any, Any] | None = None
+
+    @classmethod
+    def copied(cls, content: Mapping[str, Any]) -> Self:
+        """Return a state that nobody else holds tensors of."""
+        state = cls(content)
+        if "step" in state:
+            state.set_counter(state["step"])
+        return state
+
+    def set_counter(self, step: Any) -> None:
+        """Keep a copy of a step counter, in memory that stays with this state where that can be had."""
+        made = pinned(step)
+        self["step"], self._counter_memory = made or (step, None)
+
+    @property
+    def counter(self) -> Any:
+        """The step counter, for whoever leaves its memory as it is."""
+        return super().__getitem__("step")
+
+    def has_pinned_counter(self) -> bool:
+        """Whether the step counter is in memory that stays with this state."""
+        memory = self._counter_memory
+        return memory is not None and self.counter.data_ptr() == memory.ctypes.data
 
     def tell(self, changes: Changes | None) -> None:
         """Tell of changes from now on.
@@ -58,7 +89,21 @@ class ParamState(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         """Return what a pickle or a copy keeps: what is held, not whom it tells."""
-        return type(self), (dict(self.items()),)
+        return type(self).copied, (dict(self.items()),)
+
+    def __copy__(self) -> Self:
+        """Return a state of the same tensors."""
+        return type(self)(self)
+
+    def __getitem__(self, key: str) -> Any:
+        """Return what is held or can be rebuilt."""
+        if key == "step":
+            self._shows_counter()
+        return super().__getitem__(key)
+
+    def _shows_counter(self) -> None:
+        if self._changes is not None:
+            self._changes.counters_shown = True
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return what is held or can be rebuilt, else a default."""
@@ -97,6 +142,20 @@ def _telling(name: str) -> Callable[..., Any]:
     return method
 
 
+def _showing(name: str) -> Callable[..., Any]:
+    """Return a method of dict that hands out everything."""
+    show = getattr(dict, name)
+
+    @wraps(show)
+    def method(self: ParamState, *args: Any) -> Any:
+        self._shows_counter()
+        return show(self, *args)
+
+    return method
+
+
+for _name in ("items", "values", "copy", "__or__", "__ror__"):
+    setattr(ParamState, _name, _showing(_name))
 # All that change a dict; written out they would be eight times the same two lines.
 for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
     setattr(ParamState, _name, _telling(_name))
@@ -140,8 +199,8 @@ def complete(
     if not isinstance(state, ParamState):
         state = states[param] = ParamState(state)
     state.tell(changes)
-    if not _can_count(state.get("step"), param, count_on_device):
-        state["step"] = _new_counter(state.get("step"), param, count_on_device)
+    if not can_count(state.get("step"), param, count_on_device):
+        state.set_counter(new_counter(state.get("step"), param, count_on_device))
     wanted = state_dtype(param)
     for name in ARRAYS:
         if name in state and state[name].dtype != wanted and not is_shared(state[name]):
@@ -159,31 +218,6 @@ def complete(
             if start := rule.start(name):
                 as_real(state[name]).fill_(start)
     return state
-
-
-def is_shared(tensor: Tensor) -> bool:
-    """Whether other processes may work on a tensor's memory."""
-    return tensor.device.type == "cpu" and tensor.is_shared()
-
-
-def _can_count(step: object, param: Tensor, on_device: bool) -> bool:
-    """Whether a step counter can count on: a tensor with one float, where the parameter is if it must be there."""
-    if not isinstance(step, Tensor) or step.numel() != 1 or step.dtype not in (torch.float32, torch.float64):
-        return False
-    if step.device.type != "cpu":
-        return step.device == param.device
-    if on_device and param.device.type != "cpu":
-        return False
-    return step.dtype == torch.float64 or type(step) is not Tensor or step.item() < FLOAT32_IS_FULL
-
-
-def _new_counter(step: Any, param: Tensor, on_device: bool) -> Tensor:
-    """Return a step counter as torch keeps one, which goes on from another one, a number, or None."""
-    value = 0.0 if step is None else float(step)
-    # Whether one on a device is full could be found out only by waiting for it.
-    wide = torch.get_default_dtype() == torch.float64 or value >= FLOAT32_IS_FULL or (on_device and param.is_cuda)
-    device = param.device if on_device else "cpu"
-    return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device=device)
 
 
 def _squared(tensor: Tensor) -> Tensor:

@@ -1,0 +1,55 @@
+"""The counter of a parameter's steps: a tensor of one float, as torch keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop.storage import FLOAT32_IS_FULL
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+def is_shared(tensor: Tensor) -> bool:
+    """Whether other processes may work on a tensor's memory."""
+    return tensor.device.type == "cpu" and tensor.is_shared()
+
+
+def can_count(step: object, param: Tensor, on_device: bool) -> bool:
+    """Whether a step counter can count on: a tensor with one float, where the parameter is if it must be there."""
+    if not isinstance(step, Tensor) or step.numel() != 1 or step.dtype not in _DTYPES:
+        return False
+    if step.device.type != "cpu":
+        return step.device == param.device
+    if on_device and param.device.type != "cpu":
+        return False
+    return step.dtype == torch.float64 or type(step) is not Tensor or step.item() < FLOAT32_IS_FULL
+
+
+def new_counter(step: Any, param: Tensor, on_device: bool) -> Tensor:
+    """Return a step counter as torch keeps one, which goes on from another one, a number, or None."""
+    value = 0.0 if step is None else float(step)
+    # Whether one on a device is full could be found out only by waiting for it.
+    wide = torch.get_default_dtype() == torch.float64 or value >= FLOAT32_IS_FULL or (on_device and param.is_cuda)
+    device = param.device if on_device else "cpu"
+    return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device=device)
+
+
+def pinned(step: Any) -> tuple[Tensor, np.ndarray[Any, Any]] | None:
+    """Return a copy of a counter in memory of its own, and that memory: it stays for as long as somebody holds it.
+
+    A tensor alone does not hold on to its memory: ``share_memory_`` and ``.data = ...`` give it another.
+
+    Args:
+        step: The counter.
+
+    Returns:
+        None if it can't be had, as on an accelerator, or is not to be, as where processes share it.
+    """
+    if type(step) is not Tensor or step.dtype not in _DTYPES or step.device.type != "cpu" or step.is_shared():
+        return None
+    memory = step.detach().numpy().copy()
+    return torch.from_numpy(memory), memory
