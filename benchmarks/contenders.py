@@ -75,6 +75,7 @@ CONTENDERS = (
     _loaded_late(["jax"], "optax", "optax.rmsprop", "benchmarks.on_jax", "optaxs"),
     _loaded_late(_KERAS, OURS, "rmsprop", "benchmarks.on_keras", "ours"),
     _loaded_late(_KERAS, "keras", "Keras' own RMSprop", "benchmarks.on_keras", "kerass"),
+    _loaded_late(_KERAS, "none", "no update at all", "benchmarks.on_keras", "none"),
 )
 
 

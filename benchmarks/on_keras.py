@@ -65,3 +65,15 @@ def ours(case: Case) -> KerasEntry:
 def kerass(case: Case) -> KerasEntry:
     """Enter Keras' own optimizer."""
     return KerasEntry(case, keras.optimizers.RMSprop)
+
+
+class _NoUpdate(keras.optimizers.RMSprop):
+    """An optimizer that leaves everything as it is: what a step takes without one."""
+
+    def update_step(self, *args: Any) -> None:
+        """Do nothing."""
+
+
+def none(case: Case) -> KerasEntry:
+    """Enter no optimizer."""
+    return KerasEntry(case, _NoUpdate)

@@ -55,6 +55,7 @@ CONTENDERS = {
     **dict.fromkeys(("numpy-small", "numpy"), ("rmsprop", "hand-written", "careful")),
     **dict.fromkeys(JAX, ("rmsprop", "optax")),
     **dict.fromkeys(KERAS, ("rmsprop", "keras")),
+    "keras-torch-train": ("rmsprop", "keras", "none"),
 }
 BOUND_BY_MEMORY = ["one-tensor", "resnet", "narrow-resnet", "all-options", "numpy-small", "numpy"]
 
