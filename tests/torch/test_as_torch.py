@@ -174,15 +174,15 @@ def test_a_subclass_that_calls_the_base_of_all_optimizers(options):
 NUMBERS = {
     "lr": [np.array(0.01), np.float32(0.01), torch.tensor(0.01), torch.tensor([0.01])],
     "alpha": [torch.tensor(0.9), torch.tensor(0.9, dtype=torch.float64)],
-    "eps": [torch.tensor(1e-3)],
+    "eps": [torch.tensor(1e-3), torch.tensor([1e-3])],
     "weight_decay": [torch.tensor(0.1)],
-    "momentum": [torch.tensor(0.9)],
+    "momentum": [torch.tensor(0.9), torch.tensor([0.9])],
 }
 
 
 @pytest.mark.parametrize("flags", [{}, {"fused": True}, {"fused": False}], ids=str)
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in NUMBERS for value in NUMBERS[name]], ids=repr)
-def test_numbers_may_be_tensors_without_dimensions(name, value, flags):
+def test_numbers_may_be_tensors_of_one_element(name, value, flags):
     def trained(cls, number, **more):
         optimizer = cls([torch.ones(5, dtype=torch.float64)], **{name: number}, **more)
         take_steps(optimizer, 2)

@@ -3,6 +3,7 @@
 import pickle
 from copy import copy, deepcopy
 
+import numpy as np
 import pytest
 import torch
 
@@ -226,3 +227,30 @@ def test_a_counter_that_somebody_sets_is_the_one_that_counts():
     step(optimizer, (1, 1, 1))
     assert own.item() == 8
     assert counts(optimizer) == [8, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "saved", [3, 3.0, np.float64(3), np.array([3]), torch.tensor(3), torch.tensor([3.0])], ids=repr
+)
+def test_a_saved_count_may_be_any_number(saved):
+    optimizer = three()
+    step(optimizer, (1, 1, 1))
+    state_dict = optimizer.state_dict()
+    state_dict["state"][0]["step"] = saved
+    optimizer.load_state_dict(state_dict)
+    step(optimizer, (1, 1, 1))
+    assert counts(optimizer) == [4, 2, 2]
+
+
+NO_COUNTS = ["x", [1], float("nan"), float("inf"), -1, torch.zeros(3), torch.tensor(-1.0), torch.tensor(float("nan"))]
+
+
+@pytest.mark.parametrize("saved", NO_COUNTS, ids=repr)
+def test_what_is_no_count_is_not_loaded(saved):
+    optimizer = three()
+    step(optimizer, (1, 1, 1))
+    state_dict = optimizer.state_dict()
+    state_dict["state"][1]["step"] = saved
+    with pytest.raises(ValueError, match=r"loaded state has step .*, but it counts updates: a number >= 0"):
+        optimizer.load_state_dict(state_dict)
+    assert counts(optimizer) == [1, 1, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,26 @@ def can_count(step: object, param: Tensor, on_device: bool) -> bool:
     if on_device and param.device.type != "cpu":
         return False
     return step.dtype == torch.float64 or type(step) is not Tensor or step.item() < FLOAT32_IS_FULL
+
+
+def checked(step: Any) -> Any:
+    """Return a saved step counter, copied if it is a tensor.
+
+    Args:
+        step: A tensor or array of one element, a number, or None where nothing has been counted yet.
+
+    Raises:
+        ValueError: If it is something else, negative or not finite.
+    """
+    if isinstance(step, Tensor) and (step.device.type == "meta" or type(step) is not Tensor):
+        return step.clone()  # has no value, or none that anybody may wait for
+    shape = getattr(step, "shape", None)
+    single = step.item() if isinstance(shape, tuple) and math.prod(shape) == 1 else step
+    if single is not None and not (isinstance(single, Real) and 0 <= float(single) < math.inf):
+        raise ValueError(
+            f"loaded state has step {step!r}, but it counts updates: a number >= 0, or a tensor that holds one"
+        )
+    return step.clone() if isinstance(step, Tensor) else single
 
 
 def new_counter(step: Any, param: Tensor, on_device: bool) -> Tensor:

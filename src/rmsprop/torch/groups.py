@@ -88,9 +88,14 @@ def rule_of(group: Mapping[str, Any]) -> Rule:
         TypeError: If a value is of the wrong type.
         ValueError: If a value is out of range, in torch's words where torch has them.
     """
-    values = {field: group[key] for field, key in KEYS.items()}
+    values = {field: _without_axes(group[key]) for field, key in KEYS.items()}
     check_number("decay", values["decay"], "alpha value")
     return Rule(**{**values, **{flag: bool(values[flag]) for flag in FLAGS}}).known()
+
+
+def _without_axes(value: Any) -> Any:
+    """Return a tensor of one element as one without axes, anything else as it is."""
+    return value.squeeze() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def lr_of(group: Mapping[str, Any]) -> float | Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rmsprop.rule import Rule
 from rmsprop.storage import working_dtype
-from rmsprop.torch.counter import can_count, is_shared, new_counter, pinned
+from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pinned
 from rmsprop.torch.local import is_lazy, is_uninitialized
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
@@ -296,7 +296,7 @@ def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool) -> dict[str
         Copies on the parameter's device, in the state's own dtype.
 
     Raises:
-        ValueError: If a saved tensor does not have the parameter's shape.
+        ValueError: If a saved tensor does not have the parameter's shape, or ``step`` is no count.
     """
     state = {name: _adopted_value(name, value, param) for name, value in saved.items()}
     if not isinstance(state.get("grad_var"), Tensor):
@@ -307,10 +307,10 @@ def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool) -> dict[str
 
 
 def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
+    if name == "step":
+        return checked(value)
     if not isinstance(value, Tensor):
         return value
-    if name == "step":
-        return value.clone()
     if name not in ARRAYS:  # not this class's: somebody else keeps it here
         return value.to(param.device, copy=True)
     if is_uninitialized(param):
