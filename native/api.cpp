@@ -157,6 +157,8 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_batch, spreads) + RMSPROP_FIELD(rmsprop_batch, means) +
       RMSPROP_FIELD(rmsprop_batch, buffers) + RMSPROP_FIELD(rmsprop_batch, steps) +
       RMSPROP_FIELD(rmsprop_batch, wide_steps) + RMSPROP_FIELD(rmsprop_batch, step) +
+      RMSPROP_FIELD(rmsprop_batch, rounding) + RMSPROP_FIELD(rmsprop_batch, seed) +
+      RMSPROP_FIELD(rmsprop_batch, places) + RMSPROP_FIELD(rmsprop_batch, lost) +
       "rmsprop_batch:" + std::to_string(sizeof(rmsprop_batch)));
   return layout->c_str();
 }

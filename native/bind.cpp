@@ -81,9 +81,10 @@ class Binding {
   int64_t tensor(int64_t i) {
     rmsprop_dltensor param{};
     int64_t row = 0;
-    void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers};
-    const bool used[] = {true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0};
-    for (int column = 0; column < 5; ++column) {
+    void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers, batch_.lost};
+    const bool used[] = {true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0,
+                         batch_.rounding == RMSPROP_KAHAN};
+    for (int column = 0; column < 6; ++column) {
       if (!used[column]) continue;
       const int64_t position = row++ * batch_.count + i;
       rmsprop_dltensor found{};
@@ -100,13 +101,14 @@ class Binding {
   }
 
  private:
-  static constexpr int kGrads = 1;
+  static constexpr int kGrads = 1, kLost = 5;
 
   bool fits(const rmsprop_dltensor& tensor, const rmsprop_dltensor& param, int column) const {
     const int64_t itemsize = tensor.dtype.bits / 8 / (tensor.dtype.code == kComplex ? 2 : 1);
     return tensor.device.type == batch_.device.type && tensor.device.id == batch_.device.id &&
            reinterpret_cast<uint64_t>(address(tensor)) % itemsize == 0 &&
-           (column > kGrads ? has_state_type(tensor, batch_.dtype) : has_storage_type(tensor, batch_.dtype)) &&
+           (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype)
+                                              : has_storage_type(tensor, batch_.dtype)) &&
            (column == 0 ? is_dense(tensor) : same_order(param, tensor));
   }
 

@@ -28,17 +28,17 @@ T* from(void** table, int64_t i, int64_t begin) {
 
 // The loop. A function of its own, because a compiler believes that arguments don't share memory, but not that local
 // pointers don't: with five arrays it would give up looking for overlaps, and with it vectors.
-template <bool centered, bool has_momentum, class Storage, class Stored, class T, bool usual>
+template <bool centered, bool has_momentum, class T, bool usual>
 RMSPROP_NOINLINE void walk(int64_t size, const Numbers<T, usual>& RMSPROP_RESTRICT numbers,
-                           Stored* RMSPROP_RESTRICT params, const Stored* RMSPROP_RESTRICT grads,
-                           T* RMSPROP_RESTRICT spreads, T* RMSPROP_RESTRICT means, T* RMSPROP_RESTRICT buffers) {
+                           T* RMSPROP_RESTRICT params, const T* RMSPROP_RESTRICT grads, T* RMSPROP_RESTRICT spreads,
+                           T* RMSPROP_RESTRICT means, T* RMSPROP_RESTRICT buffers) {
   for (int64_t k = 0; k < size; ++k) {
-    T p = Storage::widen(params[k]), spread = spreads[k];
+    T p = params[k], spread = spreads[k];
     T mean{}, buffer{};
     if constexpr (centered) mean = means[k];
     if constexpr (has_momentum) buffer = buffers[k];
-    update<centered, has_momentum>(numbers, static_cast<T>(Storage::widen(grads[k])), p, spread, mean, buffer);
-    params[k] = Storage::narrow(p);
+    update<centered, has_momentum>(numbers, grads[k], p, spread, mean, buffer);
+    params[k] = p;
     spreads[k] = spread;
     if constexpr (centered) means[k] = mean;
     if constexpr (has_momentum) buffers[k] = buffer;
@@ -50,50 +50,90 @@ RMSPROP_NOINLINE void walk(int64_t size, const Numbers<T, usual>& RMSPROP_RESTRI
 constexpr int64_t kTurn = 256;
 constexpr int64_t kLong = 128 * 1024;
 
-// Elements [begin, end) of tensor i.
-template <int dtype, bool centered, bool has_momentum, class T, bool usual>
-void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i, int64_t begin,
-                   int64_t end) {
-  const auto walk_over = [&](int64_t first, int64_t last) {
-    using Storage = StorageOf<dtype>;
-    using Stored = typename Storage::Stored;
-    walk<centered, has_momentum, Storage>(
-        last - first, numbers, from<Stored>(batch.params, i, first),
-        static_cast<const Stored*>(from<Stored>(batch.grads, i, first)), from<T>(batch.spreads, i, first),
-        centered ? from<T>(batch.means, i, first) : nullptr, has_momentum ? from<T>(batch.buffers, i, first) : nullptr);
-  };
+template <class Part>
+void by_turns(int64_t begin, int64_t end, const Part& part) {
   const int64_t half = end - begin < kLong ? 0 : (end - begin) / 2 / kTurn * kTurn;
   for (int64_t k = begin; k < begin + half; k += kTurn) {
-    walk_over(k, k + kTurn);
-    walk_over(k + half, k + half + kTurn);
+    part(k, k + kTurn);
+    part(k + half, k + half + kTurn);
   }
-  walk_over(begin + 2 * half, end);
+  part(begin + 2 * half, end);
 }
 
-template <int dtype, bool centered, bool has_momentum, bool usual>
+// What is updated where it lies: the state, and parameters that are stored in working precision.
+template <bool centered, bool has_momentum, class T, bool usual>
+class Tensor {
+ public:
+  Tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i)
+      : batch_(batch), numbers_(numbers), i_(i) {}
+
+  void in_place(int64_t first, int64_t last) const {
+    update_with(from<T>(batch_.params, i_, first), from<T>(batch_.grads, i_, first), first, last);
+  }
+
+  // Parameters and gradients of 16 bits pass through the first cache in working precision, a block at a time.
+  void in_blocks(const Narrow& narrow, int64_t first, int64_t last) const {
+    T params[Narrow::kBlock], grads[Narrow::kBlock];
+    for (int64_t k = first; k < last; k += Narrow::kBlock) {
+      const int64_t size = std::min(Narrow::kBlock, last - k);
+      narrow.read_params(k, size, params);
+      narrow.read_grads(k, size, grads);
+      update_with(params, grads, k, k + size);
+      narrow.write_params(params, k, size);
+    }
+  }
+
+ private:
+  void update_with(T* params, const T* grads, int64_t first, int64_t last) const {
+    walk<centered, has_momentum>(last - first, numbers_, params, grads, from<T>(batch_.spreads, i_, first),
+                                 centered ? from<T>(batch_.means, i_, first) : nullptr,
+                                 has_momentum ? from<T>(batch_.buffers, i_, first) : nullptr);
+  }
+
+  const rmsprop_batch& batch_;
+  const Numbers<T, usual>& numbers_;
+  const int64_t i_;
+};
+
+// Elements [begin, end) of tensor i.
+template <bool centered, bool has_momentum, class T, bool usual>
+void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i, int64_t begin,
+                   int64_t end) {
+  const Tensor<centered, has_momentum, T, usual> tensor(batch, numbers, i);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (batch.dtype != RMSPROP_FLOAT32) {
+      const Narrow narrow(batch, i);
+      return by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_blocks(narrow, first, last); });
+    }
+  }
+  by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_place(first, last); });
+}
+
+template <bool centered, bool has_momentum, class T, bool usual>
 void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
-  const Numbers<typename StorageOf<dtype>::Working, usual> numbers(batch.rule);
+  const Numbers<T, usual> numbers(batch.rule);
   int64_t offset = 0;
   for (int64_t i = 0; i < batch.count && offset < end; ++i) {
     const int64_t size = rmsprop::size_of(batch, i);
     const int64_t first = std::max<int64_t>(begin - offset, 0), last = std::min(end - offset, size);
-    if (first < last) update_tensor<dtype, centered, has_momentum>(batch, numbers, i, first, last);
+    if (first < last) update_tensor<centered, has_momentum>(batch, numbers, i, first, last);
     offset += size;
   }
 }
 
-template <int dtype, bool centered, bool has_momentum>
+template <bool wide, bool centered, bool has_momentum>
 void run(const rmsprop_batch& batch, int64_t begin, int64_t end) {
+  using T = std::conditional_t<wide, double, float>;
   if (is_usual(batch.rule))
-    update_tensors<dtype, centered, has_momentum, true>(batch, begin, end);
+    update_tensors<centered, has_momentum, T, true>(batch, begin, end);
   else
-    update_tensors<dtype, centered, has_momentum, false>(batch, begin, end);
+    update_tensors<centered, has_momentum, T, false>(batch, begin, end);
 }
 
 // The inverse of kernel_index.
 template <int index>
 constexpr Kernel kernel_at() {
-  return run<index / 4, index / 2 % 2 == 1, index % 2 == 1>;
+  return run<index / 4 == 1, index / 2 % 2 == 1, index % 2 == 1>;
 }
 
 template <int... index>

@@ -7,12 +7,12 @@
 
 namespace rmsprop {
 
-// Compiled apart are the storage type and which arrays there are.
-constexpr int kKernels = RMSPROP_DTYPES * 2 * 2;
+// Compiled apart are the working precision and which arrays there are.
+constexpr int kKernels = 2 * 2 * 2;
 
 // Where a kernel stands in a table of kernels.
 constexpr int kernel_index(int dtype, bool centered, bool has_momentum) {
-  return (dtype * 2 + centered) * 2 + has_momentum;
+  return ((dtype == RMSPROP_FLOAT64) * 2 + centered) * 2 + has_momentum;
 }
 
 // The numbers of a tensor that an update changes.

@@ -17,6 +17,8 @@ extern "C" {
 /* What parameters and gradients are stored as. State is float64 for float64 and float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
 enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED };
+/* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
+enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };
 enum { RMSPROP_RESTS = -1 };
 
 /* One update: the numbers are rounded to the working precision once, here. rmsprop_layout tells where each one is. */
@@ -60,6 +62,11 @@ typedef struct {
   void** steps;       /* how many updates each has taken, a float or a double on the CPU; null where others count */
   int32_t wide_steps; /* whether they are doubles */
   double step;        /* what rmsprop_bind read from the first that takes part */
+  int32_t rounding;
+  uint64_t seed;         /* of the random bits; with the number of the update, so steps are needed too */
+  const int64_t* places; /* for random bits, four per tensor: the number of the parameter, the index of its first element
+                            in the whole of it, the length of a run of elements, how far the next one begins from it */
+  void** lost;           /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
 } rmsprop_batch;
 
 /* Stretches of memory, in the order of their beginnings; ends never decrease. */
@@ -89,7 +96,7 @@ typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
 enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
 /* Looks at tensor objects before an update: writes where gradients are, and which tensors take part. Everything else
  * must lie where the tables say. objects holds `count` params, then as many grads, spreads, means and buffers where the
- * rule has them, and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of each:
+ * rule has them, lost and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of each:
  * its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say; of a
  * gradient that it lies in none of the stretches that are written to; of a step that it can count one more. With
  * steps_stay the objects of steps are not looked at: they are certain to lie where the tables say.

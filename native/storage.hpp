@@ -7,23 +7,15 @@
 #include <cstdint>
 
 #include "bits.hpp"
+#include "noise.hpp"
 #include "rmsprop.h"
 
 namespace {
 
-// A storage type widens to the working precision on load and rounds to nearest even on store. The 16-bit
-// conversions are branch-free integer code, so that they vectorize on every instruction set.
-template <class T>
-struct Native {
-  using Stored = T;
-  using Working = T;
-  static T widen(T value) { return value; }
-  static T narrow(T value) { return value; }
-};
-
+// A number of 16 bits widens to the working precision when it is read. When it is written it is rounded to the nearest,
+// of two equally near ones to the even one, or stochastically, by random bits. All in branch-free integer code, so that
+// it vectorizes on every instruction set.
 struct BFloat16 {
-  using Stored = uint16_t;
-  using Working = float;
   static float widen(uint16_t value) { return bits_as<float>(uint32_t{value} << 16); }
   static uint16_t narrow(float value) {
     const uint32_t bits = bits_as<uint32_t>(value);
@@ -31,11 +23,18 @@ struct BFloat16 {
     const uint32_t quiet_nan = (bits >> 16) | 0x40;
     return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded);
   }
+  static uint16_t narrow(float value, uint32_t noise) {
+    const uint32_t bits = bits_as<uint32_t>(value);
+    const uint32_t sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
+    const uint32_t rounded = (magnitude + (noise >> 16)) >> 16;
+    const uint32_t finite = rounded < 0x7f7f ? rounded : 0x7f7f;
+    const uint32_t bounded = magnitude >= 0x7f7f8000 ? 0x7f80 : finite;  // what the nearest is: infinity
+    const uint32_t quiet_nan = (magnitude >> 16) | 0x40;
+    return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
+  }
 };
 
 struct Float16 {
-  using Stored = uint16_t;
-  using Working = float;
   static float widen(uint16_t value) {
     const uint32_t sign = (uint32_t{value} & 0x8000) << 16;
     const uint32_t magnitude = (uint32_t{value} & 0x7fff) << 13;
@@ -59,17 +58,126 @@ struct Float16 {
     const uint32_t quiet_nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
     return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
   }
+  static uint16_t narrow(float value, uint32_t noise) {
+    const uint32_t bits = bits_as<uint32_t>(value), chance = noise >> 19;
+    const uint32_t sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
+    // A subnormal is a whole number of 2^-24; with 13 more bits it is one that a float still holds.
+    const bool is_small = magnitude < (113u << 23);
+    const float small = bits_as<float>(is_small ? magnitude : 0);
+    const uint32_t fixed = static_cast<uint32_t>(static_cast<int32_t>(small * 0x1p37f));
+    const uint32_t normal = ((magnitude + chance) >> 13) - (112u << 10);
+    const uint32_t rounded = is_small ? (fixed + chance) >> 13 : normal;
+    const uint32_t finite = rounded < 0x7bff ? rounded : 0x7bff;
+    const uint32_t bounded = magnitude >= 0x477ff000 ? 0x7c00 : finite;  // 65520 and above: infinity
+    const uint32_t quiet_nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
+    return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
+  }
 };
 
-template <int dtype>
-struct StorageOf;
-template <>
-struct StorageOf<RMSPROP_FLOAT32> : Native<float> {};
-template <>
-struct StorageOf<RMSPROP_FLOAT64> : Native<double> {};
-template <>
-struct StorageOf<RMSPROP_FLOAT16> : Float16 {};
-template <>
-struct StorageOf<RMSPROP_BFLOAT16> : BFloat16 {};
+#if defined(_MSC_VER)
+#define RMSPROP_ROW __declspec(noinline) void
+#else
+#define RMSPROP_ROW __attribute__((noinline)) void
+#endif
+
+// Rows of numbers, each a function of its own, so that all kernels share it.
+template <class Storage>
+RMSPROP_ROW widen_row(const uint16_t* __restrict stored, int64_t size, float* __restrict values) {
+  for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]);
+}
+
+template <class Storage>
+RMSPROP_ROW narrow_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored) {
+  for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k]);
+}
+
+template <class Storage>
+RMSPROP_ROW narrow_row_by_chance(const float* __restrict values, const uint32_t* __restrict noise, int64_t size,
+                                 uint16_t* __restrict stored) {
+  for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k], noise[k]);
+}
+
+// What rounding took off is kept beside it, rounded too.
+template <class Storage>
+RMSPROP_ROW split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
+                      uint16_t* __restrict lost) {
+  for (int64_t k = 0; k < size; ++k) {
+    const uint16_t nearest = Storage::narrow(values[k]);
+    const float missing = values[k] - Storage::widen(nearest);
+    const bool is_finite = (bits_as<uint32_t>(missing) & 0x7fffffff) < 0x7f800000;
+    stored[k] = nearest;
+    lost[k] = Storage::narrow(is_finite ? missing : 0.0f);
+  }
+}
+
+template <class Storage>
+RMSPROP_ROW join_row(const uint16_t* __restrict stored, const uint16_t* __restrict lost, int64_t size,
+                     float* __restrict values) {
+  for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]) + Storage::widen(lost[k]);
+}
+
+// What is done with the rows of a type.
+struct Rows {
+  void (*widen)(const uint16_t*, int64_t, float*);
+  void (*narrow)(const float*, int64_t, uint16_t*);
+  void (*narrow_by_chance)(const float*, const uint32_t*, int64_t, uint16_t*);
+  void (*split)(const float*, int64_t, uint16_t*, uint16_t*);
+  void (*join)(const uint16_t*, const uint16_t*, int64_t, float*);
+};
+
+template <class Storage>
+constexpr Rows rows_of() {
+  return {widen_row<Storage>, narrow_row<Storage>, narrow_row_by_chance<Storage>, split_row<Storage>,
+          join_row<Storage>};
+}
+
+// Parameters and gradients of one tensor of 16 bits, read and written in working precision, a block at a time.
+class Narrow {
+ public:
+  static constexpr int64_t kBlock = 256;
+
+  Narrow(const rmsprop_batch& batch, int64_t i)
+      : rows_(batch.dtype == RMSPROP_BFLOAT16 ? rows_of<BFloat16>() : rows_of<Float16>()),
+        rounding_(batch.rounding),
+        params_(static_cast<uint16_t*>(batch.params[i])),
+        grads_(static_cast<const uint16_t*>(batch.grads[i])),
+        lost_(batch.rounding == RMSPROP_KAHAN ? static_cast<uint16_t*>(batch.lost[i]) : nullptr),
+        noise_(batch.seed, step(batch, i), place(batch, i)) {}
+
+  void read_grads(int64_t first, int64_t size, float* values) const { rows_.widen(grads_ + first, size, values); }
+
+  void read_params(int64_t first, int64_t size, float* values) const {
+    if (rounding_ == RMSPROP_KAHAN) return rows_.join(params_ + first, lost_ + first, size, values);
+    rows_.widen(params_ + first, size, values);
+  }
+
+  void write_params(const float* values, int64_t first, int64_t size) const {
+    if (rounding_ == RMSPROP_NEAREST) return rows_.narrow(values, size, params_ + first);
+    if (rounding_ == RMSPROP_KAHAN) return rows_.split(values, size, params_ + first, lost_ + first);
+    uint32_t noise[kBlock];
+    noise_.fill(first, size, noise);
+    rows_.narrow_by_chance(values, noise, size, params_ + first);
+  }
+
+ private:
+  static uint64_t step(const rmsprop_batch& batch, int64_t i) {
+    if (batch.rounding != RMSPROP_STOCHASTIC) return 0;
+    const double taken = batch.wide_steps ? *static_cast<double*>(batch.steps[i]) : *static_cast<float*>(batch.steps[i]);
+    return static_cast<uint64_t>(taken) + 1;
+  }
+
+  static Place place(const rmsprop_batch& batch, int64_t i) {
+    if (batch.rounding != RMSPROP_STOCHASTIC) return {0, 0, 1, 1};
+    const int64_t* row = batch.places + 4 * i;
+    return {row[0], row[1], row[2], row[3]};
+  }
+
+  const Rows rows_;
+  const int32_t rounding_;
+  uint16_t* const params_;
+  const uint16_t* const grads_;
+  uint16_t* const lost_;
+  const Noise noise_;
+};
 
 }  // namespace

@@ -73,6 +73,10 @@ class _Batch(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("sizes", "params", "grads", "spreads", "means", "buffers", "steps")),
         ("wide_steps", ctypes.c_int32),
         ("step", ctypes.c_double),
+        ("rounding", ctypes.c_int32),
+        ("seed", ctypes.c_uint64),
+        ("places", ctypes.c_void_p),
+        ("lost", ctypes.c_void_p),
     )
 
 

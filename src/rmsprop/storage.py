@@ -1,4 +1,4 @@
-"""One precision policy: in which precision an update works, and what its state is kept in.
+"""One precision policy: in which precision an update works, what its state is kept in, and how weights are rounded.
 
 By the names that every framework gives its dtypes; this module knows none of them.
 
@@ -7,12 +7,19 @@ By the names that every framework gives its dtypes; this module knows none of th
 2. What is wider keeps its width, and what is complex stays complex. Where complex arithmetic is done, averages of
    squares are real (`real_dtype`).
 3. The kernel takes 16 bits as they are stored, and a complex number as two reals (`KERNEL_DTYPES`).
+4. Parameters of 16 bits are rounded to the nearest, at random (`round_stochastically`), or with what rounding took off
+   kept beside them (`split`). The functions here, in NumPy, are the specification; the kernels give the same bits.
+5. Where rounding needs chance it takes `noise`, a function of what is rounded, not of who rounds it: equal on all
+   threads, processes and shards, and after a restart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
 
 # In which nothing is computed or kept, though parameters and gradients may be stored in it.
 NARROW_DTYPES = frozenset({"float16", "bfloat16", "complex32"})
@@ -62,3 +69,163 @@ def real_dtype(name: str) -> str:
         'float64'
     """
     return _REAL.get(name, name)
+
+
+Rounding = Literal["nearest", "stochastic", "kahan"]
+ROUNDINGS: tuple[Rounding, ...] = ("nearest", "stochastic", "kahan")
+
+Array = np.ndarray[Any, Any]
+
+# Elements that share a word of `noise`; the bits of a lane, and the constants of two well-known mixers.
+LANE_BITS = 8
+_GOLDEN64, _GOLDEN32 = 0x9E3779B97F4A7C15, np.uint32(0x9E3779B9)
+_MASK64 = (1 << 64) - 1
+
+
+def noise(seed: int, step: int, number: int, index: Array) -> Array:
+    """Return random bits for elements of a parameter, a pure function of what they are for.
+
+    Args:
+        seed: Chooses one of 2⁶⁴ sequences.
+        step: The number of the update, counted from 1.
+        number: The number of the parameter, counted from 0.
+        index: The places of elements in the whole parameter, row by row, an array of unsigned integers of any shape.
+
+    Returns:
+        32 bits per element, an array of ``index``'s shape.
+
+    Examples:
+        >>> bool((noise(0, 1, 0, np.arange(9))[3:] == noise(0, 1, 0, np.arange(3, 9))).all())
+        True
+
+    Source: the mixers are those of Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+    2014, figure 16, and, for 32 bits, of Wellons, "Prospecting for hash functions", 2018.
+    """
+    index = np.asarray(index, np.uint64)
+    key = np.uint64(_mixed(_mixed(_mixed(seed) ^ step) ^ number))
+    with np.errstate(over="ignore"):
+        word = _mixed_array(key + (index >> np.uint64(LANE_BITS)) * np.uint64(_GOLDEN64))
+        lane = (index & np.uint64((1 << LANE_BITS) - 1)).astype(np.uint32)
+        x = (word.astype(np.uint32) + lane * _GOLDEN32) ^ (word >> np.uint64(32)).astype(np.uint32)
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+        return np.asarray(x ^ (x >> np.uint32(16)))
+
+
+def _mixed(word: int) -> int:
+    word = (word + _GOLDEN64) & _MASK64
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return word ^ (word >> 31)
+
+
+def _mixed_array(word: Array) -> Array:
+    word = word + np.uint64(_GOLDEN64)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+def round_stochastically(values: Array, bits: Array, dtype: str) -> Array:
+    """Return numbers of 16 bits that are right on average: one of the two neighbours, the nearer one more often.
+
+    What rounding to the nearest makes infinite becomes so here; nothing else does.
+
+    Args:
+        values: float32, of any shape.
+        bits: Random bits for each, as `noise` returns them.
+        dtype: ``"bfloat16"`` or ``"float16"``.
+
+    Returns:
+        The bits of the numbers, as uint16.
+
+    Examples:
+        >>> a_third_up = np.full(3, 1.0 + 2.0**-7 / 3, np.float32)
+        >>> round_stochastically(a_third_up, np.array([0, 1 << 31, (1 << 32) - 1], np.uint32), "bfloat16") - 0x3F80
+        array([0, 0, 1], dtype=uint16)
+
+    Source: Gupta et al., "Deep learning with limited numerical precision", arXiv 1502.02551, section 3.
+    """
+    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    sign, magnitude = (raw >> np.uint32(16)) & np.uint32(0x8000), raw & np.uint32(0x7FFFFFFF)
+    if dtype == "bfloat16":
+        rounded = (magnitude + (bits >> np.uint32(16))) >> np.uint32(16)
+        largest, overflow, nan = 0x7F7F, 0x7F7F8000, (magnitude >> np.uint32(16)) | np.uint32(0x40)
+    else:
+        chance = bits >> np.uint32(19)
+        normal = ((magnitude + chance) >> np.uint32(13)) - np.uint32(112 << 10)
+        is_small = magnitude < np.uint32(113 << 23)
+        fixed = (np.where(is_small, magnitude, 0).astype(np.uint32).view(np.float32) * np.float32(2.0**37)).astype("u4")
+        rounded = np.where(is_small, (fixed + chance) >> np.uint32(13), normal)
+        largest, overflow = 0x7BFF, 0x477FF000
+        nan = np.uint32(0x7E00) | ((magnitude >> np.uint32(13)) & np.uint32(0x3FF))
+    infinity = np.uint32(largest + 1)
+    finite = np.where(magnitude >= np.uint32(overflow), infinity, np.minimum(rounded, np.uint32(largest)))
+    return np.asarray(sign | np.where(magnitude > np.uint32(0x7F800000), nan, finite)).astype(np.uint16)
+
+
+def widened(stored: Array, dtype: str) -> Array:
+    """Return numbers of 16 bits as float32.
+
+    Args:
+        stored: Their bits, as uint16.
+        dtype: ``"bfloat16"`` or ``"float16"``.
+
+    Returns:
+        The same numbers.
+
+    Examples:
+        >>> widened(np.array([0x3F80, 0xC000], np.uint16), "bfloat16")
+        array([ 1., -2.], dtype=float32)
+    """
+    if dtype == "bfloat16":
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return stored.view(np.float16).astype(np.float32)
+
+
+def round_to_nearest(values: Array, dtype: str) -> Array:
+    """Return the nearest numbers of 16 bits, of two equally near ones that which is even.
+
+    Args:
+        values: float32, of any shape.
+        dtype: ``"bfloat16"`` or ``"float16"``.
+
+    Returns:
+        The bits of the numbers, as uint16.
+
+    Examples:
+        >>> round_to_nearest(np.array([1.0], np.float32), "float16") == 0x3C00
+        array([ True])
+    """
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            return np.asarray(values, np.float16).view(np.uint16)
+    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        rounded = (raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    is_nan = (raw & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return np.where(is_nan, (raw >> np.uint32(16)) | np.uint32(0x40), rounded).astype(np.uint16)
+
+
+def split(values: Array, dtype: str) -> tuple[Array, Array]:
+    """Return numbers as two of 16 bits each: the nearest, and the nearest of what is then missing.
+
+    Args:
+        values: float32, of any shape.
+        dtype: ``"bfloat16"`` or ``"float16"``.
+
+    Returns:
+        The bits of both, as uint16. The second is 0 where the first is infinite or NaN.
+
+    Examples:
+        >>> high, low = split(np.array([1.0 + 2.0**-12], np.float32), "bfloat16")
+        >>> widened(high, "bfloat16") + widened(low, "bfloat16") == 1.0 + 2.0**-12
+        array([ True])
+
+    Source: Kahan, "Further remarks on reducing truncation errors", Communications of the ACM 8(1), 1965; for weights:
+    Zamirai et al., "Revisiting BFloat16 training", arXiv 2010.06192, algorithm 3.
+    """
+    high = round_to_nearest(values, dtype)
+    with np.errstate(invalid="ignore"):
+        missing = np.asarray(values, np.float32) - widened(high, dtype)
+    return high, round_to_nearest(np.where(np.isfinite(missing), missing, np.float32(0)), dtype)
