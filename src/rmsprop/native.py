@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from importlib.resources import as_file, files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rmsprop.rule import Rule
+from rmsprop.storage import ROUNDINGS, Rounding
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
@@ -207,6 +209,8 @@ class Batch:
             Default: the CPU.
         steps: ``"float32"`` or ``"float64"`` if an update is to count one more in an element of that dtype per tensor,
             on the CPU. Default None: somebody else counts.
+        rounding: How parameters of 16 bits are rounded; ``"stochastic"`` needs ``steps``. Default ``"nearest"``.
+        seed: Chooses the random bits of stochastic rounding. Default 0.
 
     Examples:
         >>> Batch("float32", 0, Rule(momentum=0.9)).state_columns
@@ -214,7 +218,14 @@ class Batch:
     """
 
     def __init__(
-        self, dtype: str, count: int, rule: Rule, device: tuple[int, int] = CPU, steps: str | None = None
+        self,
+        dtype: str,
+        count: int,
+        rule: Rule,
+        device: tuple[int, int] = CPU,
+        steps: str | None = None,
+        rounding: Rounding = "nearest",
+        seed: int = 0,
     ) -> None:
         self.dtype = dtype
         self.state_columns = tuple(name for name in _STATE_TABLES if name in rule.state_names)
@@ -222,6 +233,7 @@ class Batch:
             "params",
             "grads",
             *(_STATE_TABLES[name] for name in self.state_columns),
+            *(("lost",) if rounding == "kahan" else ()),
             *(("steps",) if steps else ()),
         )
         self.sizes = array("q", bytes(8 * count))
@@ -233,6 +245,8 @@ class Batch:
             count=count,
             sizes=self.sizes.buffer_info()[0],
             wide_steps=steps == "float64",
+            rounding=ROUNDINGS.index(rounding),
+            seed=seed,
         )
         start = self._tables.buffer_info()[0]
         for position, name in enumerate(self._columns):
@@ -272,7 +286,8 @@ class Batch:
         Args:
             sizes: The number of elements of each tensor.
             addresses: The addresses, in rows: of the parameters, of their gradients, of ``square_avg`` or ``grad_var``,
-                of ``grad_avg`` and of ``momentum_buffer``, as far as the rule has them, and of the counters of steps.
+                of ``grad_avg`` and of ``momentum_buffer``, as far as the rule has them, of what rounding took off, and
+                of the counters of steps.
 
         Raises:
             ValueError: If there are not as many as the batch was made for.
@@ -284,6 +299,16 @@ class Batch:
                 f"tensors, which takes {len(self._tables)} addresses"
             )
         self.sizes[:], self._tables[:] = new_sizes, new_tables
+
+    def number(self, places: Iterable[tuple[int, int, int, int]]) -> None:
+        """Set what the random bits of stochastic rounding go by.
+
+        Args:
+            places: Per tensor the number of its parameter, the index of its first element in the whole parameter, the
+                length of a run of elements that follow each other there too, and how far the next run begins from it.
+        """
+        self._places = array("q", chain.from_iterable(places))
+        self.struct.places = self._places.buffer_info()[0]
 
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.
