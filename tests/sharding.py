@@ -137,6 +137,30 @@ def in_other_precisions(mesh):
 
 
 @case
+def rounded(mesh):
+    found = {}
+    for rounding in ("stochastic", "kahan"):
+        for axis, shapes in ((0, SHAPES), (1, MATRICES)):
+            options = {"momentum": 0.9, "rounding": rounding, "seed": 5}
+            optimizers = trained(mesh, [Shard(axis)], options, shapes, torch.bfloat16)
+            found[f"{rounding}, along {axis}"] = compare(*optimizers)
+    return found
+
+
+@case
+def rounded_by_tensor_operations(mesh):
+    param = torch.nn.Parameter(spread(noise((6, 4), 0, torch.bfloat16), mesh, [Shard(0)]))
+    optimizer = RMSprop([param], rounding="stochastic", fused=False)
+    param.grad = spread(noise((6, 4), 1, torch.bfloat16), mesh, [Shard(0)])
+    before = full(param.detach()).clone()
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        return str(error), torch.equal(full(param.detach()), before)
+    return None
+
+
+@case
 def on_a_mesh_of_two_dimensions(mesh):
     grid = init_device_mesh("cpu", (mesh.size(), 1), mesh_dim_names=("rows", "columns"))
     return {"rows and columns": compare(*trained(grid, [Shard(0), Shard(1)], {"momentum": 0.9}, MATRICES))}

@@ -106,7 +106,7 @@ def noise(seed: int, step: int, number: int, index: Array) -> Array:
     with np.errstate(over="ignore"):
         word = _mixed_array(key + (index >> np.uint64(LANE_BITS)) * np.uint64(_GOLDEN64))
         lane = (index & np.uint64((1 << LANE_BITS) - 1)).astype(np.uint32)
-        x = (word.astype(np.uint32) + lane * _GOLDEN32) ^ (word >> np.uint64(32)).astype(np.uint32)
+        x: Array = (word.astype(np.uint32) + lane * _GOLDEN32) ^ (word >> np.uint64(32)).astype(np.uint32)
         x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
         x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
         return np.asarray(x ^ (x >> np.uint32(16)))
@@ -119,7 +119,7 @@ def _mixed(word: int) -> int:
     return word ^ (word >> 31)
 
 
-def _mixed_array(word: Array) -> Array:
+def _mixed_array(word: Any) -> Any:
     word = word + np.uint64(_GOLDEN64)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -146,7 +146,8 @@ def round_stochastically(values: Array, bits: Array, dtype: str) -> Array:
 
     Source: Gupta et al., "Deep learning with limited numerical precision", arXiv 1502.02551, section 3.
     """
-    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    raw: Array = np.asarray(values, np.float32, order="C").view(np.uint32)
+    rounded: Array
     sign, magnitude = (raw >> np.uint32(16)) & np.uint32(0x8000), raw & np.uint32(0x7FFFFFFF)
     if dtype == "bfloat16":
         rounded = (magnitude + (bits >> np.uint32(16))) >> np.uint32(16)
@@ -200,7 +201,7 @@ def round_to_nearest(values: Array, dtype: str) -> Array:
     if dtype == "float16":
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float16).view(np.uint16)
-    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    raw = np.asarray(values, np.float32, order="C").view(np.uint32)
     with np.errstate(over="ignore"):
         rounded = (raw + np.uint32(0x7FFF) + ((raw >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
     is_nan = (raw & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)

@@ -31,11 +31,18 @@ AS_ONE = {
 
 
 @pytest.mark.parametrize(
-    "case", ["rows", "rows_fused", "columns", "replicated", "in_other_precisions", "on_a_mesh_of_two_dimensions"]
+    "case",
+    ["rows", "rows_fused", "columns", "replicated", "in_other_precisions", "on_a_mesh_of_two_dimensions", "rounded"],
 )
 def test_shards_get_the_bits_of_the_whole(case, found):
     for result in results(found, case):
         assert result == dict.fromkeys(result, AS_ONE)
+
+
+def test_shards_are_not_rounded_by_tensor_operations(found):
+    for message, is_untouched in results(found, "rounded_by_tensor_operations"):
+        assert "rounding='stochastic' on plain CPU tensors alone" in message
+        assert is_untouched
 
 
 def test_sharded_and_plain_parameters_live_in_one_group(found):

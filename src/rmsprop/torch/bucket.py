@@ -32,6 +32,7 @@ from rmsprop.torch.local import (
     shards_of_gradients,
 )
 from rmsprop.torch.overlap import meets
+from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
 from rmsprop.torch.state import ParamState, state_dtype
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
@@ -73,7 +74,9 @@ class Bucket:
         counts_on_device: Whether step counters are where the parameters are, and nobody may wait for their values.
         copied: The dtype of the dense copies that are updated, and copied back; None if there are none.
         alone: Whether the kernel is to read copies of the gradients, made right before the update: they may lie where
-            it writes, or where others have written since the step began. Default False.
+            it writes, or where others have written since the step began.
+        rounding: How parameters of 16 bits are rounded.
+        numbers: The number of each parameter in the optimizer.
     """
 
     def __init__(
@@ -82,9 +85,12 @@ class Bucket:
         params: Sequence[Tensor],
         states: Sequence[ParamState],
         rule: Rule,
-        counts_on_device: bool = False,
-        copied: torch.dtype | None = None,
-        alone: bool = False,
+        *,
+        counts_on_device: bool,
+        copied: torch.dtype | None,
+        alone: bool,
+        rounding: RoundingChoice,
+        numbers: Sequence[int],
     ) -> None:
         self.group, self.params, self.states, self.rule = group, params, states, rule
         self.is_sharded = is_shard(params[0])
@@ -104,7 +110,12 @@ class Bucket:
         memory = self._memories[0]
         self.device = memory.device
         steps = None if self.counts_on_device else str(states[0].counter.dtype).removeprefix("torch.")
-        self.batch = native.Batch(DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps)
+        self._keeps_lost, how = rounding.keeps_lost(memory.dtype), rounding.of(memory.dtype)
+        self.batch = native.Batch(
+            DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps, how, rounding.seed
+        )
+        if how == "stochastic":
+            self.batch.number(map(place_of, numbers, params))
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
         self._address: int = self._objects.ctypes.data
@@ -120,7 +131,8 @@ class Bucket:
 
     def _place(self) -> None:
         """Tell the kernel where everything but the gradients is, and keep the tensors that it must be found in."""
-        state = [[self._inside(each[name]) for each in self.states] for name in self.batch.state_columns]
+        names = [*self.batch.state_columns, *([LOST] if self._keeps_lost else ())]
+        state = [[self._inside(each[name]) for each in self.states] for name in names]
         steps = [] if self.counts_on_device else [[each.counter for each in self.states]]
         self._objects[0] = _row(self._memories)
         for column, row in enumerate((*state, *steps), 2):
@@ -215,7 +227,7 @@ class Bucket:
 
     def written(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return where the stretches of memory begin that the kernel writes, and where they end; empty ones too."""
-        rows = [0, *range(2, 2 + len(self.batch.state_columns))]
+        rows = [0, *range(2, 2 + len(self.batch.state_columns) + self._keeps_lost)]
         begins = np.concatenate([self.batch.row(row) for row in rows])
         return begins, begins + np.array([tensor.nbytes for row in rows for tensor in self._objects[row]])
 

@@ -19,6 +19,7 @@ from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
 from rmsprop.torch.local import is_lazy, is_plain_class
 from rmsprop.torch.members import Member
+from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
 from rmsprop.torch.state import ParamState, as_real, state_dtype
 
 # Elements that are updated together at most. A larger tensor keeps a device busy alone, and temporaries stay small.
@@ -30,6 +31,25 @@ Gathered = tuple[Tensor, Any, ParamState]
 def gathered(members: Iterable[Member], states: Mapping[Tensor, ParamState]) -> list[Gathered]:
     """Return parameters with their gradients, those that have one, and their states."""
     return [(m.param, m.param.grad, states[m.param]) for m in members if m.param.grad is not None]
+
+
+def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> None:
+    """Refuse what tensor operations can't round as a group chooses.
+
+    Args:
+        member: What they update.
+        choice: What its group chooses.
+        is_traced: Whether a compiler traces the step.
+
+    Raises:
+        RuntimeError: If it is a parameter of 16 bits and no plain CPU tensor, or the step is traced.
+    """
+    is_plain = member.param.device.type == "cpu" and is_plain_class(type(member.param))
+    if choice.of(member.param.dtype) != "nearest" and (is_traced or not is_plain):
+        raise RuntimeError(
+            f"parameter {member.name} {member.reason}, so that tensor operations update it, which do "
+            f"rounding={choice.rounding!r} on plain CPU tensors alone: use rounding='nearest' in its group"
+        )
 
 
 def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], scale: float) -> None:
@@ -54,6 +74,37 @@ def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mappin
         return
     for kind, alike in _by_kind(rule, members, bool(group["capturable"])).items():
         _update_alike(kind, rule, lr, alike, scale)
+
+
+def update_rounded(
+    rule: Rule,
+    lr: Any,
+    members: Sequence[Member],
+    states: Mapping[Tensor, ParamState],
+    group: Mapping[str, Any],
+    scale: float,
+    choice: RoundingChoice,
+) -> None:
+    """Count a step of plain CPU parameters of 16 bits that are not rounded to the nearest, and update them one by one.
+
+    Args:
+        rule: What to compute.
+        lr: The learning rate, a number or a tensor of one element.
+        members: The parameters, with gradients, changed in place.
+        states: Their states, which are changed.
+        group: The options of their group.
+        scale: What gradients are multiplied with first.
+        choice: How they are rounded.
+    """
+    lr = lr.item() if isinstance(lr, Tensor) else lr
+    scale = -scale if group["maximize"] else scale
+    _count([states[member.param].counter for member in members])
+    for member, (param, grad, state) in zip(members, gathered(members, states), strict=True):
+        step = int(state.counter.item())
+        rounder = Rounder(choice, member.number, step, param, state.get(LOST))
+        values = rounder.read()
+        update_in_blocks(rule, lr, step, [(values, grad, state)], scale)
+        rounder.write(values)
 
 
 def _count(steps: list[Tensor]) -> None:

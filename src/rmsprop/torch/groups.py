@@ -15,13 +15,15 @@ from torch import Tensor
 
 from rmsprop.keywords import TORCH
 from rmsprop.rule import FLAGS, Rule, check_number, check_step_lr
+from rmsprop.torch.rounding import choice_of
 
 # Field of `Rule` -> key of a parameter group.
 KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}
 _TORCHS_RULE = {"decay", "eps", "momentum", "centered", "weight_decay"}
 # The keys that torch's groups don't have -> what torch does.
 EXTRA: Mapping[str, Any] = MappingProxyType(
-    {"fused": None} | {KEYS[field.name]: field.default for field in fields(Rule) if field.name not in _TORCHS_RULE}
+    {"fused": None, "rounding": "nearest", "seed": 0}
+    | {KEYS[field.name]: field.default for field in fields(Rule) if field.name not in _TORCHS_RULE}
 )
 _MEANING = {
     **{KEYS[field.name]: field.default for field in fields(Rule)},
@@ -32,7 +34,9 @@ _MEANING = {
     "maximize": False,
     "differentiable": False,
 }
-_OPTIONS = (*KEYS.values(), "fused", "foreach", "differentiable", "capturable")
+# What decides who updates a parameter, and what state it needs beside that of the rule.
+FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed")
+_OPTIONS = (*KEYS.values(), *FLAGS_OF_GROUP)
 
 
 class ParamGroup(dict[str, Any]):
@@ -147,6 +151,7 @@ def check_group(group: Mapping[str, Any]) -> Rule:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     if group["fused"] and group["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
+    choice_of(group)
     return rule_of(group)
 
 

@@ -15,8 +15,9 @@ from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import missing
-from rmsprop.torch.groups import check_group, read_options
+from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
+from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
 from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
 
 States = dict[Tensor, ParamState]
@@ -92,12 +93,14 @@ class Member:
     Args:
         group: The number of its group.
         name: What it is called.
+        number: Its number in the optimizer.
         param: The parameter.
         reason: Why no kernel updates it, or None if one does.
     """
 
     group: int
     name: str
+    number: int
     param: Tensor
     reason: str | None
 
@@ -109,19 +112,20 @@ class Members:
         number: The number of the group.
         group: The parameter group.
         names: What its parameters are called.
+        first: The number of its first parameter in the optimizer.
         on_device: Whether steps must be counted where the parameters are.
         kernel: Whether kernels may be used.
     """
 
     def __init__(
-        self, number: int, group: Mapping[str, Any], names: Sequence[str], on_device: bool, kernel: bool
+        self, number: int, group: Mapping[str, Any], names: Sequence[str], first: int, on_device: bool, kernel: bool
     ) -> None:
         self.options = read_options(group)
-        self.rule = check_group(group)
+        self.rule, self.rounding = check_group(group), choice_of(group)
         self._may_change_unseen = any(isinstance(option, Tensor) for option in self.options)
         self.params: list[Tensor] = list(group["params"])
         self.on_device = on_device or bool(group["capturable"])
-        self._number, self._names = number, names
+        self._number, self._names, self._first = number, names, first
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
@@ -146,7 +150,8 @@ class Members:
             if param.grad is None:
                 continue
             check_param(name, param, states.get(param, {}))
-            if group["fused"] and (reason := unfit(param)):
+            check_dtype(name, param, self.rounding)
+            if group["fused"] and (reason := unfit(param) or unfit_rounding(param, self.rounding)):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
                     f"parameter {name} {reason}: use fused=None"
@@ -160,17 +165,20 @@ class Members:
             changes: Where the states are to tell of later changes.
         """
         self._changes = changes
-        for name, param in self.named():
+        for number, (name, param) in enumerate(self.named(), self._first):
             if param.grad is None and (is_uninitialized(param) or not states.get(param)):
                 self._waiting.append(param)
                 continue
-            state = complete(states, param, self.rule, self.on_device, self._changes)
-            reason = self.asked or unfit(param) or unfit_state(param, state, self.rule)
-            self.all.append(Member(self._number, name, param, reason))
+            state = complete(states, param, self.rule, self.on_device, self._changes, self.rounding)
+            reason = self.asked or self._unfit(param, state)
+            self.all.append(Member(self._number, name, number, param, reason))
         self._composite = [(m.param, states[m.param], m.param.dtype) for m in self.all if m.reason]
         counters = (kept.counter for _, kept, _ in self._composite)
         narrow = (step for step in counters if step.dtype == torch.float32 and type(step) is Tensor and step.is_cpu)
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
+
+    def _unfit(self, param: Tensor, state: ParamState) -> str | None:
+        return unfit(param) or unfit_rounding(param, self.rounding) or unfit_state(param, state, self.rule)
 
     def refresh(self, group: Mapping[str, Any]) -> bool:
         """Take over the options of a group as they are now; return whether its parameters are still sorted right.
@@ -190,7 +198,7 @@ class Members:
         options = read_options(group)
         if not self._may_change_unseen and _are_equal(options, self.options):
             return True
-        rule, flags = check_group(group), slice(-4, None)  # fused, foreach, differentiable, capturable
+        rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
         same = same and options[flags] == self.options[flags]
         self.options, self.rule = options, rule
@@ -210,7 +218,7 @@ class Members:
                 return False
             if any(kept[name].shape != shape for name in names):
                 return False
-            if not (self.asked or unfit(param) or unfit_state(param, kept, self.rule)):
+            if not (self.asked or self._unfit(param, kept)):
                 return False
         return self._until_full > 0
 

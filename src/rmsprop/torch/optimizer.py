@@ -23,6 +23,7 @@ from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
 from rmsprop.rule import ChoiceOptions, Rule
+from rmsprop.storage import Rounding
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
 from rmsprop.torch.checks import check_states_belong
@@ -64,6 +65,10 @@ class RMSprop(torch.optim.RMSprop):
         dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. It gives the defaults; an explicit argument wins.
             Default ``"torch"``.
         fused: True demands one of the kernels, False forbids them. Default None: use them where they can serve.
+        rounding: How parameters of bfloat16 and float16 are rounded: ``"nearest"``, which loses every change below half
+            a unit in the last place; ``"stochastic"``, which keeps it on average; ``"kahan"``, which keeps what is lost
+            in a state of 16 bits more. Parameters of float32 are left alone. Default ``"nearest"``, as in torch.
+        seed: Chooses the random bits of ``rounding="stochastic"``, from 0 to 2⁶⁴ − 1. Default 0.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
@@ -108,6 +113,8 @@ class RMSprop(torch.optim.RMSprop):
         *,
         dialect: str = "torch",
         fused: bool | None = None,
+        rounding: Rounding = "nearest",
+        seed: int = 0,
         **options: Unpack[ChoiceOptions],
     ) -> None:
         check_options(options, RMSprop.__init__)
@@ -124,6 +131,8 @@ class RMSprop(torch.optim.RMSprop):
                 "maximize": maximize,
                 "differentiable": differentiable,
                 "fused": fused,
+                "rounding": rounding,
+                "seed": seed,
             }
         )
         check_new_group(defaults)

@@ -14,6 +14,7 @@ from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard
 from rmsprop.torch.members import asked_for, unfit, unfit_state
+from rmsprop.torch.rounding import choice_of, unfit_rounding
 from rmsprop.torch.state import ParamState
 
 
@@ -36,7 +37,8 @@ def paths_of(param_groups: list[dict[str, Any]], states: Mapping[Tensor, ParamSt
 
 def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, ParamState]) -> str:
     rule, state = rule_of(group), states.get(param) or ParamState()
-    if reason := asked_for(group) or unfit(param) or unfit_state(param, state, rule):
+    rounding = unfit_rounding(param, choice_of(group))
+    if reason := asked_for(group) or unfit(param) or rounding or unfit_state(param, state, rule):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))
     return f"kernel{where} ({'triton' if is_on_gpu(param) else native.instruction_set()})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from operator import is_
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import native
+from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu
@@ -55,10 +57,10 @@ class Plan:
     """
 
     def __init__(self, groups: Groups, states: States, counts_on_device: bool, kernel: bool = True) -> None:
-        self.counts_on_device = counts_on_device
+        self.counts_on_device, self._may_use_kernels = counts_on_device, kernel
         self.groups = [
-            Members(n, group, names, counts_on_device or _are_counted_there(group, states), kernel)
-            for n, (group, names) in enumerate(zip(groups, names_of(groups), strict=True))
+            Members(n, group, names, first, counts_on_device or _are_counted_there(group, states), kernel)
+            for n, (group, names, first) in enumerate(zip(groups, names_of(groups), _firsts(groups), strict=True))
         ]
         for members, group in zip(self.groups, groups, strict=True):
             members.check(group, states)
@@ -94,6 +96,8 @@ class Plan:
         self.sequence = [self._alone(member, states) for member in self._solos]
         self.stages = [self.first, *(each for each in self.sequence if isinstance(each, Stage))]
         one_by_one = [each for each in self.sequence if isinstance(each, Member)]
+        for member in (*self.composite, *one_by_one):
+            composite.check_rounding(member, self.groups[member.group].rounding, is_traced=not self._may_use_kernels)
         self.unasked = [m for m in (*self.composite, *one_by_one) if not self.groups[m.group].asked]
         self._composite_memories = [m for m in (*self.composite, *self._solos) if m.reason and _has_memory(m.param)]
         self._places = [member.param.data_ptr() for member in self._composite_memories]
@@ -119,8 +123,17 @@ class Plan:
         misfits: list[Member] = []
         for (group, copied, *_), alike in kinds.items():
             params, of_group = [member.param for member in alike], self.groups[group]
+            kept = [states[param] for param in params]
             bucket = Bucket(
-                group, params, [states[p] for p in params], of_group.rule, of_group.on_device, copied, alone
+                group,
+                params,
+                kept,
+                of_group.rule,
+                counts_on_device=of_group.on_device,
+                copied=copied,
+                alone=alone,
+                rounding=of_group.rounding,
+                numbers=[member.number for member in alike],
             )
             if bucket.bind(written, counters_stay=False):
                 buckets.append(bucket)
@@ -198,6 +211,11 @@ class Plan:
         for memory in memories:
             check_own(memory)
         return not meets(self._written_at_once, (m.grad for m in memories if m.grad is not None))
+
+
+def _firsts(groups: Groups) -> Iterable[int]:
+    """Return the number of the first parameter of each group."""
+    return [0, *accumulate(len(group["params"]) for group in groups)][:-1]
 
 
 def _are_counted_there(group: Mapping[str, Any], states: States) -> bool:

@@ -20,6 +20,7 @@ from rmsprop.rule import Rule
 from rmsprop.storage import working_dtype
 from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pinned
 from rmsprop.torch.local import is_lazy, is_uninitialized
+from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
 
@@ -125,7 +126,7 @@ class ParamState(dict[str, Any]):
             yield "square_avg"
 
 
-_WATCHED = {"step", *ARRAYS}
+_WATCHED = {"step", *ARRAYS, LOST}
 
 
 def _telling(name: str) -> Callable[..., Any]:
@@ -178,7 +179,12 @@ def as_real(tensor: Tensor) -> Tensor:
 
 
 def complete(
-    states: dict[Tensor, Any], param: Tensor, rule: Rule, count_on_device: bool, changes: Changes | None = None
+    states: dict[Tensor, Any],
+    param: Tensor,
+    rule: Rule,
+    count_on_device: bool,
+    changes: Changes | None = None,
+    rounding: RoundingChoice = TO_NEAREST,
 ) -> ParamState:
     """Add what a rule needs and a parameter's state lacks: all at its first step, some when options are turned on.
 
@@ -191,6 +197,7 @@ def complete(
         rule: The rule of its group.
         count_on_device: Whether the counter must live where the parameter does.
         changes: Where the state is to tell of later changes. Default None: nowhere.
+        rounding: How its group rounds. Default: to the nearest.
 
     Returns:
         The parameter's state.
@@ -217,7 +224,18 @@ def complete(
             state[name] = torch.zeros_like(param, dtype=wanted, memory_format=torch.preserve_format)
             if start := rule.start(name):
                 as_real(state[name]).fill_(start)
+    _keep_lost(state, param, rounding)
     return state
+
+
+def _keep_lost(state: ParamState, param: Tensor, rounding: RoundingChoice) -> None:
+    """Keep what rounding takes off a parameter, if its group does; otherwise what there is would grow stale."""
+    wanted = rounding.keeps_lost(param.dtype)
+    fits = LOST in state and state[LOST].dtype == param.dtype and state[LOST].shape == param.shape
+    if LOST in state and not (wanted and fits):
+        del state[LOST]
+    if wanted and not fits:
+        state[LOST] = torch.zeros_like(param, memory_format=torch.preserve_format)
 
 
 def _squared(tensor: Tensor) -> Tensor:
@@ -311,6 +329,8 @@ def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
         return checked(value)
     if not isinstance(value, Tensor):
         return value
+    if name == LOST and value.shape == param.shape:
+        return torch.empty_like(param, memory_format=torch.preserve_format).copy_(value)
     if name not in ARRAYS:  # not this class's: somebody else keeps it here
         return value.to(param.device, copy=True)
     if is_uninitialized(param):

@@ -106,11 +106,15 @@ class Stepper:
         self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[float | Tensor], scale: float
     ) -> None:
         """Update members of one group by tensor operations."""
-        number = members[0].group
-        group, gathered = optimizer.param_groups[number], composite.gathered(members, optimizer.state)
-        if gathered:
-            with torch.set_grad_enabled(group["differentiable"]):
-                composite.update_group(plan.groups[number].rule, lrs[number], gathered, group, scale)
+        number, states = members[0].group, optimizer.state
+        group, rule, choice = optimizer.param_groups[number], plan.groups[number].rule, plan.groups[number].rounding
+        rounded = [m for m in members if choice.of(m.param.dtype) != "nearest" and m.param.grad is not None]
+        gathered = composite.gathered((m for m in members if m not in rounded) if rounded else members, states)
+        with torch.set_grad_enabled(group["differentiable"]):
+            if gathered:
+                composite.update_group(rule, lrs[number], gathered, group, scale)
+            if rounded:
+                composite.update_rounded(rule, lrs[number], rounded, states, group, scale, choice)
 
     def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
         """Return what tensor operations update in a step that a compiler traces, per group."""

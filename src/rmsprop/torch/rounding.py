@@ -1,0 +1,183 @@
+"""How parameters of 16 bits are rounded when they are written: what a group chooses, and which random bits it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop.storage import ROUNDINGS, Rounding, noise, round_stochastically, split
+from rmsprop.torch.device import is_on_gpu
+from rmsprop.torch.local import inside, is_shard
+
+LOST = "compensation"  # the name of the state that holds what rounding took off
+_NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_WHOLE = 2**62  # a run that no parameter is longer than
+MOST_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingChoice:
+    """How a group rounds its parameters of 16 bits.
+
+    Args:
+        rounding: ``"nearest"``, ``"stochastic"`` or ``"kahan"``.
+        seed: Chooses the random bits.
+    """
+
+    rounding: Rounding = "nearest"
+    seed: int = 0
+
+    def of(self, dtype: torch.dtype) -> Rounding:
+        """Return how a parameter of a dtype is rounded: with more than 16 bits to the nearest, which it is already."""
+        return self.rounding if dtype in _NAMES else "nearest"
+
+    def keeps_lost(self, dtype: torch.dtype) -> bool:
+        """Whether what rounding takes off a parameter of a dtype is kept."""
+        return self.of(dtype) == "kahan"
+
+
+TO_NEAREST = RoundingChoice()
+
+
+def choice_of(group: Mapping[str, Any]) -> RoundingChoice:
+    """Return what a parameter group chooses.
+
+    Args:
+        group: A parameter group of `rmsprop.torch.RMSprop`.
+
+    Raises:
+        TypeError: If ``seed`` is no whole number.
+        ValueError: If a choice is unknown or out of range.
+        RuntimeError: If the step can't be what it must be for it.
+    """
+    rounding, seed = group["rounding"], group["seed"]
+    if rounding == "nearest" and seed == 0:
+        return TO_NEAREST
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"Invalid rounding: {rounding!r} (allowed: {', '.join(map(repr, ROUNDINGS))})")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"Invalid seed: {seed!r} is a {type(seed).__name__} (allowed: a whole number)")
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"Invalid seed: {seed} (allowed: a whole number from 0 to 2**64 - 1)")
+    if rounding != "nearest" and group["differentiable"]:
+        raise RuntimeError(f"`rounding={rounding!r}` has no derivative: use rounding='nearest' with `differentiable`")
+    return RoundingChoice(rounding, seed)
+
+
+def check_dtype(name: str, param: Tensor, choice: RoundingChoice) -> None:
+    """Refuse a parameter that nobody can mean: float64 has its own noise, far below that of 16 bits.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter.
+        choice: What its group chooses.
+
+    Raises:
+        ValueError: If it is float64 or complex128 and to be rounded otherwise than to the nearest.
+    """
+    if choice.rounding != "nearest" and param.dtype in (torch.float64, torch.complex128):
+        raise ValueError(
+            f"parameter {name} is {param.dtype}, but rounding={choice.rounding!r} is for parameters of 16 bits (those "
+            "of float32 beside them are left as they are): put it into a group with rounding='nearest'"
+        )
+
+
+def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
+    """Return why no kernel can round a parameter as its group chooses, or None if one can.
+
+    Args:
+        param: The parameter.
+        choice: What its group chooses.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    if choice.of(param.dtype) == "nearest":
+        return None
+    if is_on_gpu(param):
+        return f"is on a GPU, whose kernel has no rounding={choice.rounding!r} yet"
+    if param.grad is not None and param.grad.dtype != param.dtype:
+        return f"is {param.dtype} with rounding={choice.rounding!r}, but its gradient {param.grad.dtype}"
+    if choice.rounding == "stochastic" and is_shard(param) and _place_of_shard(0, param) is None:
+        return "is cut along several dimensions, so that its elements can't be numbered for rounding='stochastic'"
+    return None
+
+
+def place_of(number: int, param: Tensor) -> tuple[int, int, int, int]:
+    """Return what `rmsprop.native.Batch.number` takes for a parameter, or for this process' shard of it.
+
+    Args:
+        number: The number of the parameter in the optimizer.
+        param: The parameter.
+    """
+    place = _place_of_shard(number, param) if is_shard(param) else (number, 0, _WHOLE, 0)
+    assert place is not None  # see `unfit_rounding`
+    return place
+
+
+def _place_of_shard(number: int, param: Any) -> tuple[int, int, int, int] | None:
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset  # loaded: there is a shard
+
+    shape, offset = compute_local_shape_and_global_offset(param.shape, param.device_mesh, param.placements)
+    cut = [d for d, (here, all_) in enumerate(zip(shape, param.shape, strict=True)) if here != all_]
+    if not cut:
+        return number, 0, _WHOLE, 0
+    if len(cut) > 1 or not inside(param).is_contiguous():
+        return None
+    inner = prod(param.shape[cut[0] + 1 :])
+    return number, offset[cut[0]] * inner, max(1, shape[cut[0]] * inner), param.shape[cut[0]] * inner
+
+
+class Rounder:
+    """What rounds one parameter in one update, where NumPy makes it.
+
+    Args:
+        choice: What its group chooses.
+        number: Its number in the optimizer.
+        step: The number of the update, counted from 1.
+        param: The parameter, which is written to.
+        lost: What rounding took off it so far, which is written to; None if that isn't kept.
+    """
+
+    def __init__(
+        self, choice: RoundingChoice, number: int, step: int, param: Tensor, lost: Tensor | None = None
+    ) -> None:
+        self._choice, self._number, self._step = choice, number, step
+        self._dtype = _NAMES[param.dtype]
+        self._param, self._lost = param, lost
+
+    def read(self) -> Tensor:
+        """Return the parameter in float32, with what was taken off it."""
+        values = self._param.detach().float()
+        return values if self._lost is None else values + self._lost.float()
+
+    def write(self, values: Tensor) -> None:
+        """Write the parameter's new numbers.
+
+        Args:
+            values: float32, of its shape.
+        """
+        numbers = values.contiguous().numpy()
+        if self._lost is not None:
+            high, low = split(numbers, self._dtype)
+            self._lost.copy_(self._as_tensor(low))
+        else:
+            index = _positions(self._param).numpy()
+            high = round_stochastically(numbers, noise(self._choice.seed, self._step, self._number, index), self._dtype)
+        self._param.copy_(self._as_tensor(high))
+
+    def _as_tensor(self, stored: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(stored.view(np.int16)).view(self._param.dtype)
+
+
+def _positions(param: Tensor) -> Tensor:
+    """Return the place of each element in the order in which a kernel goes through the parameter's memory."""
+    order = torch.empty_like(param, dtype=torch.int64)
+    order.as_strided((order.numel(),), (1,)).copy_(torch.arange(order.numel()))
+    return order.contiguous()
