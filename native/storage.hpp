@@ -15,6 +15,12 @@ namespace {
 // A number of 16 bits widens to the working precision when it is read. When it is written it is rounded to the nearest,
 // of two equally near ones to the even one, or stochastically, by random bits. All in branch-free integer code, so that
 // it vectorizes on every instruction set.
+// One of two numbers, made of bits: compilers take a condition around so much work for a branch, and give up vectors.
+inline uint32_t pick(bool first, uint32_t a, uint32_t b) {
+  const uint32_t mask = 0u - static_cast<uint32_t>(first);
+  return (a & mask) | (b & ~mask);
+}
+
 struct BFloat16 {
   static float widen(uint16_t value) { return bits_as<float>(uint32_t{value} << 16); }
   static uint16_t narrow(float value) {
@@ -53,24 +59,24 @@ struct Float16 {
     // Adding 0.5 lines the last bit of a float16 subnormal up with the last bit of the sum, which rounds it.
     const uint32_t subnormal = bits_as<uint32_t>(bits_as<float>(magnitude) + 0.5f) - bits_as<uint32_t>(0.5f);
     const uint32_t normal = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
-    const uint32_t finite = magnitude < (113u << 23) ? subnormal : normal;
-    const uint32_t bounded = magnitude >= 0x47800000 ? 0x7c00 : finite;  // 65536 and above: infinity
+    const uint32_t finite = pick(magnitude < (113u << 23), subnormal, normal);
+    const uint32_t bounded = pick(magnitude >= 0x47800000, 0x7c00, finite);  // 65536 and above: infinity
     const uint32_t quiet_nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
-    return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
+    return static_cast<uint16_t>(sign | pick(magnitude > 0x7f800000, quiet_nan, bounded));
   }
   static uint16_t narrow(float value, uint32_t noise) {
     const uint32_t bits = bits_as<uint32_t>(value), chance = noise >> 19;
     const uint32_t sign = (bits >> 16) & 0x8000, magnitude = bits & 0x7fffffff;
     // A subnormal is a whole number of 2^-24; with 13 more bits it is one that a float still holds.
     const bool is_small = magnitude < (113u << 23);
-    const float small = bits_as<float>(is_small ? magnitude : 0);
+    const float small = bits_as<float>(pick(is_small, magnitude, 0));
     const uint32_t fixed = static_cast<uint32_t>(static_cast<int32_t>(small * 0x1p37f));
     const uint32_t normal = ((magnitude + chance) >> 13) - (112u << 10);
-    const uint32_t rounded = is_small ? (fixed + chance) >> 13 : normal;
+    const uint32_t rounded = pick(is_small, (fixed + chance) >> 13, normal);
     const uint32_t finite = rounded < 0x7bff ? rounded : 0x7bff;
-    const uint32_t bounded = magnitude >= 0x477ff000 ? 0x7c00 : finite;  // 65520 and above: infinity
+    const uint32_t bounded = pick(magnitude >= 0x477ff000, 0x7c00, finite);  // 65520 and above: infinity
     const uint32_t quiet_nan = 0x7e00 | ((magnitude >> 13) & 0x3ff);
-    return static_cast<uint16_t>(sign | (magnitude > 0x7f800000 ? quiet_nan : bounded));
+    return static_cast<uint16_t>(sign | pick(magnitude > 0x7f800000, quiet_nan, bounded));
   }
 };
 
