@@ -63,6 +63,8 @@ CONTENDERS = (
     _torch(OURS, "rmsprop", on_torch.ours),
     _torch(COMPOSITE, "rmsprop, fused=False", on_torch.composite),
     Contender(["torch"], ORDINARY, "rmsprop, ordinary case", lambda case: SituationEntry(case, on_torch.ours, "")),
+    _torch("stochastic", "rmsprop, stochastic rounding", on_torch.rounded("stochastic")),
+    _torch("kahan", "rmsprop, Kahan's rounding", on_torch.rounded("kahan")),
     _torch(DEFAULT, "torch for-loop (default)", on_torch.torch_rmsprop(foreach=False)),
     _torch("foreach", "torch foreach", on_torch.torch_rmsprop(foreach=True)),
     _torch(COMPILED, "torch.compile'd step", on_torch.torch_rmsprop(), compiled=True),

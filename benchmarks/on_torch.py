@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from benchmarks.cases import Case
 from benchmarks.entry import LEARNING_RATE
+from rmsprop.storage import Rounding
 from rmsprop.torch import RMSprop
 
 Make = Callable[[list[Tensor], Case], Optimizer]
@@ -62,6 +63,11 @@ def torch_rmsprop(**implementation: bool) -> Make:
 def ours(params: list[Tensor], case: Case) -> Optimizer:
     """Make rmsprop's optimizer."""
     return RMSprop(params, LEARNING_RATE, **case.options)
+
+
+def rounded(rounding: Rounding) -> Make:
+    """Return what makes rmsprop's optimizer with a rounding of 16-bit parameters."""
+    return lambda params, case: RMSprop(params, LEARNING_RATE, **case.options, rounding=rounding)
 
 
 def composite(params: list[Tensor], case: Case) -> Optimizer:

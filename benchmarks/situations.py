@@ -50,6 +50,10 @@ def _of_shared_memory(shapes: Shapes) -> list[Tensor]:
     return [*params, _with_gradient(params[0].detach().view(shapes[-1]).requires_grad_())]
 
 
+def _in_bfloat16(shapes: Shapes) -> list[Tensor]:
+    return [_with_gradient(torch.randn(shape, dtype=torch.bfloat16).requires_grad_()) for shape in shapes]
+
+
 def _sharded(shapes: Shapes) -> list[Tensor]:
     from torch.distributed.tensor import Shard, distribute_tensor  # only here: it takes a second to load
 
@@ -125,6 +129,8 @@ SITUATIONS: Mapping[str, Situation] = {
     "dtensor": Situation(_sharded),
     "dtensor-large": Situation(_sharded),
     "subclass": Situation(_of_a_subclass),
+    "bfloat16": Situation(_in_bfloat16),
+    "bfloat16-resnet": Situation(_in_bfloat16),
     "gap": Situation(_with_gaps),
     "shared": Situation(_of_shared_memory),
     "turns": Situation(between=_turns),

@@ -52,6 +52,9 @@ CONTENDERS = {
     **dict.fromkeys(("one-tensor", "resnet", "many", "all-options"), (*TORCH, "composite")),
     **dict.fromkeys(("narrow-resnet", "mlp"), TORCH),
     **dict.fromkeys(UNUSUAL, ("rmsprop", "ordinary", "for-loop", "foreach")),
+    **dict.fromkeys(
+        ("bfloat16", "bfloat16-resnet"), ("rmsprop", "ordinary", "stochastic", "kahan", "for-loop", "foreach")
+    ),
     **dict.fromkeys(("numpy-small", "numpy"), ("rmsprop", "hand-written", "careful")),
     **dict.fromkeys(JAX, ("rmsprop", "optax")),
     **dict.fromkeys(KERAS, ("rmsprop", "keras")),

@@ -9,15 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.cases.case import Case, Limit, Shapes
-from benchmarks.cases.shapes import transformer
+from benchmarks.cases.shapes import resnet50, transformer
 
 _SMALL: Shapes = ((300,),) * 161
 
 
 def _case(name: str, title: str, shapes: Shapes, limits: tuple[Limit, ...], **others: Any) -> Case:
-    timed: Mapping[str, Any] = {"steps": 20, "rounds": 10, "placements": 3, **others}
-    contenders = ("rmsprop", "ordinary", "for-loop", "foreach")
-    return Case(name=name, title=title, contenders=contenders, situation=name, shapes=shapes, limits=limits, **timed)
+    given: Mapping[str, Any] = {"steps": 20, "rounds": 10, "placements": 3, "contenders": _ORDINARY, **others}
+    return Case(name=name, title=title, situation=name, shapes=shapes, limits=limits, **given)
+
+
+_ORDINARY = ("rmsprop", "ordinary", "for-loop", "foreach")
+# Rounding at random may cost a tenth of a step.
+_IN_BFLOAT16: Mapping[str, Any] = {
+    "contenders": ("rmsprop", "ordinary", "stochastic", "kahan", "for-loop", "foreach"),
+    "limits": (Limit(1.1, of="rmsprop", who="stochastic"),),
+    "steps": 1,
+    "rounds": 25,
+    "placements": 5,
+}
 
 
 CASES = (
@@ -47,5 +57,7 @@ CASES = (
         (Limit(1.2, of="ordinary"),),
         options={"momentum": 0.9},
     ),
+    _case("bfloat16", "bfloat16: one tensor of 20 M", ((20_000_000,),), **_IN_BFLOAT16),
+    _case("bfloat16-resnet", "bfloat16: 161 tensors, ResNet-50, 25.6 M", resnet50(64), **_IN_BFLOAT16),
     _case("none", "161 tensors, half without gradients every other step", _SMALL, (Limit(300),)),
 )
