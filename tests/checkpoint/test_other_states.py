@@ -11,6 +11,7 @@ from checkpoint.runs import KerasRun, OurKerasRun
 import rmsprop.keras
 from rmsprop import checkpoint
 from rmsprop.checkpoint import CheckpointError, convert, load
+from rmsprop.torch import RMSprop
 
 GRADIENT = np.array([1.0, -2.0], np.float32)
 
@@ -301,6 +302,15 @@ def test_a_step_beyond_every_counter(form, step):
     names = None if like is None else ["w"]
     with pytest.raises(ValueError, match="step"):
         convert(torch_optimizer(), form, like=like, names=names, step=step, notes=[])
+
+
+@pytest.mark.parametrize(("rounding", "words"), [("stochastic", "which doesn't move: give it again"), ("kahan", "off")])
+def test_a_rounding_is_mentioned(rounding, words):
+    optimizer = RMSprop([torch.ones(2, dtype=torch.bfloat16, requires_grad=True)], rounding=rounding)
+    notes = []
+    convert(optimizer, "torch", notes=notes)
+    assert [note for note in notes if f"rounding='{rounding}'" in note and words in note]
+    assert load(RMSprop([torch.ones(2)], seed=3)).notes == ()
 
 
 # --------------------------------------------------------------------------------------------------------------- timm

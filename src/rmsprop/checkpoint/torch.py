@@ -150,6 +150,9 @@ def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     if form == "bitsandbytes" and any(group["betas"][1] for group in state_dict["param_groups"]):
         return ("bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move",)
+    if chosen := {group.get("rounding", "nearest") for group in state_dict["param_groups"]} - {"nearest"}:
+        lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""
+        return (f"the run has rounding={min(chosen)!r}, which doesn't move{lost}: give it again where the run goes on",)
     if form == "timm":
         groups = state_dict["param_groups"]
         used = [flag for flag in _TIMM_ONLY if any(group.get(flag) for group in groups)]
