@@ -82,8 +82,8 @@ class Binding {
     rmsprop_dltensor param{};
     int64_t row = 0;
     void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers, batch_.lost};
-    const bool used[] = {true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0,
-                         batch_.rounding == RMSPROP_KAHAN};
+    const bool used[] = {
+        true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0, batch_.rounding == RMSPROP_KAHAN};
     for (int column = 0; column < 6; ++column) {
       if (!used[column]) continue;
       const int64_t position = row++ * batch_.count + i;

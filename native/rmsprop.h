@@ -63,10 +63,11 @@ typedef struct {
   int32_t wide_steps; /* whether they are doubles */
   double step;        /* what rmsprop_bind read from the first that takes part */
   int32_t rounding;
-  uint64_t seed;         /* of the random bits; with the number of the update, so steps are needed too */
-  const int64_t* places; /* for random bits, four per tensor: the number of the parameter, the index of its first element
-                            in the whole of it, the length of a run of elements, how far the next one begins from it */
-  void** lost;           /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
+  uint64_t seed; /* of the random bits; with the number of the update, so steps are needed too */
+  const int64_t*
+      places;  /* for random bits, four per tensor: the number of the parameter, the index of its first element
+                  in the whole of it, the length of a run of elements, how far the next one begins from it */
+  void** lost; /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
 } rmsprop_batch;
 
 /* Stretches of memory, in the order of their beginnings; ends never decrease. */
@@ -96,9 +97,9 @@ typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
 enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
 /* Looks at tensor objects before an update: writes where gradients are, and which tensors take part. Everything else
  * must lie where the tables say. objects holds `count` params, then as many grads, spreads, means and buffers where the
- * rule has them, lost and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of each:
- * its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say; of a
- * gradient that it lies in none of the stretches that are written to; of a step that it can count one more. With
+ * rule has them, lost and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of
+ * each: its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say;
+ * of a gradient that it lies in none of the stretches that are written to; of a step that it can count one more. With
  * steps_stay the objects of steps are not looked at: they are certain to lie where the tables say.
  * Returns RMSPROP_BOUND, the position in objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe
  * failed. */

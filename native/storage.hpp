@@ -168,7 +168,8 @@ class Narrow {
  private:
   static uint64_t step(const rmsprop_batch& batch, int64_t i) {
     if (batch.rounding != RMSPROP_STOCHASTIC) return 0;
-    const double taken = batch.wide_steps ? *static_cast<double*>(batch.steps[i]) : *static_cast<float*>(batch.steps[i]);
+    const double taken =
+        batch.wide_steps ? *static_cast<double*>(batch.steps[i]) : *static_cast<float*>(batch.steps[i]);
     return static_cast<uint64_t>(taken) + 1;
   }
 

@@ -25,6 +25,7 @@ TIERS = (
 )
 # Packages that a room may import, beside the standard library.
 PACKAGES = {
+    "storage": {"numpy"},
     "reference": {"numpy"},
     "native": {"numpy"},
     "numpy": {"numpy"},
