@@ -168,6 +168,16 @@ def test_what_was_lost_is_kept_only_while_it_is_used(fused):
     assert optimizer.state[first]["compensation"].dtype == torch.bfloat16
 
 
+def test_what_was_lost_is_shared_too():
+    optimizer = optimizer_of(torch.bfloat16, rounding="kahan")
+    step(optimizer, 0)
+    kept = {param: optimizer.state[param]["compensation"].clone() for param in params_of(optimizer)}
+    optimizer.share_memory()
+    for param in params_of(optimizer):
+        assert optimizer.state[param]["compensation"].is_shared()
+        assert torch.equal(optimizer.state[param]["compensation"], kept[param])
+
+
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_parameters_of_float32_are_left_alone(rounding):
     optimizers = [optimizer_of(torch.float32, rounding=each) for each in (rounding, "nearest")]

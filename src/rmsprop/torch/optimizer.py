@@ -29,6 +29,7 @@ from rmsprop.torch import composite
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.paths import ScalesGradients, paths_of
+from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
 from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
 from rmsprop.torch.step import Stepper
@@ -423,10 +424,11 @@ class RMSprop(torch.optim.RMSprop):
         """
         self._stepper.forget()
         for group in as_groups(self.param_groups):
-            rule = check_group(group)
+            rule, rounding = check_group(group), choice_of(group)
             for param in group["params"]:
                 if param.requires_grad:
-                    for value in complete(self.state, param, rule, count_on_device=False).values():
+                    state = complete(self.state, param, rule, count_on_device=False, rounding=rounding)
+                    for value in state.values():
                         if isinstance(value, Tensor):
                             value.share_memory_()
         return self
