@@ -227,7 +227,7 @@ class Batch:
         rounding: Rounding = "nearest",
         seed: int = 0,
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.rounding = dtype, rounding
         self.state_columns = tuple(name for name in _STATE_TABLES if name in rule.state_names)
         self._columns = (
             "params",

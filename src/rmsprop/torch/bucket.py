@@ -114,8 +114,10 @@ class Bucket:
         self.batch = native.Batch(
             DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps, how, rounding.seed
         )
+        self._seed, self._places = rounding.seed, []
         if how == "stochastic":
-            self.batch.number(map(place_of, numbers, params))
+            self._places = list(map(place_of, numbers, params))
+            self.batch.number(self._places)
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
         self._address: int = self._objects.ctypes.data
@@ -303,6 +305,24 @@ class Bucket:
             self.batch.count()
         elif steps := [state.counter for state in self.active_states()]:
             torch._foreach_add_(steps, 1.0 if counted is None else counted.to(steps[0].dtype))
+
+    def words_for_rounding(self) -> np.ndarray[Any, Any]:
+        """Return what the Triton kernel reads per tensor in order to round it, in the order of its table."""
+        words = np.zeros((len(self.params), 9), dtype=np.int64)
+        words[:, 0] = self.batch.column("lost")
+        if self._places:
+            words[:, 1] = np.uint64(self._seed).astype(np.int64)
+            words[:, 2:6] = self._places
+        if self._places and self.counts_on_device:
+            words[:, 6] = [state.counter.data_ptr() for state in self.states]
+            words[:, 7] = [state.counter.element_size() for state in self.states]
+        return words
+
+    def next_steps(self) -> np.ndarray[Any, Any]:
+        """Return the number of each tensor's next update, 0 where a counter on the device will know it."""
+        if self.counts_on_device:
+            return np.zeros(len(self.params), dtype=np.int64)
+        return np.array([state.counter.item() + 1 for state in self.states]).astype(np.int64)
 
     def active_states(self) -> list[ParamState]:
         """Return the states of the parameters that take part in the step that is bound."""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.rule import Rule
+from rmsprop.storage import Rounding
 
 if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
@@ -142,11 +143,12 @@ class Launch:
         kernel = _kernel()
         self._options = {
             **kernel.types(buckets[0].batch.dtype),
-            **code(buckets[0].rule),
+            **code(buckets[0].rule, buckets[0].batch.rounding),
             "BLOCK": kernel.BLOCK,
             **kernel.launch_options(_warp_size(self._device)),
         }
         self._count = sum(len(bucket.params) for bucket in buckets)
+        self._is_stochastic = buckets[0].batch.rounding == "stochastic"
         # Where steps are counted on the device, each tensor has numbers of its own: nobody knows which are equal.
         heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
         ends = np.cumsum(heights).tolist()
@@ -187,8 +189,9 @@ class Launch:
             lrs = [_here(bucket.device_lr, self._device) for bucket in self._buckets]
             moving = self._moving_table.on_device(self._moving_words(lrs), stream)
             rules, grads = moving[: self._rules.size], moving[self._rules.size :]
+            steps = moving[-self._count :] if self._is_stochastic else None
             scalars = [_here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf)]
-            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars)
+            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars, steps)
             kind = tuple(None if value is None else value.dtype for value in scalars)
             if kind not in self._compiled:
                 update.run(*arguments, grid=grid, warmup=True, **self._options)
@@ -219,6 +222,7 @@ class Launch:
                 rows[begin:end, column] = bucket.batch.column(name)
             rows[begin:end, 4] = np.maximum(bucket.batch.sizes, 0)
             rows[begin:end, 6] = np.arange(place.start, place.stop)
+            rows[begin:end, kernel.LOST.value :] = bucket.words_for_rounding()
         blocks = -(rows[:, 4] // -kernel.BLOCK)
         self._span = max(1, -(int(blocks.sum()) // -MOST_PROGRAMS))
         programs = -(blocks // -self._span)
@@ -227,7 +231,7 @@ class Launch:
         self._row_table, self._owner_table = _Table(), _Table()  # of other sizes
 
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
-        """Return what may differ from step to step: the numbers of each rule, then the addresses of gradients."""
+        """Return what may differ from step to step: numbers of rules, addresses of gradients, numbers of updates."""
         numbers = _kernel().LR_ADDRESS.value
         for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
             rows = self._rules[place]
@@ -235,7 +239,11 @@ class Launch:
             rows[:, numbers:] = 0
             if lr is not None:
                 rows[:, numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
-        return np.concatenate([self._rules.reshape(-1), *self._grads])
+        words = [self._rules.reshape(-1), *self._grads]
+        if self._is_stochastic:
+            pad = np.zeros(self._count % 2, dtype=np.int64)  # else another kernel would be compiled for odd counts
+            words += [pad, *(bucket.next_steps() for bucket in self._buckets)]
+        return np.concatenate(words)
 
     def _set_gains(self, rules: Tensor) -> None:
         """Compute the gains of bias-corrected rules from counts that are on the device."""
@@ -262,21 +270,22 @@ def launches(buckets: Iterable[Bucket]) -> list[Launch]:
     """
     together: dict[Any, list[Bucket]] = {}
     for bucket in buckets:
-        key = bucket.device, bucket.batch.dtype, *code(bucket.rule).values()
+        key = bucket.device, bucket.batch.dtype, *code(bucket.rule, bucket.batch.rounding).values()
         together.setdefault(key, []).append(bucket)
     return [Launch(members) for members in together.values()]
 
 
-def code(rule: Rule) -> dict[str, bool]:
-    """Return the choices of a rule that the kernel is compiled for: which arrays there are.
+def code(rule: Rule, rounding: Rounding) -> dict[str, bool | str]:
+    """Return the choices that the kernel is compiled for: which arrays there are, and how it rounds.
 
     Args:
         rule: The rule.
+        rounding: How parameters of 16 bits are rounded.
 
     Returns:
         Values of arguments of the kernel, by their names.
     """
-    return {"CENTERED": rule.centered, "MOMENTUM": rule.has_momentum}
+    return {"CENTERED": rule.centered, "MOMENTUM": rule.has_momentum, "ROUNDING": rounding}
 
 
 def _warp_size(device: torch.device) -> int:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from rmsprop.storage import ROUNDINGS, Rounding, noise, round_stochastically, split
-from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.local import inside, is_shard
 
 LOST = "compensation"  # the name of the state that holds what rounding took off
@@ -100,8 +99,6 @@ def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
     """
     if choice.of(param.dtype) == "nearest":
         return None
-    if is_on_gpu(param):
-        return f"is on a GPU, whose kernel has no rounding={choice.rounding!r} yet"
     if param.grad is not None and param.grad.dtype != param.dtype:
         return f"is {param.dtype} with rounding={choice.rounding!r}, but its gradient {param.grad.dtype}"
     if choice.rounding == "stochastic" and is_shard(param) and _place_of_shard(0, param) is None:

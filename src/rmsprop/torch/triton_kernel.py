@@ -15,8 +15,13 @@ from rmsprop.native import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
 
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
 # Per tensor: addresses of parameter, square_avg or grad_var, grad_avg and momentum_buffer, the number of elements, the
-# tensor's first program, and which row of numbers it takes. The addresses of gradients have a table of their own.
-WORDS_PER_TENSOR = tl.constexpr(8)
+# tensor's first program, which row of numbers it takes, and the address of what rounding took off it. For random bits
+# their seed, the number of the parameter, where its elements are in the whole (see `Place` in native/noise.hpp), and
+# address and size of a counter of steps that is on the device. The addresses of gradients have a table of their own.
+WORDS_PER_TENSOR = tl.constexpr(16)
+LOST = tl.constexpr(7)
+_SEED, _NUMBER, _FIRST, _RUN, _STRIDE = (tl.constexpr(word) for word in range(8, 13))
+_COUNTER, _COUNTER_BYTES = tl.constexpr(13), tl.constexpr(14)
 # Per row of numbers: the struct `rmsprop_rule` of native/rmsprop.h, then the address and the size of a learning rate
 # that is on the device.
 LR_ADDRESS, _LR_BYTES = tl.constexpr(NUMBERS_BYTES // 8), tl.constexpr(NUMBERS_BYTES // 8 + 1)
@@ -144,15 +149,76 @@ def _at(address, start, TYPE: tl.constexpr, WHOLE: tl.constexpr):
 
 
 @triton.jit
+def _mixed(word):
+    word += 0x9E3779B97F4A7C15
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB
+    return word ^ (word >> 31)
+
+
+@triton.jit
+def _key(row, steps, tensor):
+    # What the random bits of a tensor go by in this update. A counter on the device has counted it already.
+    step = tl.load(steps + tensor)
+    address, size = tl.load(row + _COUNTER), tl.load(row + _COUNTER_BYTES)
+    step += tl.load(address.to(tl.pointer_type(tl.float32)), mask=size == 4, other=0.0).to(tl.int64)
+    step += tl.load(address.to(tl.pointer_type(tl.float64)), mask=size == 8, other=0.0).to(tl.int64)
+    seed, number = tl.load(row + _SEED).to(tl.uint64), tl.load(row + _NUMBER).to(tl.uint64)
+    return _mixed(_mixed(_mixed(seed) ^ step.to(tl.uint64)) ^ number)
+
+
+@triton.jit
+def _noise(row, key, start, BLOCK: tl.constexpr):
+    # `rmsprop.storage.noise`, line by line.
+    first, run, stride = tl.load(row + _FIRST), tl.load(row + _RUN), tl.load(row + _STRIDE)
+    index = start + tl.arange(0, BLOCK)
+    if stride != 0:  # a shard that lies in runs
+        index = index // run * stride + index % run
+    index = (first + index).to(tl.uint64)
+    word = _mixed(key + (index >> 8) * 0x9E3779B97F4A7C15)
+    lane = (index & 255).to(tl.uint32)
+    x = (word.to(tl.uint32) + lane * 0x9E3779B9) ^ (word >> 32).to(tl.uint32)
+    x = (x ^ (x >> 16)) * 0x7FEB352D
+    x = (x ^ (x >> 15)) * 0x846CA68B
+    return x ^ (x >> 16)
+
+
+@triton.jit
+def _by_chance(value, noise, STORED: tl.constexpr):
+    # `rmsprop.storage.round_stochastically`, line by line.
+    bits = value.to(tl.uint32, bitcast=True)
+    sign, magnitude = (bits >> 16) & 0x8000, bits & 0x7FFFFFFF
+    if tl.bfloat16 == STORED:
+        rounded = (magnitude + (noise >> 16)) >> 16
+        finite = tl.where(rounded < 0x7F7F, rounded, 0x7F7F)
+        bounded = tl.where(magnitude >= 0x7F7F8000, 0x7F80, finite)
+        nan = (magnitude >> 16) | 0x40
+    else:
+        chance = noise >> 19
+        is_small = magnitude < 0x38800000
+        small = tl.where(is_small, magnitude, 0).to(tl.float32, bitcast=True)
+        fixed = (small * 137438953472.0).to(tl.int32).to(tl.uint32)
+        rounded = tl.where(is_small, (fixed + chance) >> 13, ((magnitude + chance) >> 13) - 0x1C000)
+        finite = tl.where(rounded < 0x7BFF, rounded, 0x7BFF)
+        bounded = tl.where(magnitude >= 0x477FF000, 0x7C00, finite)
+        nan = 0x7E00 | ((magnitude >> 13) & 0x3FF)
+    stored = sign | tl.where(magnitude > 0x7F800000, nan, bounded)
+    return stored.to(tl.uint16).to(STORED, bitcast=True)
+
+
+@triton.jit
 def _update_block(
     addresses,
     start,
     left,
     numbers,
+    row,
+    key,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
+    ROUNDING: tl.constexpr,
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
 ):
@@ -163,11 +229,20 @@ def _update_block(
     buffers = _at(addresses[4], start, WORKING, WHOLE)
     g = _load(grads, left, BLOCK, WHOLE).to(WORKING)
     p = _load(params, left, BLOCK, WHOLE).to(WORKING)
+    if ROUNDING == "kahan":
+        lost = _at(tl.load(row + LOST), start, STORED, False)
+        p = p + _load(lost, left, BLOCK, WHOLE).to(WORKING)
     spread = _load(spreads, left, BLOCK, WHOLE)
     mean = _load(means, left, BLOCK, WHOLE) if CENTERED else spread
     buffer = _load(buffers, left, BLOCK, WHOLE) if MOMENTUM else spread
     p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM)
-    _store(params, p, left, BLOCK, WHOLE)
+    if ROUNDING == "stochastic":
+        _store(params, _by_chance(p, _noise(row, key, start, BLOCK), STORED), left, BLOCK, WHOLE)
+    else:
+        _store(params, p, left, BLOCK, WHOLE)
+    if ROUNDING == "kahan":
+        missing = p - p.to(STORED).to(WORKING)
+        _store(lost, tl.where(tl.abs(missing) < float("inf"), missing, 0.0), left, BLOCK, WHOLE)
     _store(spreads, spread, left, BLOCK, WHOLE)
     if CENTERED:
         _store(means, mean, left, BLOCK, WHOLE)
@@ -216,10 +291,12 @@ def update(
     span,
     grad_scale,
     found_inf,
+    steps,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
+    ROUNDING: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Update all tensors that the tables name.
@@ -232,10 +309,12 @@ def update(
         span: How many blocks a program updates.
         grad_scale: What gradients are to be divided by, one element on the device; or None.
         found_inf: Anything but 0 in it means that nothing may change; one element on the device; or None.
+        steps: The number of each tensor's update, 0 where a counter on the device knows it; None without random bits.
         STORED: The type of parameters and gradients.
         WORKING: The type of the state and of the arithmetic: float64 for float64, else float32.
         CENTERED: Whether the rule is centered.
         MOMENTUM: Whether it has momentum.
+        ROUNDING: How parameters of 16 bits are rounded.
         BLOCK: How many elements are updated at a time.
     """
     if found_inf is not None:
@@ -249,6 +328,7 @@ def update(
     addresses = (grad, param, spread, mean, buffer)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
     numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, WORKING)
+    key = _key(row, steps, tensor) if ROUNDING == "stochastic" else 0
 
     begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
     for nth in range(span):
@@ -260,10 +340,13 @@ def update(
                 start,
                 left,
                 numbers,
+                row,
+                key,
                 STORED,
                 WORKING,
                 CENTERED,
                 MOMENTUM,
+                ROUNDING,
                 BLOCK,
                 True,
             )
@@ -273,10 +356,13 @@ def update(
                 start,
                 left,
                 numbers,
+                row,
+                key,
                 STORED,
                 WORKING,
                 CENTERED,
                 MOMENTUM,
+                ROUNDING,
                 BLOCK,
                 False,
             )

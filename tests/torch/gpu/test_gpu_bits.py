@@ -7,6 +7,7 @@ from support import ALL_RULES, same_bits, wild_gradients
 
 from rmsprop import Rule, native
 from rmsprop.reference import init, update
+from rmsprop.storage import noise, round_stochastically, split, widened
 from rmsprop.torch import RMSprop, gpu
 from rmsprop.torch.state import as_real
 
@@ -86,7 +87,7 @@ def test_more_than_two_to_the_31_elements(span, device):
     start = before * kernel.BLOCK * span
     p, v, g = torch.ones(size, device=device), torch.zeros(size, device=device), torch.ones(size, device=device)
     addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
-    rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before, 0, 0]], device=device)
+    rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before, *[0] * 10]], device=device)
     batch = native.Batch("float32", 1, PLAIN)
     batch.set_numbers(0.1, 1)
     rules = torch.zeros(kernel.WORDS_PER_RULE.value, dtype=torch.int64)
@@ -95,11 +96,11 @@ def test_more_than_two_to_the_31_elements(span, device):
     grads = torch.tensor(addresses[2:], device=device)
     options = {
         **kernel.types("float32"),
-        **gpu.code(PLAIN),
+        **gpu.code(PLAIN, "nearest"),
         "BLOCK": kernel.BLOCK,
         **kernel.launch_options(gpu._warp_size(p.device)),
     }
-    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, **options)
+    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, None, **options)
     expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
     assert same_bits(as_numpy(p), expected)
     assert same_bits(as_numpy(v), state["square_avg"])
@@ -234,3 +235,37 @@ def test_a_launch_per_storage_type_and_kind_of_state(device, launches):
     optimizer.step()
     assert len(launches) == 5  # complex numbers are pairs of reals
     assert all(torch.isfinite(param).all() and (param != 1).all() for param in params)
+
+
+@pytest.mark.parametrize("capturable", [False, True], ids=["counted here", "counted there"])
+@pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
+def test_weights_are_rounded_as_the_specification_says(dtype, rounding, capturable, device):
+    """The second parameter rests once, so that the numbers of their updates differ."""
+    random, stored_as = np.random.default_rng(0), getattr(torch, dtype)
+    params = [normal(size, stored_as, size).to(device).requires_grad_() for size in (1500, 300)]
+    optimizer = RMSprop(params, lr=0.03, fused=True, rounding=rounding, seed=2**64 - 5, capturable=capturable)
+    states = [init(PLAIN, as_numpy(param)) for param in params]
+    values, counts = [as_numpy(param) for param in params], [0, 0]
+    for nth in range(3):
+        for i, param in enumerate(params):
+            param.grad = None
+            if (i, nth) != (1, 0):
+                param.grad = torch.from_numpy(wild_gradients(random, values[i].shape)).to(stored_as).to(device)
+        optimizer.step()
+        for i, param in enumerate(params):
+            if param.grad is None:
+                continue
+            counts[i] += 1
+            new, states[i] = update(PLAIN, 0.03, 1, values[i], as_numpy(param.grad), states[i])
+            if rounding == "stochastic":
+                bits = noise(2**64 - 5, counts[i], i, np.arange(len(new)))
+                high = values[i] = widened(round_stochastically(new, bits, dtype), dtype)
+            else:
+                high, low = (widened(part, dtype) for part in split(new, dtype))
+                values[i] = high + low
+                assert same_bits(as_numpy(optimizer.state[param]["compensation"]), low)
+            assert same_bits(as_numpy(param), high), (nth, i)
+            assert same_bits(as_numpy(optimizer.state[param]["square_avg"]), states[i]["square_avg"])
+    assert optimizer.paths() == dict.fromkeys("01", "kernel (triton)")

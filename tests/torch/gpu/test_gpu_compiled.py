@@ -38,11 +38,14 @@ CHANGES = [
 TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 
-def compiled(rule, dtype, target=HOPPER, scaled=True):
+def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest"):
     kernel = triton_kernel.update
-    numbers = {"span": "i32", **dict.fromkeys(("grad_scale", "found_inf"), "*fp32" if scaled else "constexpr")}
-    constants = {**triton_kernel.types(dtype), **gpu.code(rule), "BLOCK": triton_kernel.BLOCK}
+    steps = {"steps": "*i64" if rounding == "stochastic" else "constexpr"}
+    numbers = {"span": "i32", **steps, **dict.fromkeys(("grad_scale", "found_inf"), "*fp32" if scaled else "constexpr")}
+    constants = {**triton_kernel.types(dtype), **gpu.code(rule, rounding), "BLOCK": triton_kernel.BLOCK}
     signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
+    if rounding != "stochastic":
+        constants |= {"steps": None}
     if not scaled:
         constants |= {"grad_scale": None, "found_inf": None}
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
@@ -69,6 +72,18 @@ def test_every_operation_on_nvidia_rounds_once(rule, dtype):
     assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)  # no fma, no flushing
     if dtype in ("bfloat16", "float16"):
         assert any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
+
+
+@pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
+@pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_compiles(dtype, rounding, target):
+    assembly = compiled(PLAIN, dtype, target, rounding=rounding)
+    if target is HOPPER:
+        found = instructions(assembly["ptx"])
+        rounds_to_nearest = any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
+        assert rounds_to_nearest is (rounding == "kahan")
+        assert not any(i.startswith("fma") for i in found)
 
 
 @pytest.mark.parametrize(("rule", "arrays"), [(PLAIN, 1), (FULL, 3)], ids=["plain", "full"])
