@@ -46,8 +46,8 @@ class RMSprop(torch.optim.RMSprop):
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
     launch of a Triton kernel per dtype and kind of state; shards of a `DTensor` and views with gaps in memory too. What
     the kernels can't do (a differentiable step, another device) is done with tensor operations; a warning says so where
-    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
-    every option.
+    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at
+    least 32 bits. `rmsprop.reference.update` states the arithmetic with every option.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
