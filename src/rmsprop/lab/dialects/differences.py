@@ -190,7 +190,7 @@ def _bias_correction(a: Side, b: Side) -> Difference:
     corrected, plain = (a, b) if a.rule.bias_correction else (b, a)
     effect = "the first steps are as long as later ones"
     if corrected.rule.centered:  # of the first gradient alone there is no variance
-        effect = "the first variance is 0, and the first step g over ε alone, far longer than later ones"
+        effect = "the first step, with nothing but ε in its denominator, is far longer than later ones"
     meaning = f"{corrected.name} divides its averages by 1 − ρᵗ, so that {effect}; {plain.name} does not."
     values = _pair(lambda rule: _on(rule.bias_correction), a, b)
     return Difference(choice="bias correction", values=values, meaning=meaning)
