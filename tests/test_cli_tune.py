@@ -217,6 +217,14 @@ print("imported:", sorted({"torch", "numpy", "polars", "scipy", "matplotlib", "r
     assert "--eps-inside-sqrt" in said
 
 
+def test_the_transcript_in_the_documentation_is_the_one_of_the_log():
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "tune.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
+    (folder,) = re.findall(r"`tune.txt` in `(.*?)`", page.replace("\n", " "))
+    assert " ".join(shown.split()) in " ".join((root / folder / "tune.txt").read_text(encoding="utf-8").split())
+
+
 def test_the_commands_in_the_documentation_run(monkeypatch):
     small = dataclasses.replace(BUDGETS["quick"], sweeps=1, decays=(), epsilons=(), reach=1, samples=2)
     monkeypatch.setattr("rmsprop.lab.tune.tuning.BUDGETS", {"quick": small})

@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import ml_dtypes  # noqa: F401 -- NumPy then knows bfloat16
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,34 @@ def test_refuses_gradients_that_do_not_fit_and_changes_nothing(started, grads, e
         optimizer.step(grads)
     assert str(caught.value).startswith(message)
     assert pickle.dumps(optimizer) == before
+
+
+# A number of the second dtype that the first can't hold.
+LOSSY = {
+    ("float64", "int64"): 2**53 + 1,
+    ("float64", "uint64"): 2**53 + 1,
+    ("float64", "longdouble"): np.longdouble(1) + np.finfo(np.longdouble).eps,
+    ("complex128", "int64"): 2**53 + 1,
+    ("float32", "int32"): 2**24 + 1,
+    ("float32", "uint32"): 2**24 + 1,
+    ("float32", "float64"): 2**24 + 1,
+    ("complex64", "int32"): 2**24 + 1,
+    ("float16", "int16"): 2**11 + 1,
+    ("float16", "bfloat16"): 2**16,
+    ("bfloat16", "int16"): 2**8 + 1,
+    ("bfloat16", "float16"): 2**8 + 1,
+}
+
+
+@pytest.mark.parametrize(("dtypes", "number"), LOSSY.items(), ids=map("-".join, LOSSY))
+def test_refuses_gradients_of_a_dtype_that_would_be_rounded(dtypes, number):
+    array, grad = np.zeros(1, dtypes[0]), np.array([number]).astype(dtypes[1])
+    message = f"the gradient of array '0' has dtype {grad.dtype}, which the array's {dtypes[0]} can't hold: convert it"
+    with np.errstate(over="ignore"):
+        assert grad.astype(dtypes[0]).real.astype(dtypes[1])[0] != grad[0]
+    with pytest.raises(TypeError) as caught:
+        RMSprop([array]).step([grad])
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("grads", [[G], [G, H, H], (), G, {"0": G, "1": H}])

@@ -116,8 +116,9 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.9, eps=1e-10, eps_inside_sqrt=True, initial_square_avg=1.0, lr_in_momentum=True),
             lr=None,
             source="tf.compat.v1.train.RMSPropOptimizer, ops ApplyRMSProp and ApplyCenteredRMSProp, TensorFlow 2.21",
-            notes="v starts from 1, which damps the first 1/(1 − ρ) steps. The learning rate is inside the momentum "
-            "buffer. The framework rounds lr, ρ, μ and ε through float32.",
+            notes="v starts from 1, which damps the first steps: several times 1/(1 − ρ) of them where gradients are "
+            "small. The learning rate is inside the momentum buffer. The framework rounds lr, ρ, μ and ε through "
+            "float32.",
         ),
         "keras": Dialect(
             rule=Rule(decay=0.9, eps=1e-7, eps_inside_sqrt=True, lr_in_momentum=True, weight_decay_mode="decoupled"),
@@ -153,13 +154,14 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.99, eps=1e-8, eps_inside_sqrt=True, initial_square_avg=1.0),
             lr=1e-2,
             source="stable_baselines3/common/sb2_compat/rmsprop_tf_like.py, Stable-Baselines3 2.9.2",
-            notes="TensorFlow 1's ε and v₀, but torch's defaults and torch's momentum, with the learning rate outside.",
+            notes="TensorFlow 1's placement of ε and its v₀, but torch's defaults and torch's momentum, with the "
+            "learning rate outside.",
         ),
         "d2l": Dialect(
             rule=Rule(decay=0.9, eps=1e-6, eps_inside_sqrt=True),
             lr=1e-2,
             source="Zhang et al., Dive into Deep Learning, section 12.8, implementation from scratch",
-            notes="Its concise version hands over to a framework, whose ε and placement differ.",
+            notes="Its concise version hands over to a framework, whose ε differs, in PyTorch its place too.",
         ),
         "paddle": Dialect(
             rule=Rule(decay=0.95, eps=1e-6, eps_inside_sqrt=True, lr_in_momentum=True),

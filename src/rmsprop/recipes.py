@@ -74,9 +74,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             settings={"decay": 0.9, "momentum": 0.9, "eps": 1e-3},
             schedule="linear from 0 over 5 epochs; × 0.97 every 2.4 epochs (staircase), counted from the very start; "
             "350 epochs",
-            around="batch 4096 (lr 0.016 per 256 images); weight decay 1e-5 as L2 in the loss, on everything but batch "
-            "normalisation; exponential average of weights 0.9999; label smoothing 0.1. The paper gives no ε; the code "
-            "does.",
+            around="this lr is for batch 4096, by the code's 0.016 per 256 images; the code's default is batch 2048, "
+            "and so lr 0.128; weight decay 1e-5 as L2 in the loss, on everything but batch normalisation; exponential "
+            "average of weights 0.9999; label smoothing 0.1. The paper gives no ε; the code does.",
             source="Tan and Le, EfficientNet, arXiv 1905.11946, section 5.2; tensorflow/tpu, "
             "models/official/efficientnet/main.py (01b6706) and utils.py (139e1f4)",
         ),

@@ -244,7 +244,7 @@ def average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> An
 def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
     """Return μ·old + new, which collects 1/(1 − μ) of a constant.
 
-    With μ rounded to float32 that sum is off by many roundings (4 at μ = 0.9), so 1 − μ is rounded instead where it is
+    With μ rounded to float32 that sum is off by many times 2⁻²⁴ (4 at μ = 0.9), so 1 − μ is rounded instead where it is
     the smaller one. An infinite sum stays infinite.
     """
     if known_below(momentum, 0.5):

@@ -227,7 +227,8 @@ class Rule:
         nesterov: Step with the buffer as it will be after one more decay (needs ``momentum``). Default False.
         lr_in_momentum: The buffer collects lr·u instead of u. The two differ once the learning rate changes.
             Default False.
-        bias_correction: Divide the averages by 1 − ρᵗ, as Adam does. Default False.
+        bias_correction: Divide the averages by 1 − ρᵗ, as Adam does. Default False. With ``centered`` the first
+            variance is 0, and the first step has nothing but ε in its denominator.
         weight_decay: λ, at least 0. Default 0.
         weight_decay_mode: ``"l2"`` adds λθ to the gradient, ``"decoupled"`` subtracts lr·λ·θ from the parameter.
             Default ``"l2"``.

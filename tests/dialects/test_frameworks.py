@@ -4,7 +4,7 @@ import optax
 import pytest
 import tensorflow as tf
 from dialects import live_torch
-from dialects.agreement import excess, expectation, mutations, rule_and_rates
+from dialects.agreement import TOLERANCE, excess, expectation, mutations, rule_and_rates
 from dialects.frameworks import FRAMEWORKS, trace
 from dialects.trajectories import CASES, FRAMEWORK_CASES
 
@@ -62,6 +62,17 @@ def test_what_is_said_to_be_rounded_is_rounded(framework, name):
         expected(case, DIALECTS[row.dialect], others).disagreement(trace(framework, case)) > 1.0
         for case in FRAMEWORK_CASES[framework]
     )
+
+
+@pytest.mark.parametrize("framework", [framework for framework, row in FRAMEWORKS.items() if row.rounded])
+def test_with_hyperparameters_as_they_were_given_single_precision_is_what_is_left(framework):
+    # The README says that they are up to 4e-7 off then, of the way that a parameter has come.
+    dialect = DIALECTS[FRAMEWORKS[framework].dialect]
+    off = [
+        expected(case, dialect, ()).disagreement_of_params(trace(framework, case).params)
+        for case in FRAMEWORK_CASES[framework]
+    ]
+    assert 3e-8 < max(off) * TOLERANCE < 4e-7
 
 
 @pytest.mark.parametrize("fused", [True, False])

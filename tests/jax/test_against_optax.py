@@ -118,6 +118,22 @@ def test_centered_never_gives_nan(options, dtype):
     assert (state.grad_var >= 0).all()
 
 
+@pytest.mark.parametrize(("decay", "share"), [(0.9, 0.09), (0.99, 0.02)])
+def test_so_many_constant_gradients_in_bfloat16_end_in_nan_in_optax(decay, share):
+    grads = jax.random.normal(jax.random.key(0), 4000).astype(jnp.bfloat16)
+
+    def is_nan(optimizer):
+        def step(state, _):
+            update, state = optimizer.update(grads, state)
+            return state, update
+
+        _, updates = jax.lax.scan(step, optimizer.init(grads), length=500)
+        return jnp.isnan(updates).any(0).mean()
+
+    assert is_nan(optax.rmsprop(0.01, decay=decay, centered=True)) == pytest.approx(share, abs=0.01)
+    assert is_nan(rmsprop(0.01, decay=decay, centered=True)) == 0.0
+
+
 def test_an_average_in_bfloat16_does_not_freeze():
     grad = jnp.ones(3, jnp.bfloat16)
 

@@ -47,10 +47,11 @@ def test_outside_jit_float32_has_the_bits_of_the_reference(rule):
         assert same_bits(expected, found), name
 
 
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-def test_compiled_on_the_cpu_float32_has_them_too_without_momentum(centered, inside):
-    rule = Rule(decay=0.9, centered=centered, eps_inside_sqrt=inside)
+def test_a_compiled_update_on_the_cpu_has_them_too_without_momentum(centered, inside, decay):
+    rule = Rule(decay=decay, centered=centered, eps_inside_sqrt=inside)
     for name, expected, found in both(rule, gradients(), compiled=True):
         assert same_bits(expected, found), name
 

@@ -268,6 +268,13 @@ def test_centered_with_a_constant_gradient_stays_finite(follow):
     assert np.isnan(follow(keras.optimizers.RMSprop(2.0**-10, **options), start, grads)).any()
 
 
+def test_some_constant_gradients_end_in_nan_with_the_settings_of_keras(follow):
+    start, grad = np.zeros(2000, np.float32), np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    grads = np.broadcast_to(grad, (300, 2000))
+    assert 0.02 < np.isnan(follow(keras.optimizers.RMSprop(0.01, centered=True), start, grads)[-1]).mean() < 0.12
+    assert np.isfinite(follow(RMSprop(0.01, centered=True), start, grads)).all()
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_state_of_16_bit_variables_is_float32_and_does_not_freeze(dtype, array):
     # In bfloat16 v would stop at 0.81, where a hundredth of what is missing is half a unit in its last place.

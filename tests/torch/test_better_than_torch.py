@@ -31,6 +31,15 @@ def test_centered_survives_a_constant_gradient(alpha, steps, implementation):
     torch.testing.assert_close(ours.double(), exact, rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize(("alpha", "steps", "share"), [(0.9, 300, 0.47), (0.99, 3000, 0.03)])
+def test_so_many_constant_gradients_end_in_nan_without_it(alpha, steps, share):
+    grads = [torch.randn(4000, generator=torch.Generator().manual_seed(0))] * steps
+    theirs, _ = run(torch.optim.RMSprop, torch.zeros(4000), grads, centered=True, alpha=alpha)
+    ours, _ = run(RMSprop, torch.zeros(4000), grads, centered=True, alpha=alpha)
+    assert theirs.isnan().double().mean().item() == pytest.approx(share, abs=0.02)
+    assert ours.isfinite().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_zero_gradient_in_half_precision_leaves_the_parameter_alone(dtype, implementation):
     # ε = 1e-8 is 0 in float16, and 0/0 is NaN.

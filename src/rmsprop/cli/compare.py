@@ -66,9 +66,10 @@ def compare(
 ) -> None:
     """Compare RMSProp with other optimizers, fairly.
 
-    PROBLEM is as in `rmsprop train`. Every optimizer is tuned with equally many trials, then run with seeds that
-    weren't tuned on, beside its default settings. DIR receives report.html, report.md, loss.png, differences.png,
-    runs.csv, trials.csv and result.json. Runs are kept in a cache ($RMSPROP_CACHE), and never done twice.
+    PROBLEM is as in `rmsprop train`. Every optimizer is tuned with equally many trials (once more as many where the
+    best lies at an end of its range), then run with seeds that weren't tuned on, beside its default settings. DIR
+    receives report.html, report.md, loss.png, differences.png, runs.csv, trials.csv and result.json. Runs are kept in a
+    cache ($RMSPROP_CACHE), and never done twice.
 
     Exit codes: 0 done, 1 everything diverged or failed, 2 bad input, 130 interrupted (the same command goes on).
     """

@@ -179,7 +179,8 @@ def _in_order(slot: Slot, grad: Any, copy: bool = False) -> Array:
             f"the gradient of array {slot.name!r} has shape {grad.shape}, but the array has {slot.shape}: "
             "they must be equal"
         )
-    if not np.can_cast(grad.dtype, slot.dtype, "safe"):
+    # NumPy calls integers of 64 bits safe in a float64, which has 53.
+    if grad.dtype.name in ("int64", "uint64") or not np.can_cast(grad.dtype, slot.dtype, "safe"):
         raise TypeError(
             f"the gradient of array {slot.name!r} has dtype {grad.dtype}, which the array's {slot.dtype} can't hold: "
             f"convert it with grad.astype({slot.dtype.name!r})"

@@ -1,6 +1,6 @@
 """The update of CPU tensors by NumPy, block by block: what lies in between stays in the cache and in one place.
 
-NumPy rounds every operation correctly, √ included, where torch's √ of float32 is one unit off in a fifth of the cases.
+NumPy rounds every operation correctly, √ included, where torch's √ of float32 is often one unit in the last place off.
 So the bits are those of `rmsprop.reference`, by construction.
 """
 

@@ -44,10 +44,10 @@ class RMSprop(torch.optim.RMSprop):
     In the torch dialect v ← ρ·v + (1 − ρ)·g² and θ ← θ − lr·g/(√v + ε).
 
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
-    launch of a Triton kernel; shards of a `DTensor` and views with gaps in memory too. Whatever the kernels can't do (a
-    differentiable step, another device) is done with tensor operations, and a warning says so; `paths` tells what
-    updates each parameter. State is made in at least 32 bits. `rmsprop.reference.update` states the arithmetic with
-    every option.
+    launch of a Triton kernel per dtype and kind of state; shards of a `DTensor` and views with gaps in memory too. What
+    the kernels can't do (a differentiable step, another device) is done with tensor operations; a warning says so where
+    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at
+    least 32 bits. `rmsprop.reference.update` states the arithmetic with every option.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.

@@ -1,6 +1,7 @@
 """Runs that were made sick on purpose, one row each: how to make them, and what has to be found."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -138,6 +139,18 @@ def unlearnable(folder: Path) -> Diagnosis:
     return train(folder, model, RMSprop(model.parameters(), lr=1e-4), batches, 400)
 
 
+def unclipped_critic(folder: Path) -> Diagnosis:
+    """A critic as of Arjovsky et al., arXiv 1701.07875, whose weights nobody clips: nothing bounds its loss."""
+    torch.manual_seed(0)
+    widths = [64, *[16] * 8]
+    hidden = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
+    model = nn.Sequential(*hidden, nn.Linear(16, 1))
+    sign = torch.cat([-torch.ones(16, 1), torch.ones(16, 1)])
+    batches = ((torch.cat([x, torch.rand_like(x)]), sign) for x, _ in digits(16) if len(x) == 16)
+    optimizer = RMSprop(model.parameters(), lr=1e-3)
+    return train(folder, model, optimizer, batches, 300, loss_of=lambda out, sign: (out * sign).mean())
+
+
 # What is found, the severity, since when (a range of steps, or None for "all along"), a word of evidence or remedy.
 ROWS = {
     lr_far_too_high: ("learning rate too high", "warning", None, "lr=1"),
@@ -155,6 +168,7 @@ ROWS = {
     collapsed: ("centered variance collapsed", "bad", (20, 120), "turn centered off"),
     collapsed_of_torch: ("centered variance collapsed", "bad", (20, 120), "turn centered off"),
     root_of_zero: ("gradient not finite", "bad", (100, 100), "a division or a logarithm of 0"),
+    unclipped_critic: ("exploding gradients", "bad", (60, 200), "The norm of the gradient grew"),
     not_a_number: ("diverged", "bad", (150, 150), "became nan"),
     outliers: ("spikes", "warning", (150, 170), "a longer memory"),
     jumpy: ("learning rate too high", "warning", None, "smaller learning rate"),

@@ -9,6 +9,7 @@ from support import ALL_RULES
 
 from rmsprop import DIALECTS, Rule
 from rmsprop.lab.dialects.differences import APART, Side, differences, parting
+from rmsprop.lab.dialects.first_steps import first_steps
 from rmsprop.lab.dialects.small_run import DROP_AT, dropping, small_run
 
 SIDES = {name: Side(name=name, rule=dialect.rule) for name, dialect in DIALECTS.items()}
@@ -76,6 +77,14 @@ def test_torch_and_keras_in_words_and_numbers():
     assert "after 69 steps, in keras after 6.58 steps" in found["decay"].meaning
     assert found["epsilon"].values == ("1e-8 outside the root", "1e-7 inside the root")
     assert "torch divides by 1e-8 and keras by √1e-7 = 0.000316" in found["epsilon"].meaning
+
+
+@pytest.mark.parametrize(("centered", "effect"), [(False, "as long as later ones"), (True, "longer than later ones")])
+def test_bias_correction_says_what_the_first_steps_are(centered, effect):
+    (found,) = between(Rule(centered=centered, bias_correction=True), Rule(centered=centered))
+    assert effect in found.meaning
+    first = first_steps(Rule(centered=centered, bias_correction=True))[1.0].sizes
+    assert (first[1] > 1e3) == centered
 
 
 def test_the_place_of_the_learning_rate_shows_when_that_changes():

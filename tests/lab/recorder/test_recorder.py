@@ -7,7 +7,9 @@ import weakref
 
 import pytest
 import torch
+from dialects.timm_optimizers import RMSpropTF
 from lab.recorder.loops import loop, perceptron
+from timm.optim import Adafactor, AdafactorBigVision, Adan, Lamb, NvNovoGrad
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,6 +46,84 @@ def test_a_recorded_loop_has_the_bits_of_one_that_is_not(path, make):
     for one, other in zip(plain.parameters(), watched.parameters(), strict=True):
         assert torch.equal(one, other)
     assert [row.step for row in read(path).statistics] == [2, 4, 6, 8, 10, 12]
+
+
+def matrices(parameters):
+    return [parameter for parameter in parameters if parameter.ndim == 2]
+
+
+# Those that take a perceptron's parameters and a learning rate as they are, and those that need something else.
+TORCHS = {
+    name: cls
+    for name, cls in vars(torch.optim).items()
+    if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+}
+OTHERS = {"Muon": lambda p, lr: torch.optim.Muon(matrices(p), lr), "SparseAdam": None, "LBFGS": None}
+# Of another package, with names of Adam's: a step in the group, one average for a whole tensor, no ε, no betas.
+TIMMS = {cls.__name__: cls for cls in (Adafactor, AdafactorBigVision, Adan, Lamb, NvNovoGrad, RMSpropTF)}
+KNOWN = {"Adagrad", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "RMSpropTF"}
+
+
+@pytest.mark.parametrize("name", [name for name in TORCHS | TIMMS if OTHERS.get(name, True)])
+def test_any_optimizer_is_recorded_and_known_ones_with_their_effective_steps(path, name):
+    plain, watched = perceptron(), perceptron()
+    make = OTHERS.get(name) or (TORCHS | TIMMS)[name]
+    loop(plain, make(plain.parameters(), lr=0.01), 6)
+    optimizer = make(watched.parameters(), lr=0.01)
+    with Recorder(optimizer, path, model=watched, every=1) as recorder:
+        loop(watched, optimizer, 6, recorder)
+    for one, other in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(one, other)
+    row = read(path).statistics[-1]
+    assert (row.step, row.lr) == (6, 0.01)
+    assert [value > 0 for value in row.values["stride"]] == [True, True]
+    assert [math.isfinite(value) for value in row.values["effective_q50"]] == [name in KNOWN] * 2
+
+
+def test_an_optimizer_that_takes_closures_is_recorded(path):
+    model, x = nn.Linear(3, 1), torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        return loss
+
+    with Recorder(optimizer, path, model=model, every=1):
+        for _ in range(3):
+            optimizer.step(closure)
+    assert [row.step for row in read(path).statistics] == [1, 2, 3]
+    assert len(read(path).losses) == 3
+
+
+def test_an_optimizer_of_sparse_gradients_is_recorded(path):
+    model = nn.Embedding(5, 3, sparse=True)
+    optimizer = torch.optim.SparseAdam(model.parameters(), lr=0.1)
+    with Recorder(optimizer, path, model=model, every=1) as recorder:
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = model(torch.tensor([0, 2, 2])).square().sum()
+            recorder.loss(loss)
+            loss.backward()
+            optimizer.step()
+    assert [row.step for row in read(path).statistics] == [1, 2, 3]
+
+
+def test_an_optimizer_without_a_learning_rate_of_its_own_is_recorded(path):
+    class Automatic(torch.optim.Optimizer):
+        """Chooses its steps itself: its groups say None, as those of Transformers' Adafactor do."""
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            for parameter in self.param_groups[0]["params"]:
+                parameter -= 0.1 * parameter.grad
+
+    model = perceptron()
+    optimizer = Automatic(model.parameters(), {"lr": None})
+    with Recorder(optimizer, path, model=model, every=1) as recorder:
+        loop(model, optimizer, 3, recorder)
+    assert all(math.isnan(row.lr) and row.values["ratio"][0] > 0 for row in read(path).statistics)
 
 
 @pytest.mark.parametrize(

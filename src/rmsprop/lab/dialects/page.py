@@ -18,7 +18,7 @@ PAGE, PICTURE = "dialects.md", "dialects.png"
 _INTRODUCTION = """\
 # Dialects
 
-RMSProp means something else in every framework. A dialect is one of these meanings as a row of data,
+RMSProp isn't the same in all frameworks. A dialect is what one of them means by it, as a row of data,
 `rmsprop.DIALECTS[name]`: a [rule](rule.md) with a default learning rate. In each front end `dialect=` names it and
 gives the defaults; an explicit argument wins.
 

@@ -59,13 +59,13 @@ def _options(group: Mapping[str, Any]) -> dict[str, float | bool]:
     for key, name in _OPTIONS.items():
         if isinstance(value := group.get(key), bool | int | float | Tensor):
             options[name] = value.item() if isinstance(value, Tensor) else value
-    return options | ({"decay": group["betas"][1]} if "betas" in group else {})
+    return options | ({"decay": group["betas"][1]} if len(group.get("betas") or ()) == 2 else {})
 
 
 def _layers(optimizer: Optimizer, sampling: Sampling) -> list[dict[str, Any]]:
     kinds: Sequence[list[str]] = [[] for _ in sampling.layers]
     for (group, parameter), layer in zip(members(optimizer), sampling.layer_of, strict=True):
-        second = moments(optimizer, group, optimizer.state.get(parameter, {})).second
+        second = moments(optimizer, group, parameter).second
         if second is not None:
             kinds[layer].append(str(second.dtype).removeprefix("torch."))
     return [

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from rmsprop.lab.recorder.layers import Sampling, as_real, members
-from rmsprop.lab.recorder.moments import Moments, denominator, moments
+from rmsprop.lab.recorder.moments import Moments, denominator, moments, number_of
 
 # What is measured of each layer -> what it means. The keys name the entries of the recorder's file.
 STATISTICS: Mapping[str, str] = {
@@ -62,7 +61,7 @@ def before(optimizer: Optimizer, sampling: Sampling) -> Before:
         Copies.
     """
     found = members(optimizer)
-    seconds = [_moments_of(optimizer, group, parameter).second for group, parameter in found]
+    seconds = [moments(optimizer, group, parameter).second for group, parameter in found]
     known = any(second is not None for second in seconds)
     gradient = sampling.take([parameter.grad for _, parameter in found])
     return Before(gradient, sampling.take(seconds) if known else None)
@@ -98,8 +97,8 @@ def finish(optimizer: Optimizer, sampling: Sampling, began: Start, earlier: Befo
         For each of `STATISTICS` a number per layer; NaN where it can't be told.
     """
     found = members(optimizer)
-    kept = [_moments_of(optimizer, group, parameter) for group, parameter in found]
-    lr = sampling.spread([float(group["lr"]) for group, _ in found], began.weight)
+    kept = [moments(optimizer, group, parameter) for group, parameter in found]
+    lr = sampling.spread([number_of(group, "lr") for group, _ in found], began.weight)
     means = _of_step(began, sampling.take([parameter for _, parameter in found]) - began.weight, lr)
     spreads: dict[str, Tensor] = {}
     if any(each.second is not None for each in kept):
@@ -111,10 +110,6 @@ def finish(optimizer: Optimizer, sampling: Sampling, began: Start, earlier: Befo
     rows["gradient"] = _by_layer(began.norms, sampling)
     unknown = [math.nan] * len(sampling.layers)
     return {name: rows.get(name, unknown) for name in STATISTICS}
-
-
-def _moments_of(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -> Moments:
-    return moments(optimizer, group, optimizer.state.get(parameter, {}))
 
 
 def _norms(gradients: Sequence[Tensor | None], unscale: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,13 +36,32 @@ class Moments:
     eps_inside_sqrt: bool = False
 
 
-def moments(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:
+def number_of(group: Mapping[str, Any], name: str) -> float:
+    """Return an option of a parameter group, NaN where it isn't one number, as Adafactor's ε isn't.
+
+    Args:
+        group: The group.
+        name: The option.
+
+    Returns:
+        The number.
+
+    Examples:
+        >>> number_of({"eps": (None, 1e-3)}, "eps"), number_of({"lr": torch.tensor(0.5)}, "lr")
+        (nan, 0.5)
+    """
+    value = group.get(name, math.nan)
+    is_number = isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+    return float(value) if is_number else math.nan
+
+
+def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -> Moments:
     """Return what an optimizer divides a parameter's gradient by.
 
     Args:
         optimizer: The optimizer.
         group: The parameter's group.
-        state: The parameter's state.
+        parameter: The parameter.
 
     Returns:
         The moments: of RMSprop (``rmsprop.torch``, torch, timm, Stable-Baselines3), Adam and its like, and Adagrad. Of
@@ -52,17 +72,24 @@ def moments(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, 
         >>> optimizer = torch.optim.RMSprop([weight])
         >>> weight.sum().backward()
         >>> optimizer.step()
-        >>> moments(optimizer, optimizer.param_groups[0], optimizer.state[weight]).second
+        >>> moments(optimizer, optimizer.param_groups[0], weight).second
         tensor([0.0100])
     """
-    eps = float(group.get("eps", 0.0))
+    found = _known(optimizer, group, optimizer.state.get(parameter, {}))
+    # What has these names elsewhere may be one number for all elements, or have an ε of another meaning.
+    fits = found.second is not None and found.second.shape == parameter.shape and not math.isnan(found.eps)
+    return found if fits else Moments()
+
+
+def _known(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:
+    eps = number_of(group, "eps")
     if "grad_var" in state:
         return Moments(state["grad_var"], state["grad_avg"], True, 1.0, eps, bool(group.get("eps_inside_sqrt")))
     if "square_avg" in state and "acc_delta" not in state:  # with it, it is Adadelta's
         inside = bool(group.get("eps_inside_sqrt", type(optimizer).__name__ in _INSIDE))
         mean = state.get("grad_avg") if group.get("centered") else None
         return Moments(state["square_avg"], mean, False, 1.0, eps, inside)
-    if "exp_avg_sq" in state:
+    if "exp_avg_sq" in state and "step" in state and len(group.get("betas") or ()) == 2:
         second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
         return Moments(second, scale=1.0 / (1.0 - group["betas"][1] ** float(state["step"])), eps=eps)
     if "sum" in state:

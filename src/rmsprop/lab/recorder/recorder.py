@@ -22,6 +22,7 @@ from rmsprop.lab.recorder.file import Existing, line, opened, read
 from rmsprop.lab.recorder.header import header, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
 from rmsprop.lab.recorder.losses import LossBuffer
+from rmsprop.lab.recorder.moments import number_of
 from rmsprop.lab.recorder.scalars import Scalars
 
 _CLOSED = "the recorder is closed: make another one to go on"
@@ -102,7 +103,7 @@ class Recorder:
         self._urgent = False
         self._earlier: measure.Before | None = None
         self._start: measure.Start | None = None
-        self._lr = float(optimizer.param_groups[0]["lr"])
+        self._lr = number_of(optimizer.param_groups[0], "lr")
         self._header_has_averages = bool(optimizer.state)
         self._closed = self._failed = False
         self._write(header(optimizer, self._sampling, self._step))
@@ -233,7 +234,7 @@ class Recorder:
             self._look_at = min(self._losses.row_ends, self._quiet[0])
 
     def _act(self, optimizer: Optimizer, step: int) -> None:
-        self._lr = float(optimizer.param_groups[0]["lr"])
+        self._lr = number_of(optimizer.param_groups[0], "lr")
         if not self._header_has_averages:  # they are there only now
             self._header_has_averages = True
             self._write(header(optimizer, self._sampling, step - 1))
