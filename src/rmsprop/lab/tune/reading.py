@@ -150,16 +150,10 @@ class LrRange:
         Raises:
             ModuleNotFoundError: If matplotlib is not installed.
         """
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        from rmsprop.lab.drawing import SIZE, STYLE
+        from rmsprop.lab.drawing import empty_figure
         from rmsprop.lab.tune.range_curve import range_curve
 
-        with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-            figure = Figure(figsize=SIZE, layout="constrained")
-            FigureCanvasAgg(figure)
+        with empty_figure() as figure:
             range_curve(self, "loss", figure.add_subplot())
         return figure
 
