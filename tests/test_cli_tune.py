@@ -109,8 +109,8 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
     [
         (["nothing"], "error: there is no problem 'nothing': choose one of linear"),
         (["linear", "--seeds", "1"], "error: Invalid value for '--seeds': 1 is not in the range x>=2."),
-        (["linear", "--decay", "1.5"], "error: Invalid decay value: 1.5 (allowed: a number from 0 to 1)"),
-        (["linear", "--eps", "-1"], "error: Invalid epsilon value: -1.0 (allowed: a finite number >= 0)"),
+        (["linear", "--decay", "1.5"], "error: Invalid --decay: 1.5 (allowed: a number from 0 to 1)"),
+        (["linear", "--eps", "-1"], "error: Invalid --eps: -1.0 (allowed: a finite number >= 0)"),
         (["linear", "--budget", "huge"], "error: Invalid value for '--budget': 'huge' is not one of"),
         (["linear", "--dialect", "tf3"], "error: Invalid value for '--dialect': 'tf3' is not one of"),
         (["linear", "--target", "y"], "error: --target is for a table of your own; linear is built in and needs none"),
@@ -119,7 +119,7 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
         (["file.csv"], "error: file.csv"),
         (
             ["linear", "--nesterov"],
-            "error: nesterov=True needs a momentum above 0: set momentum, or leave nesterov off",
+            "error: --nesterov needs a momentum: give --momentum 0.9, too, or leave --nesterov out",
         ),
     ],
 )

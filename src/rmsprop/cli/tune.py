@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_rule, rule_options
+from rmsprop.cli.choices import rule_options
 from rmsprop.cli.problems import chosen_problem, problem_options
 from rmsprop.cli.train import train
 from rmsprop.dialects import DIALECTS, get_dialect
+from rmsprop.lab.options import rule_of_options
 from rmsprop.lab.problems.defaults import short_name
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.rule import Rule
@@ -60,7 +61,7 @@ def tune(
     Exit codes: 0 done, 1 nothing trains or a failure, 2 bad input, 130 interrupted (then nothing is written).
     """
     rule = {field.name: given.pop(field.name) for field in fields(Rule)}
-    chosen_rule(dialect, rule)
+    rule_of_options(dialect, rule)  # refused before anything is read
     from rmsprop.cli import output
     from rmsprop.cli.bar import bar
     from rmsprop.lab.tune import report, tuning
