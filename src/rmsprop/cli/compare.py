@@ -76,7 +76,7 @@ def compare(
     from rmsprop.lab.compare import compare as run
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
-    from rmsprop.lab.compare.cache import default_folder
+    from rmsprop.lab.compare.cache import can_be_written, default_folder
     from rmsprop.lab.compare.work import LostWorkerError
 
     problem = chosen_problem(given)
@@ -88,7 +88,9 @@ def compare(
         with standings.shown(quiet=as_json) as show:
             comparison = run(problem, budget=budget, seeds=seeds, jobs=jobs, cache=cache, on_progress=show, **chosen)
     except KeyboardInterrupt:
-        click.echo("interrupted: what was done is kept, and the same command goes on", err=True)
+        kept = "what was done is kept, and the same command goes on"
+        lost = f"nothing is kept, because {cache} can't be written: RMSPROP_CACHE names another folder"
+        click.echo(f"interrupted: {kept if can_be_written(cache) else lost}", err=True)
         ctx.exit(130)
     except LostWorkerError as error:
         click.echo(f"error: {error}", err=True)

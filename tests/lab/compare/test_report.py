@@ -31,7 +31,8 @@ def page(known):
 def test_the_verdict_can_be_quoted(known):
     assert words.headline(known) == (
         "On made-up (tuned with 3 trials in each of 3 studies, 20 seeds): by validation loss, RMSProp is better than "
-        "SGD and Momentum, worse than AdaGrad and not distinguishable from Adam."
+        "SGD and Momentum, worse than AdaGrad and not distinguishable from Adam. "
+        "20 seeds in 3 studies can't settle differences below about 0.004."
     )
     tuned, defaults = words.verdicts(known)
     assert tuned.title == "Equal tuning: tuned with 3 trials in each of 3 studies, 20 seeds"
@@ -39,7 +40,8 @@ def test_the_verdict_can_be_quoted(known):
     assert re.fullmatch(
         r"By validation loss, AdaGrad is lowest with 0\.0\d+ \(95 % interval 0\.0\d+ to 0\.0\d+\)\. Against RMSProp, "
         r"which has 0\.10\d* \(95 % interval 0\.\d+ to 0\.\d+\), on the same seeds, AdaGrad is better, SGD and "
-        r"Momentum are worse and Adam is not distinguishable\.",
+        r"Momentum are worse and Adam is not distinguishable\. 20 seeds in 3 studies can't settle differences below "
+        r"about 0\.00\d\.",
         tuned.paragraphs[0],
     )
     assert tuned.paragraphs[1].startswith("By test accuracy, AdaGrad is highest with 0.99")
@@ -64,6 +66,24 @@ def test_the_verdict_can_be_quoted(known):
 )
 def test_the_headline(ends, lost, said):
     assert said in words.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "lost", "said"),
+    [
+        (4, (), "4 seeds in 3 studies can't settle differences below about 0.07."),
+        (40, (), "40 seeds in 3 studies can't settle differences below about 0.08."),
+        (4, range(4), ""),  # told
+        (4, range(2), "4 seeds in 3 studies can't settle how large a difference is where runs diverged."),
+    ],
+)
+def test_what_so_few_runs_cannot_settle_is_said_with_its_size(seeds, lost, said):
+    found = analyse(
+        comparison({"rmsprop": 0.1, "adam": 0.13}, seeds=seeds, lost=[("adam", n) for n in lost], noise=0.5)
+    )
+    assert said in words.headline(found)
+    assert said in words.verdicts(found)[0].paragraphs[0]
+    assert ("can't settle" in words.headline(found)) is bool(said)
 
 
 @pytest.mark.parametrize(("adam", "studies", "doubted"), [(0.5, 2, True), (0.5, 3, False), (0.1, 2, False)])
@@ -197,7 +217,7 @@ def test_the_page_tells_words_tables_settings_and_notes(known, page):
     assert words.headline(known) in text
     for verdict in words.verdicts(known):
         assert all(paragraph in text for paragraph in verdict.paragraphs)
-    assert "lr 0.001, beta1 0.9, beta2 0.999, eps 1e-08 0 to 19" in text
+    assert "torch.optim.Adam(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08) 0 to 19" in text
     assert "widened <once>" in text
     assert "Interquartile" in text or "interquartile range" in text
 

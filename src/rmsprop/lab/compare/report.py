@@ -218,8 +218,8 @@ def _target_pictures(analysis: Analysis) -> list[Picture]:
     if not analysis.targets:
         return []
     names = ", ".join(tables.target_name(analysis, target) for target in analysis.targets)
-    caption = "Share of the runs that have reached the target after so many steps, the dot at the last. Lines are set "
-    caption += f"a little apart so that none hides another. Target: {names}. {_setup(analysis)}"
+    caption = "Share of the runs that have reached the target after so many steps, the dot at the last. Of lines that "
+    caption += f"lie on each other the upper ones are thinner. Target: {names}. {_setup(analysis)}"
     legend = 0.2 * math.ceil(len(analysis.comparison.optimizers) / 2)
     size = (figures.WIDTH, 0.9 + legend + 2.2 * len(analysis.targets))
     return [Picture("target", "Time to target", caption, partial(figures.time_to_target, analysis), size)]
