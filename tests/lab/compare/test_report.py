@@ -78,9 +78,8 @@ def test_the_headline(ends, lost, said):
     ],
 )
 def test_what_so_few_runs_cannot_settle_is_said_with_its_size(seeds, lost, said):
-    found = analyse(
-        comparison({"rmsprop": 0.1, "adam": 0.13}, seeds=seeds, lost=[("adam", n) for n in lost], noise=0.5)
-    )
+    diverged = [("adam", seed) for seed in lost]
+    found = analyse(comparison({"rmsprop": 0.1, "adam": 0.13}, seeds=seeds, lost=diverged, noise=0.5))
     assert said in words.headline(found)
     assert said in words.verdicts(found)[0].paragraphs[0]
     assert ("can't settle" in words.headline(found)) is bool(said)

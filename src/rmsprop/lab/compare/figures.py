@@ -184,8 +184,8 @@ def _reached_curves(analysis: Analysis, track: Track, target: LossTarget, axes: 
         x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]])
         width = 1.4 + _THINNER * (len(every) - 1 - place)
         colour = _colour(analysis, found.optimizer)
-        line = {"color": colour, "linewidth": width, "solid_capstyle": "butt", "solid_joinstyle": "miter"}
-        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], zorder=3 + place / 100, **line)
+        line: dict[str, Any] = {"linewidth": width, "solid_capstyle": "butt", "zorder": 3 + place / 100}
+        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], color=colour, **line)
         # A rise in the last step has no line after it.
         axes.scatter(x[-1:], y[-1:], s=(width + 2) ** 2, color=colour, zorder=3 + place / 100)
     axes.set_ylim(-6, 106)
