@@ -28,8 +28,8 @@ from rmsprop.rule import Rule
 
 # Where the verification starts if the range test finds nothing and the dialect has no default: Keras' default.
 _FALLBACK_LR = 1e-3
-# The last comparison has seeds of its own, from this one on.
-_FINAL_SEEDS = 1000
+# The last comparison has seeds of its own, and so has the estimate of what comes of its winner: from these on.
+_FINAL_SEEDS, _FRESH_SEEDS = 1000, 2000
 # Median ends of runs need a few epochs.
 _FEWEST_EPOCHS = 3
 
@@ -54,6 +54,8 @@ class Tuning:
         ladder: The runs around the verified learning rate in full length, with the seeds of the last comparison.
         contenders: The last comparison: first the best learning rate for the given rule, then others, then other rules.
         recommended: The one to use, if it `works`.
+        fresh: What came of it with as many seeds more, which had no part in choosing it. The best of several is best by
+            luck, too: its loss in the last comparison is too low an estimate.
         untrained: The loss of the models of the last comparison before their first step.
         good_lrs: The learning rates whose loss is at most 5 % above the best, with the given rule.
         versions: The versions it ran with.
@@ -74,6 +76,7 @@ class Tuning:
     ladder: Verification
     contenders: tuple[Contender, ...]
     recommended: Contender
+    fresh: Tried
     untrained: float
     good_lrs: tuple[float, float]
     versions: Mapping[str, str]
@@ -86,9 +89,14 @@ class Tuning:
         return "loss" if self.problem.optimum is None else "loss above the optimum"
 
     @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds of `fresh`."""
+        return tuple(range(_FRESH_SEEDS, _FRESH_SEEDS + len(self.seeds)))
+
+    @property
     def works(self) -> bool:
-        """Whether there is a setting that trains: its loss is below that of untrained models."""
-        return self.recommended.tried.typical < self.untrained
+        """Whether there is a setting that trains: its loss is below that of untrained models, with fresh seeds, too."""
+        return max(self.recommended.tried.typical, self.fresh.typical) < self.untrained
 
     @property
     def diverged(self) -> bool:
@@ -111,6 +119,7 @@ class Tuning:
             "works": self.works,
             "untrained": self.untrained,
             "recommended": self.recommended.as_dict() | {"rule": asdict(chosen.rule), "calls": chosen.calls},
+            "fresh": {"seeds": list(self.fresh_seeds), **self.fresh.as_dict()},
             "good_lrs": list(self.good_lrs),
             "contenders": [one.as_dict() for one in self.contenders],
             "range_test": self.range_test.as_dict(),
@@ -136,7 +145,8 @@ def tune(
     A range test over several seeds suggests a learning rate; short runs at a third, at it and at three times it verify
     it, and move on if a neighbour is better. Around it come maps and a joint search. Runs of full length, with seeds
     that no earlier stage has seen, verify the learning rate again and compare with it what was best in maps and search:
-    another rule is recommended only if its loss is lower by more than 5 % and by more than chance.
+    another rule is recommended only if its loss is lower by more than 5 % and by more than chance. What comes of the
+    recommended one is told from as many seeds more, with which nothing was chosen.
 
     Args:
         problem: The problem.
@@ -174,6 +184,9 @@ def tune(
         maps = draw_maps(trials, centre, rows, fixed, map_seeds, short)
         samples = search(trials, centre, rows.samples, fixed, map_seeds, short)
         ladder, contenders = compare(trials, centre, winners(centre, maps, samples), final_seeds)
+        chosen = recommended(contenders)
+        fresh_seeds = range(_FRESH_SEEDS, _FRESH_SEEDS + count)
+        (fresh,) = trials.run("fresh seeds", [chosen.tried.setting], fresh_seeds, problem.epochs)
     return Tuning(
         problem=problem,
         dialect=dialect,
@@ -189,7 +202,8 @@ def tune(
         samples=samples,
         ladder=ladder,
         contenders=contenders,
-        recommended=recommended(contenders),
+        recommended=chosen,
+        fresh=fresh,
         untrained=trials.untrained(final_seeds),
         good_lrs=good_lrs(contenders),
         versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
