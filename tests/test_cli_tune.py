@@ -84,6 +84,19 @@ def test_the_line_to_train_with_means_the_recommended_rule():
     assert (kept["drop"], kept["hidden"]) == (["w", "z"], [4, 3])
 
 
+def test_the_line_to_train_with_can_be_pasted_whatever_names_are_like(tmp_path):
+    name = "my table's $1 (2).csv"
+    Path(name).write_text("x,a b,-c,y\n" + "".join(f"{row % 7},{row % 5},1,{row * 0.5}\n" for row in range(60)))
+    options = ("--target", "y", "--drop", "a b", "--drop=-c", "--epochs", 3, "--budget", "quick", "--seeds", 2)
+    said = run(name, *options, "--eps", "1e-8", "--decay", "0.9").stdout
+    line = re.search(r"^shell +rmsprop (train .*)$", said, flags=re.MULTILINE)[1]
+    split = subprocess.run(["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True).stdout
+    done = CliRunner().invoke(rmsprop, split.split("\0")[:-1])
+    assert done.exit_code in (0, 1), done.output  # 1: diverged, which three epochs may
+    (kept,) = Path("runs").glob("*/config.json")
+    assert json.loads(kept.read_text())["settings"]["drop"] == ["a b", "-c"]
+
+
 def test_json_is_one_object_and_nothing_else():
     result = run("linear", *QUICK, "--json", "--out", "there", "--dialect", "keras", "--decay", "0.9")
     assert result.stderr == ""

@@ -108,10 +108,10 @@ def compare(
 
 def _print(analysis: Analysis, folder: Path) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.compare import tables, words
+    from rmsprop.lab.compare import sentences, tables
 
     out = output.page()
-    for verdict, track in zip(words.verdicts(analysis), analysis.tracks, strict=True):
+    for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
         out.print(verdict.title)
         _print_table(out, tables.summary(analysis, track))
         out.print()
@@ -120,7 +120,7 @@ def _print(analysis: Analysis, folder: Path) -> None:
         out.print()
     for note in analysis.comparison.notes:
         out.print(f"Note: {note}")
-    out.print(words.headline(analysis))
+    out.print(sentences.headline(analysis))
     out.print(f"Files: {folder}", soft_wrap=True)
 
 
@@ -151,16 +151,16 @@ def _needed(content: Table, index: int) -> int:
 
 
 def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:
-    from rmsprop.lab.compare import tables, words
+    from rmsprop.lab.compare import sentences, tables
 
     comparison = analysis.comparison
     return {
         "problem": comparison.facts.problem,
         "out": str(folder),
-        "headline": words.headline(analysis),
+        "headline": sentences.headline(analysis),
         "verdicts": {
             track: list(verdict.paragraphs)
-            for track, verdict in zip(analysis.tracks, words.verdicts(analysis), strict=True)
+            for track, verdict in zip(analysis.tracks, sentences.verdicts(analysis), strict=True)
         },
         "reference": comparison.reference,
         "target": None if analysis.target is None else tables.target_name(analysis, analysis.target),

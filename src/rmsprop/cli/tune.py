@@ -23,8 +23,8 @@ from rmsprop.rule import Rule
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rmsprop.lab.tune.results import Tuning
     from rmsprop.lab.tune.trials import Setting
-    from rmsprop.lab.tune.tuning import Tuning
 
 
 @click.command(short_help="Find a learning rate, a decay and an ε for a problem.")
@@ -151,7 +151,7 @@ def _typed(param: click.Parameter, value: Any) -> list[str]:
 def _print(found: Tuning, train_line: str) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.tune.report import DIFFERENCE, rows
-    from rmsprop.lab.tune.words import summary
+    from rmsprop.lab.tune.sentences import summary
 
     out = output.page()
     for sentence in summary(found):

@@ -165,6 +165,19 @@ def test_a_loss_that_still_falls_at_the_end_is_noted():
     assert found.note == "the loss was still falling at 0.01: give a higher high"
 
 
+def test_who_follows_the_advice_gets_a_suggestion():
+    steep = Bowl(1e9)
+
+    def found(model, **options):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        return find_lr(model, bowl_loss, [None], optimizer=optimizer, loss_takes="model", repeats=1, **options)
+
+    assert "give a lower low" in found(steep).problem
+    assert found(steep, low=1e-14).problem == ""
+    assert found(Bowl(1.0), high=1e-2).note.endswith("give a higher high")
+    assert found(Bowl(1.0), high=10.0).note == ""
+
+
 def test_a_loss_below_zero_can_be_tested():
     model = Bowl(1.0)
     found = find_lr(model, lambda model, batch: model.loss(batch) - 7.0, [None], loss_takes="model")

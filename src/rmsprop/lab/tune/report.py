@@ -21,8 +21,8 @@ from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender
 from rmsprop.lab.tune.maps import Map
 from rmsprop.lab.tune.range_curve import range_curve
-from rmsprop.lab.tune.tuning import Tuning
-from rmsprop.lab.tune.words import signed, summary
+from rmsprop.lab.tune.results import Tuning
+from rmsprop.lab.tune.sentences import signed, summary
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -190,7 +190,7 @@ def _whole(sentence: str) -> Markup:
 
 def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
     problem = found.problem
-    given = ", ".join(f"{name} {value}" for name, value in found.choices.items())
+    given = ", ".join(f"{name}={value!r}" for name, value in found.choices.items())
     return render(
         "rmsprop.lab.tune",
         "report.html.j2",

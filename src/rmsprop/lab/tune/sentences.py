@@ -12,7 +12,7 @@ from rmsprop.lab.tune.verification import AS_GOOD
 if TYPE_CHECKING:
     from rmsprop.lab.compare.statistics import Estimate
     from rmsprop.lab.tune.comparison import Contender
-    from rmsprop.lab.tune.tuning import Tuning
+    from rmsprop.lab.tune.results import Tuning
     from rmsprop.lab.tune.verification import Verification
 
 # Ratios from here on are told as such; smaller ones, and differences, as a share.
@@ -130,12 +130,12 @@ def verdict(found: Tuning, one: Contender) -> str:
     if math.isinf(one.tried.typical) or math.isinf(first):
         return "diverges" if math.isinf(one.tried.typical) else "doesn't diverge"
     seen = _seen(one, difference, first)
-    if difference.decided:
-        return seen
-    if max(-difference.low, difference.high) <= AS_GOOD * abs(first):
+    if one.outcome == "as good":
         return f"as good: within {percent(AS_GOOD)}"
-    low, high = signed(difference.low), signed(difference.high)
-    return f"{seen} here, which {len(found.seeds)} seeds can't settle: not distinguishable, {low} to {high}"
+    if one.outcome == "unsettled":
+        interval = f"{signed(difference.low)} to {signed(difference.high)}"
+        return f"{seen} here, which {len(found.seeds)} seeds can't settle: not distinguishable, {interval}"
+    return seen
 
 
 def _seen(one: Contender, difference: Estimate, first: float) -> str:
@@ -167,8 +167,7 @@ def signed(value: float) -> str:
 
 def _more_seeds(found: Tuning) -> str:
     """Say what to do about differences that so few seeds can't settle, if there are such."""
-    told = [verdict(found, one) for one in found.contenders[1:] if not one.is_neighbour]
-    if not any("can't settle" in words for words in told):
+    if not any(one.outcome == "unsettled" and not one.is_neighbour for one in found.contenders):
         return ""
     count = len(found.seeds)
-    return f"What {count} seeds can't settle, more may: --seeds {4 * count} makes intervals about half as wide, or less."
+    return f"What {count} seeds can't settle, more may: --seeds {4 * count} makes intervals half as wide, or less."
