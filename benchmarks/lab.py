@@ -19,7 +19,7 @@ from rmsprop.lab.compare import Budget, compare
 from rmsprop.lab.compare.analysis import analyse
 from rmsprop.lab.compare.cache import default_folder
 from rmsprop.lab.compare.results import best_validation
-from rmsprop.lab.compare.words import headline
+from rmsprop.lab.compare.sentences import headline
 from rmsprop.lab.optimizers import choose, row
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import one_thread

@@ -22,6 +22,7 @@ TIERS = (
     {"checkpoint"},
     {"lab"},
     {"cli"},
+    {"__main__"},
 )
 # Packages that a room may import, beside the standard library.
 PACKAGES = {

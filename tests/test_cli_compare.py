@@ -120,6 +120,18 @@ def test_interrupted_says_how_to_go_on(monkeypatch):
     assert not Path("runs").exists()
 
 
+def test_where_nothing_can_be_kept_it_is_said_and_the_comparison_goes_on(monkeypatch, without_files):
+    Path("file").write_text("")
+    monkeypatch.setenv("RMSPROP_CACHE", "file/cache")
+    said = " ".join(run("compare", "linear", "--budget", "quick", "--seeds", 2, "--epochs", 3).stdout.split())
+    assert "Note: The cache file/cache can't be written (Not a directory): a temporary one, in memory, was used" in said
+    instead(monkeypatch, KeyboardInterrupt())
+    said = run("compare", "linear", code=130).stderr
+    assert said == (
+        "interrupted: nothing is kept, because file/cache can't be written: RMSPROP_CACHE names another folder\n"
+    )
+
+
 def test_a_comparison_in_which_everything_diverged_failed(monkeypatch):
     everything = [("rmsprop", seed) for seed in range(4)]
     instead(monkeypatch, comparison({"rmsprop": 0.1}, seeds=4, lost=everything))

@@ -123,8 +123,8 @@ def test_one_line_per_failure(run_pt):
     fails(
         "it is given as 'timm', but it is of torch.optim.RMSprop", "run.pt", "x.pt", "--from", "timm", "--to", "torch"
     )
-    fails("Invalid learning rate: -1", "run.pt", "x.pt", "--to", "timm", "--lr", -1)
-    fails("Invalid decay value: 3", "run.pt", "x.pt", "--to", "timm", "--decay", 3)
+    fails("Invalid --lr: -1", "run.pt", "x.pt", "--to", "timm", "--lr", -1)
+    fails("Invalid --decay: 3", "run.pt", "x.pt", "--to", "timm", "--decay", 3)
     fails("Missing option '--to'", "run.pt", "x.pt")
     fails("there is no checkpoint format 'adam': choose one of torch, timm", "run.pt", "x.pt", "--to", "adam")
     fails("with like", "run.pt", "x.keras", "--to", "keras")

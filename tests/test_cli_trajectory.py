@@ -33,6 +33,32 @@ def test_the_table_has_the_numbers_of_the_book_and_fits_a_hundred_columns():
     assert max(map(len, run("beale").stdout.splitlines())) <= 100
 
 
+def test_alone_the_bowl_is_the_example_of_the_book_in_which_adagrad_stalls_and_rmsprop_arrives():
+    content = json.loads(run("bowl", "--json").stdout)
+    ends = {walk["optimizer"]: walk["end"] for walk in content["walks"]}
+    assert (content["steps"], {walk["lr"] for walk in content["walks"]}) == (20, {0.4})
+    assert ends["adagrad"] == pytest.approx([-2.3826, -0.1586], abs=5e-5)
+    assert ends["rmsprop-d2l"] == pytest.approx([-0.010599, 0.0], abs=5e-7)
+    assert "one learning rate for all, as in Zhang" in run("bowl").stdout
+    assert "for all" not in run("beale").stdout
+
+
+@pytest.mark.parametrize(
+    "options", [["--optimizers", "rmsprop"], ["--decay", "0.999"], ["--decay", 0.99, "--steps", 9]]
+)
+def test_where_an_average_forgets_nothing_it_is_said_that_this_is_adagrad(options):
+    assert "steps are nearly AdaGrad's at" in " ".join(run("bowl", *options).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--steps", 100, "--optimizers", "rmsprop"], ["--optimizers", "rmsprop-tensorflow1", "--decay", 0.999]],
+    ids=["forgets in time", "long enough", "from 1"],
+)
+def test_elsewhere_it_is_not(options):
+    assert "nearly AdaGrad" not in run("bowl", *options).stdout
+
+
 def test_without_a_learning_rate_each_gets_its_best_and_a_star():
     said = run("rosenbrock", "--optimizers", "sgd,adam", "--lr", "sgd=0.001").stdout
     assert re.search(r"Adam +lr [\d.]+\*, β₁ 0.9, β₂ 0.999, ε 1e-8 ", said)
@@ -119,7 +145,7 @@ BAD = {
     "empty name": (["bowl", "--optimizers", "sgd,"], "there is no optimizer ''"),
     "start": (["bowl", "--start", "1"], "'1' is not a point such as -5,-2"),
     "lr": (["bowl", "--lr", "fast"], "--lr 'fast' is neither a number nor NAME=NUMBER"),
-    "decay": (["bowl", "--decay", "nan"], "rmsprop: Invalid alpha value: nan"),
+    "decay": (["bowl", "--decay", "nan"], "rmsprop-d2l: Invalid --decay: nan"),
     "steps": (["bowl", "--steps", "0"], "--steps is 0: it must be from 1 to 10000"),
     "kind": (["bowl", "--out", "a.jpg"], "'a.jpg' ends in none of .png, .svg, .gif, .mp4, .html"),
     "no kind": (["bowl", "--out", "a"], "'a' ends in none of"),

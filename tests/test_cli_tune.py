@@ -84,6 +84,19 @@ def test_the_line_to_train_with_means_the_recommended_rule():
     assert (kept["drop"], kept["hidden"]) == (["w", "z"], [4, 3])
 
 
+def test_the_line_to_train_with_can_be_pasted_whatever_names_are_like(tmp_path):
+    name = "my table's $1 (2).csv"
+    Path(name).write_text("x,a b,-c,y\n" + "".join(f"{row % 7},{row % 5},1,{row * 0.5}\n" for row in range(60)))
+    options = ("--target", "y", "--drop", "a b", "--drop=-c", "--epochs", 3, "--budget", "quick", "--seeds", 2)
+    said = run(name, *options, "--eps", "1e-8", "--decay", "0.9").stdout
+    line = re.search(r"^shell +rmsprop (train .*)$", said, flags=re.MULTILINE)[1]
+    split = subprocess.run(["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True).stdout
+    done = CliRunner().invoke(rmsprop, split.split("\0")[:-1])
+    assert done.exit_code in (0, 1), done.output  # 1: diverged, which three epochs may
+    (kept,) = Path("runs").glob("*/config.json")
+    assert json.loads(kept.read_text())["settings"]["drop"] == ["a b", "-c"]
+
+
 def test_json_is_one_object_and_nothing_else():
     result = run("linear", *QUICK, "--json", "--out", "there", "--dialect", "keras", "--decay", "0.9")
     assert result.stderr == ""
@@ -109,8 +122,8 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
     [
         (["nothing"], "error: there is no problem 'nothing': choose one of linear"),
         (["linear", "--seeds", "1"], "error: Invalid value for '--seeds': 1 is not in the range x>=2."),
-        (["linear", "--decay", "1.5"], "error: Invalid decay value: 1.5 (allowed: a number from 0 to 1)"),
-        (["linear", "--eps", "-1"], "error: Invalid epsilon value: -1.0 (allowed: a finite number >= 0)"),
+        (["linear", "--decay", "1.5"], "error: Invalid --decay: 1.5 (allowed: a number from 0 to 1)"),
+        (["linear", "--eps", "-1"], "error: Invalid --eps: -1.0 (allowed: a finite number >= 0)"),
         (["linear", "--budget", "huge"], "error: Invalid value for '--budget': 'huge' is not one of"),
         (["linear", "--dialect", "tf3"], "error: Invalid value for '--dialect': 'tf3' is not one of"),
         (["linear", "--target", "y"], "error: --target is for a table of your own; linear is built in and needs none"),
@@ -119,7 +132,7 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
         (["file.csv"], "error: file.csv"),
         (
             ["linear", "--nesterov"],
-            "error: nesterov=True needs a momentum above 0: set momentum, or leave nesterov off",
+            "error: --nesterov needs a momentum: give --momentum 0.9, too, or leave --nesterov out",
         ),
     ],
 )

@@ -76,6 +76,13 @@ def test_a_missing_framework_names_the_extra(name):
     assert f"pip install 'rmsprop[{name}]'" in run.stderr.splitlines()[-1]
 
 
+def test_the_package_runs_as_the_command():
+    command = [sys.executable, "-m", "rmsprop", "dialects", "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("Usage: rmsprop dialects ")
+
+
 def test_the_command_without_the_lab_names_the_extra():
     run = python(BLOCK.format(name="click") + "from rmsprop.cli import main; main()")
     assert run.returncode == 2

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+import rmsprop
 from rmsprop import DIALECTS
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, Range, choose, make, row
@@ -29,6 +30,17 @@ def test_defaults_are_those_of_torch_itself(name):
     own = TORCH[name]([torch.zeros(2, requires_grad=True)]).defaults
     meant = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}.get(name, {})
     assert {key: optimizer.defaults[key] for key in own} == own | meant
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_call_that_reports_show_makes_the_optimizer_to_the_last_digit(name):
+    lr, given = 0.1 / 3, dict.fromkeys(row(name).options, 1 - 0.1 / 7)
+    choice = choose(name, lr, **given)
+    params = [torch.zeros(2, requires_grad=True)]
+    made = eval(choice.call, {"torch": torch, "rmsprop": rmsprop, "params": params})
+    (pasted,), (meant,) = made.param_groups, make(choice, params).param_groups
+    assert type(made) is type(make(choice, params))
+    assert pasted == meant
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,4 +1,4 @@
-"""The options that make a rule, and the errors of those that don't."""
+"""The options that make a rule."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from rmsprop.dialects import get_dialect
-from rmsprop.lab.errors import InputError
-from rmsprop.lab.train.settings import option
-from rmsprop.rule import Rule, check_number
+from rmsprop.lab.options import check_option, option
+from rmsprop.rule import Rule
 
 # Field of `Rule` -> what the help says. The field's type makes the option.
 _HELP = {
@@ -52,25 +50,6 @@ def _option(field: str, kind: Any) -> Callable[..., Any]:
     return click.option(name, type=click.Choice(get_args(kind)) if get_args(kind) else kind, help=_HELP[field])
 
 
-def chosen_rule(dialect: str, given: dict[str, Any]) -> Rule:
-    """Return the rule of a dialect with the given options.
-
-    Args:
-        dialect: What the person typed.
-        given: Field of `Rule` -> value or None.
-
-    Returns:
-        The rule.
-
-    Raises:
-        InputError: If the dialect is unknown or a value is out of range.
-    """
-    try:
-        return get_dialect(dialect).rule_with(**given)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
 def chosen_lr(lr: float | None) -> float | None:
     """Return a learning rate that was given, checked.
 
@@ -83,7 +62,4 @@ def chosen_lr(lr: float | None) -> float | None:
     Raises:
         InputError: If it is out of range.
     """
-    try:
-        return None if lr is None else check_number("lr", lr)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    return None if lr is None else check_option("lr", lr)

@@ -77,7 +77,7 @@ def compare(
     from rmsprop.lab.compare import compare as run
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
-    from rmsprop.lab.compare.cache import default_folder
+    from rmsprop.lab.compare.cache import can_be_written, default_folder
     from rmsprop.lab.compare.work import LostWorkerError
 
     problem = chosen_problem(given)
@@ -89,7 +89,9 @@ def compare(
         with standings.shown(quiet=as_json) as show:
             comparison = run(problem, budget=budget, seeds=seeds, jobs=jobs, cache=cache, on_progress=show, **chosen)
     except KeyboardInterrupt:
-        click.echo("interrupted: what was done is kept, and the same command goes on", err=True)
+        kept = "what was done is kept, and the same command goes on"
+        lost = f"nothing is kept, because {cache} can't be written: RMSPROP_CACHE names another folder"
+        click.echo(f"interrupted: {kept if can_be_written(cache) else lost}", err=True)
         ctx.exit(130)
     except LostWorkerError as error:
         click.echo(f"error: {error}", err=True)
@@ -107,10 +109,10 @@ def compare(
 
 def _print(analysis: Analysis, folder: Path) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.compare import tables, words
+    from rmsprop.lab.compare import sentences, tables
 
     out = output.page()
-    for verdict, track in zip(words.verdicts(analysis), analysis.tracks, strict=True):
+    for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
         out.print(verdict.title)
         _print_table(out, tables.summary(analysis, track))
         out.print()
@@ -119,7 +121,7 @@ def _print(analysis: Analysis, folder: Path) -> None:
         out.print()
     for note in analysis.comparison.notes:
         out.print(f"Note: {note}")
-    out.print(words.headline(analysis))
+    out.print(sentences.headline(analysis))
     out.print(f"Files: {folder}", soft_wrap=True)
 
 
@@ -150,16 +152,16 @@ def _needed(content: Table, index: int) -> int:
 
 
 def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:
-    from rmsprop.lab.compare import tables, words
+    from rmsprop.lab.compare import sentences, tables
 
     comparison = analysis.comparison
     return {
         "problem": comparison.facts.problem,
         "out": str(folder),
-        "headline": words.headline(analysis),
+        "headline": sentences.headline(analysis),
         "verdicts": {
             track: list(verdict.paragraphs)
-            for track, verdict in zip(analysis.tracks, words.verdicts(analysis), strict=True)
+            for track, verdict in zip(analysis.tracks, sentences.verdicts(analysis), strict=True)
         },
         "reference": comparison.reference,
         "target": None if analysis.target is None else tables.target_name(analysis, analysis.target),

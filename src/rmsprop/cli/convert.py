@@ -12,8 +12,10 @@ from typing import Any, NoReturn
 
 import click
 
-from rmsprop.cli.choices import rule_options
+from rmsprop.cli.choices import chosen_lr, rule_options
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.options import check_option
+from rmsprop.rule import NUMBERS
 
 
 def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> Any:
@@ -92,6 +94,9 @@ def convert(
     if in_order and names is not None:
         raise click.UsageError("--in-order and --names both say which parameter is which: give one of them")
     given = {name: value for name, value in settings.items() if value is not None}
+    for name in given.keys() & NUMBERS:
+        check_option(name, given[name])
+    chosen_lr(lr)
     notes: list[str] = []
     try:
         with _orderly():

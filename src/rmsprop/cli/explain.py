@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_lr, chosen_rule, rule_options
+from rmsprop.cli.choices import chosen_lr, rule_options
 from rmsprop.lab.numbers import short
+from rmsprop.lab.options import rule_of_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,7 @@ def explain(dialect: str, lr: float | None, as_json: bool, **given: Any) -> None
     As formulas and as NumPy code, with the memory of its decay, the size of its first steps, and its call in each front
     end. DIALECT is a name that `rmsprop dialects` lists; an option wins over the dialect's default.
     """
-    rule, lr = chosen_rule(dialect, given), chosen_lr(lr)
+    rule, lr = rule_of_options(dialect, given), chosen_lr(lr)
     from rmsprop.cli import output
     from rmsprop.lab.dialects.explanation import explanation
 
@@ -60,7 +61,7 @@ def diff(first: str, second: str, lr: float | None, as_json: bool, **given: Any)
     SECOND are names that `rmsprop dialects` lists. An option wins over the default of both: with --decay 0.9 --eps 1e-8
     only the rest is compared.
     """
-    rules, lr = [chosen_rule(name, given) for name in (first, second)], chosen_lr(lr)
+    rules, lr = [rule_of_options(name, given) for name in (first, second)], chosen_lr(lr)
     from rmsprop.cli import output
     from rmsprop.lab.dialects.differences import Side
     from rmsprop.lab.dialects.explanation import comparison

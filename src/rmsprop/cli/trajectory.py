@@ -33,13 +33,13 @@ def _point(_: click.Context, param: click.Parameter, value: str | None) -> tuple
 @click.option(
     "--optimizers",
     metavar="NAMES",
-    help="Which, such as rmsprop,rmsprop-keras,adam.  [default: sgd,momentum,nesterov,adagrad,adam,rmsprop]",
+    help="Which, such as rmsprop,rmsprop-keras,adam.  [default: sgd,adagrad,adam,rmsprop-d2l]",
 )
-@click.option("--lr", multiple=True, metavar=_VALUES, help="Learning rate.  [default: the best of 16 for each]")
+@click.option("--lr", multiple=True, metavar=_VALUES, help="Learning rate.  [default: see below]")
 @click.option("--decay", multiple=True, metavar=_VALUES, help="Share of the old value that the average keeps.")
 @click.option("--eps", multiple=True, metavar=_VALUES, help="Epsilon in the denominator.")
 @click.option("--momentum", multiple=True, metavar=_VALUES, help="Share of the buffer that is kept.")
-@click.option("--steps", type=int, default=50, show_default=True, help="How many steps.")
+@click.option("--steps", type=int, help="How many steps.  [default: 50, on the bowl 20]")
 @click.option("--start", metavar="X,Y", callback=_point, help="Where they begin.  [default: the surface's start]")
 @out_option(
     _KINDS, "Draw the paths: .png or .svg a picture, .gif or .mp4 a film, .html a page with sliders for RMSProp alone."
@@ -48,7 +48,7 @@ def _point(_: click.Context, param: click.Parameter, value: str | None) -> tuple
 def trajectory(
     surface: str,
     optimizers: str | None,
-    steps: int,
+    steps: int | None,
     start: tuple[float, float] | None,
     out: Path | None,
     as_json: bool,
@@ -58,15 +58,20 @@ def trajectory(
 
     SURFACE is bowl, bowl-rotated, bowl-steep, rosenbrock, beale or saddle. A VALUE alone is a learning rate for all,
     but a --decay, --eps or --momentum for RMSProp in every dialect; NAME=VALUE is for one optimizer, as in
-    --lr 0.1,adam=0.5. Without --lr, each optimizer has the learning rate with which it ends lowest.
+    --lr 0.1,adam=0.5. Without --lr, each optimizer has the one of 16 learning rates with which it ends lowest; but
+    `rmsprop trajectory bowl` alone is the example of Dive into Deep Learning, in which all have 0.4.
     """
     from rmsprop.cli.bar import bar
-    from rmsprop.lab.surfaces.choices import DEFAULT_OPTIMIZERS, parse, surface_named, walks
+    from rmsprop.lab.surfaces.choices import DEFAULT_OPTIMIZERS, Values, parse, surface_named, walks
     from rmsprop.lab.surfaces.picture import Scene
 
     names = DEFAULT_OPTIMIZERS if optimizers is None else tuple(name.strip() for name in optimizers.split(","))
     settings = {option: parse(option, texts) for option, texts in given.items()}
     found = surface_named(surface)
+    is_example = found.lr is not None and optimizers is None and not given["lr"]
+    if is_example:
+        settings["lr"] = Values(plain=found.lr)
+    steps = found.steps if steps is None else steps
     with bar("walking", len(names), quiet=as_json) as advance:
         paths, searched = walks(found, names, **settings, steps=steps, start=start, on_walk=advance)
     scene = Scene(name=surface, surface=found, walks=paths, searched=searched)
@@ -77,7 +82,7 @@ def trajectory(
 
         output.print_json(_content(scene, out))
     else:
-        _print(scene, out)
+        _print(scene, out, is_example=is_example)
 
 
 def _draw(scene: Scene, out: Path, *, quiet: bool) -> None:
@@ -133,9 +138,9 @@ def _content(scene: Scene, out: Path | None) -> dict[str, Any]:
     }
 
 
-def _print(scene: Scene, out: Path | None) -> None:
+def _print(scene: Scene, out: Path | None, *, is_example: bool) -> None:
     from rmsprop.cli import output
-    from rmsprop.lab.surfaces.picture import dialects, outcome, settings_of
+    from rmsprop.lab.surfaces.picture import dialects, outcome, settings_of, unforgetting
 
     first, page = scene.walks[0], output.page()
     page.print(f"{scene.name}, {scene.surface.about}: f = {scene.surface.formula}")
@@ -156,6 +161,11 @@ def _print(scene: Scene, out: Path | None) -> None:
             )
     if said := dialects(scene.walks):
         page.print(said)
+    for sentence in unforgetting(scene.walks):
+        page.print(sentence)
+    if is_example:
+        page.print(f"one learning rate for all, as in {scene.surface.source}")
+        page.print("with --optimizers NAMES, each gets the best of 16")
     if scene.searched:
         page.print("* the learning rate with the lowest end, of 16 from 0.001 to 100; --lr sets one")
     if (

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_rule, rule_options
+from rmsprop.cli.choices import rule_options
 from rmsprop.cli.problems import chosen_problem, problem_options
 from rmsprop.cli.train import train
 from rmsprop.dialects import DIALECTS, get_dialect
+from rmsprop.lab.options import rule_of_options
 from rmsprop.lab.problems.defaults import short_name
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.rule import Rule
@@ -22,8 +23,8 @@ from rmsprop.rule import Rule
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rmsprop.lab.tune.results import Tuning
     from rmsprop.lab.tune.trials import Setting
-    from rmsprop.lab.tune.tuning import Tuning
 
 
 @click.command(short_help="Find a learning rate, a decay and an ε for a problem.")
@@ -60,7 +61,7 @@ def tune(
     Exit codes: 0 done, 1 nothing trains or a failure, 2 bad input, 130 interrupted (then nothing is written).
     """
     rule = {field.name: given.pop(field.name) for field in fields(Rule)}
-    chosen_rule(dialect, rule)
+    rule_of_options(dialect, rule)  # refused before anything is read
     from rmsprop.cli import output
     from rmsprop.cli.bar import bar
     from rmsprop.lab.tune import report, tuning
@@ -150,7 +151,7 @@ def _typed(param: click.Parameter, value: Any) -> list[str]:
 def _print(found: Tuning, train_line: str) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.tune.report import DIFFERENCE, rows
-    from rmsprop.lab.tune.words import summary
+    from rmsprop.lab.tune.sentences import summary
 
     out = output.page()
     for sentence in summary(found):

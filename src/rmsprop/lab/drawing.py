@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,14 +65,8 @@ def draw_figure(paint: Callable[[Figure], None], kind: str, title: str = "", siz
     Returns:
         The file's content: the same for the same figure.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     content = io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+    with empty_figure(size) as figure, warnings.catch_warnings():
         paint(figure)
         if title:
             figure.suptitle(title, fontsize=9, parse_math=False)
@@ -77,6 +74,49 @@ def draw_figure(paint: Callable[[Figure], None], kind: str, title: str = "", siz
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(content, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()
+
+
+@contextmanager
+def empty_figure(size: tuple[float, float] = SIZE, **options: Any) -> Iterator[Figure]:
+    """Make a figure in the lab's style, which no ``MPLBACKEND`` and no ``matplotlibrc`` of a person's changes.
+
+    Args:
+        size: Width and height in inches. Default 6.4 by 3.8.
+        **options: Arguments of `matplotlib.figure.Figure`. Default: a constrained layout.
+
+    Yields:
+        The figure. What is painted and written in the context has the style.
+    """
+    matplotlib = _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Without this, text.usetex of a person who writes papers calls LaTeX, and dark styles hide black lines.
+    default = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    with matplotlib.rc_context(default | STYLE):
+        figure = Figure(figsize=size, **{"layout": "constrained"} | options)
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _matplotlib() -> Any:
+    """Import matplotlib whatever ``MPLBACKEND`` says.
+
+    Jupyter sets it for the programs that a notebook starts, too, where its backend may not be installed; matplotlib
+    then can't be imported. No figure of the lab needs a backend; for a person's own figures it is set as far as it can.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+    return matplotlib
 
 
 def single(paint: Callable[[Axes], None]) -> Callable[[Figure], None]:

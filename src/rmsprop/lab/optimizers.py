@@ -110,6 +110,7 @@ class Row:
         lr: Its default learning rate.
         options: Its other hyperparameters with their defaults, under its own keywords.
         space: Where each hyperparameter is searched.
+        call: How a person makes it, with a place for the learning rate and the options.
         evaluations: Gradient evaluations per step. Default 1.
     """
 
@@ -118,6 +119,7 @@ class Row:
     lr: float
     options: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Range]
+    call: str
     evaluations: int = 1
 
 
@@ -150,9 +152,17 @@ class Choice:
         return self.name.endswith(SWA)
 
     @property
-    def settings(self) -> str:
-        """The hyperparameters in one line, such as ``lr 0.001, alpha 0.99``."""
-        return ", ".join(f"{name} {value:g}" for name, value in (("lr", self.lr), *self.options))
+    def call(self) -> str:
+        """A line of Python that makes the optimizer of ``params``, with every digit of its hyperparameters.
+
+        Examples:
+            >>> choose("adam", lr=0.01).call
+            'torch.optim.Adam(params, lr=0.01, betas=(0.9, 0.999), eps=1e-08)'
+        """
+        options = {"lr": self.lr, **dict(self.options)}
+        if "beta1" in options:
+            options = {"lr": self.lr, "betas": (options.pop("beta1"), options.pop("beta2")), **options}
+        return row(self.name).call.format(", ".join(f"{name}={value!r}" for name, value in options.items()))
 
 
 def _sgd(params: Any, **options: Any) -> torch.optim.Optimizer:
@@ -210,18 +220,21 @@ def _rmsprop_row(label: str, name: str, dialect: Dialect, momentum: float | None
     if rule.momentum:
         options["momentum"] = rule.momentum
         space |= {"lr": _lr(1e-4), "momentum": _MOMENTUM}
-    return Row(label=label, make=_rmsprop(name), lr=dialect.lr or _NO_DEFAULT_LR, options=options, space=space)
+    call = f'rmsprop.torch.RMSprop(params, {{}}, dialect="{name}")'
+    lr = dialect.lr or _NO_DEFAULT_LR
+    return Row(label=label, make=_rmsprop(name), lr=lr, options=options, space=space, call=call)
 
 
 OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
     {
-        "sgd": Row(label="SGD", make=_sgd, lr=1e-3, space={"lr": _lr(0.1)}),
+        "sgd": Row(label="SGD", make=_sgd, lr=1e-3, space={"lr": _lr(0.1)}, call="torch.optim.SGD(params, {})"),
         "momentum": Row(
             label="Momentum",
             make=_sgd,
             lr=1e-3,
             options={"momentum": 0.9},
             space={"lr": _lr(0.01), "momentum": _MOMENTUM},
+            call="torch.optim.SGD(params, {})",
         ),
         "nesterov": Row(
             label="Nesterov",
@@ -229,6 +242,7 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             lr=1e-3,
             options={"momentum": 0.9},
             space={"lr": _lr(0.01), "momentum": Range(low=1e-2, high=0.99, complement=True)},
+            call="torch.optim.SGD(params, {}, nesterov=True)",
         ),
         "adagrad": Row(
             label="AdaGrad",
@@ -236,6 +250,7 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             lr=1e-2,
             options={"eps": 1e-10},
             space={"lr": _lr(0.1), "eps": _EPS},
+            call="torch.optim.Adagrad(params, {})",
         ),
         "adadelta": Row(
             label="Adadelta",
@@ -243,6 +258,7 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             lr=1.0,
             options={"rho": 0.9, "eps": 1e-6},
             space={"lr": _lr(1.0), "rho": _DECAY, "eps": _EPS},
+            call="torch.optim.Adadelta(params, {})",
         ),
         "adam": Row(
             label="Adam",
@@ -255,6 +271,7 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
                 "eps": _EPS,
                 "beta1": _MOMENTUM,
             },
+            call="torch.optim.Adam(params, {})",
         ),
         "rmsprop": _rmsprop_row("RMSProp", "torch", DIALECTS["torch"]),
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
@@ -307,8 +324,8 @@ def choose(name: str, lr: float | None = None, **options: Any) -> Choice:
         InputError: If there is no such optimizer, or it has no such option, or a value is out of range.
 
     Examples:
-        >>> choose("rmsprop", alpha=0.9).settings
-        'lr 0.01, alpha 0.9, eps 1e-08'
+        >>> choose("rmsprop-keras", alpha=0.9).call
+        'rmsprop.torch.RMSprop(params, lr=0.001, alpha=0.9, eps=1e-07, dialect="keras")'
     """
     found = row(name)
     if unknown := sorted(options.keys() - found.options.keys()):

@@ -1,6 +1,7 @@
 """A run is found again by everything that defines it, and by nothing less."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from rmsprop.lab.batched import Job, train_together
-from rmsprop.lab.compare.cache import Cache, default_folder, identity
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.compare.cache import Cache, can_be_written, default_folder, identity
 from rmsprop.lab.optimizers import choose
 from rmsprop.lab.problems import Data
 
@@ -119,14 +119,34 @@ def test_a_damaged_file_counts_as_none_and_is_written_again(kept, damage):
     assert reopened(folder).get(JOB, test=True) is not None
 
 
-def test_a_folder_that_cannot_be_written_in_is_one_sentence(tmp_path):
+def test_where_a_folder_cannot_be_written_in_runs_are_kept_in_memory(tmp_path):
     (tmp_path / "file").write_text("")
-    folder = tmp_path / "file" / "cache"
-    cache = reopened(folder)
+    cache = reopened(tmp_path / "file" / "cache")
     assert cache.get(JOB, test=True) is None
-    with pytest.raises(InputError) as refused:
-        cache.put(JOB, train_together(line(), [JOB])[0], test=True)
-    assert str(refused.value) == f"can't write in {folder}: Not a directory: give another folder"
+    assert cache.unwritable == ""
+    curve = train_together(line(), [JOB])[0]
+    cache.put(JOB, curve, test=True)
+    assert cache.unwritable == "Not a directory"
+    assert cache.get(JOB, test=True) is curve
+
+
+def test_a_disk_that_fills_up_loses_nothing(kept, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder, curve = kept
+    monkeypatch.setattr("rmsprop.lab.compare.cache.write_atomically", full)
+    cache, other = reopened(folder), Job(choice=choose("rmsprop"), seed=4)
+    cache.put(other, curve, test=True)
+    assert cache.get(JOB, test=True) is not None  # what it has is still read
+    assert cache.get(other, test=True) is curve
+    assert cache.unwritable == "No space left on device"
+
+
+@pytest.mark.parametrize(("name", "can"), [(".", True), ("new/folder", True), ("file", False), ("file/cache", False)])
+def test_whether_a_folder_can_be_written_is_known_before(tmp_path, name, can):
+    (tmp_path / "file").write_text("")
+    assert can_be_written(tmp_path / name) is can
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from lab.compare.made_up import EPOCHS, STEPS, comparison
 from matplotlib.figure import Figure
 
 from rmsprop.lab.compare import figures
-from rmsprop.lab.compare.analysis import analyse
+from rmsprop.lab.compare.analysis import TRACK_TITLES, analyse
 
 ENDS = {"sgd": 0.2, "rmsprop-momentum": 0.3, "rmsprop": 0.1}
 
@@ -57,6 +57,30 @@ def test_a_rise_at_the_last_step_and_equal_lines_can_be_seen():
     end = EPOCHS * STEPS
     assert axes.get_xlim()[1] > end
     assert {float(dots.get_offsets()[0, 0]) for dots in axes.collections} == {end}
-    levels = [float(np.mean(line.get_ydata()[:1])) for line in axes.get_lines()]
-    assert len(set(levels)) == 3
-    assert all(abs(level) < 3 and math.isfinite(level) for level in levels)
+    widths = [line.get_linewidth() for line in axes.get_lines()]
+    assert sorted(set(widths), reverse=True) == widths  # the upper ones are thinner
+
+
+def test_shares_of_runs_are_drawn_where_they_are():
+    ends = {"rmsprop": 0.2, "sgd": 0.1, "adam": 0.1003, "momentum": 5.0, "nesterov": 5.0, "adagrad": 0.1001}
+    found = analyse(comparison(ends, seeds=7, noise=0.05))
+    for axes in drawn(figures.time_to_target, found).axes:
+        track = next(track for track, title in TRACK_TITLES.items() if title in axes.get_title(loc="left"))
+        for line, reached in zip(axes.get_lines(), found.reached(track, found.target), strict=True):
+            shares = line.get_ydata()
+            assert np.allclose(shares * 7 / 100, np.round(shares * 7 / 100))
+            assert (shares[0], shares[-1]) == (0, 100 * reached.share)
+        low, high = axes.get_ylim()
+        assert low < 0 < 100 < high
+        assert [tick for tick in axes.get_yticks() if not 0 <= tick <= 100] == []
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 7])
+def test_no_interval_of_a_share_or_of_steps_ends_where_nothing_can_be(seeds):
+    found = analyse(comparison({"rmsprop": 1.5, "sgd": 0.1, "adam": 1.0}, seeds=seeds, noise=0.9))
+    for ranking in found.rankings:
+        span = {"metric": 1.0, "steps": EPOCHS * STEPS}.get(ranking.measure.key, math.inf)
+        for standing in ranking.standings:
+            if difference := standing.difference:
+                assert all(abs(end) <= span for end in (difference.low, difference.high) if math.isfinite(end))
+                assert not difference.decided or difference.low * difference.value >= 0

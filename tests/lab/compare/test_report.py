@@ -9,7 +9,7 @@ import pytest
 from lab.compare.made_up import comparison
 from support import Page
 
-from rmsprop.lab.compare import report, tables, words
+from rmsprop.lab.compare import report, sentences, tables
 from rmsprop.lab.compare.analysis import analyse
 from rmsprop.lab.compare.results import Comparison
 from rmsprop.lab.compare.statistics import Estimate
@@ -29,17 +29,19 @@ def page(known):
 
 
 def test_the_verdict_can_be_quoted(known):
-    assert words.headline(known) == (
+    assert sentences.headline(known) == (
         "On made-up (tuned with 3 trials in each of 3 studies, 20 seeds): by validation loss, RMSProp is better than "
-        "SGD and Momentum, worse than AdaGrad and not distinguishable from Adam."
+        "SGD and Momentum, worse than AdaGrad and not distinguishable from Adam. "
+        "20 seeds in 3 studies can't settle differences below about 0.004."
     )
-    tuned, defaults = words.verdicts(known)
+    tuned, defaults = sentences.verdicts(known)
     assert tuned.title == "Equal tuning: tuned with 3 trials in each of 3 studies, 20 seeds"
     assert defaults.title == "Default settings: 20 seeds"
     assert re.fullmatch(
         r"By validation loss, AdaGrad is lowest with 0\.0\d+ \(95 % interval 0\.0\d+ to 0\.0\d+\)\. Against RMSProp, "
         r"which has 0\.10\d* \(95 % interval 0\.\d+ to 0\.\d+\), on the same seeds, AdaGrad is better, SGD and "
-        r"Momentum are worse and Adam is not distinguishable\.",
+        r"Momentum are worse and Adam is not distinguishable\. 20 seeds in 3 studies can't settle differences below "
+        r"about 0\.00\d\.",
         tuned.paragraphs[0],
     )
     assert tuned.paragraphs[1].startswith("By test accuracy, AdaGrad is highest with 0.99")
@@ -63,7 +65,24 @@ def test_the_verdict_can_be_quoted(known):
     ],
 )
 def test_the_headline(ends, lost, said):
-    assert said in words.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+    assert said in sentences.headline(analyse(comparison(ends, lost=lost, noise=0.05)))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "lost", "said"),
+    [
+        (4, (), "4 seeds in 3 studies can't settle differences below about 0.07."),
+        (40, (), "40 seeds in 3 studies can't settle differences below about 0.08."),
+        (4, range(4), ""),  # told
+        (4, range(2), "4 seeds in 3 studies can't settle how large a difference is where runs diverged."),
+    ],
+)
+def test_what_so_few_runs_cannot_settle_is_said_with_its_size(seeds, lost, said):
+    diverged = [("adam", seed) for seed in lost]
+    found = analyse(comparison({"rmsprop": 0.1, "adam": 0.13}, seeds=seeds, lost=diverged, noise=0.5))
+    assert said in sentences.headline(found)
+    assert said in sentences.verdicts(found)[0].paragraphs[0]
+    assert ("can't settle" in sentences.headline(found)) is bool(said)
 
 
 @pytest.mark.parametrize(("adam", "studies", "doubted"), [(0.5, 2, True), (0.5, 3, False), (0.1, 2, False)])
@@ -74,13 +93,13 @@ def test_a_difference_that_two_studies_found_is_doubted_in_the_same_breath(adam,
         "Beware: with 2 studies, 12\u00a0% to 38\u00a0% of comparisons between equals call one of them better, with 3 "
         "(--budget standard) 4\u00a0% to 18\u00a0%."
     )
-    assert words.headline(analyse(few)).endswith(doubt) == doubted
+    assert sentences.headline(analyse(few)).endswith(doubt) == doubted
 
 
 def test_equal_values_rank_nobody():
     found = analyse(comparison({"rmsprop": 0.1, "adam": 0.1, "sgd": 0.2}, noise=0.0))
     assert (
-        words.verdicts(found)[0]
+        sentences.verdicts(found)[0]
         .paragraphs[0]
         .startswith(
             "By validation loss, the lowest, 0.1, is shared by RMSProp and Adam. Against RMSProp on the same seeds,"
@@ -105,14 +124,14 @@ def test_steps_that_nobody_needed_are_not_drawn():
 def test_when_nothing_can_be_said_that_is_said():
     everything = [(name, seed) for name in ("rmsprop", "adam") for seed in range(20)]
     lost = analyse(comparison({"rmsprop": 0.1, "adam": 0.1}, lost=everything))
-    tuned = words.verdicts(lost)[0].paragraphs
+    tuned = sentences.verdicts(lost)[0].paragraphs
     assert tuned[0] == "By validation loss nothing can be said: over a quarter of everyone's runs diverged."
-    assert "There is no target: it is set by sgd, momentum, nesterov or adam" in words.method(lost)[-1]
+    assert "There is no target: it is set by sgd, momentum, nesterov or adam" in sentences.method(lost)[-1]
 
 
 def test_without_noise_it_is_said_in_words_and_not_shown_as_certainty():
     found = analyse(comparison({"rmsprop": 0.1, "adam": 0.2}, noise=0.0))
-    tuned, defaults = words.verdicts(found)
+    tuned, defaults = sentences.verdicts(found)
     assert tuned.paragraphs[0].startswith(
         "By validation loss, RMSProp is lowest with 0.1 (95 % interval without width)"
     )
@@ -123,7 +142,7 @@ def test_without_noise_it_is_said_in_words_and_not_shown_as_certainty():
 
 
 def test_how_it_was_done_says_what_is_corrected_for(known):
-    text = " ".join(words.method(known))
+    text = " ".join(sentences.method(known))
     assert "98.8 % each (4 comparisons, Bonferroni)" in text
     assert "interquartile mean" in text
     assert "never left out" in text
@@ -194,18 +213,18 @@ def test_every_figure_is_there_with_a_caption_and_ids_of_its_own(page):
 
 def test_the_page_tells_words_tables_settings_and_notes(known, page):
     text = " ".join(" ".join(Page(page).text).split())
-    assert words.headline(known) in text
-    for verdict in words.verdicts(known):
+    assert sentences.headline(known) in text
+    for verdict in sentences.verdicts(known):
         assert all(paragraph in text for paragraph in verdict.paragraphs)
-    assert "lr 0.001, beta1 0.9, beta2 0.999, eps 1e-08 0 to 19" in text
+    assert "torch.optim.Adam(params, lr=0.001, betas=(0.9, 0.999), eps=1e-08) 0 to 19" in text
     assert "widened <once>" in text
     assert "Interquartile" in text or "interquartile range" in text
 
 
 def test_markdown_has_the_same_words_and_even_tables(known):
     text = report.markdown(known)
-    assert words.headline(known) in text
-    assert all(paragraph in text for verdict in words.verdicts(known) for paragraph in verdict.paragraphs)
+    assert sentences.headline(known) in text
+    assert all(paragraph in text for verdict in sentences.verdicts(known) for paragraph in verdict.paragraphs)
     block = next(part for part in text.split("\n\n") if part.startswith("| optimizer"))
     lines = block.splitlines()
     assert len(lines) == 2 + len(ENDS)
@@ -247,7 +266,7 @@ def test_the_files_can_be_read_again(known, tmp_path):
         "differences.png",
     }
     again = analyse(Comparison.from_dict(json.loads((folder / "result.json").read_text())))
-    assert words.verdicts(again) == words.verdicts(known)
+    assert sentences.verdicts(again) == sentences.verdicts(known)
     report.check_folder(folder)
 
 

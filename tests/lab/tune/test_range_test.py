@@ -51,11 +51,11 @@ def test_it_is_the_same_within_a_factor_of_two_under_noise():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_ends_the_repeat_and_is_marked(bad):
+def test_a_loss_that_is_no_longer_finite_ends_the_repeat_and_is_marked(bad):
     steps = iter(range(10**6))
 
     def breaks(model, batch):
-        return model.loss(batch) * (bad if next(steps) == 60 else 1.0)
+        return model.loss(batch) * (bad if 60 <= next(steps) < 65 else 1.0)
 
     found = find_lr(Bowl(1.0), breaks, [None], loss_takes="model", repeats=3)
     lost = np.isinf(found.losses)
@@ -65,8 +65,76 @@ def test_a_loss_that_is_not_finite_ends_the_repeat_and_is_marked(bad):
     assert np.isfinite(found.suggestion)
 
 
+def plain_network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 1))
+
+
+def rows(spoilt=(), size=16):
+    """Batches of a problem that can be learnt; in some of them a number is missing."""
+    x, y = data(rows=256).tensors
+    batches = [[one.clone(), other.clone()] for one, other in zip(x.split(size), y.split(size), strict=True)]
+    for place in spoilt:
+        batches[place][0][3, 1] = math.nan
+    return batches
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_batch_with_a_missing_number_is_left_out_and_said(place, repeats):
+    model = plain_network()
+    whole = find_lr(model, functional.mse_loss, rows(), repeats=repeats)
+    found = find_lr(model, functional.mse_loss, rows(spoilt=[place]), repeats=repeats)
+    left_out = int(np.isnan(found.losses).sum())
+    assert left_out > 5
+    assert 1 / 3 < found.suggestion / whole.suggestion < 3
+    assert f"{left_out} of " in found.note
+    assert found.note.endswith("steps were left out because the loss of a batch wasn't finite: look at the data")
+    assert "left out" not in whole.note
+
+
+def test_where_every_batch_is_spoilt_nothing_is_suggested():
+    found = find_lr(network(), functional.mse_loss, rows(spoilt=range(len(rows()))))
+    assert found.problem.endswith("already: give a lower low, or look at the model and its data")
+    assert np.isinf(found.losses).all()
+
+
+def test_gradients_of_several_batches_make_a_step():
+    small, large = rows(size=4), rows(size=16)
+    own = torch.optim.SGD
+
+    def losses(batches, **options):
+        model = nn.Linear(*(len(one[0]) for one in large[0]))  # no batch norm, which sees its batch
+        torch.nn.init.constant_(model.weight, 0.1)
+        torch.nn.init.constant_(model.bias, 0.1)
+        optimizer = own(model.parameters(), lr=1.0)
+        return find_lr(model, functional.mse_loss, batches, optimizer=optimizer, repeats=1, **options).losses
+
+    np.testing.assert_allclose(losses(small, accumulate=4), losses(large), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("around", [False, True])
+@pytest.mark.parametrize("optimizer", [None, torch.optim.SGD])
+def test_mixed_precision_suggests_what_float32_does_and_leaves_the_scaler(dtype, around, optimizer):
+    model, scaler = plain_network(), torch.amp.GradScaler("cpu", init_scale=2.0**24)
+    made = optimizer and optimizer(model.parameters(), lr=1.0)
+    before = scaler.state_dict()
+
+    def loss(model, batch):
+        with torch.autocast("cpu", dtype, enabled=not around):
+            return functional.mse_loss(model(batch[0]).float(), batch[1])
+
+    plain = find_lr(model, functional.mse_loss, rows(), optimizer=made)
+    with torch.autocast("cpu", dtype, enabled=around):
+        found = find_lr(model, loss, rows(), optimizer=made, loss_takes="model", scaler=scaler)
+    assert 1 / 3 < found.suggestion / plain.suggestion < 3
+    assert scaler.state_dict() == before
+
+
 def test_most_repeats_lost_is_where_it_diverges():
-    losing = iter(2 * [*range(70), "lost"] + 200 * [0])
+    losing = iter(2 * [*range(70), *(5 * ["lost"])] + 200 * [0])
 
     def breaks(model, batch):
         return model.loss(batch) * (math.nan if next(losing) == "lost" else 1.0)
@@ -87,7 +155,7 @@ def test_a_loss_that_never_falls_suggests_nothing_and_says_so():
 
 def test_a_loss_that_is_lost_at_once_says_so():
     found = find_lr(Bowl(1.0), lambda model, batch: model.loss(batch) * math.nan, [None], loss_takes="model")
-    with pytest.raises(ValueError, match=r"^the loss diverged at a learning rate of 1e-7 already: give a lower low$"):
+    with pytest.raises(ValueError, match=r"^the loss diverged at a learning rate of 1e-7 already: give a lower low,"):
         _ = found.suggestion
     assert math.isnan(found.lowest_loss_lr)
 
@@ -95,6 +163,19 @@ def test_a_loss_that_is_lost_at_once_says_so():
 def test_a_loss_that_still_falls_at_the_end_is_noted():
     found = find_lr(Bowl(1.0), bowl_loss, [None], loss_takes="model", low=1e-5, high=1e-2)
     assert found.note == "the loss was still falling at 0.01: give a higher high"
+
+
+def test_who_follows_the_advice_gets_a_suggestion():
+    steep = Bowl(1e9)
+
+    def found(model, **options):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        return find_lr(model, bowl_loss, [None], optimizer=optimizer, loss_takes="model", repeats=1, **options)
+
+    assert "give a lower low" in found(steep).problem
+    assert found(steep, low=1e-14).problem == ""
+    assert found(Bowl(1.0), high=1e-2).note.endswith("give a higher high")
+    assert found(Bowl(1.0), high=10.0).note == ""
 
 
 def test_a_loss_below_zero_can_be_tested():
@@ -278,6 +359,13 @@ BAD = {
         {},
         TypeError,
         "loss is a str: give a function or a module that returns a loss",
+    ),
+    "no accumulation": ((LINEAR, MSE, PAIRS), {"accumulate": 0}, ValueError, "accumulate is 0: give at least 1"),
+    "no scaler": (
+        (LINEAR, MSE, PAIRS),
+        {"scaler": 128.0},
+        TypeError,
+        "scaler is a float: give a torch.amp.GradScaler, or None",
     ),
     "half a repeat": ((LINEAR, MSE, PAIRS), {"repeats": 1.5}, TypeError, "repeats is 1.5: give a whole number"),
     "unknown option": ((LINEAR, MSE, PAIRS), {"beta": 1}, TypeError, None),

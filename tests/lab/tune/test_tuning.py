@@ -1,6 +1,7 @@
 """Tuning from end to end on small problems: maps, search, words, report."""
 
 import dataclasses
+import html
 import json
 import math
 import re
@@ -13,17 +14,19 @@ from PIL import Image
 
 from rmsprop import Rule
 from rmsprop.lab.batched import Job, train_together
+from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.drawing import draw_figure
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Data, load
 from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.budgets import BUDGETS
+from rmsprop.lab.tune.comparison import DEFAULT, FOUND, Contender, outcome
 from rmsprop.lab.tune.maps import draw_maps
 from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, check_folder, rows, write_report
 from rmsprop.lab.tune.search import search
+from rmsprop.lab.tune.sentences import summary, verdict
 from rmsprop.lab.tune.trials import Setting, Trials
 from rmsprop.lab.tune.tuning import tune
-from rmsprop.lab.tune.words import summary
 
 SMALL = dataclasses.replace(BUDGETS["quick"], decays=(0.5, 0.999), epsilons=(1e-3, 10.0), samples=4, reach=1)
 
@@ -146,12 +149,48 @@ def test_seeds_of_the_last_comparison_chose_nothing(found):
     assert all(len(one.tried.losses) == len(found.seeds) for one in found.contenders)
 
 
+def test_what_to_expect_is_told_from_seeds_that_chose_nothing(found, linear):
+    setting = found.recommended.tried.setting
+    assert set(found.fresh_seeds).isdisjoint({*found.seeds, *range(1000)})
+    again = Trials(linear).run("", [setting], found.fresh_seeds, found.epochs)[0]
+    assert found.fresh.losses.tolist() == again.losses.tolist()
+    assert found.as_dict()["fresh"]["loss"] == found.fresh.typical
+
+
+@pytest.mark.parametrize(
+    ("losses", "difference", "said"),
+    [
+        (0.25, Estimate(0.165, -0.05, 0.4, 0.95), "2.9 times as high here, which 5 seeds can't settle: not disti"),
+        (0.08, Estimate(-0.005, -0.02, 0.01, 0.95), "lower by 6\u00a0% here, which 5 seeds can't settle: not disti"),
+        (0.085, Estimate(0.0, -0.001, 0.002, 0.95), "as good: within 5\u00a0%"),
+        (0.25, Estimate(0.165, 0.05, 0.4, 0.95), "2.9 times as high"),
+        (0.05, Estimate(-0.035, -0.04, -0.02, 0.95), "lower by 41\u00a0%"),
+    ],
+)
+def test_what_few_seeds_cannot_settle_is_said(found, losses, difference, said):
+    tried = [dataclasses.replace(found.contenders[0].tried, losses=np.full(5, loss)) for loss in (0.085, losses)]
+    first = Contender(role=FOUND, tried=tried[0], difference=None, outcome=None)
+    other = Contender(role=DEFAULT, tried=tried[1], difference=difference, outcome=outcome(difference, 0.085))
+    made = dataclasses.replace(found, contenders=(first, other), recommended=first)
+    assert verdict(made, other).startswith(said)
+    unsettled = "can't settle" in said
+    assert summary(made)[-1].startswith("What 5 seeds can't settle, more may: --seeds 20 makes") is unsettled
+
+
+def test_more_seeds_do_settle_more(linear):
+    few, many = (tune(linear, budget="quick", seeds=seeds, eps=1e-8) for seeds in (5, 20))
+    widths = [
+        np.median([one.difference.high - one.difference.low for one in found.contenders[1:]]) for found in (few, many)
+    ]
+    assert widths[1] < 0.5 * widths[0]
+
+
 def test_progress_reaches_the_end_of_each_stage(linear):
     told = {}
     tune(linear, budget="quick", seeds=2, on_progress=lambda stage, done, total: told.update({stage: (done, total)}))
     assert list(told) == [
         "range test", "verifying", "lr × decay", "lr × ε outside √", "lr × ε in √", "joint search", "full length",
-        "final comparison",
+        "final comparison", "fresh seeds",
     ]  # fmt: skip
     assert all(done == total for done, total in told.values())
 
@@ -167,9 +206,12 @@ def test_torch_keeps_its_threads_and_its_random_state(linear):
 def test_the_words_hold_the_numbers(found):
     said = summary(found)
     chosen = found.recommended.tried
-    assert said[0].startswith(f"Use {chosen.setting.label}: validation loss {chosen.typical:.3g} after 20 epochs")
-    assert f"suggests {found.range_test.suggestion:.2g}" in said[1]
-    assert f"{found.good_lrs[0]:g} to {found.good_lrs[1]:g} end within 5\u00a0% of the best" in said[3]
+    expected = f"validation loss {found.fresh.typical:.3g} after 20 epochs, with 5 fresh seeds."
+    assert said[0] == f"Use {chosen.setting.label}: {expected}"
+    count = len(found.contenders)
+    assert f"With the 5 seeds that chose it among {count} settings it has {chosen.typical:.3g};" in said[1]
+    assert f"suggests {found.range_test.suggestion:.2g}" in said[2]
+    assert f"{found.good_lrs[0]:g} to {found.good_lrs[1]:g} end within 5\u00a0% of the best" in said[4]
     assert all(sentence.endswith(".") for sentence in said)
 
 
@@ -232,7 +274,7 @@ def test_the_report_is_one_file_that_loads_nothing_and_the_numbers_are_beside_it
     assert "<script" not in page
     assert page.count("<svg") == 6
     assert '<span class="whole">1e-8</span>' in page  # a line that breaks in it is misread
-    said = re.sub(r'<span class="whole">(.*?)</span>', r"\1", page)
+    said = html.unescape(re.sub(r'<span class="whole">(.*?)</span>', r"\1", page))
     for sentence in summary(found):
         assert sentence in said
     content = json.loads((tmp_path / RESULT).read_text())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rmsprop.lab.compare.analysis import analyse
     from rmsprop.lab.compare.results import Budget, Comparison, Facts, Progress, Run, Trial
     from rmsprop.lab.compare.run import compare
-    from rmsprop.lab.compare.words import headline
+    from rmsprop.lab.compare.sentences import headline
 
 __all__ = ["Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "analyse", "compare", "headline"]
 
@@ -28,6 +28,6 @@ __getattr__ = lazily(
         "Trial": ".results",
         "analyse": ".analysis",
         "compare": ".run",
-        "headline": ".words",
+        "headline": ".sentences",
     },
 )

@@ -19,6 +19,7 @@ from rmsprop.lab.compare.statistics import (
     estimate,
     improvement,
     of_studies,
+    possible,
     quantile,
     resamples,
     simultaneous,
@@ -40,12 +41,14 @@ class Measure:
         name: What it is, so that "by ..." can be said of it.
         higher_is_better: Whether the larger of two values wins.
         value: Its value in a run; NaN and a divergence count as the worst there can be.
+        span: How far two of its values can be apart. Default: any distance.
     """
 
     key: str
     name: str
     higher_is_better: bool
     value: Callable[[Run], float]
+    span: float = math.inf
 
     def costs(self, runs: Sequence[Run]) -> Floats:
         """Return what the runs cost by this measure: its values, negated if higher is better, infinity for the lost.
@@ -244,10 +247,18 @@ def _measures(comparison: Comparison, target: LossTarget | None) -> list[Measure
     else:  # then there is nothing to overfit to
         loss = Measure("gap", "distance to the least loss", False, lambda run: float(run.curve.train[-1] - optimum))
     name = facts.metric if optimum is not None else f"test {facts.metric}"
-    measures = [loss, Measure("metric", name, facts.higher_is_better, _test_metric)]
+    span = 1.0 if _is_share(comparison) else math.inf
+    measures = [loss, Measure("metric", name, facts.higher_is_better, _test_metric, span)]
     if target is not None:
-        measures.append(Measure("steps", "steps to the target", higher_is_better=False, value=target.steps))
+        all_steps = facts.epochs * facts.steps_per_epoch
+        measures.append(Measure("steps", "steps to the target", False, target.steps, float(all_steps)))
     return measures
+
+
+def _is_share(comparison: Comparison) -> bool:
+    """Whether the metric lies from 0 to 1; a problem of a person's own may leave the unit of anything empty."""
+    values = [_test_metric(run) for run in comparison.runs if run.curve.diverged_at is None]
+    return not comparison.facts.metric_unit and all(0.0 <= value <= 1.0 for value in values if math.isfinite(value))
 
 
 def _best_loss(run: Run) -> float:
@@ -270,9 +281,9 @@ def _rank(comparison: Comparison, track: Track, measure: Measure, level: float, 
             return None
         values = differences(costs[name], costs[reference])
         if alike and track == "tuned":
-            return of_studies(values, studies, level)
+            return possible(of_studies(values, studies, level), measure.span)
         found = estimate(values, drawn, level=level)
-        return widened(found, values) if drawn.units == len(values) else found
+        return possible(widened(found, values), measure.span) if drawn.units == len(values) else found
 
     standings = [_standing(name, costs[name], costs[reference], drawn, difference(name)) for name in names]
     return Ranking(track, measure, tuple(standings))

@@ -20,7 +20,6 @@ import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.batched import Curve, Job
 from rmsprop.lab.compare.results import curve_as_dict, curve_from
-from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.problem import Problem
 
 # To be raised whenever `rmsprop.lab.batched` computes something else, so that what it computed before isn't taken.
@@ -46,6 +45,19 @@ def default_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return base / "rmsprop" / "runs"
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether runs can be kept in a folder, which need not be there yet.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The answer; a disk that is full is not seen.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def versions() -> dict[str, str]:
@@ -126,7 +138,8 @@ class Cache:
     """The runs of one problem that are done already, in a folder that any number of processes may share.
 
     Each run is a file of its own, written whole; nothing is ever changed in place. A file that is damaged counts as
-    none, and is written again.
+    none, and is written again. Where the folder can't be written in, what it has is read, and what is new is kept for
+    the life of the object: a full disk doesn't lose a comparison.
 
     Args:
         folder: Where runs are kept; None keeps them for the life of the object only.
@@ -136,6 +149,7 @@ class Cache:
     def __init__(self, folder: Path | None, common: Mapping[str, Any]) -> None:
         self.folder = folder
         self.damaged = 0
+        self.unwritable = ""  # why nothing could be written
         self._common = common
         self._known: dict[str, Curve] = {}
 
@@ -148,9 +162,6 @@ class Cache:
 
         Returns:
             Seconds by name.
-
-        Raises:
-            InputError: If the folder can't be written in.
         """
         defined = {**self._common, "seconds_per_step": sorted(optimizers), "machine": machine()}
         file = f"{hashlib.sha256(_canonical(defined).encode()).hexdigest()}.seconds"
@@ -194,23 +205,20 @@ class Cache:
             job: The run.
             curve: What came of it.
             test: Whether it was judged on the test rows.
-
-        Raises:
-            InputError: If the folder can't be written in.
         """
         key = self.key(job, test=test)
         self._known[key] = curve
         self._write(f"{key}.json", {"job": asdict(job), "curve": curve_as_dict(curve)})
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        if self.folder is None:
+        if self.folder is None or self.unwritable:
             return
         path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, _canonical({**content, "checksum": _checksum(content)}).encode())
         except OSError as error:
-            raise InputError(f"can't write in {self.folder}: {error.strerror or error}: give another folder") from error
+            self.unwritable = error.strerror or str(error)
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None

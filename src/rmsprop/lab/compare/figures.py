@@ -34,8 +34,9 @@ _LEAST_GAP = 1e-9
 _LOST_ABOVE = 2.0
 # So many letters of an axis' label fit in an inch, and of a title over a panel.
 _LETTERS_PER_INCH, _TITLE_LETTERS = 11, 34
-# Lines of runs that reached a target are apart by so many points of a percent: none hides another.
-_APART = 1.5
+# Of lines that lie on each other the upper ones are thinner by so many points: none hides another, and all are where
+# they belong.
+_THINNER = 0.6
 
 
 def multiples_size(count: int) -> tuple[float, float]:
@@ -178,16 +179,17 @@ def _reached_curves(analysis: Analysis, track: Track, target: LossTarget, axes: 
     end = analysis.comparison.facts.epochs * analysis.comparison.facts.steps_per_epoch
     every = analysis.reached(track, target)
     for place, found in enumerate(every):
-        aside = _APART * ((len(every) - 1) / 2 - place)
         steps = np.sort([s for s in found.steps if math.isfinite(s)])
         shares = 100 * np.arange(1, len(steps) + 1) / len(found.steps)
-        x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]]) + aside
-        style = _style(analysis, found.optimizer)
-        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **style)
+        x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]])
+        width = 1.4 + _THINNER * (len(every) - 1 - place)
+        colour = _colour(analysis, found.optimizer)
+        line: dict[str, Any] = {"linewidth": width, "solid_capstyle": "butt", "zorder": 3 + place / 100}
+        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], color=colour, **line)
         # A rise in the last step has no line after it.
-        axes.scatter(x[-1:], y[-1:], s=14, color=style["color"], zorder=3)
-    room = 3 + _APART * len(every) / 2
-    axes.set_ylim(-room, 100 + room)
+        axes.scatter(x[-1:], y[-1:], s=(width + 2) ** 2, color=colour, zorder=3 + place / 100)
+    axes.set_ylim(-6, 106)
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xlim(0, 1.03 * end)
 
 

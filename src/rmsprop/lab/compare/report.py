@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rmsprop.files import leftovers, write_atomically
-from rmsprop.lab.compare import differences, figures, tables, words
+from rmsprop.lab.compare import differences, figures, sentences, tables
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
@@ -73,7 +73,7 @@ def _left(folder: Path) -> list[Path]:
 
 def _write_pictures(analysis: Analysis, folder: Path) -> None:
     shown = {picture.name: picture for picture in pictures(analysis)}
-    title = f"{analysis.comparison.facts.problem}, {words.how(analysis, analysis.tracks[0])}"
+    title = f"{analysis.comparison.facts.problem}, {sentences.how(analysis, analysis.tracks[0])}"
     wanted = {
         LOSS: (f"loss-{analysis.tracks[0]}", f"{title}; line: median, band: interquartile range"),
         DIFFERENCES: (f"difference-{analysis.rankings[0].measure.key}", f"{title}\n{_marks(analysis)}"),
@@ -98,12 +98,12 @@ def html(analysis: Analysis) -> str:
         "report.html.j2",
         facts=comparison.facts,
         about=_about(comparison.facts),
-        headline=words.headline(analysis),
-        verdicts=words.verdicts(analysis),
+        headline=sentences.headline(analysis),
+        verdicts=sentences.verdicts(analysis),
         summaries=[tables.summary(analysis, track) for track in analysis.tracks],
         pictures=pictures(analysis),
         tables=_tables(analysis),
-        method=words.method(analysis),
+        method=sentences.method(analysis),
         notes=comparison.notes,
         choices=tables.choices(analysis),
         versions=comparison.versions,
@@ -121,13 +121,13 @@ def markdown(analysis: Analysis) -> str:
     """
     comparison = analysis.comparison
     parts = [f"# {comparison.facts.problem}: optimizers compared", _about(comparison.facts)]
-    parts.append(f"**{words.headline(analysis)}**")
-    for verdict, track in zip(words.verdicts(analysis), analysis.tracks, strict=True):
+    parts.append(f"**{sentences.headline(analysis)}**")
+    for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
         parts += [f"## {verdict.title}", _bullets(verdict.paragraphs), _markdown_table(tables.summary(analysis, track))]
     parts.append("## In numbers")
     for table in _tables(analysis):
         parts += [f"### {table.title}", _markdown_table(table)]
-    parts += ["## How it was done", _bullets((*words.method(analysis), *comparison.notes))]
+    parts += ["## How it was done", _bullets((*sentences.method(analysis), *comparison.notes))]
     parts += ["## Settings", _markdown_table(tables.choices(analysis))]
     parts.append(f"{', '.join(f'{name} {version}' for name, version in comparison.versions.items())}.")
     return "\n\n".join(parts) + "\n"
@@ -218,8 +218,8 @@ def _target_pictures(analysis: Analysis) -> list[Picture]:
     if not analysis.targets:
         return []
     names = ", ".join(tables.target_name(analysis, target) for target in analysis.targets)
-    caption = "Share of the runs that have reached the target after so many steps, the dot at the last. Lines are set "
-    caption += f"a little apart so that none hides another. Target: {names}. {_setup(analysis)}"
+    caption = "Share of the runs that have reached the target after so many steps, the dot at the last. Of lines that "
+    caption += f"lie on each other the upper ones are thinner. Target: {names}. {_setup(analysis)}"
     legend = 0.2 * math.ceil(len(analysis.comparison.optimizers) / 2)
     size = (figures.WIDTH, 0.9 + legend + 2.2 * len(analysis.targets))
     return [Picture("target", "Time to target", caption, partial(figures.time_to_target, analysis), size)]

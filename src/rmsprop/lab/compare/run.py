@@ -71,14 +71,14 @@ def compare(
         batch_size: Rows per step, at least 1. Default: the problem's.
         jobs: Processes to train in, at least 1; they are spawned, so a script needs the usual
             ``if __name__ == "__main__"``. The results are the same. Default 1: in this process.
-        cache: The folder of runs that are done already. Default: none is kept.
+        cache: The folder of runs that are done already; one that can't be written in is noted. Default: none is kept.
         on_progress: Called with a `Progress` as runs end. Default: nothing is.
 
     Returns:
         The comparison.
 
     Raises:
-        InputError: If something can't be used, the problem among it, or the cache not be written in.
+        InputError: If something can't be used, the problem among it.
         LostWorkerError: If one of several processes ends before its time; what was done is in the cache.
 
     Examples:
@@ -106,6 +106,11 @@ def compare(
     if kept.damaged:
         files = "1 damaged file" if kept.damaged == 1 else f"{kept.damaged} damaged files"
         notes.append(f"{files} in the cache had to be computed again.")
+    if kept.unwritable:
+        notes.append(
+            f"The cache {kept.folder} can't be written ({kept.unwritable}): a temporary one, in memory, was used, and "
+            "the same command begins anew. RMSPROP_CACHE names another folder."
+        )
     return Comparison(
         facts=_facts(problem, epochs, batch_size),
         budget=budget,

@@ -225,6 +225,24 @@ def widened(found: Estimate, values: Floats) -> Estimate:
     return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
+def possible(found: Estimate, span: float) -> Estimate:
+    """Cut an interval to what a difference can be: Student's reaches beyond. It covers the true one as often as before.
+
+    Args:
+        found: A difference.
+        span: How far two values can be apart; infinite if there is no bound.
+
+    Returns:
+        The same with finite ends from −span to span. An endless interval stays so: it says that nothing is known.
+
+    Examples:
+        >>> possible(Estimate(0.1, -3.2, 3.4, 0.95), 1.0)
+        Estimate(value=0.1, low=-1.0, high=1.0, level=0.95)
+    """
+    low, high = (max(-span, min(span, end)) if math.isfinite(end) else end for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
+
+
 def _students(values: Floats, level: float) -> tuple[float, float]:
     from scipy.stats import t
 

@@ -134,13 +134,13 @@ def target_table(analysis: Analysis, track: Track, target: LossTarget) -> Table:
 
 
 def choices(analysis: Analysis) -> Table:
-    """Return the settings of every reported run, one row for those that share them."""
+    """Return the settings of every reported run as calls that can be pasted, one row for those that share them."""
     rows: dict[tuple[str, ...], list[int]] = {}
     for track in analysis.tracks:
         for name in analysis.comparison.optimizers:
             for run in analysis.runs(track, name):
                 study = "" if run.study is None else f"{run.study + 1}"
-                key = (analysis.labels[name], TRACK_TITLES[track].lower(), study, run.choice.settings)
+                key = (analysis.labels[name], TRACK_TITLES[track].lower(), study, run.choice.call)
                 rows.setdefault(key, []).append(run.seed)
     cells = tuple((*key, _seeds(seeds)) for key, seeds in rows.items())
     return Table("Settings", ("optimizer", "track", "study", "settings", "seeds"), cells, words=(0, 1, 2, 3, 4))

@@ -15,7 +15,7 @@ import numpy as np
 
 from rmsprop.dialects import DIALECTS, Dialect
 from rmsprop.lab.dialects.small_run import DROP_AT, LR, STEPS, dropping, small_run
-from rmsprop.lab.drawing import COLOURS, STYLE
+from rmsprop.lab.drawing import COLOURS, empty_figure
 from rmsprop.rule import RuleOptions
 
 if TYPE_CHECKING:
@@ -140,14 +140,8 @@ def fingerprint() -> str:
 
 def picture() -> bytes:
     """Return the picture as a PNG file, whose metadata ``Data`` is the `fingerprint`."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     content = io.BytesIO()
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(10, 10.5), layout="constrained")
-        FigureCanvasAgg(figure)
+    with empty_figure((10, 10.5)) as figure:
         for axes, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
             _paint(axes, panel)
         figure.savefig(content, format="png", dpi=130, metadata={"Data": fingerprint()})

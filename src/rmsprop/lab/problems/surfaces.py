@@ -24,6 +24,8 @@ class Surface:
         least: Its value there.
         window: What a picture shows: the least and greatest x, then y.
         source: Where it comes from.
+        lr: The learning rate of its source's example, which all optimizers have there. Default: none.
+        steps: How many steps show what there is to see. Default 50.
     """
 
     about: str
@@ -34,6 +36,8 @@ class Surface:
     least: float
     window: tuple[float, float, float, float]
     source: str
+    lr: float | None = None
+    steps: int = 50
 
 
 SURFACES: Mapping[str, Surface] = MappingProxyType(
@@ -46,7 +50,9 @@ SURFACES: Mapping[str, Surface] = MappingProxyType(
             minima=((0.0, 0.0),),
             least=0.0,
             window=(-5.6, 5.6, -2.8, 2.8),
-            source="Zhang, Lipton, Li, Smola, Dive into Deep Learning, section 12.7",
+            source="Zhang, Lipton, Li, Smola, Dive into Deep Learning, sections 12.7 and 12.8",
+            lr=0.4,
+            steps=20,
         ),
         "bowl-rotated": Surface(
             about="the same turned by 45 degrees and scaled, where no coordinate can be scaled alone",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop.files import replacing, write_atomically
-from rmsprop.lab.drawing import STYLE
+from rmsprop.lab.drawing import empty_figure
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.surfaces.picture import Layout, Scene, paint, paint_walk
 
@@ -57,13 +57,8 @@ def images(scene: Scene) -> Iterator[np.ndarray]:
     Yields:
         Rows × columns × red, green, blue, in bytes; rows and columns are even, as video asks for.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=Layout.of(scene).size, dpi=_DPI)
-        canvas: Any = FigureCanvasAgg(figure)
+    with empty_figure(Layout.of(scene).size, dpi=_DPI) as figure:
+        canvas: Any = figure.canvas
         panels = paint(figure, scene, walking=True)
         canvas.draw()
         ground = canvas.copy_from_bbox(figure.bbox)

@@ -32,6 +32,8 @@ _MOST_IN_TWO_COLUMNS = 8
 # A unit of x is as long as one of y, unless panels became flatter or taller than these shares of their width.
 _FLATTEST, _TALLEST = 0.45, 1.5
 _LETTERS = 9.5  # points
+# An average in which the oldest square still has this share of the newest one's weight is nearly a sum.
+_UNFORGOTTEN = 0.6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +123,7 @@ def caption(scene: Scene, width: int) -> list[str]:
     Returns:
         The lines.
     """
-    texts = [_what_is_drawn(scene), dialects(scene.walks)]
+    texts = [_what_is_drawn(scene), *unforgetting(scene.walks), dialects(scene.walks)]
     if scene.searched:
         texts.append("* The learning rate with the lowest end, of 16 from 0.001 to 100.")
     return [line for text in texts for line in textwrap.wrap(text, width)]
@@ -159,6 +161,30 @@ def dialects(walks: Sequence[Walk]) -> str:
             unnamed = f"the dialect {dialect}, " * (dialect not in walk.choice.name)
             labels.setdefault(unnamed + _choices(rule), []).append(walk.choice.label)
     return " ".join(f"{', '.join(named)}: {choices}." for choices, named in labels.items())
+
+
+def unforgetting(walks: Sequence[Walk]) -> list[str]:
+    """Say which RMSProp forgets so little of so short a walk that it is AdaGrad at another learning rate.
+
+    From v₀ = 0, v is then nearly (1 − ρ) times AdaGrad's sum of squares.
+
+    Args:
+        walks: The optimizers' paths.
+
+    Returns:
+        A sentence for each.
+    """
+    return [
+        f"{walk.choice.label}: with ρ {short(rule.decay, 6)} and v₀ = 0, {walk.steps} steps are nearly AdaGrad's at "
+        f"{short((1.0 - rule.decay) ** -0.5, 2)} times the learning rate."
+        for walk in walks
+        if (rule := rule_of(walk.choice)) is not None and _sums(rule, walk.steps)
+    ]
+
+
+def _sums(rule: Rule, steps: int) -> bool:
+    adds_up = not (rule.initial_average or rule.centered or rule.momentum or rule.bias_correction)
+    return adds_up and rule.decay < 1.0 and steps > 1 and rule.decay**steps >= _UNFORGOTTEN
 
 
 def _choices(rule: Rule) -> str:

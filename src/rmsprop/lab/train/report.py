@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rmsprop.files import write_atomically
 from rmsprop.horizon import half_life, mass_window
 from rmsprop.lab.drawing import draw_figure, single
+from rmsprop.lab.options import option
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
-from rmsprop.lab.train.settings import option, show
+from rmsprop.lab.train.settings import show
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems import Problem

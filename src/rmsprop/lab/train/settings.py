@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.options import option, rule_of_options
 from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
 from rmsprop.rule import Rule
 
@@ -108,18 +109,8 @@ class Settings:
     @classmethod
     def _of(cls, values: Mapping[str, Any]) -> Settings:
         """Return the settings in which the rule's fields were settings of their own."""
-        rule = _rule(values["dialect"], {name: values.get(name) for name in RULE_FIELDS})
+        rule = rule_of_options(values["dialect"], {name: values.get(name) for name in RULE_FIELDS})
         return cls(rule=rule, **{name: value for name, value in values.items() if name not in RULE_FIELDS})
-
-
-def option(name: str) -> str:
-    """Return the command-line option of a setting: ``batch_size`` is ``--batch-size``.
-
-    Examples:
-        >>> option("batch_size")
-        '--batch-size'
-    """
-    return "--" + name.replace("_", "-")
 
 
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
@@ -132,13 +123,6 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
     "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
 }
-
-
-def _rule(dialect: str, choices: Mapping[str, Any]) -> Rule:
-    try:
-        return Rule.from_dialect(dialect, **choices)
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
 
 
 def _check_together(settings: Settings) -> None:

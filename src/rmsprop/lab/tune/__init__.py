@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from rmsprop.lab.lazy import lazily
 
 if TYPE_CHECKING:
-    from rmsprop.lab.tune.tuning import Tuning, tune
-    from rmsprop.lab.tune.words import summary
+    from rmsprop.lab.tune.results import Tuning
+    from rmsprop.lab.tune.sentences import summary
+    from rmsprop.lab.tune.tuning import tune
 
 __all__ = ["Tuning", "summary", "tune"]
 
 __getattr__ = lazily(
     __name__,
     {
-        "Tuning": ".tuning",
-        "summary": ".words",
+        "Tuning": ".results",
+        "summary": ".sentences",
         "tune": ".tuning",
     },
 )

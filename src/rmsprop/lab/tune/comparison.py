@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 _BETWEEN = (-0.5, 0.5)
 # The stages of the last comparison, and who takes part in it.
 _LONG, _FINAL = "full length", "final comparison"
+Outcome = Literal["lower", "higher", "as good", "unsettled"]
 FOUND, OTHER_LR, DEFAULT = "best lr", "another lr", "default lr"
 
 
@@ -32,11 +33,13 @@ class Contender:
         role: Why it is there, in a few words.
         tried: What came of it.
         difference: Its loss minus the first contender's, with the interval it may lie in; None for that itself.
+        outcome: What can be said of that; None for the first itself.
     """
 
     role: str
     tried: Tried
     difference: Estimate | None
+    outcome: Outcome | None
 
     @property
     def is_neighbour(self) -> bool:
@@ -51,7 +54,7 @@ class Contender:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as numbers, lists and strings, for JSON."""
         difference = asdict(self.difference) if self.difference else None
-        return {"role": self.role, **self.tried.as_dict(), "difference": difference}
+        return {"role": self.role, **self.tried.as_dict(), "difference": difference, "outcome": self.outcome}
 
 
 def compare(
@@ -85,10 +88,32 @@ def compare(
     rivals = [best(tried[place : place + 2]) for place in range(len(rates), len(tried), 2)]
     roles = [DEFAULT if one.setting.lr == default else OTHER_LR for one in rest] + list(others)
     level = simultaneous(len(roles))
-    contenders = [Contender(role=FOUND, tried=first, difference=None)]
+    contenders = [Contender(role=FOUND, tried=first, difference=None, outcome=None)]
     for role, one in zip(roles, [*rest, *rivals], strict=True):
-        contenders.append(Contender(role=role, tried=one, difference=apart(one.losses, first.losses, level)))
+        difference = apart(one.losses, first.losses, level)
+        said = outcome(difference, first.typical)
+        contenders.append(Contender(role=role, tried=one, difference=difference, outcome=said))
     return ladder, tuple(contenders)
+
+
+def outcome(difference: Estimate, first: float) -> Outcome:
+    """Return what can be said of a difference.
+
+    Args:
+        difference: How far a loss lies above another.
+        first: That other loss.
+
+    Returns:
+        ``"lower"`` or ``"higher"`` beyond chance; else ``"as good"`` if all of the interval is within 5 % of the other
+        loss, and ``"unsettled"`` if there may be more that so few seeds can't tell.
+
+    Examples:
+        >>> outcome(Estimate(0.16, -0.05, 0.4, 0.95), 0.085), outcome(Estimate(0.0, -0.001, 0.002, 0.95), 0.085)
+        ('unsettled', 'as good')
+    """
+    if difference.decided:
+        return "lower" if difference.value < 0 else "higher"
+    return "as good" if max(-difference.low, difference.high) <= AS_GOOD * abs(first) else "unsettled"
 
 
 def apart(losses: Floats, others: Floats, level: float) -> Estimate:

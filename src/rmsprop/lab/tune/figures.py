@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rmsprop.lab.tune.maps import Map
+    from rmsprop.lab.tune.results import Tuning
     from rmsprop.lab.tune.trials import Setting, Tried
-    from rmsprop.lab.tune.tuning import Tuning
 
 # Losses that span more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 5.0

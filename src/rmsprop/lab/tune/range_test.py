@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import LBFGS, Optimizer
 
 from rmsprop.lab.tune.reading import FIRST, Floats, LrRange
@@ -20,6 +22,8 @@ Takes = Literal["outputs", "model"]
 
 # A single batch may be far off: the run is lost when the median of the last so many losses is too high.
 _LAST = 5
+# A batch whose loss isn't finite may be a bad one, and is left out; so many of them in a row are the model's doing.
+_BAD_IN_A_ROW = 5
 # As in the lab's training runs, ten times the initial loss doesn't come back.
 _LOST = 10.0
 FEWEST_STEPS = 20
@@ -36,6 +40,8 @@ def find_lr(
     steps: int = 100,
     repeats: int = 3,
     loss_takes: Takes = "outputs",
+    accumulate: int = 1,
+    scaler: GradScaler | None = None,
     on_step: Callable[[int], object] | None = None,
     **rule: Any,
 ) -> LrRange:
@@ -43,10 +49,10 @@ def find_lr(
 
     Model, optimizer, loss, loader and the random states of torch, NumPy and Python are afterwards what they were, to
     the last bit, also after an error or Ctrl-C: parameters, buffers, gradients, modes, the optimizer's state and
-    groups. (Worker processes of a loader with ``persistent_workers`` keep random states of their own, and what a module
-    holds in a list or another object of its own is not seen.) Each repeat
-    starts from the same model and goes on with the loader's next batches. A model in evaluation mode is put into
-    training mode for the test; one in training mode is left as it is, so that frozen parts stay frozen.
+    groups, the scaler. (Worker processes of a loader with ``persistent_workers`` keep random states of their own, and
+    what a module holds in a list or another object of its own is not seen.) Each repeat starts from the same model and goes on with the loader's next batches. A model in evaluation mode is
+    put into training mode for the test; one in training mode is left as it is, so that frozen parts stay frozen. A
+    batch whose loss isn't finite is left out, up to five in a row, where the run is lost.
 
     Args:
         model: The model.
@@ -61,6 +67,9 @@ def find_lr(
         steps: Steps from low to high. Default 100.
         repeats: How often, to tell the curve from the noise. Default 3.
         loss_takes: What the loss is called with: ``"outputs"`` (and targets) or ``"model"`` (and batch).
+        accumulate: Batches per step, as you accumulate gradients: the loss is their mean. Default 1.
+        scaler: The ``torch.amp.GradScaler`` of a training in float16. Autocast is up to the loss, or to a
+            ``with torch.autocast(...)`` around the call. Default: none.
         on_step: Called after each step with the number of steps done, of ``steps * repeats`` at most. Default None.
         **rule: Arguments of `rmsprop.torch.RMSprop`, such as ``dialect="keras"`` or ``alpha=0.9``.
 
@@ -82,7 +91,9 @@ def find_lr(
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186, section 3.3.
     """
-    _check_numbers(low, high, steps, repeats)
+    _check_numbers(low, high, steps, repeats, accumulate)
+    if not (scaler is None or isinstance(scaler, GradScaler)):
+        raise TypeError(f"scaler is a {type(scaler).__name__}: give a torch.amp.GradScaler, or None")
     _check_loader(loader)
     if isinstance(loss, type):
         raise TypeError(f"loss is the class {loss.__name__}: give one that is made, {loss.__name__}()")
@@ -94,42 +105,75 @@ def find_lr(
     rates = np.geomspace(low, high, steps)
     losses = np.full((repeats, steps), math.inf)
     modules = [module for module in (model, loss) if isinstance(module, nn.Module)]
-    with kept(modules, optimizer, loader) as snapshot, torch.enable_grad():
+    update = _Update(optimizer, scaler, accumulate)
+    with kept(modules, optimizer, loader, scaler) as snapshot, torch.enable_grad():
         batch_losses = _batch_losses(model, loss, loss_takes, _endless(loader))
         for repeat in range(repeats):
             snapshot.rewind()
             if not model.training:
                 model.train()
-            for step, value in enumerate(_sweep(optimizer, rates, batch_losses, model)):
+            for step, value in enumerate(_sweep(update, rates, batch_losses, model)):
                 losses[repeat, step] = value
                 if on_step:
                     on_step(repeat * steps + step + 1)
+            losses[repeat, 1 + np.flatnonzero(np.isfinite(losses[repeat])).max(initial=-1) :] = math.inf
     return LrRange(lrs=rates, losses=losses)
 
 
-def _sweep(optimizer: Optimizer, rates: Floats, batch_losses: Iterator[Tensor], model: nn.Module) -> Iterator[float]:
-    """Take a step at each rate and give the loss before it, until the loss is lost."""
-    shares = _shares(optimizer)
-    seen: list[float] = []
-    for rate in rates:
-        loss = next(batch_losses)
-        seen.append(loss.item())
-        if _is_lost(seen, len(rates)):
-            return
-        yield seen[-1]
-        for parameter in chain(model.parameters(), *(group["params"] for group in optimizer.param_groups)):
-            parameter.grad = None
-        loss.backward()
-        for group, share in zip(optimizer.param_groups, shares, strict=True):
+@dataclass(frozen=True)
+class _Update:
+    """How a step is made of the losses of batches."""
+
+    optimizer: Optimizer
+    scaler: GradScaler | None
+    accumulate: int
+
+    def backward(self, batch_losses: Iterator[Tensor]) -> float:
+        """Add up the gradients of some batches, and return their mean loss."""
+        total = 0.0
+        for _ in range(self.accumulate):
+            loss = next(batch_losses) / self.accumulate
+            total += loss.item()
+            if math.isfinite(total):
+                (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return total
+
+    def step(self, rate: float, shares: list[float]) -> None:
+        """Update at a learning rate, of which each group has its share."""
+        for group, share in zip(self.optimizer.param_groups, shares, strict=True):
             lr = group["lr"]
             group["lr"] = torch.full_like(lr, rate * share) if isinstance(lr, Tensor) else float(rate * share)
-        optimizer.step()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        torch.clear_autocast_cache()  # within an autocast of the caller's, it holds the weights from before the step
+
+
+def _sweep(update: _Update, rates: Floats, batch_losses: Iterator[Tensor], model: nn.Module) -> Iterator[float]:
+    """Take a step at each rate and give the loss before it, until the loss is lost; NaN for a step that is left out."""
+    shares = _shares(update.optimizer)
+    held = chain.from_iterable(group["params"] for group in update.optimizer.param_groups)
+    parameters = [*model.parameters(), *held]
+    seen: list[float] = []
+    bad = 0
+    for rate in rates:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = update.backward(batch_losses)
+        bad = 0 if math.isfinite(loss) else bad + 1
+        if bad == 0:
+            seen.append(loss)
+        if bad == _BAD_IN_A_ROW or (bad == 0 and _is_lost(seen, len(rates))):
+            return
+        yield math.nan if bad else loss
+        if not bad:
+            update.step(rate, shares)
 
 
 def _is_lost(seen: list[float], steps: int) -> bool:
-    """Tell whether a loss isn't finite, or the last ones are far above those that the sweep began with."""
-    if not math.isfinite(seen[-1]):
-        return True
+    """Tell whether the last losses are far above those that the sweep began with."""
     beginning = seen[: max(1, round(FIRST * steps))]
     first = float(np.median(beginning))
     scale = max(abs(first), max(beginning) - min(seen))  # a loss may well begin around 0
@@ -203,16 +247,17 @@ def _optimizer(model: nn.Module, optimizer: Optimizer | None, rule: Mapping[str,
     return optimizer
 
 
-def _check_numbers(low: float, high: float, steps: int, repeats: int) -> None:
-    for name, count in (("steps", steps), ("repeats", repeats)):
+def _check_numbers(low: float, high: float, steps: int, repeats: int, accumulate: int) -> None:
+    for name, count in (("steps", steps), ("repeats", repeats), ("accumulate", accumulate)):
         if not isinstance(count, int):
             raise TypeError(f"{name} is {count!r}: give a whole number")
     if not 0.0 < low < high < math.inf:
         raise ValueError(f"low is {low} and high is {high}: give 0 < low < high")
     if steps < FEWEST_STEPS:
         raise ValueError(f"steps is {steps}: give at least {FEWEST_STEPS}")
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}: give at least 1")
+    for name, count in (("repeats", repeats), ("accumulate", accumulate)):
+        if count < 1:
+            raise ValueError(f"{name} is {count}: give at least 1")
 
 
 def _check_loader(loader: Iterable[Any]) -> None:

@@ -40,7 +40,7 @@ class LrRange:
     Args:
         lrs: The learning rates, rising.
         losses: A row per repeat: the loss that was seen when the step at each rate began; infinite from where the
-            repeat diverged on.
+            repeat diverged on, and not a number where a single batch's loss wasn't finite and the step was left out.
 
     Examples:
         >>> lrs = np.geomspace(1e-4, 1, 41)
@@ -63,8 +63,15 @@ class LrRange:
 
     @cached_property
     def typical(self) -> Floats:
-        """The median of the repeats at each rate, up to where most of them diverged."""
-        middle = np.median(self.losses, axis=0)
+        """The median of the repeats at each rate, up to where most of them diverged.
+
+        Where no repeat has a number it lies between its neighbours.
+        """
+        known = ~np.isnan(self.losses).all(axis=0)
+        middle = np.full(len(self.lrs), math.inf)
+        middle[known] = np.nanmedian(self.losses[:, known], axis=0)
+        if known.any():
+            middle[~known] = np.interp(np.flatnonzero(~known), np.flatnonzero(known), middle[known])
         return middle[: np.argmin(np.isfinite(middle))] if not np.isfinite(middle[-1]) else middle
 
     @cached_property
@@ -108,24 +115,43 @@ class LrRange:
         """The learning rate at which most repeats diverged: not finite, or far above where they began; else None."""
         return float(self.lrs[len(self.typical)]) if len(self.typical) < len(self.lrs) else None
 
-    @cached_property
+    @property
     def problem(self) -> str:
-        """Why there is no suggestion, a sentence; empty if there is one."""
-        tested = f"from {short(self.lrs[0])} to {short(self.lrs[-1])}"
-        if len(self.typical) <= FIRST * len(self.lrs):
-            at = short(float(self.lrs[len(self.typical)]))
-            return f"the loss diverged at a learning rate of {at} already: give a lower low"
+        """Why there is no suggestion, and what to do, a sentence; empty if there is one."""
+        if not self.cause:
+            return ""
+        if self._diverged_early:
+            return f"{self.cause}: give a lower low, or look at the model and its data"
+        reach = "" if self.diverges_at else " or a higher high"
+        return f"{self.cause}: give more steps{reach}, or look at the model and its data"
+
+    @cached_property
+    def cause(self) -> str:
+        """Why there is no suggestion; empty if there is one."""
+        if self._diverged_early:
+            return f"the loss diverged at a learning rate of {short(float(self.lrs[len(self.typical)]))} already"
         if self._initial - self.smoothed[self._lowest] > SIGNIFICANT * self._fall_error:
             return ""
-        reach = "" if self.diverges_at else " or a higher high"
-        return f"the loss fell at no learning rate {tested}: give more steps{reach}, or look at the model and its data"
+        return f"the loss fell at no learning rate from {short(self.lrs[0])} to {short(self.lrs[-1])}"
 
     @property
     def note(self) -> str:
-        """What to know about the suggestion, a sentence; empty if there is nothing."""
-        if not self.problem and self.diverges_at is None and self._lowest == len(self.lrs) - 1:
-            return f"the loss was still falling at {short(self.lrs[-1])}: give a higher high"
-        return ""
+        """What to know about the suggestion, and what to do; empty if there is nothing."""
+        remedies = ("give a higher high", "look at the data")
+        return "; ".join(f"{r}: {remedy}" for r, remedy in zip(self.remarks, remedies, strict=True) if r)
+
+    @property
+    def remarks(self) -> tuple[str, str]:
+        """That the loss was still falling at the end, and that steps were left out; empty where it wasn't so."""
+        is_falling = not self.cause and self.diverges_at is None and self._lowest == len(self.lrs) - 1
+        falling = f"the loss was still falling at {short(self.lrs[-1])}" if is_falling else ""
+        bad, seen = int(np.isnan(self.losses).sum()), int((~np.isinf(self.losses)).sum())
+        were = "step was" if bad == 1 else "steps were"
+        return falling, f"{bad} of {seen} {were} left out because the loss of a batch wasn't finite" if bad else ""
+
+    @property
+    def _diverged_early(self) -> bool:
+        return len(self.typical) <= FIRST * len(self.lrs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as numbers, lists and strings, for JSON."""
@@ -150,16 +176,10 @@ class LrRange:
         Raises:
             ModuleNotFoundError: If matplotlib is not installed.
         """
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        from rmsprop.lab.drawing import SIZE, STYLE
+        from rmsprop.lab.drawing import empty_figure
         from rmsprop.lab.tune.range_curve import range_curve
 
-        with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-            figure = Figure(figsize=SIZE, layout="constrained")
-            FigureCanvasAgg(figure)
+        with empty_figure() as figure:
             range_curve(self, "loss", figure.add_subplot())
         return figure
 

@@ -21,8 +21,8 @@ from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender
 from rmsprop.lab.tune.maps import Map
 from rmsprop.lab.tune.range_curve import range_curve
-from rmsprop.lab.tune.tuning import Tuning
-from rmsprop.lab.tune.words import summary
+from rmsprop.lab.tune.results import Tuning
+from rmsprop.lab.tune.sentences import signed, summary
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -102,16 +102,11 @@ def _row(found: Tuning, one: Contender) -> dict[str, Any]:
         "decay": number(setting.rule.decay),
         "eps": f"{number(setting.rule.eps)}{' in √' if setting.rule.eps_inside_sqrt else ''}",
         "loss": short(one.tried.typical) if math.isfinite(one.tried.typical) else "∞",
-        "difference": _signed(apart.value) if apart else "",
-        "interval": f"{_signed(apart.low)} to {_signed(apart.high)}" if apart else "",
+        "difference": signed(apart.value) if apart else "",
+        "interval": f"{signed(apart.low)} to {signed(apart.high)}" if apart else "",
         "diverged": f"{one.tried.diverged} of {len(found.seeds)}",
         "chosen": found.works and one is found.recommended,
     }
-
-
-def _signed(value: float) -> str:
-    text = short(abs(value), 2) if math.isfinite(value) else "∞"
-    return f"{'−' if value < 0 else '+'}{text}"
 
 
 def _pictures(found: Tuning) -> list[Picture]:
@@ -195,7 +190,7 @@ def _whole(sentence: str) -> Markup:
 
 def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
     problem = found.problem
-    given = ", ".join(f"{name} {value}" for name, value in found.choices.items())
+    given = ", ".join(f"{name}={value!r}" for name, value in found.choices.items())
     return render(
         "rmsprop.lab.tune",
         "report.html.j2",
@@ -203,6 +198,7 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
         said=[_whole(sentence) for sentence in summary(found)],
         lr=number(found.recommended.tried.setting.lr),
         rows=rows(found),
+        expected=short(found.fresh.typical) if math.isfinite(found.fresh.typical) else "∞",
         difference=DIFFERENCE,
         pictures=pictures,
         lead=_lead(found),
@@ -213,6 +209,7 @@ def _html(found: Tuning, pictures: Sequence[Picture]) -> str:
             "budget": found.budget,
             "epochs": f"{found.short_epochs} in short runs, {found.epochs} in full length",
             "seeds of the last comparison": f"{found.seeds[0]} to {found.seeds[-1]}",
+            "fresh seeds": f"{found.fresh_seeds[0]} to {found.fresh_seeds[-1]}",
             "joint search": f"{len(found.samples)} points of a Halton sequence",
         },
         versions=found.versions,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 _Undo = Callable[[], object]
@@ -28,11 +29,20 @@ class Snapshot:
         modules: The modules whose parameters, buffers, modes and other attributes are kept.
         optimizer: The optimizer that will run. Its parameters are kept too.
         sources: Objects that may hold a random generator: the loader.
+        scaler: The scaler of gradients that will run; None if there is none.
     """
 
-    def __init__(self, modules: Iterable[nn.Module], optimizer: Optimizer, sources: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        optimizer: Optimizer,
+        sources: Iterable[Any] = (),
+        scaler: GradScaler | None = None,
+    ) -> None:
         """See the class."""
         self.optimizer = optimizer
+        self._scaler = scaler
+        self._scale = {} if scaler is None else copy.deepcopy(vars(scaler))
         self._modules = [part for module in modules for part in module.modules()]
         self._tensors = _tensors(self._modules, optimizer)
         self._values = [tensor.detach().clone() for tensor in self._tensors]
@@ -49,6 +59,7 @@ class Snapshot:
     def rewind(self) -> None:
         """Begin a trial run: values as they were, no gradients, and a copy of the optimizer's state to work on."""
         self._put_modules_back()
+        self._put_scaler_back()
         for tensor in self._tensors:
             if tensor.is_leaf:
                 tensor.grad = None
@@ -64,6 +75,7 @@ class Snapshot:
         """Put everything back. A Ctrl-C waits until that is done."""
         with _interrupt_later():
             self._put_modules_back()
+            self._put_scaler_back()
             for undo in self._undo:
                 undo()
 
@@ -74,20 +86,28 @@ class Snapshot:
             for tensor, value in zip(self._tensors, self._values, strict=True):
                 tensor.copy_(value)
 
+    def _put_scaler_back(self) -> None:
+        if self._scaler is not None:
+            vars(self._scaler).clear()
+            vars(self._scaler).update(copy.deepcopy(self._scale))
+
 
 @contextmanager
-def kept(modules: Iterable[nn.Module], optimizer: Optimizer, loader: object) -> Iterator[Snapshot]:
+def kept(
+    modules: Iterable[nn.Module], optimizer: Optimizer, loader: object, scaler: GradScaler | None = None
+) -> Iterator[Snapshot]:
     """Put everything back when the context ends, however it ends.
 
     Args:
         modules: The modules that will run.
         optimizer: The optimizer that will run.
         loader: What gives the batches; the generators of a `torch.utils.data.DataLoader` and its samplers are kept.
+        scaler: The scaler of gradients that will run. Default: none.
 
     Yields:
         The snapshot, to begin trial runs with.
     """
-    snapshot = Snapshot(modules, optimizer, _sources(loader))
+    snapshot = Snapshot(modules, optimizer, _sources(loader), scaler)
     try:
         yield snapshot
     finally:

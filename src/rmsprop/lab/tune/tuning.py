@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,14 +15,14 @@ from rmsprop.lab.problems.checks import check
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.tune.budgets import BUDGETS, TuningBudget
-from rmsprop.lab.tune.comparison import Contender, compare, good_lrs, recommended, winners
-from rmsprop.lab.tune.maps import Map, draw_maps
+from rmsprop.lab.tune.comparison import compare, good_lrs, recommended, winners
+from rmsprop.lab.tune.maps import draw_maps
 from rmsprop.lab.tune.reading import LrRange
+from rmsprop.lab.tune.results import FRESH_SEEDS, Tuning
 from rmsprop.lab.tune.search import search
 from rmsprop.lab.tune.sweep import sweep
-from rmsprop.lab.tune.trials import Setting, Trials, Tried, rounded
-from rmsprop.lab.tune.verification import Verification, verify
-from rmsprop.rule import Rule
+from rmsprop.lab.tune.trials import Setting, Trials, rounded
+from rmsprop.lab.tune.verification import verify
 
 # Where the verification starts if the range test finds nothing and the dialect has no default: Keras' default.
 _FALLBACK_LR = 1e-3
@@ -32,94 +30,6 @@ _FALLBACK_LR = 1e-3
 _FINAL_SEEDS = 1000
 # Median ends of runs need a few epochs.
 _FEWEST_EPOCHS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """What `tune` found.
-
-    Args:
-        problem: The problem.
-        dialect: The dialect.
-        rule: The rule that was given: the dialect's with what the person fixed.
-        choices: What the person fixed: fields of the rule by name.
-        budget: The budget's name.
-        short_epochs: Epochs of the runs before the last comparison.
-        epochs: Epochs of its runs.
-        seeds: The seeds of the last comparison.
-        range_test: The range test.
-        verification: The runs around its suggestion.
-        maps: The maps.
-        samples: The joint search.
-        ladder: The runs around the verified learning rate in full length, with the seeds of the last comparison.
-        contenders: The last comparison: first the best learning rate for the given rule, then others, then other rules.
-        recommended: The one to use, if it `works`.
-        untrained: The loss of the models of the last comparison before their first step.
-        good_lrs: The learning rates whose loss is at most 5 % above the best, with the given rule.
-        versions: The versions it ran with.
-    """
-
-    problem: Problem
-    dialect: str
-    rule: Rule
-    choices: Mapping[str, Any]
-    budget: str
-    short_epochs: int
-    epochs: int
-    seeds: tuple[int, ...]
-    range_test: LrRange
-    verification: Verification
-    maps: tuple[Map, ...]
-    samples: tuple[Tried, ...]
-    ladder: Verification
-    contenders: tuple[Contender, ...]
-    recommended: Contender
-    untrained: float
-    good_lrs: tuple[float, float]
-    versions: Mapping[str, str]
-
-    @property
-    def measure(self) -> str:
-        """What is compared, in a few words."""
-        if self.problem.holds_out:
-            return "validation loss"
-        return "loss" if self.problem.optimum is None else "loss above the optimum"
-
-    @property
-    def works(self) -> bool:
-        """Whether there is a setting that trains: its loss is below that of untrained models."""
-        return self.recommended.tried.typical < self.untrained
-
-    @property
-    def diverged(self) -> bool:
-        """Whether more than a few runs diverged with each setting."""
-        return math.isinf(self.recommended.tried.typical)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all numbers and names, for JSON."""
-        problem, chosen = self.problem, self.recommended.tried.setting
-        return {
-            "problem": problem.name,
-            "loss": problem.loss_name,
-            "dialect": self.dialect,
-            "rule": asdict(self.rule),
-            "budget": self.budget,
-            "short_epochs": self.short_epochs,
-            "epochs": self.epochs,
-            "batch_size": problem.batch_size,
-            "seeds": list(self.seeds),
-            "works": self.works,
-            "untrained": self.untrained,
-            "recommended": self.recommended.as_dict() | {"rule": asdict(chosen.rule), "calls": chosen.calls},
-            "good_lrs": list(self.good_lrs),
-            "contenders": [one.as_dict() for one in self.contenders],
-            "range_test": self.range_test.as_dict(),
-            "verification": self.verification.as_dict(),
-            "maps": {one.name: one.as_dict() for one in self.maps},
-            "ladder": self.ladder.as_dict(),
-            "samples": [one.as_dict() for one in self.samples],
-            "versions": dict(self.versions),
-        }
 
 
 def tune(
@@ -136,7 +46,8 @@ def tune(
     A range test over several seeds suggests a learning rate; short runs at a third, at it and at three times it verify
     it, and move on if a neighbour is better. Around it come maps and a joint search. Runs of full length, with seeds
     that no earlier stage has seen, verify the learning rate again and compare with it what was best in maps and search:
-    another rule is recommended only if its loss is lower by more than 5 % and by more than chance.
+    another rule is recommended only if its loss is lower by more than 5 % and by more than chance. What comes of the
+    recommended one is told from as many seeds more, with which nothing was chosen.
 
     Args:
         problem: The problem.
@@ -174,6 +85,9 @@ def tune(
         maps = draw_maps(trials, centre, rows, fixed, map_seeds, short)
         samples = search(trials, centre, rows.samples, fixed, map_seeds, short)
         ladder, contenders = compare(trials, centre, winners(centre, maps, samples), final_seeds)
+        chosen = recommended(contenders)
+        fresh_seeds = range(FRESH_SEEDS, FRESH_SEEDS + count)
+        (fresh,) = trials.run("fresh seeds", [chosen.tried.setting], fresh_seeds, problem.epochs)
     return Tuning(
         problem=problem,
         dialect=dialect,
@@ -189,7 +103,8 @@ def tune(
         samples=samples,
         ladder=ladder,
         contenders=contenders,
-        recommended=recommended(contenders),
+        recommended=chosen,
+        fresh=fresh,
         untrained=trials.untrained(final_seeds),
         good_lrs=good_lrs(contenders),
         versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from rmsprop.lab.compare import tables
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Outcome, Ranking, Reached, Standing
+from rmsprop.lab.compare.differences import why_infinite
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import DRAWS
 from rmsprop.lab.compare.targets import SETTERS
-from rmsprop.lab.numbers import percent
+from rmsprop.lab.numbers import percent, short
 
 # More names than this are said in one word if they are all there are.
 _MANY = 3
@@ -62,10 +63,11 @@ def headline(analysis: Analysis) -> str:
         return f"{where}: by {name}, {analysis.reference} reaches {_value(ranking, ranking.standings[0])}."
     groups = _groups(ranking)
     parts = [f"{word} {_names(analysis, groups[o])}" for o, word in _RELATIONS.items() if groups[o]]
+    limit = _limit(analysis, ranking)
     sentence = f"{where}: by {ranking.measure.name}, {analysis.reference} is {_listed(parts)}."
     differs = bool(groups["better"] or groups["worse"])
     few = ranking.track == "tuned" and analysis.comparison.budget.studies <= min(_MISCALLED)
-    return f"{sentence} {_doubt()}" if differs and few else sentence
+    return " ".join([sentence, *([limit] if limit else []), *([_doubt()] if differs and few else [])])
 
 
 def _miscalled(column: int) -> str:
@@ -154,7 +156,22 @@ def _compared(analysis: Analysis, ranking: Ranking) -> list[str]:
     leader = ranking.leader
     said = ranking.measure.key == "steps" or (leader is not None and reference in _equals(ranking, leader))
     own = "" if said else f", which has {_value(ranking, reference)},"
-    return [f"Against {analysis.reference}{own} on the same seeds, {_listed(parts)}."]
+    limit = _limit(analysis, ranking)
+    return [f"Against {analysis.reference}{own} on the same seeds, {_listed(parts)}.", *([limit] if limit else [])]
+
+
+def _limit(analysis: Analysis, ranking: Ranking) -> str:
+    """Say in a sentence how large a difference may be that so few runs can't tell; empty if all are told, or exact."""
+    found = [s.difference for s in ranking.standings if s.difference and s.outcome == "not distinguishable"]
+    widths = [(difference.high - difference.low) / 2 for difference in found if difference.high > difference.low]
+    if not widths:
+        return ""
+    runs, studies = len(ranking.standings[0].costs), analysis.comparison.budget.studies
+    worth = _counted(runs, "seed") + (f" in {_counted(studies, 'study')}" if ranking.track == "tuned" else "")
+    usual = sorted(widths)[len(widths) // 2]
+    if math.isinf(usual):
+        return f"{worth} can't settle how large a difference is where runs {why_infinite(ranking.measure)}."
+    return f"{worth} can't settle differences below about {short(float(f'{usual:.1g}'), 6)}."
 
 
 def _names(analysis: Analysis, standings: Sequence[Standing]) -> str:

@@ -10,8 +10,9 @@ from rmsprop.lab.numbers import percent, short
 from rmsprop.lab.tune.verification import AS_GOOD
 
 if TYPE_CHECKING:
+    from rmsprop.lab.compare.statistics import Estimate
     from rmsprop.lab.tune.comparison import Contender
-    from rmsprop.lab.tune.tuning import Tuning
+    from rmsprop.lab.tune.results import Tuning
     from rmsprop.lab.tune.verification import Verification
 
 # Ratios from here on are told as such; smaller ones, and differences, as a share.
@@ -27,7 +28,8 @@ def summary(found: Tuning) -> tuple[str, ...]:
     Returns:
         Sentences: the recommendation, how the learning rate was found, how flat it is, what else was tried.
     """
-    said = [_recommendation(found), _range_test(found), _verification(found), _flat(found), *_others(found)]
+    said = [_recommendation(found), _chosen_on(found), _range_test(found), _verification(found), _flat(found)]
+    said += [*_others(found), _more_seeds(found)]
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -41,20 +43,32 @@ def _recommendation(found: Tuning) -> str:
             f"Nothing to recommend: no learning rate that was tried brings the {found.measure} below what it is "
             f"before training, {short(found.untrained)}."
         )
-    runs = f"after {found.epochs} epochs (interquartile mean of {len(found.seeds)} seeds)"
-    text = f"Use {chosen.tried.setting.label}: {found.measure} {short(chosen.tried.typical)} {runs}."
-    if chosen.tried.diverged:
-        text += f" {chosen.tried.diverged} of {len(found.seeds)} runs diverged."
+    runs = f"after {found.epochs} epochs, with {len(found.seeds)} fresh seeds"
+    text = f"Use {chosen.tried.setting.label}: {found.measure} {short(found.fresh.typical)} {runs}."
+    if found.fresh.diverged:
+        text += f" {found.fresh.diverged} of these {len(found.seeds)} runs diverged."
     return text
+
+
+def _chosen_on(found: Tuning) -> str:
+    """Say what the number is that made it the winner."""
+    if not found.works:
+        return ""
+    own, count = short(found.recommended.tried.typical), len(found.seeds)
+    return (
+        f"With the {count} seeds that chose it among {len(found.contenders)} settings it has {own}; what follows is "
+        "compared on these. Losses are interquartile means."
+    )
 
 
 def _range_test(found: Tuning) -> str:
     test = found.range_test
     if test.problem:
-        return f"The range test suggests nothing: {test.problem}."
+        begin = f"the short runs begin at {number(found.verification.suggested)}"
+        return f"The range test suggests nothing: {test.cause}; {begin}."
     alone = sorted(test.suggestions)
     each = f", each seed on its own {short(alone[0], 2)} to {short(alone[-1], 2)}" if len(alone) > 1 else ""
-    note = f"; {test.note}" if test.note else ""
+    note = "".join(f"; {remark}" for remark in test.remarks if remark)
     return f"The range test over {len(test.losses)} seeds suggests {short(test.suggestion, 2)}{each}{note}."
 
 
@@ -115,11 +129,45 @@ def verdict(found: Tuning, one: Contender) -> str:
         return "what the others are compared with"
     if math.isinf(one.tried.typical) or math.isinf(first):
         return "diverges" if math.isinf(one.tried.typical) else "doesn't diverge"
-    if not difference.decided:
-        return f"not distinguishable with {len(found.seeds)} seeds"
+    seen = _seen(one, difference, first)
+    if one.outcome == "as good":
+        return f"as good: within {percent(AS_GOOD)}"
+    if one.outcome == "unsettled":
+        interval = f"{signed(difference.low)} to {signed(difference.high)}"
+        return f"{seen} here, which {len(found.seeds)} seeds can't settle: not distinguishable, {interval}"
+    return seen
+
+
+def _seen(one: Contender, difference: Estimate, first: float) -> str:
+    """Say what the runs show, be it by chance or not."""
     ratio = one.tried.typical / first if first > 0 else math.nan
     if ratio >= _TIMES:
         return f"{short(ratio, 2)} times as high"
     way = "lower" if difference.value < 0 else "higher"
     share = abs(difference.value) / abs(first) if first else math.inf
     return f"{way} by {percent(share)}" if share >= _LEAST else f"{way} by less than {percent(_LEAST)}"
+
+
+def signed(value: float) -> str:
+    """Return a difference to two digits, with its sign.
+
+    Args:
+        value: The difference.
+
+    Returns:
+        Its text.
+
+    Examples:
+        >>> signed(0.1234), signed(-math.inf)
+        ('+0.12', '−∞')
+    """
+    text = short(abs(value), 2) if math.isfinite(value) else "∞"
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def _more_seeds(found: Tuning) -> str:
+    """Say what to do about differences that so few seeds can't settle, if there are such."""
+    if not any(one.outcome == "unsettled" and not one.is_neighbour for one in found.contenders):
+        return ""
+    count = len(found.seeds)
+    return f"What {count} seeds can't settle, more may: --seeds {4 * count} makes intervals half as wide, or less."
