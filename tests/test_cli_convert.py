@@ -117,7 +117,9 @@ def test_what_is_there_is_replaced_only_by_force(run_pt):
 
 def test_one_line_per_failure(run_pt):
     torch.save({"a": run_pt.state_dict(), "b": run_pt.state_dict()}, "two.pt")
-    fails("two.pt: there are several optimizer state dicts", "two.pt", "out.pt", "--to", "timm")
+    fails(
+        "several optimizer state dicts: say which with --key; it is one of 'a', 'b'", "two.pt", "out.pt", "--to", "timm"
+    )
     run("two.pt", "out.pt", "--to", "timm", "--key", "b")
     fails("nothing.pt does not exist", "nothing.pt", "x.pt", "--to", "timm")
     fails(
@@ -127,7 +129,7 @@ def test_one_line_per_failure(run_pt):
     fails("Invalid decay value: 3", "run.pt", "x.pt", "--to", "timm", "--decay", 3)
     fails("Missing option '--to'", "run.pt", "x.pt")
     fails("there is no checkpoint format 'adam': choose one of torch, timm", "run.pt", "x.pt", "--to", "adam")
-    fails("with like", "run.pt", "x.keras", "--to", "keras")
+    fails("with --like", "run.pt", "x.keras", "--to", "keras")
     Path("cut.pt").write_bytes(Path("run.pt").read_bytes()[:-10])
     fails("cut.pt is not a whole zip archive", "cut.pt", "x.pt", "--to", "timm")
 
@@ -207,5 +209,5 @@ def test_input_that_is_no_file_is_bad_input(run_pt):
     fails("is not the name of a file", "", "x.pt", "--to", "timm")
     fails("is not the name of a file", "run.pt", "", "--to", "timm")
     torch.save(run_pt.state_dict(), "plain.pt")
-    fails("leave out the key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
+    fails("leave out --key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
     fails("nesterov=True needs a momentum", "run.pt", "x.npz", "--to", "optax", "--momentum", 0, "--nesterov")

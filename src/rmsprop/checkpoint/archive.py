@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rmsprop.checkpoint.contents import check_contents
 from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
 from rmsprop.checkpoint.neutral import Array, CheckpointError
 from rmsprop.files import replacing
@@ -19,6 +20,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     Raises:
         CheckpointError: If it is damaged, or holds something else.
     """
+    check_contents(path, "optax")
     _check_kind(path)
     try:
         if path.suffix == ".safetensors":

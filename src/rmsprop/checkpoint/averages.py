@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.neutral import Array, CheckpointError, Parameter, squared
 
 
@@ -96,7 +97,9 @@ def parameter(
     if settings.get("bias_correction") and arrays:
         if step is None or "decay" not in settings:
             lacking = "step" if step is None else "decay"
-            raise CheckpointError(f"the averages of parameter {name!r} are corrected for their bias: pass {lacking}")
+            raise CheckpointError(
+                f"the averages of parameter {name!r} are corrected for their bias: pass {called(lacking)}"
+            )
         arrays = raw(arrays, settings["decay"], step)
     shape = next((array.shape for array in arrays.values()), None)
     return Parameter(name=name, arrays=arrays, shape=shape, step=step, group=group, dtype=dtype.name)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import click
 
-from rmsprop.cli.choices import rule_options
+from rmsprop.cli.choices import off, rule_options
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.train.settings import option
+from rmsprop.rule import Rule
 
 
 def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> Any:
@@ -28,6 +31,24 @@ def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> An
     if not isinstance(names, dict | list) or not all(isinstance(text, str) for text in texts):
         raise click.BadParameter(f"{value} must hold a JSON object or list of names.", param=param)
     return names
+
+
+# What the arguments of `rmsprop.checkpoint` are called here, where it isn't an option of their name.
+_CALLED = {"format": "format with --from", "like": "--like FILE", "rule": "the options of the rule"}
+_FLAGS = tuple(field for field, kind in get_type_hints(Rule).items() if kind is bool)
+
+
+def _spelled(name: str, *value: Any) -> str:
+    """Return an argument of `rmsprop.checkpoint.convert`, with a value or without, as it is typed here."""
+    if name in _FLAGS:
+        return " or ".join(option(name) if wanted else off(name) for wanted in (value or (True, False)))
+    if not value:
+        return _CALLED.get(name, option(name))
+    if name == "names":
+        return "--in-order" if value == ("order",) else f"--names FILE (a JSON object such as {json.dumps(*value)})"
+    if name == "transpose":  # another order of axes can't be typed
+        return f"{name}={value[0]} of rmsprop.checkpoint.convert in Python"
+    return f"{'--from' if name == 'format' else option(name)} {shlex.quote(str(*value))}"
 
 
 def _interrupt(*_: Any) -> NoReturn:
@@ -88,13 +109,14 @@ def convert(
     """
     from rmsprop import checkpoint
     from rmsprop.checkpoint import FORMATS
+    from rmsprop.checkpoint.arguments import spelled
 
     if in_order and names is not None:
         raise click.UsageError("--in-order and --names both say which parameter is which: give one of them")
     given = {name: value for name, value in settings.items() if value is not None}
     notes: list[str] = []
     try:
-        with _orderly():
+        with _orderly(), spelled(_spelled):
             loaded = checkpoint.load(source, source_format, key=key, **given)
             checkpoint.save(
                 loaded,
