@@ -297,7 +297,9 @@ def _check_is_there(source: Any, module: str) -> None:
 
 
 def _check_values(checkpoint: Checkpoint, stated: Mapping[str, Any]) -> None:
-    """Check that the rules and step counts can be an optimizer's."""
+    """Check that there are parameters, and that the rules and step counts can be an optimizer's."""
+    if not checkpoint.parameters:
+        raise CheckpointError("there are no parameters in it: give the checkpoint of an optimizer that has some")
     for group in checkpoint.groups:
         Stated(settings=group.settings, lr=group.lr)  # checks them
         if stated.get("nesterov") and group.settings.get("momentum") == 0.0:
@@ -331,5 +333,7 @@ def _check_free(path: Path, format: str, force: bool) -> None:
         raise CheckpointError(f"{file} is not a regular file: give the name of one")
     if os.path.lexists(file) and not force:
         raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
+    if file.parent.exists() and not file.parent.is_dir():
+        raise CheckpointError(f"{file.parent} is not a folder: give a file in one")
     if not file.parent.is_dir():
         raise CheckpointError(f"there is no folder {file.parent}: make it first")

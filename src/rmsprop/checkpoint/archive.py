@@ -50,7 +50,7 @@ def write_arrays(arrays: dict[str, Array], path: Path) -> None:
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+            save_file({name: np.array(array, order="C") for name, array in arrays.items()}, temporary)
         else:
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)

@@ -92,7 +92,7 @@ def parameter(
     if "grad_var" in arrays and "square_avg" in arrays and not _belong_together(arrays):
         del arrays["grad_var"]  # torch has carried it along unchanged
     dtype = max((array.dtype for array in arrays.values()), default=np.dtype("float32"))
-    if arrays:
+    if "square_avg" in arrays or "grad_var" in arrays:
         arrays["square_avg"] = square_avg(arrays)
     if settings.get("bias_correction") and arrays:
         if step is None or "decay" not in settings:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.files import unreadable
 from rmsprop.checkpoint.neutral import quoted
 
@@ -38,6 +37,10 @@ _HDF5 = Kind(words="an HDF5 file", modules=("keras",))
 _SCRIPT = Kind(
     words="a TorchScript program, which has no optimizer", remedy="give the checkpoint that training saved beside it"
 )
+_PICKLE = Kind(
+    words="a pickle, which can run any code and is never loaded",
+    remedy="load it in a program that you trust, and save its optimizer.state_dict() with torch.save",
+)
 _MAGIC: Mapping[bytes, Kind] = MappingProxyType(
     {
         b"\x89HDF\r\n\x1a\n": _HDF5,
@@ -49,6 +52,7 @@ _MAGIC: Mapping[bytes, Kind] = MappingProxyType(
         b"\x93NUMPY": Kind(words="a single array (.npy)", remedy="give a file with an optimizer's whole state"),
         b"GGUF": Kind(words="a GGUF file of weights, without an optimizer"),
         b"\x80\x02": _TORCH,  # of torch before 1.6: a pickle
+        **{b"\x80%c" % protocol: _PICKLE for protocol in (3, 4, 5)},
     }
 )
 _TAR = Kind(words="a tar archive (of torch.save, .pth.tar is only the usual name)", remedy=_UNPACK)
@@ -115,6 +119,8 @@ def check_contents(path: Path, module: str) -> None:
         return
     if kind.modules:
         raise unreadable(
-            path, f"is {kind.words}, not {_WANTED[module]}: leave out {called('format')}, or give another file"
+            path,
+            f"is {kind.words}, not {_WANTED[module]}, which the format named for it wants: name its own format, or "
+            "give another file",
         )
     raise unreadable(path, f"is {kind.words}: {kind.remedy}")

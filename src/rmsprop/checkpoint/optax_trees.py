@@ -144,7 +144,7 @@ class Leaves:
 
     def number(self, path: str) -> float:
         """Return a leaf that is one number."""
-        return float(np.asarray(self.by_path[path]))
+        return float(np.asarray(self.by_path[path]).item())
 
     def accumulated(self) -> int:
         """Return how many mini-steps ``optax.MultiSteps`` has gathered towards the next update."""

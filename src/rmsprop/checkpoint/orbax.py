@@ -30,7 +30,10 @@ def checkpoint_in(folder: Path) -> Path:
     """
     if _UNFINISHED in folder.name:
         raise unreadable(folder, "was not written to its end: give a checkpoint that was")
-    found = list(_trees(folder, _DEPTH))
+    try:
+        found = list(_trees(folder, _DEPTH))
+    except OSError as error:
+        raise unreadable(folder, f"can't be read: {error.strerror or error}") from error
     if not found:
         if any((folder / mark).exists() for mark in _MARKS):
             raise unreadable(folder, "is a folder of Orbax without the description of a tree of arrays (_METADATA)")

@@ -17,6 +17,7 @@ from rmsprop.checkpoint.matching import Place
 from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, quoted
 from rmsprop.checkpoint.torch_files import Content, StateDict, content_of, find
 from rmsprop.checkpoint.translate import Target
+from rmsprop.checkpoint.unpickling import shortened
 from rmsprop.files import replacing
 from rmsprop.rule import FLAGS
 from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
@@ -32,7 +33,6 @@ _CLASSES = {
     ("bitsandbytes", "RMSprop8bit"): "bitsandbytes",
     ("rmsprop.torch", "RMSprop"): "rmsprop.torch",
 }
-_MOST_STEPS = 2**63 - 1
 # Field of `rmsprop.Rule` -> key of a group, for those that torch's own optimizer has.
 _TORCHS_KEYS = {field: key for field, key in KEYS.items() if key not in EXTRA}
 # Keys of groups of other methods -> whose they are.
@@ -42,6 +42,7 @@ _OTHERS = {
     "rho": "one of Adadelta",
     "dampening": "one of SGD",
 }
+_OTHERS_SUFFIXES = (".npz", ".npy", ".safetensors", ".keras", ".h5", ".json", ".csv", ".index")
 _EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -165,8 +166,8 @@ def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
 def _left_out(content: Content) -> Iterator[str]:
     if content.left_out:
         yield (
-            f"objects of {', '.join(content.left_out)} beside the state were left out, because only running code of "
-            "the file would bring them back"
+            f"objects of {shortened(list(content.left_out))} beside the state were left out: only running code would "
+            "bring them back, and nothing of them is needed"
         )
 
 
@@ -185,7 +186,7 @@ def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) else value
+    return value.item() if isinstance(value, Tensor | np.generic) else value
 
 
 def _parameters(form: str, state_dict: StateDict, groups: Sequence[Group]) -> Iterator[Parameter]:
@@ -323,8 +324,6 @@ def _new_group(form: str, group: Group) -> dict[str, Any]:
 
 def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
     step = parameter.step or 0
-    if step > _MOST_STEPS:
-        raise CheckpointError(f"{FORMATS[form].program} can't count to the step {step}: give another {called('step')}")
     if form == "rmsprop.torch":
         arrays = averages.own_state(parameter, group.settings)
         if "grad_var" in arrays:  # what torch would look for
@@ -346,6 +345,11 @@ def write(content: StateDict, path: Path, like: Any) -> None:
         content: What `build` returned.
         path: The file.
         like: Not needed.
+
+    Raises:
+        CheckpointError: If the path has a suffix of other files.
     """
+    if path.suffix in _OTHERS_SUFFIXES:
+        raise CheckpointError(f"{path} ends in {path.suffix}, but PyTorch's checkpoints end in .pt or .pth: rename it")
     with replacing(path) as temporary, temporary.open("wb") as file:  # torch would write a temporary name into it
         torch.save(content, file)

@@ -58,7 +58,7 @@ def find(source: Any, content: Content, key: str | None) -> StateDict:
     where = f"{source}: " if isinstance(source, Path) else ""
     found = dict(_state_dicts(content.value))
     if not found and content.left_out and isinstance(source, Path):
-        raise holds_objects(source, ", ".join(content.left_out[:6]))
+        raise holds_objects(source, list(content.left_out))
     if key is not None and key not in found:
         raise CheckpointError(f"{where}there is no optimizer state dict under {key!r}: {_listed(found)}")
     if not found:

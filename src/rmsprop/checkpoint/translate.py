@@ -20,6 +20,7 @@ _MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")
 # What has one rule for all its parameters, and what keeps none with its state.
 _ONE_RULE = ("optax", "keras", "tensorflow")
 _SILENT = ("optax", "tensorflow")
+_MOST_STEPS = 2**63 - 1
 _REQUIRED = ("decay", "eps", "momentum", "centered")
 
 
@@ -65,8 +66,9 @@ class Stated:
                 Rule(**{"momentum": 0.5, field: value})
         if self.lr is not None:
             object.__setattr__(self, "lr", check_number("lr", self.lr))
-        if self.step is not None and (isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0):
-            raise ValueError(f"Invalid step: {self.step!r} (allowed: a whole number >= 0)")
+        step = self.step
+        if step is not None and not (type(step) is int and 0 <= step <= _MOST_STEPS):
+            raise ValueError(f"Invalid step: {step!r} (allowed: a whole number from 0 to {_MOST_STEPS})")
 
     def put_over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint with what is stated in the place of what it says.
