@@ -104,7 +104,7 @@ def test_a_format_that_it_is_not(form, to, said, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".keras", ".h5", ".json"])
 def test_a_checkpoint_of_torch_is_not_written_under_anothers_suffix(suffix, tmp_path):
-    with pytest.raises(CheckpointError, match="PyTorch's checkpoints end in .pt or .pth"):
+    with pytest.raises(CheckpointError, match=r"PyTorch's checkpoints end in \.pt or \.pth"):
         save(optimizer(), tmp_path / f"run{suffix}", "torch", notes=[])
     assert not list(tmp_path.iterdir())
 
@@ -118,7 +118,7 @@ def test_a_count_keeps_its_shape_in_a_file(form, suffix, tmp_path):
 
 @pytest.mark.parametrize("step", [-1, 2**63, True, 1.5])
 def test_a_step_that_no_counter_has(step, tmp_path):
-    with pytest.raises(ValueError, match="Invalid step: .*allowed: a whole number from 0 to 9223372036854775807"):
+    with pytest.raises(ValueError, match=r"Invalid step: .*allowed: a whole number from 0 to 9223372036854775807"):
         save(optimizer(), tmp_path / "run.npz", "numpy", step=step)
 
 

@@ -211,8 +211,10 @@ def test_what_is_no_optimizers_state(content, said, form, tmp_path):
 
 @pytest.mark.parametrize(
     ("optimizer", "said"),
-    [("Adam", "Adam or its kin"), ("AdamW", "Adam or its kin"), ("SGD", "SGD"), ("Adagrad", "Adagrad")]
-    + [("Adadelta", "Adadelta"), ("NAdam", "Adam or its kin"), ("ASGD", "ASGD")],
+    [
+        *((name, "Adam or its kin") for name in ("Adam", "AdamW", "NAdam", "Adamax")),
+        *((name, name) for name in ("SGD", "Adagrad", "Adadelta", "ASGD")),
+    ],
 )
 def test_another_method_is_called_by_its_name(optimizer, said):
     made = getattr(torch.optim, optimizer)([torch.nn.Parameter(torch.ones(2))], lr=0.1)

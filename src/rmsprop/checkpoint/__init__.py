@@ -2,10 +2,13 @@
 
 - `neutral`: the common form, `Checkpoint`.
 - `formats`: each format as a row of data, `FORMATS`.
+- `detect`, `contents`: whose a checkpoint is, and what kind of file.
 - `matching`, `translate`: which parameter is which, and what happens to its arrays.
 - `torch`, `optax`, `keras`, `tensorflow`, `numpy`: one module per kind of format, imported when it is needed.
+- `torch_files` with `unpickling`, `orbax`, `keras_files`, `archive`: what is read of a file or a folder.
+- `arguments`: what messages call them, in Python and on the command line.
 
-Nothing is unpickled, and nothing is guessed: what a checkpoint doesn't say is asked for.
+No code in a file is run, and nothing is guessed: what a checkpoint doesn't say is asked for.
 """
 
 from __future__ import annotations

@@ -118,10 +118,10 @@ def read_pickled(path: Path, file: Path | BinaryIO) -> tuple[Any, list[str]]:
 
 @contextmanager
 def _reading(allowed: Mapping[str, Any]) -> Iterator[None]:
-    with torch.serialization.safe_globals([(found, name) for name, found in allowed.items()]):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what can't be read of it is an error
-            yield
+    pairs: list[Any] = [(found, name) for name, found in allowed.items()]
+    with torch.serialization.safe_globals(pairs), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # what can't be read of it is an error
+        yield
 
 
 def _stand_in(message: str, allowed: Mapping[str, Any]) -> dict[str, Any] | None:
