@@ -33,7 +33,7 @@ PACKAGES = {
     "torch": {"numpy", "torch", "triton"},
     "jax": {"numpy", "jax", "optax"},
     "keras": {"numpy", "keras", "tensorflow"},
-    "checkpoint": {"numpy", "torch", "triton", "jax", "keras", "tensorflow", "h5py", "safetensors"},
+    "checkpoint": {"numpy", "torch", "triton", "jax", "keras", "tensorflow", "h5py", "safetensors", "orbax"},
     "lab": {
         *("numpy", "torch", "scipy", "sklearn", "polars", "safetensors", "cloudpickle", "filelock", "tensorboard"),
         *("matplotlib", "PIL", "imageio_ffmpeg", "jinja2", "markupsafe"),

@@ -117,7 +117,9 @@ def test_what_is_there_is_replaced_only_by_force(run_pt):
 
 def test_one_line_per_failure(run_pt):
     torch.save({"a": run_pt.state_dict(), "b": run_pt.state_dict()}, "two.pt")
-    fails("two.pt: there are several optimizer state dicts", "two.pt", "out.pt", "--to", "timm")
+    fails(
+        "several optimizer state dicts: say which with --key; it is one of 'a', 'b'", "two.pt", "out.pt", "--to", "timm"
+    )
     run("two.pt", "out.pt", "--to", "timm", "--key", "b")
     fails("nothing.pt does not exist", "nothing.pt", "x.pt", "--to", "timm")
     fails(
@@ -127,7 +129,7 @@ def test_one_line_per_failure(run_pt):
     fails("Invalid --decay: 3", "run.pt", "x.pt", "--to", "timm", "--decay", 3)
     fails("Missing option '--to'", "run.pt", "x.pt")
     fails("there is no checkpoint format 'adam': choose one of torch, timm", "run.pt", "x.pt", "--to", "adam")
-    fails("with like", "run.pt", "x.keras", "--to", "keras")
+    fails("with --like", "run.pt", "x.keras", "--to", "keras")
     Path("cut.pt").write_bytes(Path("run.pt").read_bytes()[:-10])
     fails("cut.pt is not a whole zip archive", "cut.pt", "x.pt", "--to", "timm")
 
@@ -207,5 +209,135 @@ def test_input_that_is_no_file_is_bad_input(run_pt):
     fails("is not the name of a file", "", "x.pt", "--to", "timm")
     fails("is not the name of a file", "run.pt", "", "--to", "timm")
     torch.save(run_pt.state_dict(), "plain.pt")
-    fails("leave out the key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
+    fails("leave out --key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
     fails("nesterov=True needs a momentum", "run.pt", "x.npz", "--to", "optax", "--momentum", 0, "--nesterov")
+
+
+# What a person typed, and what it says in words of the command line. `files` makes what is named.
+TYPED = [
+    ("two.pt o.pt --to timm", "several optimizer state dicts: say which with --key; it is one of 'a', 'b'"),
+    ("run.pt o.pt --to timm --key a", "under 'a': it is one of 'optimizer'"),
+    ("run.pt taken --to timm", "taken exists already: give another name, or replace it with --force"),
+    ("run.pt run.pt --to timm", "run.pt exists already: give another name, or replace it with --force"),
+    ("run.pt folder --to timm --force", "folder is a folder: give the name of a file"),
+    ("run.pt nowhere/o.pt --to timm", "there is no folder nowhere: make it first"),
+    ("run.pt run.pt/o.pt --to timm", "run.pt is not a folder"),
+    ("run.pt /dev/null --to timm --force", "/dev/null is not a regular file"),
+    ("run.pt o.npz --to torch", "o.npz ends in .npz, but PyTorch's checkpoints end in .pt or .pth"),
+    ("run.pt o.pt --to optax", "o.pt has no suffix .npz or .safetensors"),
+    ("run.pt o.pt --to numpy", "o.pt has another suffix than .npz"),
+    ("run.pt o.keras --to keras", "a .keras or .h5 file of the model, with --like FILE"),
+    ("run.pt o.keras --to keras --like run.pt", "run.pt is a PyTorch checkpoint, not a .keras or .h5 file"),
+    ("run.pt o.pt --to torch --like folder", "folder is a folder: give a checkpoint file"),
+    ("run.pt o.pt --to torch --like none.pt", "none.pt does not exist"),
+    ("run.pt o --to keras_legacy", "give one with --like FILE"),
+    ("folder o.pt --to timm", "folder is a folder: give a checkpoint file"),
+    ("empty.pt o.pt --to timm", "empty.pt is empty"),
+    ("text o.pt --to timm", "it can't be told from text what it is: give its format with --from, one of torch, timm"),
+    ("weights.npz o.pt --to timm", "weights.npz has no optimizer's state in it, only arrays called 'w'"),
+    ("old.pt o.pt --to timm", "give its format with --from, such as 'torch' or 'sb3'"),
+    ("adam.npz o.pt --to timm", "if it is that, give --from optax"),
+    ("run.pt o.npz --to numpy --in-order", "--in-order needs a target that lists its parameters: give one with --like"),
+    ("run.pt o.npz --to numpy --like w.npz", 'with --names FILE (a JSON object such as {"source": "target"})'),
+    ("run.pt o.npz --to numpy --like w.npz", "or --in-order if both are in the same order"),
+    ("run.pt o.npz --to numpy --like w.npz --in-order", "or pass --momentum 0 to go on without"),
+    ("run.pt o.npz --to numpy --transpose 7", "--transpose names '7', but the checkpoint has '0', '1'"),
+    ("run.pt o.npz --to numpy --lr-in-momentum", "but --lr-in-momentum was given"),
+    ("run.pt o.npz --to numpy --names none.json", "none.json can't be read: No such file or directory"),
+    ("run.pt o.npz --to numpy --names run.pt", "run.pt can't be read as JSON: it is not text"),
+    ("jax.npz o.pt --to torch", "pass them (--decay, --eps, --momentum, --lr), or give the optimizer that is to go on"),
+    ("jax.npz o.pt --to torch --decay 0.9 --eps 1e-8 --lr 1", "pass it (--momentum)"),
+    ("named.npz o.pt --to torch --decay 0.9 --eps 0 --lr 1 --momentum 0", 'FILE (a JSON object such as {"b": "0"})'),
+    ("run.pt o.npz --to numpy --step 99999999999999999999", "Invalid step: 99999999999999999999 (allowed: a whole"),
+    ("run.pt o.npz --to numpy --lr nan", "Invalid learning rate: nan"),
+    ("run.pt o.npz --to numpy --bogus", "No such option '--bogus'"),
+    ("run.pt", "Missing argument 'OUT'"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def files(run_pt):
+    state = run_pt.state_dict()
+    torch.save({"a": state, "b": state}, "two.pt")
+    old = {key: value for key, value in state["param_groups"][0].items() if key not in ("maximize", "capturable")}
+    torch.save({**state, "param_groups": [{k: v for k, v in old.items() if k != "differentiable"}]}, "old.pt")
+    for name, content in {"empty.pt": "", "taken": "mine", "text": "a,b"}.items():
+        Path(name).write_text(content)
+    os.mkdir("folder")
+    np.savez("weights.npz", w=np.ones(2))
+    np.savez("adam.npz", **{"0/mu/w": np.ones(2), "0/nu/w": np.ones(2), "0/count": np.array(3)})
+    np.savez("named.npz", **{"0/nu/b": np.ones(2), "0/nu/a": np.ones(2)})
+    checkpoint.save(stepped(0.0), "w.npz", "numpy", names=["w", "b"], notes=[])
+    checkpoint.save(run_pt, "jax.npz", "optax", notes=[])
+    return sorted(os.listdir())
+
+
+@pytest.mark.parametrize(("typed", "said"), TYPED, ids=[typed for typed, _ in TYPED])
+def test_what_went_wrong_is_said_in_words_of_the_command_line(typed, said, files):
+    fails(said, *typed.split())
+    assert sorted(os.listdir()) == files
+    assert Path("taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", ["with key", "with like", "with names", "names=", "momentum=0", "format=", "like="])
+def test_no_message_speaks_of_pythons_keywords(words, files):
+    for typed, _ in TYPED:
+        assert words not in run(*typed.split(), code=2).stderr
+
+
+def test_in_and_out_can_be_one_file(run_pt):
+    run("run.pt", "run.pt", "--to", "timm", "--force")
+    assert checkpoint.load("run.pt").format == "timm"
+    run("run.pt", "run.pt", "--to", "timm", "--force", "--like", "run.pt")
+    np.testing.assert_array_equal(
+        checkpoint.load("run.pt").parameters[0].arrays["square_avg"], run_pt.state_dict()["state"][0]["square_avg"]
+    )
+    assert os.listdir() == ["run.pt"]
+
+
+def test_a_state_of_nan_is_noted(run_pt):
+    state = run_pt.state_dict()
+    state["state"][0]["square_avg"].fill_(float("nan"))
+    torch.save(state, "nan.pt")
+    notes = run("nan.pt", "o.pt", "--to", "timm").stderr
+    assert "note: the state has numbers that are NaN or infinite: square_avg of '0' (all of 6)" in notes
+
+
+def test_notes_speak_of_options(run_pt):
+    run("run.pt", "run", "--to", "tensorflow1")
+    notes = run("run", "o.pt", "--to", "rmsprop.torch", "--lr", 1, "--decay", 0.9, "--eps", 0, "--momentum", 0.9).stderr
+    assert "pass --centered if it is the average gradient" in notes
+
+
+def test_an_output_that_may_not_be_written(run_pt, monkeypatch):
+    create = os.open
+
+    def refused(path, flags, *mode):
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return create(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refused)
+    assert run("run.pt", "o.pt", "--to", "timm", code=1).stderr.startswith("error: o.pt can't be written")
+    assert os.listdir() == ["run.pt"]
+
+
+def test_an_input_that_may_not_be_read(run_pt, monkeypatch):
+    def refused(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    fails("run.pt can't be read: Permission denied", "run.pt", "o.pt", "--to", "timm")
+
+
+def test_what_compiled_code_writes_stays_off_the_terminal(run_pt):
+    code = (
+        "import os, sys; from rmsprop import checkpoint; load = checkpoint.load\n"
+        "def loud(*a, **k): os.write(2, b'noise'); return load(*a, **k)\n"
+        "checkpoint.load = loud; sys.argv = ['rmsprop', 'convert', 'run.pt', 'o.pt', '--to', 'timm']\n"
+        "from rmsprop.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "noise" not in done.stderr
+    assert all(line.startswith("note: ") for line in done.stderr.splitlines())

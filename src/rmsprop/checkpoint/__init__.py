@@ -2,10 +2,13 @@
 
 - `neutral`: the common form, `Checkpoint`.
 - `formats`: each format as a row of data, `FORMATS`.
+- `detect`, `contents`: whose a checkpoint is, and what kind of file.
 - `matching`, `translate`: which parameter is which, and what happens to its arrays.
 - `torch`, `optax`, `keras`, `tensorflow`, `numpy`: one module per kind of format, imported when it is needed.
+- `torch_files` with `unpickling`, `orbax`, `keras_files`, `archive`: what is read of a file or a folder.
+- `arguments`: what messages call them, in Python and on the command line.
 
-Nothing is unpickled, and nothing is guessed: what a checkpoint doesn't say is asked for.
+No code in a file is run, and nothing is guessed: what a checkpoint doesn't say is asked for.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.detect import module_of
 from rmsprop.checkpoint.files import check_is_file, writing
 from rmsprop.checkpoint.formats import FORMATS, Format, get_format
 from rmsprop.checkpoint.matching import Names, Transpose
-from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter
+from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter, not_finite
 from rmsprop.checkpoint.translate import Stated, Target, translate
 from rmsprop.rule import Rule
 
@@ -34,6 +38,7 @@ _INSTALLS = {
     "keras": "'rmsprop[keras]'",
     "h5py": "'rmsprop[keras]'",
     "safetensors": "safetensors",
+    "orbax": "orbax-checkpoint",
     "tensorflow": "tensorflow",
 }
 
@@ -69,9 +74,9 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     """Read the state of an RMSProp optimizer, from memory or from a file.
 
     Args:
-        source: A file (.pt, .pth, .keras, .h5, .npz, .safetensors, or the prefix of a TensorFlow checkpoint); a live
-            optimizer of PyTorch, Keras or `rmsprop.numpy`; a torch state dict, or a checkpoint that contains one; an
-            Optax state. It is left as it is.
+        source: A file (.pt, .pth, .ckpt, .bin, .zip, .keras, .h5, .npz, .safetensors), a folder of Orbax, or the prefix
+            of a TensorFlow checkpoint; a live optimizer of PyTorch, Keras or `rmsprop.numpy`; a torch state dict, or a
+            checkpoint that contains one; an Optax state. It is left as it is.
         format: Whose it is, a key of `FORMATS`. Default: told from ``source``; an error where it can't be.
         key: Which optimizer, if there are several: the key of a state dict in a torch checkpoint, with dots between
             levels (``"optimizer"``, ``"optimizers.0"``), or the name of an optimizer in a TensorFlow checkpoint or in a
@@ -100,13 +105,12 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     stated = Stated(settings=settings)
     source = _path_or_object(source)
     module = _module(format) if format is not None else module_of(source)
-    if isinstance(source, Path) and module != "tensorflow":
-        check_is_file(source)
+    _check_is_there(source, module)
 
     def read() -> Checkpoint:
         loaded = stated.put_over(_import(module).read(source, format, key, settings))
         _check_values(loaded, settings)
-        return loaded
+        return replace(loaded, notes=(*loaded.notes, *not_finite(loaded)))
 
     loaded: Checkpoint = _in_file(source, read)
     return loaded
@@ -255,8 +259,7 @@ def _converted(
     checkpoint = state if isinstance(state, Checkpoint) else load(state, format, key=key, **stated.settings)
     target = _import(_module(to))
     told = list(checkpoint.notes)
-    if isinstance(like, Path) and _module(to) != "tensorflow":
-        check_is_file(like)
+    _check_is_there(like, _module(to))
 
     def described() -> Target:
         found: Target = target.target(to, like, stated.settings)
@@ -290,8 +293,16 @@ def _in_file(source: Any, work: Any) -> Any:
         raise
 
 
+def _check_is_there(source: Any, module: str) -> None:
+    is_folder = module == "optax" and isinstance(source, Path) and os.path.isdir(source)
+    if isinstance(source, Path) and module != "tensorflow" and not is_folder:
+        check_is_file(source)
+
+
 def _check_values(checkpoint: Checkpoint, stated: Mapping[str, Any]) -> None:
-    """Check that the rules and step counts can be an optimizer's."""
+    """Check that there are parameters, and that the rules and step counts can be an optimizer's."""
+    if not checkpoint.parameters:
+        raise CheckpointError("there are no parameters in it: give the checkpoint of an optimizer that has some")
     for group in checkpoint.groups:
         Stated(settings=group.settings, lr=group.lr)  # checks them
         if stated.get("nesterov") and group.settings.get("momentum") == 0.0:
@@ -324,6 +335,8 @@ def _check_free(path: Path, format: str, force: bool) -> None:
     if file.exists() and not file.is_file():
         raise CheckpointError(f"{file} is not a regular file: give the name of one")
     if os.path.lexists(file) and not force:
-        raise CheckpointError(f"{file} exists already: give another name, or replace it with force")
+        raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
+    if file.parent.exists() and not file.parent.is_dir():
+        raise CheckpointError(f"{file.parent} is not a folder: give a file in one")
     if not file.parent.is_dir():
         raise CheckpointError(f"there is no folder {file.parent}: make it first")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rmsprop.checkpoint.contents import check_contents
 from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
 from rmsprop.checkpoint.neutral import Array, CheckpointError
 from rmsprop.files import replacing
@@ -19,6 +20,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     Raises:
         CheckpointError: If it is damaged, or holds something else.
     """
+    check_contents(path, "optax")
     _check_kind(path)
     try:
         if path.suffix == ".safetensors":
@@ -48,7 +50,7 @@ def write_arrays(arrays: dict[str, Array], path: Path) -> None:
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+            save_file({name: np.array(array, order="C") for name, array in arrays.items()}, temporary)
         else:
             with temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.neutral import Array, CheckpointError, Parameter, squared
 
 
@@ -91,12 +92,14 @@ def parameter(
     if "grad_var" in arrays and "square_avg" in arrays and not _belong_together(arrays):
         del arrays["grad_var"]  # torch has carried it along unchanged
     dtype = max((array.dtype for array in arrays.values()), default=np.dtype("float32"))
-    if arrays:
+    if "square_avg" in arrays or "grad_var" in arrays:
         arrays["square_avg"] = square_avg(arrays)
     if settings.get("bias_correction") and arrays:
         if step is None or "decay" not in settings:
             lacking = "step" if step is None else "decay"
-            raise CheckpointError(f"the averages of parameter {name!r} are corrected for their bias: pass {lacking}")
+            raise CheckpointError(
+                f"the averages of parameter {name!r} are corrected for their bias: pass {called(lacking)}"
+            )
         arrays = raw(arrays, settings["decay"], step)
     shape = next((array.shape for array in arrays.values()), None)
     return Parameter(name=name, arrays=arrays, shape=shape, step=step, group=group, dtype=dtype.name)

@@ -14,6 +14,7 @@ from rmsprop.checkpoint.neutral import CheckpointError
 
 # Why a file can't be written, where a library says it in words only.
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".safetensors", ".zip")
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 
 
@@ -27,6 +28,21 @@ def damaged(path: Path, kind: str) -> CheckpointError:
     return unreadable(path, f"is not a whole {kind}: it is damaged, cut short or something else")
 
 
+def advice_on_folder(folder: Path) -> str:
+    """Return what to give instead of a folder, by what is in it."""
+    names = sorted(child.name for child in folder.iterdir() if not child.is_dir())
+    if any(name.endswith(".distcp") for name in names):
+        return (
+            "a distributed checkpoint of PyTorch; make one file of it with python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} run.pt, and give that"
+        )
+    if prefixes := [name.removesuffix(".index") for name in names if name.endswith(".index")]:
+        return f"give a checkpoint file, or the prefix of TensorFlow's, such as {folder / prefixes[-1]}"
+    found = [name for name in names if name.endswith(_SUFFIXES)]
+    own = [name for name in found if "optim" in name] or found
+    return "give a checkpoint file" + (f" in it: {' or '.join(str(folder / name) for name in own[:3])}" if own else "")
+
+
 def check_is_file(path: Path) -> None:
     """Check that there is a file with something in it, which can be read.
 
@@ -35,7 +51,7 @@ def check_is_file(path: Path) -> None:
     """
     try:
         if path.is_dir():
-            raise unreadable(path, "is a folder: give a checkpoint file")
+            raise unreadable(path, f"is a folder: {advice_on_folder(path)}")
         if not path.exists():
             raise unreadable(path, "does not exist: give a checkpoint file")
         if not path.is_file():

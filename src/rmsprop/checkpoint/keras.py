@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint import averages
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.counts import one_step
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.keras_files import read_file, write_file
@@ -115,7 +116,7 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
     if like is None:
         raise CheckpointError(
             "Keras keeps an optimizer's state inside it or in a model's file: give the built optimizer that is to go "
-            "on, or a .keras or .h5 file of the model, with like"
+            f"on, or a .keras or .h5 file of the model, with {called('like')}"
         )
     own = read(like, form, None, stated)
     places = tuple(Place(name=parameter.name, shape=parameter.shape) for parameter in own.parameters)
@@ -184,7 +185,7 @@ def _counts(
     iteration, most = step * variables.every, np.iinfo(value(variables.iteration).dtype).max
     if iteration > most:
         raise CheckpointError(
-            f"the target counts to {most} and can't take the iteration {iteration}: give another step"
+            f"the target counts to {most} and can't take the iteration {iteration}: give another {called('step')}"
         )
     empty = [
         (variable, np.zeros_like(value(variable)), "a collected gradient")
@@ -217,6 +218,6 @@ def write(content: Mapping[str, Array], path: Path, like: Any) -> None:
     if not isinstance(like, Path):
         raise CheckpointError(
             "a live Keras optimizer is saved with its model: convert into it, then call model.save(path); to write a "
-            "file, give one of the same model with like"
+            f"file, give one of the same model with {called('like')}"
         )
     write_file(content, path, like)

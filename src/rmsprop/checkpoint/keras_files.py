@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.checkpoint.arguments import called
+from rmsprop.checkpoint.contents import check_contents
 from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
 from rmsprop.checkpoint.neutral import Array, CheckpointError, quoted
 from rmsprop.files import replacing
@@ -66,6 +68,7 @@ def read_file(path: Path, key: str | None) -> Stored:
         CheckpointError: If it is damaged, or has no RMSProp in it.
     """
     _h5py()
+    check_contents(path, "keras")
     try:
         if path.suffix == ".keras":
             whole_zip(path)
@@ -144,7 +147,7 @@ def _places(h5: Any, path: Path, key: str | None) -> tuple[str, dict[str, str]]:
     if key is not None and key not in found:
         raise unreadable(path, f"has no optimizer called {key!r} in it: there is {quoted(found)}")
     if key is None and len(found) > 1:
-        raise unreadable(path, f"has several optimizers in it: say with key which of {quoted(found)}")
+        raise unreadable(path, f"has several optimizers in it: say with {called('key')} which of {quoted(found)}")
     name = next(iter(found)) if key is None else key
     return name, found[name]
 
@@ -188,7 +191,7 @@ def write_file(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
         CheckpointError: If ``path`` has another suffix than ``like``.
     """
     if path.suffix != like.suffix:
-        raise unreadable(path, f"must end in {like.suffix}, as the file given with like does")
+        raise unreadable(path, f"must end in {like.suffix}, as the file given with {called('like')} does")
     with replacing(path) as temporary:
         if path.suffix == ".keras":
             _copy_archive(arrays, temporary, like)

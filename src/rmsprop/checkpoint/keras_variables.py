@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FIELDS
 from rmsprop.checkpoint.keras_files import Stored
 from rmsprop.checkpoint.neutral import CheckpointError
@@ -109,7 +110,8 @@ def of_file(stored: Stored, stated: Mapping[str, Any]) -> Variables:
         if missing := [field for field in ("momentum", "centered") if field not in stated]:
             raise CheckpointError(
                 f"{stored.path} numbers the optimizer's variables and doesn't say what they are: pass "
-                f"{' and '.join(missing)} of the run (momentum=0.0 if it had none), or give the .keras file of a "
+                f"{' and '.join(map(called, missing))} of the run ({called('momentum', 0.0)} if it had none), "
+                "or give the .keras file of a "
                 "model compiled with it"
             )
         config = {field: stated[field] for field in ("momentum", "centered")}

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.neutral import CheckpointError, Parameter, quoted
 
 ORDER = "order"
+_ORDERED = 'names="order"'
+_EXAMPLE = {"source": "target"}
 Names = str | Sequence[str] | Mapping[str, str] | None
 Transpose = Iterable[str] | Mapping[str, Sequence[int]]
 
@@ -49,7 +52,7 @@ def permuted(parameters: Sequence[Parameter], transpose: Transpose) -> list[Para
     orders = dict(transpose) if isinstance(transpose, Mapping) else dict.fromkeys(transpose, (1, 0))
     if unknown := orders.keys() - {parameter.name for parameter in parameters}:
         known = quoted(parameter.name for parameter in parameters)
-        raise CheckpointError(f"transpose names {quoted(sorted(unknown))}, but the checkpoint has {known}")
+        raise CheckpointError(f"{called('transpose')} names {quoted(sorted(unknown))}, but the checkpoint has {known}")
     return [_permuted(p, tuple(orders[p.name])) if p.name in orders else p for p in parameters]
 
 
@@ -60,7 +63,7 @@ def _permuted(parameter: Parameter, order: tuple[int, ...]) -> Parameter:
     if sorted(order) != list(range(len(shape))):
         raise CheckpointError(
             f"parameter {parameter.name!r} has shape {shape}, whose axes can't be put in the order {order}: give the "
-            "order of all its axes, such as transpose={'conv.weight': (2, 3, 1, 0)}"
+            f"order of all its axes, such as {called('transpose', {'conv.weight': (2, 3, 1, 0)})}"
         )
     arrays = {name: np.transpose(array, order) for name, array in parameter.arrays.items()}
     return replace(parameter, arrays=arrays, shape=tuple(shape[axis] for axis in order))
@@ -89,7 +92,10 @@ def renamed(
         return list(parameters)
     if names == ORDER:
         if places is None:
-            raise CheckpointError('names="order" needs a target that lists its parameters: give one with like')
+            raise CheckpointError(
+                f"{called('names', 'order', python=_ORDERED)} needs a target that lists its parameters: give one with "
+                f"{called('like')}"
+            )
         names = [place.name for place in places]
     if isinstance(names, str):
         raise CheckpointError(f"names={names!r} is not understood: give a mapping, a list of names or 'order'")
@@ -99,7 +105,7 @@ def renamed(
         names = dict(zip((parameter.name for parameter in parameters), names, strict=True))
     if unknown := names.keys() - {parameter.name for parameter in parameters}:
         known = quoted(parameter.name for parameter in parameters)
-        raise CheckpointError(f"names speaks of {quoted(sorted(unknown))}, but the checkpoint has {known}")
+        raise CheckpointError(f"{called('names')} speaks of {quoted(sorted(unknown))}, but the checkpoint has {known}")
     taken = {str(name) for name in names.values()}
     passed_over = {p.name for p in parameters if not p.arrays and p.name not in names} & taken
     _tell_left_out(sorted(passed_over), notes)
@@ -107,7 +113,8 @@ def renamed(
     for name, goal in new.items():
         if same := [other for other in new if new[other] == goal and other != name]:
             raise CheckpointError(
-                f"two parameters are called {goal!r}: names sends {name!r} and {same[0]!r} both to it, so one would be "
+                f"two parameters are called {goal!r}: {called('names')} sends {name!r} and {same[0]!r} both to "
+                "it, so one would be "
                 "lost"
             )
     return [replace(parameter, name=new[parameter.name]) for parameter in parameters if parameter.name in new]
@@ -133,9 +140,10 @@ def check_order(parameters: Sequence[Parameter], places: Sequence[Place], progra
     if None not in {*shapes, *(parameter.shape for parameter in parameters)} and len(shapes) == len(places):
         return
     raise CheckpointError(
-        f"names='order' would pair parameters by their position, but {program} sorts them by name ('layer_10' comes "
+        f"{called('names', 'order')} would pair parameters by their position, but {program} sorts them by name "
+        "('layer_10' comes "
         "before 'layer_2', 'bias' before 'kernel') and some have the same shape, so that a wrong pair wouldn't show: "
-        "give names as a mapping"
+        f"give {called('names', _EXAMPLE, python='names as a mapping')}"
     )
 
 
@@ -164,8 +172,8 @@ def placed(
         told = [f"the checkpoint has {quoted(left)}, which the target lacks"] if left else []
         told += [f"the target has {quoted(missing)}, which the checkpoint lacks"] if missing else []
         raise CheckpointError(
-            "; ".join(told) + ": say which is which with names={'source': 'target'}, or names='order' if both are in "
-            "the same order"
+            f"{'; '.join(told)}: say which is which with {called('names', _EXAMPLE)}, or {called('names', 'order')} if "
+            "both are in the same order"
         )
     _tell_left_out([name for name in by_name if name not in wanted], notes)
     if missing:
@@ -181,7 +189,7 @@ def _fitted(parameter: Parameter, place: Place) -> Parameter:
         if sorted(parameter.shape) == sorted(place.shape):
             hint = (
                 ": the frameworks keep this kind of weight in another layout (Keras' Dense kernel is the transpose of "
-                "torch's Linear weight); name it in transpose"
+                f"torch's Linear weight); name it in {called('transpose')}"
             )
         raise CheckpointError(
             f"parameter {parameter.name!r} has shape {parameter.shape} in the checkpoint but {place.shape} in the "

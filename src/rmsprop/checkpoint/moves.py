@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint import averages
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.neutral import Array, CheckpointError, Group, Parameter
+
+_IN_OR_OUT = "lr_in_momentum=True or False"
 
 
 class Move:
@@ -45,7 +48,7 @@ class Move:
         elif "grad_avg" in parameter.arrays and self._source.settings.get("centered") is not False:
             raise CheckpointError(
                 f"the checkpoint is centered (it has an average gradient for {parameter.name!r}), but the target has "
-                "no place for one: make the target centered, or pass centered=False to go on without"
+                f"no place for one: make the target centered, or pass {called('centered', False)} to go on without"
             )
         arrays = self._uncorrected(parameter, arrays)
         return replace(parameter, arrays=arrays | self._momentum(parameter, keeps))
@@ -75,7 +78,7 @@ class Move:
         if parameter.step is None:
             raise CheckpointError(
                 f"the target corrects for the bias of its averages, which takes the number of updates, but the "
-                f"{self._from} checkpoint doesn't say it for {parameter.name!r}: pass step"
+                f"{self._from} checkpoint doesn't say it for {parameter.name!r}: pass {called('step')}"
             )
         start = (
             0.0
@@ -98,7 +101,7 @@ class Move:
             if buffer is not None:
                 raise CheckpointError(
                     f"the checkpoint has a momentum buffer for {parameter.name!r}, but the target has no place for "
-                    "one: give the target momentum, or pass momentum=0 to go on without"
+                    f"one: give the target momentum, or pass {called('momentum', 0)} to go on without"
                 )
             return {}
         if buffer is None:
@@ -112,9 +115,10 @@ class Move:
         """Return the buffer with the learning rate where the target has it."""
         inside, wanted = (group.settings.get("lr_in_momentum") for group in (self._source, self._target))
         if inside is None or wanted is None:
+            lr_in, rule = called("lr_in_momentum", python=_IN_OR_OUT), called("rule", python="its rule")
             raise CheckpointError(
                 f"{self._from if inside is None else self._to} doesn't say whether the learning rate is inside its "
-                f"momentum buffer: pass {'lr_in_momentum=True or False' if inside is None else 'its rule'}"
+                f"momentum buffer: pass {lr_in if inside is None else rule}"
             )
         if inside == wanted or not buffer.any():
             return buffer
@@ -122,13 +126,14 @@ class Move:
         if lr is None:
             raise CheckpointError(
                 f"the learning rate is {'inside' if inside else 'outside'} {self._from}'s momentum buffer and "
-                f"{'inside' if wanted else 'outside'} {self._to}'s, and the checkpoint doesn't say what it is: pass lr"
+                f"{'inside' if wanted else 'outside'} {self._to}'s, and the checkpoint doesn't say what it is: "
+                f"pass {called('lr')}"
             )
         if not lr:
             raise CheckpointError(
                 f"the learning rate is {'inside' if inside else 'outside'} {self._from}'s momentum buffer and "
                 f"{'inside' if wanted else 'outside'} {self._to}'s, and can't be taken out or put in at lr=0: pass the "
-                "lr that the run goes on with"
+                f"{called('lr')} that the run goes on with"
             )
         done, before, after = ("divided", "inside", "outside") if inside else ("multiplied", "outside", "inside")
         self._note(
@@ -150,7 +155,8 @@ class Move:
         if start is None or parameter.shape is None:
             raise CheckpointError(
                 f"parameter {parameter.name!r} was never stepped and starts from the checkpoint's v₀ ({start}; the "
-                f"target's is {own}), but its shape isn't known: give the optimizer that is to go on with like"
+                f"target's is {own}), but its shape isn't known: give the optimizer that is to go on with "
+                f"{called('like')}"
             )
         dtype = np.dtype(parameter.dtype)
         first = complex(start, start) if dtype.kind == "c" else start

@@ -143,6 +143,24 @@ def _check(parameter: Parameter) -> None:
         )
 
 
+def not_finite(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a sentence if there are numbers in the state that aren't finite, which is no error but is told."""
+    parts = [
+        f"{name} of {parameter.name!r} ({'all' if bad == array.size else bad} of {array.size})"
+        for parameter in checkpoint.parameters
+        for name, array in parameter.arrays.items()
+        if (bad := array.size - int(np.isfinite(array).sum()))
+    ]
+    if not parts:
+        return ()
+    shown = ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
+    return (
+        f"the state has numbers that are NaN or infinite: {shown}; they are moved as they are, and the run goes "
+        "on with "
+        "them: if it had diverged, convert an earlier checkpoint",
+    )
+
+
 def as_real(array: Array) -> Array:
     """Return a complex array as pairs of real numbers, as torch squares it, and any other as it is."""
     return np.stack([array.real, array.imag], axis=-1) if array.dtype.kind == "c" else array

@@ -150,7 +150,9 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> Any:
     if like is None:
         new: dict[str, Any] = {f"{_LAYOUT.get(kind, kind)}/{name}": array for (kind, name), array in filled.items()}
         if step is not None:
-            new["0/count" if group.settings.get("bias_correction") else "1/count"] = np.asarray(step, np.int32)
+            new["0/count" if group.settings.get("bias_correction") else "1/count"] = narrowed(
+                np.asarray(step), np.int32, "the number of updates"
+            )
         return new
     leaves = leaves_of(like)
     given: dict[str, Array] = {} if step is None else dict.fromkeys(leaves.counts(), np.asarray(step))

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint.archive import read_arrays
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
+from rmsprop.checkpoint.orbax import read_tree
 from rmsprop.keywords import OPTAX as OPTAX_KEYWORDS
 from rmsprop.rule import NUMBERS
 
@@ -142,7 +144,7 @@ class Leaves:
 
     def number(self, path: str) -> float:
         """Return a leaf that is one number."""
-        return float(np.asarray(self.by_path[path]))
+        return float(np.asarray(self.by_path[path]).item())
 
     def accumulated(self) -> int:
         """Return how many mini-steps ``optax.MultiSteps`` has gathered towards the next update."""
@@ -164,7 +166,7 @@ def leaves_of(source: Any) -> Leaves:
     """Return the leaves of a live state, of a mapping from paths to arrays, or of a file of them.
 
     Args:
-        source: One of those.
+        source: One of those; a file, or a folder of Orbax.
 
     Returns:
         The leaves.
@@ -173,7 +175,7 @@ def leaves_of(source: Any) -> Leaves:
         CheckpointError: If they are of another method than RMSProp.
     """
     if isinstance(source, Path):
-        source = read_arrays(source)
+        source = read_tree(source) if source.is_dir() else read_arrays(source)
     if isinstance(source, Mapping) and all(isinstance(path, str) for path in source) and not _is_nested(source):
         return _named(dict(source))
     return _of_tree(source)
@@ -254,5 +256,5 @@ def check_is_rmsprop(leaves: Leaves, found: Mapping[str, Mapping[str, str]], for
     if adams and form is None and not leaves.is_live:
         raise CheckpointError(
             f"count, mu and nu of {quoted(adams, 1)} can be those of Adam and its kin as well as of a centered, "
-            "bias-corrected optax.rmsprop: if it is that, give format='optax'"
+            f"bias-corrected optax.rmsprop: if it is that, give {called('format', 'optax')}"
         )

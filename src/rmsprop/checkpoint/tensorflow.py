@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop.checkpoint import averages
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.counts import one_step
 from rmsprop.checkpoint.files import damaged, unreadable
 from rmsprop.checkpoint.formats import FORMATS
@@ -29,6 +30,7 @@ _NAME = "RMSProp"  # of the optimizer, unless it was given another
 _OTHERS = ("Adadelta", "Adagrad", "AdagradDA", "Adam", "Ftrl", "Momentum", "ProximalAdagrad")  # TensorFlow's own
 _SLOTS = {"rms": "square_avg", "mg": "grad_avg", "momentum": "momentum_buffer"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_OWN_SUFFIX = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _OBJECT_SLOT = re.compile(
     r"(?P<variable>.+)/\.OPTIMIZER_SLOT/(?P<optimizer>.+)/(?P<slot>rms|mg|momentum)" + re.escape(_VALUE)
 )
@@ -100,7 +102,7 @@ def _keys(
     if optimizer is None and chosen != _NAME:
         raise CheckpointError(
             f"the only slots in the checkpoint are called {chosen}, and an RMSProp's are called {_NAME} unless it was "
-            f"given another name: pass key={chosen!r} if they are an RMSProp's"
+            f"given another name: pass {called('key', chosen)} if they are an RMSProp's"
         )
     return _of_graph(names[chosen], tensors, chosen, stated, notes), chosen
 
@@ -112,7 +114,9 @@ def _chosen(names: Mapping[str, Any], optimizer: str | None) -> str:
             "w/.OPTIMIZER_SLOT/optimizer/rms (tf_keras from 2.11 has numbers instead: save its model as .h5 or .keras)"
         )
     if optimizer is None and len(names) > 1:
-        raise CheckpointError(f"several optimizers have slots in the checkpoint: say with key which of {quoted(names)}")
+        raise CheckpointError(
+            f"several optimizers have slots in the checkpoint: say with {called('key')} which of {quoted(names)}"
+        )
     if optimizer is not None and optimizer not in names:
         raise CheckpointError(
             f"no optimizer called {optimizer!r} has slots in the checkpoint: there is {quoted(names)}"
@@ -151,12 +155,12 @@ def _of_graph(
     elif number == 2:
         notes.append(
             f"w/{optimizer}_1 is taken for the momentum, because TensorFlow's optimizer always has a slot for it and a "
-            "centered one has three; pass centered=True if it is the average gradient"
+            f"centered one has three; pass {called('centered', True)} if it is the average gradient"
         )
     elif number == 1 and stated.get("momentum") != 0:
         raise CheckpointError(
             f"there is one slot called {optimizer} per variable, but TensorFlow's optimizer also keeps momentum: pass "
-            "momentum=0 if the run had none"
+            f"{called('momentum', 0)} if the run had none"
         )
     keys = {
         name: {slot: f"{name}/{optimizer}" + (f"_{k}" if k else "") for k, slot in enumerate(slots)}
@@ -201,7 +205,9 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
     """
     if like is None:
         if form == "keras_legacy":
-            raise CheckpointError("keras_legacy keeps its variables in a model's checkpoint: give one with like")
+            raise CheckpointError(
+                f"keras_legacy keeps its variables in a model's checkpoint: give one with {called('like')}"
+            )
         return Target(format=form)
     tensors = read_tensors(like) if isinstance(like, Path) else like
     own = read(tensors, form, _name_in(tensors), {})
@@ -252,7 +258,7 @@ def _name_in(tensors: Mapping[str, Any]) -> str | None:
 def _number(value: float, dtype: Any) -> Array:
     if dtype.kind in "iu" and value > np.iinfo(dtype).max:
         raise CheckpointError(
-            f"the target counts to {np.iinfo(dtype).max} and can't take the step {value}: give another step"
+            f"the target counts to {np.iinfo(dtype).max} and can't take the step {value}: give another {called('step')}"
         )
     return np.asarray(value)
 
@@ -274,7 +280,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is damaged or there is none.
     """
-    prefix = path.with_suffix("") if path.suffix == ".index" else path
+    prefix = path.with_name(_OWN_SUFFIX.sub("", path.name))
     index = prefix.with_name(prefix.name + ".index")
     if not index.is_file():
         raise unreadable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from rmsprop.checkpoint import averages
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
 from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, quoted
-from rmsprop.checkpoint.torch_files import StateDict, find
+from rmsprop.checkpoint.torch_files import Content, StateDict, content_of, find
 from rmsprop.checkpoint.translate import Target
+from rmsprop.checkpoint.unpickling import shortened
 from rmsprop.files import replacing
 from rmsprop.rule import FLAGS
 from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
@@ -31,9 +33,16 @@ _CLASSES = {
     ("bitsandbytes", "RMSprop8bit"): "bitsandbytes",
     ("rmsprop.torch", "RMSprop"): "rmsprop.torch",
 }
-_MOST_STEPS = 2**63 - 1
 # Field of `rmsprop.Rule` -> key of a group, for those that torch's own optimizer has.
 _TORCHS_KEYS = {field: key for field, key in KEYS.items() if key not in EXTRA}
+# Keys of groups of other methods -> whose they are.
+_OTHERS = {
+    "betas": "one of Adam or its kin",
+    "lr_decay": "one of Adagrad",
+    "rho": "one of Adadelta",
+    "dampening": "one of SGD",
+}
+_OTHERS_SUFFIXES = (".npz", ".npy", ".safetensors", ".keras", ".h5", ".json", ".csv", ".index")
 _EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
@@ -62,12 +71,14 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     Raises:
         CheckpointError: If there is no RMSProp's state in it, or it can't be told whose it is.
     """
-    state_dict = find(source, key)
-    found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict)
+    content = content_of(source)
+    state_dict = find(source, content, key)
+    found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict) or content.form
     form = _agreed(form, found)
     groups = tuple(_group(form, group) for group in state_dict["param_groups"])
     parameters = tuple(_parameters(form, state_dict, groups))
-    return Checkpoint(format=form, parameters=parameters, groups=groups, ordered=True, notes=_notes(form, state_dict))
+    notes = (*_left_out(content), *_notes(form, state_dict))
+    return Checkpoint(format=form, parameters=parameters, groups=groups, ordered=True, notes=notes)
 
 
 def _of_class(optimizer: torch.optim.Optimizer) -> str | None:
@@ -94,8 +105,13 @@ def _recognised(state_dict: StateDict) -> str | None:
     if "alpha" in keys and keys & {"maximize", "capturable", "differentiable"}:
         return "torch"
     if "alpha" not in keys and (names or "dampening" in keys):  # SGD may have no state
-        raise CheckpointError("the state dict is not an RMSProp's: its parameter groups have no alpha")
+        raise CheckpointError(f"the state dict is not an RMSProp's{_other(keys)}: its parameter groups have no alpha")
     return None
+
+
+def _other(keys: Set[str]) -> str:
+    """Return whose it is instead, by the keys of its groups."""
+    return next((f", but {program}" for key, program in _OTHERS.items() if key in keys), "")
 
 
 def _agreed(form: str | None, found: str | None) -> str:
@@ -103,7 +119,7 @@ def _agreed(form: str | None, found: str | None) -> str:
     if form is None and found is None:
         raise CheckpointError(
             "it can't be told whose RMSProp this is, because torch before 1.12 and Stable-Baselines3 use the same "
-            "names for different rules: give its format, such as 'torch' or 'sb3'"
+            f"names for different rules: give its {called('format')}, such as 'torch' or 'sb3'"
         )
     # torch keeps what else is in the groups it loads; our groups that mean what torch does look like its own
     both = {form, found} == {"torch", "rmsprop.torch"}
@@ -147,6 +163,14 @@ def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _left_out(content: Content) -> Iterator[str]:
+    if content.left_out:
+        yield (
+            f"objects of {shortened(list(content.left_out))} beside the state were left out: only running code would "
+            "bring them back, and nothing of them is needed"
+        )
+
+
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     if form == "bitsandbytes" and any(group["betas"][1] for group in state_dict["param_groups"]):
         return ("bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move",)
@@ -165,7 +189,7 @@ def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) else value
+    return value.item() if isinstance(value, Tensor | np.generic) else value
 
 
 def _parameters(form: str, state_dict: StateDict, groups: Sequence[Group]) -> Iterator[Parameter]:
@@ -244,7 +268,7 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> StateDict:
     Returns:
         A new state dict; tensors share no memory with the source.
     """
-    old = find(like, None) if like is not None else None
+    old = find(like, content_of(like), None) if like is not None else None
     keys = [k for group in old["param_groups"] for k in group["params"]] if old else _positions(checkpoint)
     members = list(zip(keys, checkpoint.parameters, strict=True))
     if any(p.step is None and p.arrays for p in checkpoint.parameters):
@@ -274,13 +298,16 @@ def _positions(checkpoint: Checkpoint) -> list[int]:
         positions = [int(name) for name in names]
         if sorted(positions) != list(range(len(names))):
             raise CheckpointError(
-                f"torch counts parameters from 0, but they are called {quoted(names)}: give their positions with names"
+                f"torch counts parameters from 0, but they are called {quoted(names)}: give their positions "
+                f"with {called('names')}"
             )
         return positions
     if not checkpoint.ordered:
+        example = f"names={{{names[0]!r}: '0', ...}}"
         raise CheckpointError(
             f"torch knows parameters by their position, but these have names in no known order ({quoted(names)}): say "
-            f"where each stands with names={{{names[0]!r}: '0', ...}}, or give the optimizer with like"
+            f"where each stands with {called('names', {names[0]: '0'}, python=example)}, or give the optimizer with "
+            f"{called('like')}"
         )
     return list(range(len(names)))
 
@@ -300,8 +327,6 @@ def _new_group(form: str, group: Group) -> dict[str, Any]:
 
 def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
     step = parameter.step or 0
-    if step > _MOST_STEPS:
-        raise CheckpointError(f"{FORMATS[form].program} can't count to the step {step}: give another step")
     if form == "rmsprop.torch":
         arrays = averages.own_state(parameter, group.settings)
         if "grad_var" in arrays:  # what torch would look for
@@ -323,6 +348,11 @@ def write(content: StateDict, path: Path, like: Any) -> None:
         content: What `build` returned.
         path: The file.
         like: Not needed.
+
+    Raises:
+        CheckpointError: If the path has a suffix of other files.
     """
+    if path.suffix in _OTHERS_SUFFIXES:
+        raise CheckpointError(f"{path} ends in {path.suffix}, but PyTorch's checkpoints end in .pt or .pth: rename it")
     with replacing(path) as temporary, temporary.open("wb") as file:  # torch would write a temporary name into it
         torch.save(content, file)

@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
-import argparse
-import re
+import io
+import json
+import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
+from rmsprop.checkpoint.arguments import called
+from rmsprop.checkpoint.contents import check_contents
+from rmsprop.checkpoint.files import whole_zip
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
+from rmsprop.checkpoint.unpickling import holds_objects, read_pickled
 
 StateDict = dict[str, Any]
+_SB3 = ".pth"  # the suffix of the parts of Stable-Baselines3's .zip
 
 
-def find(source: Any, key: str | None) -> StateDict:
-    """Return the one optimizer state dict in a live optimizer, a state dict, a checkpoint around it, or a file."""
-    where = ""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """What a checkpoint holds.
+
+    Args:
+        value: Its content, a state dict or something around it.
+        form: Whose state dicts it says that they are, or None.
+        left_out: The classes of Python objects in it that were not brought back.
+    """
+
+    value: Any
+    form: str | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def content_of(source: Any) -> Content:
+    """Return what is in a live optimizer, a file, or anything that is in memory already."""
     if isinstance(source, Path):
-        where, source = f"{source}: ", _load(source)
-    if isinstance(source, torch.optim.Optimizer):
-        source = source.state_dict()
-    found = dict(_state_dicts(source))
+        return _load(source)
+    return Content(value=source.state_dict() if isinstance(source, torch.optim.Optimizer) else source)
+
+
+def find(source: Any, content: Content, key: str | None) -> StateDict:
+    """Return the one optimizer state dict in a checkpoint.
+
+    Args:
+        source: Where it comes from; a path is named in messages.
+        content: What `content_of` returned.
+        key: Where in it the state dict is, with dots between levels.
+
+    Raises:
+        CheckpointError: If there is none, or there are several and ``key`` doesn't say which.
+    """
+    where = f"{source}: " if isinstance(source, Path) else ""
+    found = dict(_state_dicts(content.value))
+    if not found and content.left_out and isinstance(source, Path):
+        raise holds_objects(source, list(content.left_out))
     if key is not None and key not in found:
         raise CheckpointError(f"{where}there is no optimizer state dict under {key!r}: {_listed(found)}")
     if not found:
         raise CheckpointError(
-            f"{where}there is no optimizer state dict (a dict with 'state' and 'param_groups'): give one, or a "
-            "checkpoint that contains one"
+            f"{where}there is no optimizer state dict (a dict with 'state' and "
+            f"'param_groups'){_instead(content)}: give "
+            "one, or a checkpoint that contains one"
         )
     if key is None and len(found) > 1:
-        raise CheckpointError(f"{where}there are several optimizer state dicts: say which with key; {_listed(found)}")
+        raise CheckpointError(
+            f"{where}there are several optimizer state dicts: say which with {called('key')}; {_listed(found)}"
+        )
     return found[key if key is not None else next(iter(found))]
+
+
+def _instead(content: Content) -> str:
+    """Return what is there instead, in parentheses, for somebody who took the wrong file."""
+    value = content.value
+    if not isinstance(value, Mapping) or not value:
+        return ""
+    if all(isinstance(tensor, torch.Tensor) for tensor in value.values()):
+        return ", only weights"
+    return f", only {quoted(map(str, value))}"
 
 
 def _listed(found: Mapping[str, Any]) -> str:
     if "" in found:
-        return "it is one itself, so leave out the key"
+        return f"it is one itself, so leave out {called('key', python='the key')}"
     return f"it is one of {quoted(found)}" if found else "there is none at all"
 
 
@@ -62,21 +110,35 @@ def _is_groups(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(group, Mapping) and "params" in group for group in value)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> Content:
+    check_contents(path, "torch")
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"
     if is_archive:
         whole_zip(path)  # torch doesn't look at the checksums
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith(_SB3) for name in archive.namelist()):
+                return _of_sb3(path, archive)
+    value, left_out = read_pickled(path, path)
+    return Content(value=value, left_out=tuple(left_out))
+
+
+def _of_sb3(path: Path, archive: zipfile.ZipFile) -> Content:
+    """Return the parts of a .zip of Stable-Baselines3 by their names, without the suffix."""
+    value, left_out = {}, list[str]()
+    for name in archive.namelist():
+        if name.endswith(_SB3):
+            value[name.removesuffix(_SB3)], more = read_pickled(path, io.BytesIO(archive.read(name)))
+            left_out += more
+    return Content(value=value, form=_form_told(archive), left_out=tuple(left_out))
+
+
+def _form_told(archive: zipfile.ZipFile) -> str | None:
+    """Return whose optimizer it is by the agent's description, which is JSON."""
     try:
-        # Many training scripts put their arguments beside the state; a Namespace only carries attributes.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling what is damaged can fail in any way
-        refused = re.search(r"unsupported (?:global|class)\W+(?:global )?([\w.]+)", str(error), re.IGNORECASE)
-        if refused:
-            raise unreadable(
-                path,
-                f"holds Python objects ({refused[1]}) that only unpickling would bring back, which can run any code: "
-                "load it in a program that you trust, and save its optimizer.state_dict()",
-            ) from error
-        raise damaged(path, "PyTorch checkpoint") from error
+        policy = json.loads(archive.read("data"))["policy_kwargs"]
+        optimizer = str(policy["optimizer_class"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    classes = {"RMSpropTFLike": "sb3", "torch.optim.rmsprop.RMSprop": "torch"}
+    return next((form for name, form in classes.items() if name in optimizer), None)

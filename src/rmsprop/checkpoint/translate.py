@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FIELDS, FORMATS
 from rmsprop.checkpoint.matching import ORDER, Names, Place, Transpose, check_order, permuted, placed, renamed
 from rmsprop.checkpoint.moves import Move
@@ -19,6 +20,7 @@ _MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")
 # What has one rule for all its parameters, and what keeps none with its state.
 _ONE_RULE = ("optax", "keras", "tensorflow")
 _SILENT = ("optax", "tensorflow")
+_MOST_STEPS = 2**63 - 1
 _REQUIRED = ("decay", "eps", "momentum", "centered")
 
 
@@ -64,8 +66,9 @@ class Stated:
                 Rule(**{"momentum": 0.5, field: value})
         if self.lr is not None:
             object.__setattr__(self, "lr", check_number("lr", self.lr))
-        if self.step is not None and (isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0):
-            raise ValueError(f"Invalid step: {self.step!r} (allowed: a whole number >= 0)")
+        step = self.step
+        if step is not None and not (type(step) is int and 0 <= step <= _MOST_STEPS):
+            raise ValueError(f"Invalid step: {step!r} (allowed: a whole number from 0 to {_MOST_STEPS})")
 
     def put_over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint with what is stated in the place of what it says.
@@ -83,8 +86,10 @@ class Stated:
             told = {group.settings[field] for group in checkpoint.groups if field in group.settings}
             if field in self.settings and told - {self.settings[field]}:
                 raise CheckpointError(
-                    f"the checkpoint says {field}={told.pop()}, but {field}={self.settings[field]} was given, which "
-                    "would only reinterpret its arrays: leave it out; what it goes on with is said by rule or like"
+                    f"the checkpoint says {field}={told.pop()}, but {called(field, self.settings[field])} was "
+                    "given, which "
+                    "would only reinterpret its arrays: leave it out; what it goes on with is said by "
+                    f"{called('rule')} or {called('like')}"
                 )
         groups = tuple(
             Group(settings={**group.settings, **self.settings}, lr=group.lr if self.lr is None else self.lr)
@@ -184,8 +189,8 @@ def _tell_of_chains(source: Checkpoint, target: Target, stated: Stated, notes: l
     moves_trace = any("momentum_buffer" in p.arrays for p in source.parameters)
     if moves_trace and "lr_in_momentum" not in stated.settings and source.groups[0].settings.get("lr_in_momentum"):
         notes.append(
-            "Optax's trace is taken to come after the learning rate, as in optax.rmsprop; pass lr_in_momentum=False "
-            "for a chain where it comes before"
+            "Optax's trace is taken to come after the learning rate, as in optax.rmsprop; pass "
+            f"{called('lr_in_momentum', False)} for a chain where it comes before"
         )
 
 
@@ -218,11 +223,11 @@ def _groups(
         named = {} if target.rule is None else asdict(target.rule)
         settings = {**common, **named, **form.constants({**common, **named}), **group.settings}
         tell_of_different(origins, settings, form, notes)
-        lrs = {origin.lr for origin in origins} - {None}
+        lrs = {origin.lr for origin in origins if origin.lr is not None}
         if len(lrs) > 1:
             raise CheckpointError(
-                f"parameters with different learning rates ({', '.join(map(str, sorted(lrs)))}) would come into one "  # type: ignore[type-var]
-                "group of the target: pass the lr that it goes on with"
+                f"parameters with different learning rates ({', '.join(map(str, sorted(lrs)))}) would come into one "
+                f"group of the target: pass the {called('lr')} that it goes on with"
             )
         lr = next(iter(lrs), group.lr)
         if form.holds_settings and target.groups is None:
@@ -241,10 +246,14 @@ def _completed(
     """Return the settings with nothing left out, because the target writes them down."""
     missing = [field for field in _REQUIRED if field not in settings] + (["lr"] if lr is None else [])
     if missing or lr is None:
+        options = [called(field) for field in missing]
+        them = "it" if len(missing) == 1 else "them"
+        them += "" if options == missing else f" ({', '.join(options)})"
         raise CheckpointError(
             f"{FORMATS[target.format].program} keeps its hyperparameters with its state, but the "
             f"{FORMATS[source.format].program} checkpoint doesn't say {', '.join(missing)}: pass "
-            f"{'it' if len(missing) == 1 else 'them'}, or give the optimizer that is to go on with like"
+            f"{them}, or give the optimizer that is to go "
+            f"on with {called('like')}"
         )
     dialect = FORMATS[source.format].dialect
     defaults = {"maximize": False, **get_dialect(dialect).defaults(settings)}

@@ -45,9 +45,13 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(field: str, kind: Any) -> Callable[..., Any]:
     name = option(field)
     if kind is bool:
-        off = _OFF.get(field, f"--no-{name.removeprefix('--')}")
-        return click.option(f"{name}/{off}", default=None, help=_HELP[field])
+        return click.option(f"{name}/{off(field)}", default=None, help=_HELP[field])
     return click.option(name, type=click.Choice(get_args(kind)) if get_args(kind) else kind, help=_HELP[field])
+
+
+def off(field: str) -> str:
+    """Return what switches a choice off: ``--no-centered``, ``--eps-outside-sqrt``."""
+    return _OFF.get(field, f"--no-{option(field).removeprefix('--')}")
 
 
 def chosen_lr(lr: float | None) -> float | None:

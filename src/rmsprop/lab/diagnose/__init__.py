@@ -4,6 +4,6 @@
 - `readers`: the recorder's file, a folder of `rmsprop train`, a CSV file, TensorBoard's event files.
 - `pieces`: a curve cut into pieces that `rmsprop.lab.train.verdict` judges.
 - `finding`, `judgement`: what is found, and all rules applied.
-- `curves`, `steps`, `layers`, `precision`: the rules, by what they look at.
+- `curves`, `layers`, `precision`: the rules, by what they look at.
 - `pictures`, `report`: what is found, marked on the curves.
 """

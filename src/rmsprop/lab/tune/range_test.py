@@ -50,9 +50,10 @@ def find_lr(
     Model, optimizer, loss, loader and the random states of torch, NumPy and Python are afterwards what they were, to
     the last bit, also after an error or Ctrl-C: parameters, buffers, gradients, modes, the optimizer's state and
     groups, the scaler. (Worker processes of a loader with ``persistent_workers`` keep random states of their own, and
-    what a module holds in a list or another object of its own is not seen.) Each repeat starts from the same model and goes on with the loader's next batches. A model in evaluation mode is
-    put into training mode for the test; one in training mode is left as it is, so that frozen parts stay frozen. A
-    batch whose loss isn't finite is left out, up to five in a row, where the run is lost.
+    what a module holds in a list or another object of its own is not seen.) Each repeat starts from the same model and
+    goes on with the loader's next batches. A model in evaluation mode is put into training mode for the test; one in
+    training mode is left as it is, so that frozen parts stay frozen. A batch whose loss isn't finite is left out, up to
+    five in a row, where the run is lost.
 
     Args:
         model: The model.
