@@ -89,7 +89,9 @@ def test_a_name_with_markup_in_it_stays_text():
         ("log.csv", "epoch,error\n1,2\n2,1\n", [], "has no column that looks like a training loss"),
         ("log.csv", "epoch,a_loss,b_loss\n1,2,3\n", [], "name one of a_loss, b_loss by --loss"),
         ("log.csv", "epoch,loss\n1,2\n", ["--validation", "v"], "--validation 'v' is not in log.csv"),
-        ("log.jsonl", '{"loss": 1}\n', [], "is not a recorder's file"),
+        ("log.jsonl", '{"accuracy": 1}\n', [], "has no column that looks like a training loss"),
+        ("log.jsonl", '{"loss": 1}\n{"loss"\n{"loss": 2}\n', [], "line 2 isn't JSON"),
+        ("log.csv", "1,2.0\n2,1.0\n", [], "its first line must name the columns"),
         ("log.csv", "", [], "log.csv is empty"),
     ],
 )
