@@ -243,6 +243,39 @@ WHOLE = {
         table(ENDS, each(lambda n, a, b: [n // 4, a, b])),
         ("the rows, counted: epoch stands at several", "loss", "val_loss"),
     ),
+    "batches without epochs": (
+        "log.csv",
+        table("batch,loss,val_loss", each(lambda n, a, b: [n % 4, a, b])),
+        ("batch", "loss", "val_loss"),
+    ),
+    "batches of training and of validation": (
+        "log.json",
+        lines(
+            [
+                {"env": "x", "seed": 3},
+                *several(
+                    lambda n, a, b: (
+                        {"mode": "train", "epoch": n, "iter": 50, "loss": a},
+                        {"mode": "val", "epoch": n, "iter": 20, "loss": b},
+                    )
+                ),
+            ]
+        ),
+        ("epoch", "train/loss", "val/loss"),
+    ),
+    "a validation after each batch, of a batch of its own": (
+        "log.csv",
+        table(
+            "epoch,batch,phase,loss",
+            several(lambda n, a, b: ([n // 4, n % 4, "train", a], [n // 4, 0, "val", b])),
+        ),
+        ("epoch and batch, 4 steps per epoch", "train/loss", "val/loss"),
+    ),
+    "tensors as they are printed": (
+        "log.csv",
+        table(ENDS, each(lambda n, a, b: [n, f"\"tensor({a}, device='cuda:0')\"", f"np.float64({b})"])),
+        ENDS,
+    ),
     "parts of epochs": ("log.csv", table(ENDS, each(lambda n, a, b: [n / 4, a, b])), (COUNTED, "loss", "val_loss")),
     "the newest row first": ("log.csv", table(ENDS, PLAIN[::-1]), ENDS),
     "a fit appended to another": ("log.csv", table(ENDS, each(lambda n, a, b: [n % 6, a, b])), ENDS),

@@ -102,7 +102,7 @@ def test_two_fits_of_a_folder_per_part_are_told_apart(write):
     [
         (list(enumerate(TRAIN[8:], start=8)), None),
         (list(enumerate(TRAIN[6:], start=6)), "time goes back to 6, after a restart"),
-        (TRAIN[8:], "time begins again at 0 and the loss goes on where it was: counted on from 7"),
+        (TRAIN[8:], "time begins again at 0 and the loss goes on where it was: counted on"),
     ],
     ids=["goes on", "from a checkpoint", "counts anew"],
 )

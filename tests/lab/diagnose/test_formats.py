@@ -68,7 +68,7 @@ def test_rows_are_accounted_for(tmp_path, name, counts):
         ("padded headers and partial losses", "the losses train/box_loss, train/cls_loss are added up"),
         ("XGBoost through scikit-learn", "validation_0/logloss is taken as the loss on the training data"),
         ("gaps that are called nan", "nan is read as an empty cell where it fills a gap"),
-        ("a fit appended to another", "time begins again at 0 and the loss goes on where it was: counted on from 5"),
+        ("a fit appended to another", "time begins again at 0 and the loss goes on where it was: counted on"),
         ("a run taken up from a checkpoint", "time goes back to 5, after a restart"),
         ("a second header", "a header stands once more in line 7"),
     ],
@@ -123,6 +123,21 @@ def test_the_columns_of_several_exported_runs_are_histories_of_their_own(tmp_pat
     )
     found = histories(tmp_path / "export.csv")
     assert [(each.name, len(each.train)) for each in found] == [("sun-1", 12), ("moon-2", 9)]
+
+
+def test_the_numbers_that_tensorboard_exports_are_the_loss(tmp_path):
+    (tmp_path / "log.csv").write_text(table("Wall time,Step,Value", [[1e9 + n, n, a] for n, a in enumerate(TRAIN)]))
+    (history,) = histories(tmp_path / "log.csv")
+    assert (history.train.values, history.reading.time) == (tuple(TRAIN), "Step")
+    assert history.reading.notes == ("Value is taken as the training loss",)
+
+
+def test_a_validation_that_counts_its_own_batches_comes_after_the_training(tmp_path):
+    rows = [row for n in range(4) for row in ([n, 50, "train", TRAIN[n]], [n, 100, "train", 1.0], [n, 20, "val", 1.0])]
+    (tmp_path / "log.csv").write_text(table("epoch,iter,phase,loss", rows))
+    (history,) = histories(tmp_path / "log.csv")
+    assert history.train.times == (50, 100, 150, 200, 250, 300, 350, 400)
+    assert history.validation.times == (100, 200, 300, 400)
 
 
 def test_times_that_repeat_in_no_order_are_refused_with_what_to_do(tmp_path):

@@ -91,18 +91,25 @@ def _combined(log: Log, curves: Sequence[Numbers]) -> Iterator[Clock]:
     for outer in clocks(names, EPOCHS):
         for inner in clocks(names, STEPS):
             epochs, batches = _counted(log, outer), _counted(log, inner)
-            if epochs is None or batches is None:
-                continue
-            known = [batch for batch in batches if batch is not None]
-            rising = sorted(set(known))
-            stride = min((b - a for a, b in pairwise(rising)), default=1)
-            length = rising[-1] - rising[0] + stride
-            first = min(epoch for epoch in epochs if epoch is not None)
-            times = [
-                None if epoch is None or batch is None else (epoch - first) * length + batch - rising[0] + stride
-                for epoch, batch in zip(_filled(epochs), _filled(batches), strict=True)
-            ]
-            yield Clock(f"{outer} and {inner}, {length} steps per epoch", "step", times)
+            if epochs is not None and batches is not None:
+                yield _steps(f"{outer} and {inner}", _filled(epochs), _filled(batches), curves[0])
+
+
+def _steps(label: str, epochs: Times, batches: Times, train: Numbers) -> Clock:
+    """Return the steps of epochs and their batches, where the training loss tells how many there are."""
+    trained = sorted({b for b, loss in zip(batches, train, strict=True) if b is not None and loss is not None})
+    stride = min((b - a for a, b in pairwise(trained)), default=1)
+    length = trained[-1] - trained[0] + stride if trained else 1
+    first = min(epoch for epoch in epochs if epoch is not None)
+    times: Times = []
+    last = None
+    for epoch, batch, loss in zip(epochs, batches, train, strict=True):
+        time = None if epoch is None or batch is None else (epoch - first) * length + batch - trained[0] + stride
+        if loss is None and time is not None and last is not None:
+            time = max(time, last)  # a validation counts its own batches
+        last = time if time is not None else last
+        times.append(time)
+    return Clock(f"{label}, {length} steps per epoch", "step", times)
 
 
 def _tells_apart(times: Times, curves: Sequence[Numbers]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rmsprop.lab.diagnose.history import History, Series, Unit
+from rmsprop.lab.diagnose.readers.folders import log_in
 from rmsprop.lab.diagnose.readers.histories import history_of
 from rmsprop.lab.diagnose.readers.names import HELD_OUT, TRAINED, Roles, guess
 from rmsprop.lab.diagnose.readers.restarts import Stretch, joined
@@ -27,7 +28,8 @@ def is_one(path: Path) -> bool:
 
 def are_in(path: Path) -> bool:
     """Tell whether TensorBoard's files are in a folder itself, or in one for each part of the data."""
-    return bool(_files(path)) or any(_is_part(entry) and _files(entry) for entry in path.iterdir())
+    parts = [entry for entry in path.iterdir() if _is_part(entry) and not log_in(entry)]
+    return bool(_files(path)) or any(map(_files, parts))
 
 
 def _files(path: Path) -> list[Path]:
@@ -112,7 +114,7 @@ def _stretches(path: Path) -> list[dict[str, Points]]:
     places = [("", list(_of_files(_files(path))))]
     for entry in sorted(path.iterdir()):
         inside = list(_of_files(_files(entry)))
-        if _is_part(entry):
+        if _is_part(entry) and not log_in(entry):
             places.append((f"{entry.name}/", inside))
         elif _is_of_several(entry.name, inside):
             places.append((entry.name, inside))

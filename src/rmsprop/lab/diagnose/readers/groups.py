@@ -108,14 +108,16 @@ def split(log: Log, by: Sequence[str]) -> list[Log]:
     groups: dict[tuple[str, ...], list[int]] = {}
     for i in range(len(log.rows)):
         groups.setdefault(tuple(_label(log.columns[name][i]) for name in by), []).append(i)
-    if len(groups) < 2 or 2 * len(groups) > len(log.rows):
+    told = {label: kept for label, kept in groups.items() if all(label)}
+    if len(told) < 2 or 2 * len(told) > len(log.rows):
         return [log]
-    note = f"column {' and '.join(by)} tells {len(groups)} runs apart: each is a history of its own"
+    without = sum(map(len, groups.values())) - sum(map(len, told.values()))
+    note = f"column {' and '.join(by)} tells {len(told)} runs apart: each is a history of its own"
     parted: list[Log] = []
-    for label, kept in groups.items():
-        told = "-".join(f"{last_word(name)}-{value}" for name, value in zip(by, label, strict=True))
-        part = log.where_rows(kept, f"{log.name}-{_as_name(told)}")
-        parted.append(replace(part, notes=(*log.notes, note), dropped=0 if parted else log.dropped))
+    for label, kept in told.items():
+        suffix = "-".join(f"{last_word(name)}-{value}" for name, value in zip(by, label, strict=True))
+        part = log.where_rows(kept, f"{log.name}-{_as_name(suffix)}")
+        parted.append(replace(part, notes=(*log.notes, note), dropped=0 if parted else log.dropped + without))
     return parted
 
 
@@ -158,7 +160,7 @@ def _of_run(log: Log, run: str, times: Sequence[str], runs: int) -> Log:
 
 
 def _different(cells: Sequence[Any]) -> set[str]:
-    return {_label(cell) for cell in cells}
+    return {_label(cell) for cell in cells} - {""}
 
 
 def _label(cell: Any) -> str:

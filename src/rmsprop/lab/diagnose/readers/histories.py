@@ -82,14 +82,14 @@ def _of_restarts(rows: _LogWithRoles) -> list[History]:
     if len(found) < len(stretches):
         raise _repeated(rows)
     runs = joined([_stretch(part, clock) for part, clock in found], rows.roles.loss)
-    logs = [rows.log] if len(runs) == 1 else [_numbered(rows.log, n) for n in range(1, len(runs) + 1)]
+    logs = [rows.log] if len(runs) == 1 else [_numbered(rows.log, n, len(runs)) for n in range(1, len(runs) + 1)]
     return [_history(replace(rows, log=log), found[0][1], run) for log, run in zip(logs, runs, strict=True)]
 
 
-def _numbered(log: Log, number: int) -> Log:
-    note = "time and loss begin again as at the beginning: a run of its own"
-    notes = (*log.notes, note) if number > 1 else log.notes
-    return replace(log, name=f"{log.name}-{number}", notes=notes, dropped=log.dropped if number == 1 else 0)
+def _numbered(log: Log, number: int, runs: int) -> Log:
+    note = f"time and loss begin again as at the beginning: there are {runs} runs, each a history of its own"
+    dropped = log.dropped if number == 1 else 0
+    return replace(log, name=f"{log.name}-{number}", notes=(*log.notes, note), dropped=dropped)
 
 
 def _between_restarts(rows: _LogWithRoles) -> list[_LogWithRoles]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rmsprop.lab.errors import InputError
 
+# As print and str write them, who log what isn't a plain number.
+_WRAPPED = re.compile(r"(?:tensor|np\.float\d+)\(([^,()]+)[,)]")
 _EMPTY = ("", "na", "n/a", "#n/a", "<na>", "none", "null", "-")
 Numbers = list[float | None]
 
@@ -90,11 +93,12 @@ def number(cell: Any) -> float | None:
         ValueError: If it says something else.
 
     Examples:
-        >>> number(" 1e-3"), number("NA"), number("inf")
-        (0.001, None, inf)
+        >>> number(" 1e-3"), number("NA"), number("inf"), number("tensor(0.5, device='cuda:0')")
+        (0.001, None, inf, 0.5)
     """
     if isinstance(cell, str):
-        return None if cell.strip().lower() in _EMPTY else float(cell)
+        wrapped = _WRAPPED.match(cell)
+        return None if cell.strip().lower() in _EMPTY else float(wrapped[1] if wrapped else cell)
     if cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool)):
         return None if cell is None else float(cell)
     raise ValueError(cell)

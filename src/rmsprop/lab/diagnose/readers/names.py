@@ -101,6 +101,8 @@ def guess(
     lr = next((name for name in names if _is_rate(name) and (counts is None or counts[name])), None)
     if not trained and loss is None and validation is None and (pair := _numbered(held_out)):
         return Roles(*pair, lr, scores, notes=(_taken_for_training(pair[0]),))
+    if not trained and loss is None and (only := [name for name in names if last_word(name) == "value"]):
+        return Roles(only[0], validation, lr, scores, notes=(f"{only[0]} is taken as the training loss",))
     if not trained and loss is None:
         raise InputError(_no_loss(names, where, scores))
     chosen = (loss,) if loss else _choose(trained, where, "--loss", "training loss", summed=True)

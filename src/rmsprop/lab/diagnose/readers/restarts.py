@@ -67,7 +67,7 @@ def _continued(run: Stretch, new: Stretch, loss: str) -> Stretch | None:
     if start > before.times[0]:
         note = f"time goes back to {start}, after a restart: what was done again is read as it was the last time"
         return _appended(run, new, cut=start, note=note)
-    note = f"time begins again at {start} and the loss goes on where it was: counted on from {before.times[-1]}"
+    note = f"time begins again at {start} and the loss goes on where it was: counted on"
     return _appended(run, new, shift=before.times[-1] + stride - start, note=note)
 
 
