@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from rmsprop.lab.errors import InputError
@@ -39,6 +40,8 @@ class Log:
     dropped: int = 0
     notes: tuple[str, ...] = ()
     by_epoch: bool = False
+    # The columns whose numbers were asked for; another log, with other rows, begins without.
+    _numbers: dict[str, Numbers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def numbers(self, name: str) -> Numbers:
         """Return a column's numbers.
@@ -52,6 +55,11 @@ class Log:
         Raises:
             InputError: If something else is in it.
         """
+        if name not in self._numbers:
+            self._numbers[name] = self._parsed(name)
+        return self._numbers[name]
+
+    def _parsed(self, name: str) -> Numbers:
         found = []
         for row, cell in zip(self.rows, self.columns[name], strict=True):
             try:
@@ -63,8 +71,8 @@ class Log:
         return found
 
     def counts(self) -> dict[str, int]:
-        """Return how many numbers each column has."""
-        return {name: sum(_is_number(cell) for cell in cells) for name, cells in self.columns.items()}
+        """Return how many numbers each column has, where 2 stands for more as well."""
+        return {name: sum(1 for _ in islice(filter(_is_number, cells), 2)) for name, cells in self.columns.items()}
 
     def where_rows(self, kept: Sequence[int], name: str) -> Log:
         """Return some of the rows as a log of its own.
@@ -97,11 +105,22 @@ def number(cell: Any) -> float | None:
         (0.001, None, inf, 0.5)
     """
     if isinstance(cell, str):
-        wrapped = _WRAPPED.match(cell)
-        return None if cell.strip().lower() in _EMPTY else float(wrapped[1] if wrapped else cell)
+        return _number_of(cell)
     if cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool)):
         return None if cell is None else float(cell)
     raise ValueError(cell)
+
+
+def _number_of(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        if text.strip().lower() in _EMPTY:
+            return None
+        wrapped = _WRAPPED.match(text)
+        if wrapped is None:
+            raise
+        return float(wrapped[1])
 
 
 def _is_number(cell: Any) -> bool:
