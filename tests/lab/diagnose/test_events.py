@@ -5,7 +5,7 @@ import sys
 from collections import defaultdict
 
 import pytest
-from lab.diagnose.logs import HELD_OUT, TRAIN
+from lab.diagnose.logs import HELD_OUT, TRAIN, table
 
 from rmsprop.lab.diagnose.readers import histories
 from rmsprop.lab.errors import InputError
@@ -68,6 +68,14 @@ def test_validation_by_step_stays_where_it_is(write, validation):
     (history,) = histories(write(train__loss=STEPS, val__loss=validation))
     assert history.validation.times == tuple(step for step, _ in validation)
     assert history.reading.notes == ()
+
+
+def test_a_log_whose_validation_counts_epochs_is_put_onto_the_steps_as_well(tmp_path):
+    rows = [*([n, "train", loss] for n, loss in enumerate(STEPS)), *([n, "val", x] for n, x in enumerate(HELD_OUT))]
+    (tmp_path / "log.csv").write_text(table("step,phase,loss", rows))
+    (history,) = histories(tmp_path / "log.csv")
+    assert history.validation.times == tuple(range(49, 600, 50))
+    assert history.reading.notes[-1].endswith("an epoch is taken for 50 steps")
 
 
 def test_batches_that_are_written_at_the_number_of_their_epoch_are_counted(write):

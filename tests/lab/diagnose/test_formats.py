@@ -3,6 +3,7 @@
 import gzip
 import io
 import math
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,15 @@ def test_a_validation_that_counts_its_own_batches_comes_after_the_training(tmp_p
     (history,) = histories(tmp_path / "log.csv")
     assert history.train.times == (50, 100, 150, 200, 250, 300, 350, 400)
     assert history.validation.times == (100, 200, 300, 400)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_the_same_however_its_accents_are_written(tmp_path, form):
+    text = table("époque,coût", [[n, a] for n, a in enumerate(TRAIN)])
+    (tmp_path / "log.csv").write_text(unicodedata.normalize(form, text), encoding="utf-8")
+    for given in ("NFC", "NFD"):
+        (history,) = histories(tmp_path / "log.csv", loss=unicodedata.normalize(given, "coût"))
+        assert (history.reading.time, history.train.values) == ("époque", tuple(TRAIN))
 
 
 def test_times_that_repeat_in_no_order_are_refused_with_what_to_do(tmp_path):

@@ -53,6 +53,7 @@ class Reading:
             f"training loss: {self.loss}",
             f"validation loss: {self.validation or 'none'}",
             *([f"learning rate: {self.lr}"] if self.lr else []),
+            *([f"scores, which aren't judged: {', '.join(self.scores)}"] if self.scores else []),
             ", ".join([self.count, *(f"{n} {what}" for n, what in fates if n)]),
         ]
         return "; ".join(parts) + "."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import sys
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def text_of(content: bytes, where: str) -> str:
         where: What it is, for an error.
 
     Returns:
-        The text.
+        The text, in which é is one character however the file has it.
 
     Raises:
         InputError: If it isn't text in UTF-8, or in UTF-16 as PowerShell and Excel write it.
@@ -75,4 +76,4 @@ def text_of(content: bytes, where: str) -> str:
         ) from error
     if "\0" in text:
         raise InputError(f"{where} is not text: give a CSV or JSON file, a recorder's file or TensorBoard's events")
-    return text
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

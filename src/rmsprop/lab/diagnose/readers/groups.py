@@ -14,7 +14,7 @@ _PHASES = {"phase", "split", "stage", "mode", "set", "subset", "dataset", "part"
 _METRICS, _VALUES = {"metric", "tag", "name", "variable", "key", "measure"}, {"value", "val"}
 # Whose rows are runs of their own, whatever the times are.
 _RUNS = {
-    *("fold", "folds", "seed", "run", "run_id", "run_name", "runid", "trial", "trial_id", "trial_name"),
+    *("fold", "folds", "seed", "run", "run_id", "run_name", "runid", "run_uuid", "trial", "trial_id", "trial_name"),
     *("experiment", "experiment_id", "exp", "repeat", "repetition", "replicate", "restart"),
 }
 # Whose rows are told apart where times repeat and nothing else says why.

@@ -14,6 +14,7 @@ from rmsprop.lab.diagnose.readers.groups import groupings, runs_in, widened
 from rmsprop.lab.diagnose.readers.log import Log, Numbers
 from rmsprop.lab.diagnose.readers.names import Roles, guess
 from rmsprop.lab.diagnose.readers.restarts import Curves, Stretch, joined
+from rmsprop.lab.diagnose.readers.steps import on_steps
 from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.errors import InputError
 
@@ -170,6 +171,9 @@ def _curve(clock: Clock, numbers: Numbers) -> Series:
 
 def _history(rows: _LogWithRoles, clock: Clock, stretch: Stretch) -> History:
     log, roles = rows.log, rows.roles
+    apart = clock.unit == "step" and not any(None not in cells for cells in zip(*rows.losses, strict=True))
+    # Rows that hold both losses have one time; where none does, a validation may count in epochs.
+    curves, notes = on_steps(stretch.curves, roles.loss) if apart else (stretch.curves, ())
     reading = Reading(
         time=clock.label,
         loss=roles.loss,
@@ -179,9 +183,9 @@ def _history(rows: _LogWithRoles, clock: Clock, stretch: Stretch) -> History:
         rows=stretch.rows + log.dropped,
         dropped=stretch.dropped + log.dropped,
         combined=stretch.combined,
-        notes=(*log.notes, *roles.notes, *stretch.notes),
+        notes=(*log.notes, *roles.notes, *stretch.notes, *notes),
     )
-    return history_of(log.name, f"{log.source}, {reading.count}", clock.unit, stretch.curves, reading)
+    return history_of(log.name, f"{log.source}, {reading.count}", clock.unit, curves, reading)
 
 
 def history_of(name: str, source: str, unit: Unit, curves: Curves, reading: Reading) -> History:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -91,6 +92,7 @@ def guess(
         >>> guess(["epoch", "accuracy", "loss", "val_accuracy", "val_loss"], "log.csv", None, None)
         Roles(loss='loss', validation='val_loss', lr=None, scores=('accuracy', 'val_accuracy'), sums={}, notes=())
     """
+    loss, validation = (given and unicodedata.normalize("NFC", given) for given in (loss, validation))
     for option, given in (("--loss", loss), ("--validation", validation)):
         if given is not None and given not in names:
             raise InputError(f"{option} {given!r} is not in {where}: it has {', '.join(names)}")

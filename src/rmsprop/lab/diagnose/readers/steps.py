@@ -11,7 +11,7 @@ import numpy as np
 from rmsprop.lab.diagnose.history import Series
 
 # A curve over epochs has its last point before this share of the steps: nobody validates at first and then never more.
-_EARLY = 0.2
+_EARLY = 0.5
 
 
 def on_steps(curves: Mapping[str, Series], loss: str) -> tuple[dict[str, Series], tuple[str, ...]]:
