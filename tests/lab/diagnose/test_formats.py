@@ -126,6 +126,28 @@ def test_the_columns_of_several_exported_runs_are_histories_of_their_own(tmp_pat
     assert [(each.name, len(each.train)) for each in found] == [("sun-1", 12), ("moon-2", 9)]
 
 
+@pytest.mark.parametrize("time", ["step", "epoch,batch"])
+def test_the_validation_losses_of_batches_are_averaged(tmp_path, time):
+    rows = []
+    for n, (a, b) in enumerate(PAIRS):
+        rows.append([n, "train", a] if time == "step" else [n // 4, n % 4, "train", a])
+        if n % 4 == 3:
+            ends = [[n], [n]] if time == "step" else [[n // 4, 0], [n // 4, 1]]
+            rows += [[*end, "val", b + difference] for end, difference in zip(ends, (0.5, -0.5), strict=True)]
+    (tmp_path / "log.csv").write_text(table(f"{time},phase,loss", rows))
+    (history,) = histories(tmp_path / "log.csv")
+    assert history.train.values == tuple(TRAIN)
+    assert history.validation.values == pytest.approx(HELD_OUT[3::4])
+    assert history.validation.times == history.train.times[3::4]
+    assert "val/loss has several rows of one time: their mean is taken" in history.reading.notes
+
+
+def test_a_single_column_is_a_table(tmp_path):
+    (tmp_path / "log.csv").write_text(table("loss", [[a] for a in TRAIN]))
+    (history,) = histories(tmp_path / "log.csv")
+    assert (history.source, history.train.values) == ("a CSV file, 12 rows", tuple(TRAIN))
+
+
 def test_the_numbers_that_tensorboard_exports_are_the_loss(tmp_path):
     (tmp_path / "log.csv").write_text(table("Wall time,Step,Value", [[1e9 + n, n, a] for n, a in enumerate(TRAIN)]))
     (history,) = histories(tmp_path / "log.csv")

@@ -62,7 +62,17 @@ def _of_run(log: Log, loss: str | None, validation: str | None) -> list[History]
     clock = clock_of(log, rows.losses)
     if clock is not None:
         return [_history(rows, clock, _stretch(rows, clock))]
-    return _of_groups(log, loss, validation) or _of_restarts(rows)
+    return _of_groups(log, loss, validation) or _of_batches(rows) or _of_restarts(rows)
+
+
+def _of_batches(rows: _LogWithRoles) -> list[History]:
+    """Return the history of a log that has several validation losses at a time, as those of its batches."""
+    clock = clock_of(rows.log, rows.losses[:1])
+    if clock is None:
+        return []
+    note = f"{rows.roles.validation} has several rows of one time: their mean is taken"
+    rows = replace(rows, roles=replace(rows.roles, notes=(*rows.roles.notes, note)))
+    return [_history(rows, clock, _stretch(rows, clock))]
 
 
 def _of_groups(log: Log, loss: str | None, validation: str | None) -> list[History]:
@@ -160,13 +170,16 @@ def _stretch(rows: _LogWithRoles, clock: Clock) -> Stretch:
 
 
 def _curve(clock: Clock, numbers: Numbers) -> Series:
-    return Series.of(
-        {
-            time: value
-            for time, value in zip(clock.times, numbers, strict=True)
-            if time is not None and value is not None
-        }
-    )
+    """Return numbers over time, the mean of those of one time."""
+    points: dict[int, list[float]] = {}
+    for time, value in zip(clock.times, numbers, strict=True):
+        if time is not None and value is not None:
+            points.setdefault(time, []).append(value)
+    return Series.of({time: _mean(values) for time, values in points.items()})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(set(map(str, values))) == 1 else sum(values) / len(values)
 
 
 def _history(rows: _LogWithRoles, clock: Clock, stretch: Stretch) -> History:

@@ -78,7 +78,8 @@ def _delimited(text: str) -> tuple[str, list[tuple[int, str]]]:
     header = [line for _, line in lines[:1]]
     fields = {each: len(next(csv.reader(header, delimiter=each), [])) for each in _DELIMITERS}
     best = max(fields, key=lambda delimiter: fields[delimiter])
-    if fields[best] < 2 and len(lines) > 1 and len(lines[0][1].split()) == len(lines[1][1].split()):
+    widths = {len(line.split()) for _, line in lines[:2]}
+    if fields[best] < 2 and len(widths) == 1 and widths != {1}:
         return "\t", [(n, "\t".join(line.split())) for n, line in lines]  # columns set apart by spaces
     return best, lines
 
