@@ -1,5 +1,6 @@
 """`rmsprop diagnose` as a person and a script use it: what it prints, what it writes, how it fails."""
 
+import gzip
 import json
 import re
 import shlex
@@ -89,7 +90,9 @@ def test_a_name_with_markup_in_it_stays_text():
         ("log.csv", "epoch,error\n1,2\n2,1\n", [], "has no column that looks like a training loss"),
         ("log.csv", "epoch,a_loss,b_loss\n1,2,3\n", [], "name one of a_loss, b_loss by --loss"),
         ("log.csv", "epoch,loss\n1,2\n", ["--validation", "v"], "--validation 'v' is not in log.csv"),
-        ("log.jsonl", '{"loss": 1}\n', [], "is not a recorder's file"),
+        ("log.jsonl", '{"accuracy": 1}\n', [], "has no column that looks like a training loss"),
+        ("log.jsonl", '{"loss": 1}\n{"loss"\n{"loss": 2}\n', [], "line 2 isn't JSON"),
+        ("log.csv", "1,2.0\n2,1.0\n", [], "its first line must name the columns"),
         ("log.csv", "", [], "log.csv is empty"),
     ],
 )
@@ -99,6 +102,47 @@ def test_bad_input_is_one_line_and_exit_code_2(name, content, options, message):
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_what_was_read_as_what_is_printed_and_in_the_json_and_on_the_page():
+    Path("log.csv").write_text("epoch,phase,loss\n1,train,2\n1,val,3\n2,train,1\n2,val,2\n3,train,.5\n3\n")
+    shown = " ".join(run("diagnose", "log.csv", "--out", "here").stdout.split())
+    sentence = "Time: epoch; training loss: train/loss; validation loss: val/loss; 6 rows, 1 dropped, 2 combined with"
+    assert sentence in shown
+    assert "Note: line 7 left out: fewer cells than the header." in shown
+    assert sentence in Path("here/diagnosis.html").read_text(encoding="utf-8")
+    reading = json.loads(run("diagnose", "log.csv", "--json").stdout)["runs"][0]["reading"]
+    assert {name: reading[name] for name in ("time", "loss", "validation", "rows", "dropped", "combined")} == {
+        "time": "epoch",
+        "loss": "train/loss",
+        "validation": "val/loss",
+        "rows": 6,
+        "dropped": 1,
+        "combined": 2,
+    }
+
+
+def test_our_own_histories_say_what_was_read_too(dead):
+    run("train", "linear", "--epochs", 6, "--out", "runs/line")
+    dead.rename("runs/dead.jsonl")
+    times = [each["reading"]["time"] for each in json.loads(run("diagnose", "runs", "--json").stdout)["runs"]]
+    assert times == ["step", "epoch"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_standard_input_is_read(dead, packed):
+    content = gzip.compress(dead.read_bytes()) if packed else dead.read_bytes()
+    result = CliRunner().invoke(rmsprop, ["diagnose", "-"], input=content)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("stdin (a recorder's file of RMSprop, 40 steps)")
+    assert CliRunner().invoke(rmsprop, ["diagnose", "-"], input=b"").stderr == (
+        "error: standard input is empty: give a file with a header and rows\n"
+    )
+
+
+def test_a_file_as_folder_of_the_report_is_refused_before_anything_is_read(dead):
+    assert run("diagnose", dead, "--out", dead, code=2).stderr == "error: --out dead.jsonl is a file: give a folder\n"
+    assert "is a file" in run("diagnose", "none", "--out", dead, code=2).stderr
 
 
 def test_runs_of_one_name_get_a_report_each(dead):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rmsprop.lab.diagnose.finding import Diagnosis
+    from rmsprop.lab.diagnose.reading import Reading
 
 Watch = Callable[[Sequence[Path]], Iterable[Path]]
 
 
 @click.command(short_help="Say what the history of a training run shows.")
-@click.argument("history", type=click.Path(path_type=Path))
+@click.argument("history", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--loss", metavar="COLUMN", help="The training loss: a CSV file's column, or a tag.  [default: guessed]")
 @click.option("--validation", metavar="COLUMN", help="The validation loss.  [default: guessed]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write diagnosis.html and .png to DIR.")
@@ -28,8 +29,13 @@ def diagnose(
 ) -> None:
     """Say what the history of a training run shows, with the evidence and the remedy.
 
-    HISTORY is a file of rmsprop.lab.Recorder, a folder of rmsprop train, a CSV file, TensorBoard's event files, or a
-    folder of such, such as runs/. The more it holds, the more can be judged: a recorder's file is the best.
+    HISTORY is a file of rmsprop.lab.Recorder, a folder of rmsprop train, a file of CSV (also .tsv, .csv.gz, decimal
+    commas) or JSON (lines, a Keras history, trainer_state.json), a folder of Lightning, ultralytics,
+    Stable-Baselines3 or Hugging Face's Trainer, TensorBoard's event files, or a folder of such, such as runs/; - is
+    standard input. The more it holds, the more can be judged: a recorder's file is the best.
+
+    What was taken as time and as losses, and how many rows were read, is printed first. Several runs in one file are
+    histories of their own.
 
     Exit codes: 0 diagnosed, whatever was found; 1 failed; 2 bad input; 130 interrupted.
     """
@@ -37,10 +43,12 @@ def diagnose(
     from rmsprop.lab.diagnose.judgement import diagnose as judge
     from rmsprop.lab.diagnose.readers import histories
 
+    if out is not None and out.exists() and not out.is_dir():
+        raise click.UsageError(f"--out {out} is a file: give a folder")
     found = [judge(each) for each in histories(history, loss, validation, _watched("reading", as_json))]
     files = _written(found, out, _watched("writing reports", as_json)) if out else []
     if as_json:
-        output.print_json({"runs": [each.as_dict() for each in found], "files": [str(path) for path in files]})
+        output.print_json({"runs": [_as_dict(each) for each in found], "files": [str(path) for path in files]})
         return
     page = output.page()
     for each in found:
@@ -76,11 +84,25 @@ def _written(found: Sequence[Diagnosis], out: Path, watch: Watch) -> list[Path]:
     return [path for folder in watch(list(folders)) for path in write_report(folders[folder], folder)]
 
 
+def _as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return a diagnosis and how its history was read, as plain values for JSON."""
+    reading = diagnosis.history.reading
+    return diagnosis.as_dict() | {"reading": reading.as_dict() if reading else None}
+
+
+def _print_reading(page: Console, reading: Reading) -> None:
+    page.print(reading.sentence)
+    for note in reading.notes:
+        page.print(f"Note: {note}.")
+
+
 def _print(page: Console, diagnosis: Diagnosis, verbose: bool) -> None:
     from rich.padding import Padding
 
     history = diagnosis.history
     page.print(f"{history.name} ({history.source})", style="bold")
+    if history.reading:
+        _print_reading(page, history.reading)
     for number, finding in enumerate(diagnosis.findings, start=1):
         page.print(f"{number}. {finding.severity}: {finding.headline}")
         page.print(Padding(f"{finding.evidence} {finding.remedy}".rstrip(), (0, 0, 0, 3), expand=False))

@@ -1,7 +1,7 @@
 """Says what a training run's history shows: findings with evidence and remedy.
 
 - `history`: what can be known of a run, whoever wrote it down.
-- `readers`: the recorder's file, a folder of `rmsprop train`, a CSV file, TensorBoard's event files.
+- `readers`: the recorder's file, a folder of `rmsprop train`, and the logs of other tools; `reading`: how it was read.
 - `pieces`: a curve cut into pieces that `rmsprop.lab.train.verdict` judges.
 - `finding`, `judgement`: what is found, and all rules applied.
 - `curves`, `layers`, `precision`: the rules, by what they look at.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.train.verdict import Verdict, Words
 
 Unit = Literal["step", "epoch"]
@@ -114,6 +115,7 @@ class History:
             a step. Default None.
         loss_name: What the loss is, for an axis. Default only that it is one.
         words: How to name what can be set.
+        reading: What a reader took for what, and how many rows it read; None if no reader did.
     """
 
     name: str
@@ -131,6 +133,7 @@ class History:
     given_up: Verdict | None = None
     loss_name: str = "loss"
     words: Words = field(default_factory=Words)
+    reading: Reading | None = None
 
     @property
     def end(self) -> int:

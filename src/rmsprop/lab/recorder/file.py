@@ -147,11 +147,12 @@ class Recording:
         return max((row.step for found in rows for row in found), default=0)
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
+def lines(path: Path, content: bytes | None = None) -> Iterator[dict[str, Any]]:
     """Return the lines of a recorder's file, without one that a killed process left unfinished.
 
     Args:
         path: The file.
+        content: What it holds. Default: it is read.
 
     Returns:
         The content of each.
@@ -159,25 +160,26 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: If it isn't a recorder's file, or a line in the middle is damaged.
     """
-    whole = path.read_bytes().split(b"\n")[:-1]
+    whole = (path.read_bytes() if content is None else content).split(b"\n")[:-1]
     try:
-        content = [json.loads(each) for each in whole]
+        rows = [json.loads(each) for each in whole]
     except ValueError as error:
         raise InputError(f"{path} is not a recorder's file, or is damaged: a line isn't JSON") from error
-    if not content:
+    if not rows:
         raise InputError(f"{path} holds nothing: no step was recorded")
-    if not (isinstance(content[0], dict) and "record" in content[0]):
+    if not (isinstance(rows[0], dict) and "record" in rows[0]):
         raise InputError(f"{path} is not a recorder's file: its first line doesn't say what is recorded")
-    if content[0]["record"] != VERSION:
+    if rows[0]["record"] != VERSION:
         raise InputError(f"{path} was written by another version of rmsprop: read it with that one")
-    return iter(content)
+    return iter(rows)
 
 
-def read(path: Path) -> Recording:
+def read(path: Path, content: bytes | None = None) -> Recording:
     """Read a recorder's file.
 
     Args:
         path: The file.
+        content: What it holds, where it was unpacked or comes from elsewhere. Default: it is read.
 
     Returns:
         What it holds. Where a run was taken up at an earlier step, what it had done since then is left out; where the
@@ -188,7 +190,7 @@ def read(path: Path) -> Recording:
     """
     recording = Recording("", [], [])
     try:
-        for row in lines(path):
+        for row in lines(path, content):
             _take(recording, row)
         _check(recording)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

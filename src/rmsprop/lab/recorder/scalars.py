@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from rmsprop.lab.tensorboard import without_tensorflow
+
 
 class Scalars:
     """Writes numbers by name and step to a folder that TensorBoard shows.
@@ -19,6 +21,7 @@ class Scalars:
     def __init__(self, folder: str | Path) -> None:
         """See the class."""
         try:
+            without_tensorflow()
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("TensorBoard's scalars need tensorboard: pip install 'rmsprop[tensorboard]'") from error

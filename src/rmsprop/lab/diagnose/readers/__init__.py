@@ -1,17 +1,31 @@
-"""From a path to the histories that are there."""
+"""From a path to the histories that are there.
+
+- `content`, `folders`: the bytes of a file, and which file of a folder is the log.
+- `table`, `objects`: text to a `log`, a table of cells: CSV and its like, JSON.
+- `names`, `clock`, `groups`, `restarts`, `gaps`: what columns mean, and why times repeat.
+- `histories`: a log to histories, with all of these.
+- `record`, `run`, `events`, `steps`: the recorder's file, a folder of `rmsprop train`, TensorBoard's events.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rmsprop.lab.diagnose.history import History
-from rmsprop.lab.diagnose.readers import events, record, run, table
+from rmsprop.lab.diagnose.readers import events, folders, objects, record, run, table
+from rmsprop.lab.diagnose.readers.content import STANDARD_INPUT, content_of, name_of, text_of
+from rmsprop.lab.diagnose.readers.histories import of_log
+from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import HISTORY
 from rmsprop.lab.train.folder import REPORT as PAGE
 
 RECORD_SUFFIX = ".jsonl"
+# Files of such names are one per folder, whose name says more.
+_OF_A_FOLDER = ("record.jsonl", folders.TRAINER_STATE)
+_KINDS = "a recorder's file, a run's folder, a CSV or JSON file or TensorBoard's events"
 
 
 def histories(
@@ -20,12 +34,12 @@ def histories(
     validation: str | None = None,
     watch: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> list[History]:
-    """Read a history, or all that are in a folder.
+    """Read a history, or all that are in a file or folder.
 
     Args:
-        path: A recorder's file, a CSV file, a folder of `rmsprop train`, a file or folder of TensorBoard's events, or a
-            folder of such.
-        loss: The column or tag of the training loss, for a CSV file or events. Default: guessed from the names.
+        path: A recorder's file, a file of CSV or JSON, a folder of `rmsprop train` or of another tool, a file or folder
+            of TensorBoard's events, or a folder of such; ``-`` is standard input.
+        loss: The column or tag of the training loss, for all but our own. Default: guessed from the names.
         validation: That of the validation loss. Default: guessed.
         watch: Is given what is in a folder of such, and gives it back one by one. Default: it only does that.
 
@@ -35,31 +49,31 @@ def histories(
     Raises:
         InputError: If there is none, or one can't be read or understood.
     """
-    if not path.exists():
-        raise InputError(
-            f"there is no {path}: give a recorder's file, a run's folder, a CSV file or TensorBoard's events"
-        )
-    if not (path.is_file() or path.is_dir()):
-        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first")
+    if path != STANDARD_INPUT:
+        _check(path)
     try:
         found = _one(path, loss, validation)
-        if found is not None:
-            return [found]
-        entries = [entry for entry in sorted(path.iterdir()) if _may_be_one(entry)]
+        if found:
+            return found
+        entries = [entry for entry in folders.in_order(path) if _may_be_one(entry)]
         many = [each for entry in watch(entries) for each in _inside(entry, loss, validation)]
     except OSError as error:
         raise InputError(f"can't read {error.filename or path}: {error.strerror or error}") from error
     if not many:
-        raise InputError(
-            f"{path} holds no history: give a recorder's file, a folder of rmsprop train, a CSV file or TensorBoard's "
-            f"events{_hint(path)}"
-        )
+        raise InputError(f"{path} holds no history: give {_KINDS}{_hint(path)}")
     return many
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"there is no {path}: give {_KINDS}")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first, or give it to -")
 
 
 def _may_be_one(path: Path) -> bool:
     """Tell whether something in a folder is meant: other files lie about there."""
-    return path.is_dir() or path.suffix == RECORD_SUFFIX
+    return path.is_dir() or folders.is_log(path)
 
 
 def _hint(path: Path) -> str:
@@ -68,25 +82,63 @@ def _hint(path: Path) -> str:
 
 
 def _inside(entry: Path, loss: str | None, validation: str | None) -> list[History]:
-    """Return what is known of something in a folder: a recorder's file, or a folder of a run or of such files."""
+    """Return what is known of something in a folder: a log, or a folder of a run or of such."""
+    if entry.is_file():
+        return _loose(entry, loss, validation)
     found = _one(entry, loss, validation)
-    return [found] if found is not None else [record.read(each) for each in sorted(entry.glob(f"*{RECORD_SUFFIX}"))]
+    if found or (entry / PAGE).is_file():
+        return found
+    inside = [each for each in folders.in_order(entry) if _may_be_one(each)]
+    return [history for each in inside for history in (_loose if each.is_file() else _one)(each, loss, validation)]
 
 
-def _one(path: Path, loss: str | None, validation: str | None) -> History | None:
-    """Return the history at a path; None if it is a folder without one of its own."""
-    if path.is_file():
+def _loose(path: Path, loss: str | None, validation: str | None) -> list[History]:
+    """Return what a file in a folder tells of; nothing if it is no log, as others lie about there."""
+    try:
+        return _file(path, loss, validation)
+    except InputError:
+        if path.suffix == RECORD_SUFFIX and record.is_one(path.read_bytes()):
+            raise
+        return []
+
+
+def _one(path: Path, loss: str | None, validation: str | None) -> list[History]:
+    """Return the histories of a file or of the folder of one run; none if it is a folder of something else."""
+    if not path.is_dir():
         return _file(path, loss, validation)
     if run.is_run(path):
-        return run.read(path)
-    return events.read(path, loss, validation) if events.are_in(path) else None
+        return [_run(path)]
+    if state := folders.trainer_state(path):
+        return [_noted(each, state[1]) for each in _file(state[0], loss, validation, path.resolve().name)]
+    if log := folders.log_in(path):
+        return [_noted(each, f"read from {log.name}") for each in _file(log, loss, validation, path.resolve().name)]
+    return events.read(path, loss, validation) if events.are_in(path) else []
 
 
-def _file(path: Path, loss: str | None, validation: str | None) -> History:
+def _file(path: Path, loss: str | None, validation: str | None, name: str = "") -> list[History]:
     if path.name == HISTORY and run.is_run(path.parent):
-        return run.read(path.parent)
+        return [_run(path.parent)]
     if events.is_one(path):
         return events.read(path, loss, validation)
-    with path.open("rb") as file:
-        first = file.read(16)
-    return record.read(path) if first.startswith(b"{") else table.read(path, loss, validation)
+    content = content_of(path)
+    name = name or (path.resolve().parent.name if path.name in _OF_A_FOLDER else name_of(path))
+    if record.is_one(content):
+        return [record.read(path, content, name)]
+    where = "standard input" if path == STANDARD_INPUT else str(path)
+    text = text_of(content, where)
+    parse = objects.parse if text.lstrip()[:1] in ("{", "[") else table.parse
+    return of_log(parse(text, where, name), loss, validation)
+
+
+def _run(path: Path) -> History:
+    history = run.read(path)
+    rows = len(history.train)
+    reading = Reading(time="epoch", loss="train_loss", validation="validation_loss", lr="lr", rows=rows)
+    return replace(history, reading=reading)
+
+
+def _noted(history: History, note: str) -> History:
+    """Return a history with a note on how it was read, where there is one."""
+    if history.reading is None or not note:
+        return history
+    return replace(history, reading=replace(history.reading, notes=(note, *history.reading.notes)))

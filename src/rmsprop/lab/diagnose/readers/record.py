@@ -8,15 +8,25 @@ import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.pieces import OTHERS
+from rmsprop.lab.diagnose.readers import objects
+from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.recorder import file
 from rmsprop.lab.recorder.measure import STATISTICS
 
 
-def read(path: Path) -> History:
+def is_one(content: bytes) -> bool:
+    """Tell whether a file is a recorder's, by its first line."""
+    first = objects.first_of(content)
+    return isinstance(first, dict) and "record" in first
+
+
+def read(path: Path, content: bytes, name: str) -> History:
     """Read a recorder's file.
 
     Args:
         path: The file.
+        content: What it holds.
+        name: What to call the run.
 
     Returns:
         The history.
@@ -24,21 +34,23 @@ def read(path: Path) -> History:
     Raises:
         InputError: If it isn't one, or is damaged.
     """
-    recording = file.read(path)
+    recording = file.read(path, content)
     losses = recording.losses
     steps = tuple(row.step for row in losses)
     points = {row.step: row.lr for row in recording.statistics} | {row.step: row.lr for row in losses}
+    validation = Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values})
     return History(
-        name=path.stem if path.stem != "record" else path.resolve().parent.name,
+        name=name,
         source=f"a recorder's file of {recording.optimizer.rpartition('.')[2]}, {recording.last_step} steps",
         unit="step",
         train=Series(steps, tuple(row.mean for row in losses)),
         worst=Series(steps, tuple(row.largest for row in losses)),
-        validation=Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values}),
+        validation=validation,
         lr=Series.of(points),
         group=recording.groups[0] if recording.groups else {},
         statistics=_statistics(recording),
         words=OTHERS,
+        reading=Reading(time="step", loss="loss", validation="loss" if validation else None, lr="lr", rows=len(losses)),
     )
 
 

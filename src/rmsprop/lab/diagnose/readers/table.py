@@ -1,108 +1,177 @@
-"""A CSV file of somebody else's, whose columns are guessed from their names."""
+"""A table of text: CSV and its like, as loggers, spreadsheets and killed processes leave it.
+
+This isn't how `rmsprop train` reads tables: there NaN is a missing value and a row of another length an error, here it
+is a loss that isn't a number and what a killed process leaves.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from rmsprop.lab.diagnose.history import History, Series, Unit
-from rmsprop.lab.diagnose.pieces import OTHERS
-from rmsprop.lab.diagnose.readers.names import Roles, guess
+from rmsprop.lab.diagnose.readers.log import Log
 from rmsprop.lab.errors import InputError
 
-# No run has more steps, and NumPy's integers end soon after.
-_LARGEST_TIME = 2**62
-_EMPTY = ("", "na", "none", "null")
+_DELIMITERS = (",", ";", "\t", "|")
+_DECLARED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # as Excel writes it
+_DECIMAL = re.compile(r"[+-]?(\d*|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?$")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
+# From so large a share of short rows on it is a habit of the writer that leaves out empty cells at the end.
+_HABIT = 0.1
+_SHOWN = 5
 
 
-def read(path: Path, loss: str | None, validation: str | None) -> History:
-    """Read a CSV file with a column of losses.
+@dataclass
+class _RawTable:
+    """The rows of a table, and what was wrong with some."""
+
+    header: list[str]
+    cells: list[dict[str, str]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    lacking: list[int] = field(default_factory=list)
+    short: list[int] = field(default_factory=list)
+    long: list[int] = field(default_factory=list)
+    headers: list[int] = field(default_factory=list)
+    filled: int = 0
+
+
+def parse(text: str, where: str, name: str) -> Log:
+    """Read a table of text.
 
     Args:
-        path: The file.
-        loss: The column of the training loss. Default: guessed from the names.
-        validation: That of the validation loss. Default: guessed.
+        text: The text; its first line that isn't empty or a comment names the columns.
+        where: What it is, for an error.
+        name: What to call the run.
 
     Returns:
-        The history.
+        The log.
 
     Raises:
-        InputError: If it has no such column, or it can't be told which one is meant.
+        InputError: If it has no header or no rows.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text: give a CSV file, a recorder's file or TensorBoard's events") from error
-    columns = _columns(path, text)
-    roles = guess(list(columns), str(path), loss, validation)
-    unit, times = _times(columns, roles.time)
-    return history_of(
-        path.stem,
-        f"a CSV file, {len(times)} rows",
-        unit,
-        roles,
-        {name: Series.of(_points(path, times, columns[name])) for name in roles.used},
-    )
-
-
-def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping[str, Series]) -> History:
-    """Return the history of curves whose roles are known.
-
-    Args:
-        name: What to call it.
-        source: What it was read from.
-        unit: What times are counted in.
-        roles: Which curve is what.
-        curves: The curves by name.
-
-    Returns:
-        The history.
-    """
-    by_epoch = replace(OTHERS, length="{} epochs", longer="{} epochs", unit="epoch", piece="epoch", pieces="epochs")
-    return History(
-        name=name,
-        source=source,
-        unit=unit,
-        train=curves[roles.loss],
-        validation=curves[roles.validation] if roles.validation else Series(),
-        lr=curves[roles.lr] if roles.lr else Series(),
-        words=OTHERS if unit == "step" else by_epoch,
-    )
-
-
-def _columns(path: Path, text: str) -> dict[str, list[str]]:
-    lines = text.splitlines()
+    delimiter, lines = _delimited(text)
     if len(lines) < 2:
-        raise InputError(f"{path} is empty: give a CSV file with a header and rows")
-    delimiter = max(",;\t", key=lines[0].count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    header = [name.strip() for name in rows[0]]
-    whole = [row for row in rows[1:] if len(row) == len(header)]  # a killed run may leave half a line
-    return {name: [row[i].strip() for row in whole] for i, name in enumerate(header) if name}
+        raise InputError(f"{where} is empty: give a file with a header and rows")
+    rows = _rows(_split(lines, delimiter, where), where)
+    names = list(dict.fromkeys([*rows.header, *(name for row in rows.cells for name in row)]))
+    columns = {name: _points([row.get(name) for row in rows.cells], delimiter) for name in names if name}
+    return Log(
+        where=where,
+        name=name,
+        source="a CSV file" if delimiter != "\t" else "a TSV file",
+        columns=columns,
+        rows=rows.numbers,
+        dropped=len(rows.long) + len(rows.short),
+        notes=tuple(_notes(rows)),
+    )
 
 
-def _times(columns: Mapping[str, Sequence[str]], time: str | None) -> tuple[Unit, list[int]]:
-    rows = len(next(iter(columns.values())))
-    if time is None:
-        return "step", list(range(1, rows + 1))
-    try:
-        times = [int(float(text)) for text in columns[time]]
-    except (ValueError, OverflowError):
-        return "step", list(range(1, rows + 1))
-    if max(map(abs, times), default=0) > _LARGEST_TIME:
-        return "step", list(range(1, rows + 1))
-    return ("epoch" if "epoch" in time.lower() else "step"), times
+def _delimited(text: str) -> tuple[str, list[tuple[int, str]]]:
+    """Return the delimiter, and the lines that say something with their numbers."""
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip() and line[0] != "#"]
+    if lines and (declared := _DECLARED.match(lines[0][1])):
+        return declared[1], lines[1:]
+    header = [line for _, line in lines[:1]]
+    fields = {each: len(next(csv.reader(header, delimiter=each), [])) for each in _DELIMITERS}
+    best = max(fields, key=lambda delimiter: fields[delimiter])
+    widths = {len(line.split()) for _, line in lines[:2]}
+    if fields[best] < 2 and len(widths) == 1 and widths != {1}:
+        return "\t", [(n, "\t".join(line.split())) for n, line in lines]  # columns set apart by spaces
+    return best, lines
 
 
-def _points(path: Path, times: Sequence[int], column: Sequence[str]) -> dict[int, float]:
-    points = {}
-    for row, (time, text) in enumerate(zip(times, column, strict=True), start=1):
-        if text.lower() in _EMPTY:
-            continue
+def _split(lines: Sequence[tuple[int, str]], delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in lines:
         try:
-            points[time] = float(text)
-        except ValueError as error:
-            raise InputError(f"{path}: row {row} has {text!r} where a number is needed: correct it") from error
-    return points
+            yield number, [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, strict=True))]
+        except csv.Error as error:
+            raise InputError(f"{where}: line {number} can't be split into cells ({error}): correct it") from error
+
+
+def _rows(lines: Iterator[tuple[int, list[str]]], where: str) -> _RawTable:
+    _, header = next(lines)
+    rows = _RawTable(header)
+    _check_header(header, where)
+    for row, (number, cells) in enumerate(lines, start=1):
+        if _is_header(cells, header):
+            _check_header(cells, where)
+            header = cells
+            rows.headers.append(number)
+        elif any(cells[len(header) :]):
+            rows.long.append(number)
+        else:
+            rows.cells.append(dict(zip(header, cells, strict=False)))
+            rows.numbers.append(row)
+            rows.lines.append(number)
+            rows.lacking.append(len(header) - len(cells))
+    return _without_short(rows)
+
+
+def _check_header(header: Sequence[str], where: str) -> None:
+    named = [name for name in header if name]
+    if all(map(_is_number, named)):
+        raise InputError(f"{where} begins with numbers ({', '.join(header[:3])}): its first line must name the columns")
+    twice = next((name for name, count in Counter(named).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{where} has {named.count(twice)} columns named {twice!r}: rename or remove all but one")
+
+
+def _is_header(cells: Sequence[str], header: Sequence[str]) -> bool:
+    """Tell whether a row names columns, if only some of those that were there before."""
+    named = [cell for cell in cells if cell]
+    return bool(named) and not any(map(_is_number, named)) and 2 * len(set(named) & set(header)) > len(named)
+
+
+def _without_short(rows: _RawTable) -> _RawTable:
+    """Leave out rows that end early: a killed process wrote half of them, unless the writer has the habit."""
+    short = [i for i, lacking in enumerate(rows.lacking) if lacking > 0]
+    habit = len(short) > max(1, _HABIT * len(rows.cells))
+    left_out = {i for i in short if not habit or i == len(rows.cells) - 1}
+    kept = [i for i in range(len(rows.cells)) if i not in left_out]
+    return replace(
+        rows,
+        cells=[rows.cells[i] for i in kept],
+        numbers=[rows.numbers[i] for i in kept],
+        short=[rows.lines[i] for i in sorted(left_out)],
+        filled=len(short) - len(left_out),
+    )
+
+
+def _notes(rows: _RawTable) -> Iterator[str]:
+    if rows.headers:
+        yield f"a header stands once more in {_named(rows.headers)}: the rows after it are read by it"
+    if rows.short:
+        yield f"{_named(rows.short)} left out: fewer cells than the header"
+    if rows.long:
+        yield f"{_named(rows.long)} left out: more cells than the header"
+    if rows.filled:
+        yield f"{rows.filled} rows have fewer cells than the header: those at the end count as empty"
+
+
+def _named(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:_SHOWN])) + (", ..." if len(lines) > _SHOWN else "")
+    return f"line{'s' * (len(lines) > 1)} {shown}"
+
+
+def _points(cells: list[str | None], delimiter: str) -> list[str | None]:
+    """Write the numbers of a column with a decimal point and without separators of thousands."""
+    with_comma = [cell for cell in cells if cell and "," in cell]
+    if not with_comma:
+        return cells
+    if delimiter == "," and all(map(_THOUSANDS.match, with_comma)):
+        return [cell and cell.replace(",", "") for cell in cells]
+    if all(map(_DECIMAL.match, with_comma)):
+        return [cell and cell.replace(".", "").replace(",", ".") for cell in cells]
+    return cells
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return True
