@@ -10,6 +10,7 @@ from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.recorder import file
 from rmsprop.lab.recorder.measure import STATISTICS
+from rmsprop.lab.recorder.moments import fixed_choices
 
 
 def read(path: Path) -> History:
@@ -27,16 +28,19 @@ def read(path: Path) -> History:
     recording = file.read(path)
     losses = recording.losses
     steps = tuple(row.step for row in losses)
-    points = {row.step: row.lr for row in recording.statistics} | {row.step: row.lr for row in losses}
+    optimizer = recording.optimizer.rpartition(".")[2]
+    # That of a measurement is the step's own; that of a loss is as of when it was written.
+    points = {row.step: row.lr for row in losses} | {row.step: row.lr for row in recording.statistics}
     return History(
         name=path.stem if path.stem != "record" else path.resolve().parent.name,
-        source=f"a recorder's file of {recording.optimizer.rpartition('.')[2]}, {recording.last_step} steps",
+        source=f"a recorder's file of {optimizer}, {recording.last_step} steps",
         unit="step",
         train=Series(steps, tuple(row.mean for row in losses)),
         worst=Series(steps, tuple(row.largest for row in losses)),
         validation=Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values}),
         lr=Series.of(points),
-        group=recording.groups[0] if recording.groups else {},
+        optimizer=optimizer,
+        group={**(recording.groups[0] if recording.groups else {}), **fixed_choices(optimizer)},
         statistics=_statistics(recording),
         words=OTHERS,
     )
