@@ -16,6 +16,7 @@ from rmsprop import DIALECTS, RECIPES, Rule, half_life
 from rmsprop.cli.choices import rule_options
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.dialects.calls import recipe_calls
+from rmsprop.lab.numbers import short
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
 PAGES = [
@@ -99,6 +100,49 @@ def test_explain_says_all_of_it():
         assert part in text
     assert "0.0001 0.000105 0.000206 0.000919 0.03 at 0.0316 from step 101" in squeezed(text)
     assert "default lr none source tf.compat.v1.train.RMSPropOptimizer" in squeezed(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "by", "size"),
+    [
+        (("torch", "--centered", "--bias-correction"), "ε alone, next to 0", 1e8),
+        (("torch", "--centered", "--bias-correction", "--eps", 0), "0", None),
+        (("tensorflow1", "--centered", "--bias-correction"), "√ε alone, next to 0", 1e5),
+        (("torch", "--centered", "--bias-correction", "--eps", 1), "ε alone", 1.0),
+        (("torch", "--centered", "--decay", 0), "ε alone, next to 0", 1e8),
+        (("torch", "--decay", 1), "ε alone, next to 0", 1e8),
+    ],
+    ids=str,
+)
+def test_a_first_step_that_is_divided_by_eps_alone_is_explained(options, by, size):
+    text, found = squeezed(run("explain", *options).stdout), json.loads(run("explain", *options, "--json").stdout)
+    long = "infinite" if size is None else f"{short(size)} learning rates long at a gradient of 1"
+    assert f"The first step is divided by {by}: it is {long}. " in text
+    assert found["first_steps"][0]["sizes"]["1"] == (size and pytest.approx(size, rel=0.01))
+    assert all(squeezed(remark) in text for remark in found["remarks"])
+
+
+@pytest.mark.parametrize(
+    ("options", "remarks"),
+    [
+        (("torch", "--centered"), 1),
+        (("torch", "--bias-correction"), 0),
+        (("tensorflow1", "--decay", 1), 0),
+        (("keras",), 0),
+    ],
+    ids=str,
+)
+def test_no_other_first_step_is(options, remarks):
+    assert "The first step is divided" not in run("explain", *options).stdout
+    found = json.loads(run("explain", *options, "--json").stdout)
+    assert len(found["remarks"]) == remarks
+    assert found["first_steps"][0]["sizes"]["1"] < 11
+
+
+def test_diff_says_what_bias_correction_does_to_a_centered_rule():
+    text = squeezed(run("diff", "torch", "graves", "--bias-correction").stdout)
+    assert "graves: The first step is divided by √ε alone" in text
+    assert "torch: The first step" not in text
 
 
 def test_explain_in_json():

@@ -41,7 +41,7 @@ def explain(dialect: str, lr: float | None, as_json: bool, **given: Any) -> None
     _section(out, "The same in NumPy", content["pseudocode"].splitlines())
     _section(out, "Memory", [_memory(rule.decay, content["memory"])])
     out.print("First steps under a gradient that stays the same, in units of lr")
-    _print_first_steps(out, {"": content["first_steps"]})
+    _print_first_steps(out, {"": content["first_steps"]}, {"": content["remarks"]})
     _section(out, "Calls", output.aligned(content["calls"]))
     default = "none" if content["default_lr"] is None else f"{content['default_lr']:g}"
     facts = {"default lr": default, "source": content["source"], "notes": content["notes"]}
@@ -76,7 +76,7 @@ def diff(first: str, second: str, lr: float | None, as_json: bool, **given: Any)
     if content["same"]:
         return
     out.print("First steps under a gradient that stays the same, in units of lr")
-    _print_first_steps(out, content["first_steps"])
+    _print_first_steps(out, content["first_steps"], content["remarks"])
     _print_small_run(out, content)
 
 
@@ -96,7 +96,7 @@ def _memory(decay: float, memory: dict[str, float] | None) -> str:
     )
 
 
-def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]]) -> None:
+def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]], remarks: dict[str, list[str]]) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.dialects.first_steps import SHOWN
 
@@ -108,6 +108,9 @@ def _print_first_steps(out: Console, of: dict[str, list[dict[str, Any]]]) -> Non
             sizes = [f"{short(row['sizes'][step])}" for step in SHOWN]
             table.add_row(*([name] if names else []), f"{short(row['gradient'], 6)}", *sizes, _settled(row))
     out.print(table)
+    for name, sentences in remarks.items():
+        for sentence in sentences:
+            out.print(f"{name}: {sentence}" if name else sentence)
     out.print()
 
 

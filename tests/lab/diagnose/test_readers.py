@@ -11,12 +11,12 @@ import torch
 from click.testing import CliRunner
 
 from rmsprop.cli.group import rmsprop
-from rmsprop.lab.diagnose.curves import warm_up
 from rmsprop.lab.diagnose.finding import Diagnosis
 from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.judgement import diagnose
 from rmsprop.lab.diagnose.pictures import pictures
 from rmsprop.lab.diagnose.readers import histories
+from rmsprop.lab.diagnose.warm_up import warm_up
 from rmsprop.lab.drawing import draw_figure
 from rmsprop.lab.errors import InputError
 

@@ -109,6 +109,7 @@ class History:
         initial: Training and validation loss before the first step, where they are known.
         constant_loss: The loss of the best constant answer. Default infinity: not known.
         holds_out: Whether validation looks at other data than training. Default True.
+        optimizer: The optimizer's class, without its module; empty if it isn't known.
         group: What the optimizer computes with, under the names of a `Rule`: that of its first parameter group.
         statistics: What was measured of the layers; None if nothing was.
         given_up: What `rmsprop train` said of a run that it gave up after the last epoch of these curves; its time is
@@ -128,6 +129,7 @@ class History:
     initial: tuple[float, float] | None = None
     constant_loss: float = math.inf
     holds_out: bool = True
+    optimizer: str = ""
     group: Mapping[str, Any] = field(default_factory=dict)
     statistics: Statistics | None = None
     given_up: Verdict | None = None

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rmsprop.lab.diagnose import curves, layers, precision
+from rmsprop.lab.diagnose.dead_layers import dead
 from rmsprop.lab.diagnose.finding import SEVERITIES, Diagnosis, DiagnosticRule, Finding
 from rmsprop.lab.diagnose.history import History
+from rmsprop.lab.diagnose.warm_up import warm_up
 
 RULES = (
     DiagnosticRule("the course of the loss", curves.course),
     DiagnosticRule("overfitting", curves.overfitting),
-    DiagnosticRule("warm-up too hot", curves.warm_up),
-    DiagnosticRule("dead layers", layers.dead),
+    DiagnosticRule("warm-up too hot", warm_up),
+    DiagnosticRule("dead layers", dead),
     DiagnosticRule("exploding gradients", layers.exploding),
     DiagnosticRule("ε too large to adapt", layers.epsilon),
     DiagnosticRule("ε too small for the dtype", precision.epsilon),

@@ -1,4 +1,4 @@
-"""Rules that look at what was measured of the layers: dead, exploding, ε, centered variance, decay."""
+"""Rules that look at what was measured of the layers: exploding, ε, centered variance, decay."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from rmsprop.lab.diagnose.finding import Finding
 from rmsprop.lab.diagnose.history import History, Statistics, median
+from rmsprop.lab.diagnose.new_rate import search_anew, unless_it_learns
+from rmsprop.lab.diagnose.warm_up import can_be_corrected
 from rmsprop.lab.numbers import percent
 
 NOTHING_MEASURED = "no measurements of layers: record the run with rmsprop.lab.Recorder"
-# A layer is dead if all of its gradient is 0 in so many measurements up to the last.
-_DEAD, _FEW = 0.999, 3
+# Fewer measurements than these say nothing.
+_FEW = 3
 # A gradient that has grown by so much since the beginning is on its way out of the numbers.
 _EXPLODING = 1000.0
 # ε decides the size of steps where it outweighs √v in so large a part of a layer, in so many of the measurements.
@@ -27,35 +29,6 @@ _JITTER, _AGREEMENT = 0.1, 0.5
 _GROWN = 5.0
 
 
-def dead(history: History) -> Sequence[Finding] | str:
-    """Look for layers whose gradient is exactly 0 while others still have one."""
-    still, statistics = _measured(history, "still")
-    if still is None or statistics is None:
-        return NOTHING_MEASURED
-    zero = still >= _DEAD
-    known = ~np.isnan(still).all(axis=0)
-    died = [i for i in range(still.shape[1]) if known[i] and len(still) >= _FEW and zero[-_FEW:, i].all()]
-    if not died or len(died) == known.sum():
-        return []
-    since = max(_since(zero[:, i]) for i in died)
-    names = tuple(statistics.layers[i]["name"] for i in died)
-    evidence = (
-        f"Every coordinate of the gradient is exactly 0 in the last {len(still) - since} measurements of the layer"
-    )
-    return [
-        Finding(
-            kind="dead layers" if len(died) > 1 else "dead layer",
-            severity="bad",
-            evidence=f"{evidence}{'s' if len(died) > 1 else ''}, while others still learn.",
-            remedy="No unit of it is active: initialise anew with a smaller learning rate or a warm-up, or use an "
-            "activation that passes a gradient below 0, such as LeakyReLU.",
-            since=statistics.steps[since],
-            layers=names,
-            panel="still",
-        )
-    ]
-
-
 def exploding(history: History) -> Sequence[Finding] | str:
     """Look for gradients that aren't finite, or keep growing."""
     gradient, statistics = _measured(history, "gradient")
@@ -64,41 +37,51 @@ def exploding(history: History) -> Sequence[Finding] | str:
     broken = np.isinf(gradient)
     if broken.any():
         row = int(np.argmax(broken.any(axis=1)))
-        which = np.flatnonzero(broken[row])
-        return [
-            _exploded(
-                "gradient not finite",
-                statistics,
-                which,
-                row,
-                f"The norm is infinite or NaN in step {statistics.steps[row]}",
-            )
-        ]
+        return [_not_finite(statistics, np.flatnonzero(broken[row]), row)]
     third = len(gradient) // 3
     if third < _FEW:
         return "fewer than nine measurements"
     with np.errstate(invalid="ignore", divide="ignore"):
-        growth = np.nanmedian(gradient[-third:], axis=0) / np.nanmedian(gradient[:third], axis=0)
+        first = np.nanmedian(gradient[:third], axis=0)
+        growth = np.nanmedian(gradient[-third:], axis=0) / first
         grown = np.flatnonzero((growth > _EXPLODING) & np.isfinite(growth))
     if not len(grown):
         return []
-    start = np.nanmedian(gradient[:third, grown[0]])
-    row = int(np.argmax(gradient[:, grown[0]] > np.sqrt(_EXPLODING) * start))
-    what = f"The norm of the gradient grew {growth[grown].max():.2g} times, from {start:.2g}"
-    return [_exploded("exploding gradients", statistics, grown, row, what)]
+    row = int(np.argmax(gradient[:, grown[0]] > np.sqrt(_EXPLODING) * first[grown[0]]))
+    highest = grown[np.argmax(growth[grown])]
+    return [
+        Finding(
+            kind="exploding gradients",
+            severity="bad",
+            evidence=f"The norm of the gradient grew {growth[highest]:.2g} times, from {first[highest]:.2g}.",
+            remedy=f"Lower the learning rate{_tenth(history)}, or clip the norm of the whole gradient, to "
+            f"{np.sqrt(np.nansum(gradient[0] ** 2)):.1g} say, as in step {statistics.steps[0]}.",
+            since=statistics.steps[row],
+            layers=_names(statistics, grown),
+            panel="gradient",
+        )
+    ]
 
 
-def _exploded(kind: str, statistics: Statistics, which: np.ndarray, row: int, evidence: str) -> Finding:
+def _not_finite(statistics: Statistics, which: np.ndarray, row: int) -> Finding:
     return Finding(
-        kind=kind,
+        kind="gradient not finite",
         severity="bad",
-        evidence=f"{evidence}.",
-        remedy="Clip the gradient's norm, lower the learning rate, or look for a division or a logarithm of 0 in the "
-        "model.",
+        evidence=f"It holds an infinity or NaN in step {statistics.steps[row]}.",
+        remedy="Leave out steps whose gradient isn't finite (clipping would make NaN of all of it), and look for a "
+        "root, a division or a logarithm of 0 in the model: torch.autograd.set_detect_anomaly(True) names it.",
         since=statistics.steps[row],
-        layers=tuple(statistics.layers[i]["name"] for i in which),
+        layers=_names(statistics, which),
         panel="gradient",
     )
+
+
+def _tenth(history: History) -> str:
+    return f" (to {max(history.lr.values) / 10:.2g})" if history.lr else ""
+
+
+def _names(statistics: Statistics, which: Sequence[int] | np.ndarray) -> tuple[str, ...]:
+    return tuple(statistics.layers[i]["name"] for i in which)
 
 
 def epsilon(history: History) -> Sequence[Finding] | str:
@@ -118,19 +101,18 @@ def epsilon(history: History) -> Sequence[Finding] | str:
     eps, inside = float(history.group.get("eps", 0.0)), bool(history.group.get("eps_inside_sqrt"))
     whole = sum(statistics.sizes[which]) >= _DOMINATED * sum(statistics.sizes)
     typical = _typical_root(history, statistics, which)
-    better = (
-        "" if not typical > 0.0 else f": {(typical**2 if inside else typical) / 10:.1g} would be a tenth of its size"
-    )
-    name = "√(v + ε)" if inside else "√v + ε"
+    smaller = f" ({(typical**2 if inside else typical) / 10:.1g} is a tenth of it)" if typical > 0.0 else ""
+    lower = f"lower ε below the typical {'v' if inside else '√v'}{smaller}"
+    remedy = unless_it_learns(history, f"{lower} and {search_anew(history, statistics, which)}")
     return [
         Finding(
             kind="ε too large to adapt",
             severity="warning",
-            evidence=f"ε = {eps:g} outweighs v in {name} for {percent(float(np.nanmedian(share[:, which])))} of the "
-            f"coordinates{'' if whole else ' there'}: they all take steps of one learning rate, as in momentum or "
-            "plain descent.",
-            remedy=f"Lower ε below the typical {'v' if inside else '√v'}{better}; or keep it, and use plain descent.",
-            layers=() if whole else tuple(statistics.layers[i]["name"] for i in which),
+            evidence=f"ε = {eps:g} outweighs v in {'√(v + ε)' if inside else '√v + ε'} for "
+            f"{percent(float(np.nanmedian(share[:, which])))} of the coordinates{'' if whole else ' there'}: they all "
+            "take steps of one learning rate, as in momentum or plain descent.",
+            remedy=remedy,
+            layers=() if whole else _names(statistics, which),
             panel="eps",
         )
     ]
@@ -160,17 +142,20 @@ def centered(history: History) -> Sequence[Finding] | str:
     if not which:
         return []
     since = min(int(np.argmax(share[:, i] > _COLLAPSED)) for i in which)
-    stride = statistics.of("stride")
-    size = "" if stride is None else f", and steps are up to {np.nanmax(stride[since:, which]):.2g} learning rates long"
+    strides = statistics.of("stride")
+    size = (
+        "" if strides is None else f", and steps are up to {np.nanmax(strides[since:, which]):.2g} learning rates long"
+    )
     return [
         Finding(
             kind="centered variance collapsed",
             severity="bad",
             evidence=f"v − m² is below a ten-thousandth of v in {percent(median(late[:, which]))} of the coordinates"
             f"{size}.",
-            remedy="The gradient hardly changes from step to step: turn centered off, or raise ε to the size of √v.",
+            remedy="The gradient hardly changes from step to step: turn centered off and "
+            f"{search_anew(history, statistics, which)}.",
             since=statistics.steps[since],
-            layers=tuple(statistics.layers[i]["name"] for i in which),
+            layers=_names(statistics, which),
             panel="collapsed",
         )
     ]
@@ -191,7 +176,9 @@ def decay(history: History) -> Sequence[Finding] | str:
     typical, cosine = (float(np.nansum(_columns(x[late]) * weight)) for x in (jitter, agreement))
     if typical < _JITTER or abs(cosine) > _AGREEMENT:
         return []
-    longer = "" if rho is None else f": {1 - (1 - rho) / 10:.3g} instead of {rho:g}"
+    longer = "" if rho is None else f" ({1 - (1 - rho) / 10:.3g} instead of {rho:g})"
+    if can_be_corrected(history):
+        longer += " under bias correction, without which the first steps grow with it"
     return [
         Finding(
             kind="decay too small for the batch",
@@ -211,8 +198,3 @@ def _columns(matrix: np.ndarray) -> np.ndarray:
 def _measured(history: History, name: str) -> tuple[np.ndarray | None, Statistics | None]:
     statistics = history.statistics
     return (None, None) if statistics is None else (statistics.of(name), statistics)
-
-
-def _since(flags: np.ndarray) -> int:
-    """Return the index since which all flags are true."""
-    return int(len(flags) - np.argmin(flags[::-1])) if not flags.all() else 0

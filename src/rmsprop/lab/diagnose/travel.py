@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmsprop.lab.diagnose.history import History, median
+from rmsprop.lab.diagnose.history import History, Statistics, median
 from rmsprop.lab.train.verdict import Cause
 
 # If all steps went the same way, weights that moved less than this share of themselves in a whole run were hardly
@@ -56,6 +56,7 @@ def travel(history: History) -> Travel:
     ratios = history.statistics.of("ratio") if history.statistics else None
     if history.statistics is None or ratios is None:
         return Travel(math.nan, math.nan)
+    ratios = np.where(_unmoved(history.statistics), math.nan, ratios)
     weights = [i for i, layer in enumerate(history.statistics.layers) if layer["weights"]]
     rows = ratios[:, weights] if weights else ratios
     per_step = [median(row[np.isfinite(row)]) for row in rows]
@@ -64,3 +65,10 @@ def travel(history: History) -> Travel:
         return Travel(math.nan, math.nan)
     every = np.interp(np.linspace(1, history.end, 1000), steps[known], np.array(per_step)[known])
     return Travel(median(per_step[len(per_step) // 2 :]), float(every.mean() * history.end))
+
+
+def _unmoved(statistics: Statistics) -> np.ndarray:
+    """Return where the gradient of all weights is 0: no learning rate moves them."""
+    shares = [statistics.of(name) for name in ("still", "still_weights")]
+    known = [np.zeros_like(statistics.values["ratio"]), *(share for share in shares if share is not None)]
+    return np.asarray(np.fmax.reduce(known) >= 1.0)

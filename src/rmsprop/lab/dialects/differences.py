@@ -188,10 +188,12 @@ def _start(a: Side, b: Side) -> Difference:
 
 def _bias_correction(a: Side, b: Side) -> Difference:
     corrected, plain = (a, b) if a.rule.bias_correction else (b, a)
-    effect = "the first steps are as long as later ones"
-    if corrected.rule.centered:  # of the first gradient alone there is no variance
-        effect = "the first step, with nothing but ε in its denominator, is far longer than later ones"
-    meaning = f"{corrected.name} divides its averages by 1 − ρᵗ, so that {effect}; {plain.name} does not."
+    effect = (
+        "which leaves no variance after the first step: it is divided by ε alone"
+        if corrected.rule.centered
+        else "so that the first steps are as long as later ones"
+    )
+    meaning = f"{corrected.name} divides its averages by 1 − ρᵗ, {effect}; {plain.name} does not."
     values = _pair(lambda rule: _on(rule.bias_correction), a, b)
     return Difference(choice="bias correction", values=values, meaning=meaning)
 

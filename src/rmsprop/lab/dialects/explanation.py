@@ -9,7 +9,7 @@ from rmsprop.dialects import get_dialect
 from rmsprop.horizon import half_life, mass_window, window
 from rmsprop.lab.dialects.calls import calls
 from rmsprop.lab.dialects.differences import Side, differences, parting, shown_steps
-from rmsprop.lab.dialects.first_steps import first_steps
+from rmsprop.lab.dialects.first_steps import first_steps, remarks
 from rmsprop.lab.dialects.formulas import formulas, pseudocode
 from rmsprop.lab.dialects.small_run import LR
 from rmsprop.rule import Rule
@@ -40,6 +40,7 @@ def explanation(dialect: str, rule: Rule, lr: float | None = None) -> dict[str, 
         "pseudocode": pseudocode(rule, lr),
         "memory": memory(rule.decay),
         "first_steps": _first_steps(rule),
+        "remarks": remarks(rule),
         "calls": calls(dialect, rule, lr),
         "source": row.source,
         "notes": row.notes,
@@ -92,6 +93,7 @@ def comparison(a: Side, b: Side, lr: float | None = None) -> dict[str, Any]:
         "same": not any(difference.matters for difference in found),
         "differences": [asdict(difference) for difference in found],
         "first_steps": {side.name: _first_steps(side.rule) for side in (a, b)},
+        "remarks": {side.name: remarks(side.rule) for side in (a, b)},
         "small_run": {"lr": lr, "parts_at_step": parted.step, "gradients_times": parted.scale}
         | {"parameter": parted.parameter, "rows": rows},
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rmsprop.lab.numbers import short
 from rmsprop.reference import init, update
 from rmsprop.rule import Rule
 
@@ -61,6 +62,48 @@ def first_steps(rule: Rule, gradients: Sequence[float] = GRADIENTS) -> dict[floa
         shown = {step: float(sizes[step - 1]) for step in SHOWN}
         found[gradient] = FirstSteps(sizes=shown, final=final, settled=settled)
     return found
+
+
+def remarks(rule: Rule) -> list[str]:
+    """Return what is to be said of first steps that numbers alone don't explain.
+
+    Args:
+        rule: The rule.
+
+    Returns:
+        Sentences; none if the steps are what one expects.
+
+    Examples:
+        >>> remarks(Rule(centered=True, bias_correction=True))[0].partition(".")[0]
+        'The first step is divided by ε alone, next to 0: it is 1e8 learning rates long at a gradient of 1'
+        >>> remarks(Rule())
+        []
+    """
+    alone = ("√ε" if rule.eps_inside_sqrt else "ε") + " alone" if rule.eps else "0"
+    found = []
+    if why := _nothing_held(rule):
+        below = math.sqrt(rule.eps) if rule.eps_inside_sqrt else rule.eps
+        size = f"it is {short(1.0 / below)} learning rates long at a gradient of 1" if rule.eps else "it is infinite"
+        found.append(
+            f"The first step is divided by {alone}{', next to 0' if 0.0 < below < 0.01 else ''}: {size}. {why}"
+        )
+    if rule.centered:
+        found.append(
+            f"A gradient that stays the same has no variance: centered, its steps come to be divided by {alone}. Where "
+            "gradients vary, they don't."
+        )
+    return found
+
+
+def _nothing_held(rule: Rule) -> str:
+    """Return why the averages hold nothing to divide by after one step, in a sentence; empty if they hold something."""
+    if rule.centered and rule.bias_correction:
+        return "One gradient has no variance, and bias correction takes away what v began with: leave one of them off."
+    if rule.centered and rule.decay == 0.0:
+        return "At decay 0 the mean is the gradient itself, so that there never is a variance."
+    if rule.decay == 1.0 and not rule.initial_average:
+        return "At decay 1 v stays at the 0 that it began with."
+    return ""
 
 
 def _sizes(rule: Rule, gradients: np.ndarray, steps: int) -> np.ndarray:

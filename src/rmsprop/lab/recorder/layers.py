@@ -86,6 +86,7 @@ class Sampling:
         owners = [name.rpartition(".")[0] or name for name in names]
         layers = list(dict.fromkeys(owners))
         self.layer_of = [layers.index(owner) for owner in owners]
+        self.are_weights = [parameter.ndim > 1 for parameter in parameters]
         sizes = [_size(parameter) for parameter in parameters]
         total = [0] * len(layers)
         for size, of in zip(sizes, self.layer_of, strict=True):
@@ -98,7 +99,7 @@ class Sampling:
                 name,
                 total[i],
                 ", ".join(dict.fromkeys(str(p.dtype)[6:] for p, of in self._with_layer(parameters) if of == i)),
-                any(p.ndim > 1 for p, of in self._with_layer(parameters) if of == i),
+                any(weights for weights, of in zip(self.are_weights, self.layer_of, strict=True) if of == i),
             )
             for i, name in enumerate(layers)
         ]

@@ -23,6 +23,7 @@ STATISTICS: Mapping[str, str] = {
     "stride": "root mean square of the update in units of the learning rate",
     "eps": "share of the coordinates where ε outweighs √v",
     "still": "share of the coordinates whose gradient is exactly 0",
+    "still_weights": "share of the weights, without biases and the like, whose gradient is exactly 0",
     "underflow": "share of the coordinates whose squared gradient is lost to underflow",
     "collapsed": "share of the coordinates whose standard deviation is below 1 % of their root mean square (centered)",
     "jitter": "typical relative change of √v in one step",
@@ -99,7 +100,8 @@ def finish(optimizer: Optimizer, sampling: Sampling, began: Start, earlier: Befo
     found = members(optimizer)
     kept = [moments(optimizer, group, parameter) for group, parameter in found]
     lr = sampling.spread([number_of(group, "lr") for group, _ in found], began.weight)
-    means = _of_step(began, sampling.take([parameter for _, parameter in found]) - began.weight, lr)
+    are_weights = sampling.spread([float(each) for each in sampling.are_weights], lr).bool()
+    means = _of_step(began, sampling.take([parameter for _, parameter in found]) - began.weight, lr, are_weights)
     spreads: dict[str, Tensor] = {}
     if any(each.second is not None for each in kept):
         of_moments, spreads = _of_moments(sampling, began, kept, lr, earlier)
@@ -116,18 +118,31 @@ def _norms(gradients: Sequence[Tensor | None], unscale: float) -> list[float]:
     """Return whole gradients' norms, read in one go: infinite where one isn't finite, NaN where there is none."""
     norms = [_norm(gradient) for gradient in gradients if gradient is not None]
     known = iter(torch.stack([norm.to(norms[0].device) for norm in norms]).tolist() if norms else ())
-    found = (math.nan if gradient is None else unscale * next(known) for gradient in gradients)
+    found = (math.nan if gradient is None else next(known) for gradient in gradients)
     return [
-        math.inf if math.isnan(norm) and gradient is not None else norm
+        unscale * (norm if gradient is None or 0.0 < norm < math.inf else _scaled_norm(gradient))
         for norm, gradient in zip(found, gradients, strict=True)
     ]
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    values = gradient.coalesce().values() if gradient.layout == torch.sparse_coo else gradient
-    dtype = torch.float64 if values.dtype in (torch.float64, torch.complex128) else torch.float32
-    norm: Tensor = torch.linalg.vector_norm(as_real(values), dtype=dtype)
+    values = _as_values(gradient)
+    dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+    norm: Tensor = torch.linalg.vector_norm(values, dtype=dtype)
     return norm
+
+
+def _scaled_norm(gradient: Tensor) -> float:
+    """Return the norm of a gradient whose squares may be too large or too small; infinite if it isn't finite."""
+    values = _as_values(gradient)
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if not largest < math.inf:
+        return math.inf
+    return largest * float(_norm(values / largest)) if largest else 0.0
+
+
+def _as_values(gradient: Tensor) -> Tensor:
+    return as_real(gradient.coalesce().values() if gradient.layout == torch.sparse_coo else gradient)
 
 
 def _by_layer(norms: Sequence[float], sampling: Sampling) -> list[float]:
@@ -138,13 +153,15 @@ def _by_layer(norms: Sequence[float], sampling: Sampling) -> list[float]:
     return [math.sqrt(square) for square in squares]
 
 
-def _of_step(began: Start, step: Tensor, lr: Tensor) -> dict[str, Tensor]:
+def _of_step(began: Start, step: Tensor, lr: Tensor, are_weights: Tensor) -> dict[str, Tensor]:
     moved = torch.where(began.gradient.isnan(), math.nan, step)
+    still = torch.where(began.gradient.isnan(), math.nan, (began.gradient == 0.0).to(lr.dtype))
     return {
         "weight": began.weight.square(),
         "change": moved.square(),
         "stride": (moved / lr).square(),
-        "still": torch.where(began.gradient.isnan(), math.nan, (began.gradient == 0.0).to(lr.dtype)),
+        "still": still,
+        "still_weights": torch.where(are_weights, still, math.nan),
     }
 
 
@@ -180,7 +197,7 @@ def _of_two(one: Tensor, other: Tensor) -> dict[str, Tensor]:
 
 def _averaged(vectors: Mapping[str, Tensor], sampling: Sampling) -> dict[str, list[float]]:
     means = dict(zip(vectors, sampling.by_layer(list(vectors.values())).nanmean(2), strict=True))
-    shares = ("still", "eps", "underflow", "collapsed")
+    shares = ("still", "still_weights", "eps", "underflow", "collapsed")
     rows: dict[str, Tensor] = {name: means[name] for name in shares if name in means}
     rows["ratio"] = (means["change"] / means["weight"]).sqrt()
     rows["stride"] = means["stride"].sqrt()

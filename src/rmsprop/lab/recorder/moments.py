@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-# Optimizers of other packages that keep ``square_avg`` as torch's RMSprop does and have ε inside the root.
-_INSIDE = ("RMSpropTF", "RMSpropTFLike")
+# Choices of other packages' optimizers that no option of theirs names: timm's and Stable-Baselines3's keep
+# ``square_avg`` as torch's RMSprop does, and have ε inside the root.
+_TENSORFLOW = {"eps_inside_sqrt": True, "initial_square_avg": 1.0}
+_FIXED: Mapping[str, Mapping[str, float | bool]] = {"RMSpropTF": _TENSORFLOW, "RMSpropTFLike": _TENSORFLOW}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,22 @@ def number_of(group: Mapping[str, Any], name: str) -> float:
     return float(value) if is_number else math.nan
 
 
+def fixed_choices(optimizer: str) -> Mapping[str, float | bool]:
+    """Return what an optimizer computes with and has no option for.
+
+    Args:
+        optimizer: Its class, without the module.
+
+    Returns:
+        Fields of a `Rule`.
+
+    Examples:
+        >>> fixed_choices("RMSpropTF")["initial_square_avg"], fixed_choices("RMSprop")
+        (1.0, {})
+    """
+    return _FIXED.get(optimizer, {})
+
+
 def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -> Moments:
     """Return what an optimizer divides a parameter's gradient by.
 
@@ -86,7 +104,7 @@ def _known(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, A
     if "grad_var" in state:
         return Moments(state["grad_var"], state["grad_avg"], True, 1.0, eps, bool(group.get("eps_inside_sqrt")))
     if "square_avg" in state and "acc_delta" not in state:  # with it, it is Adadelta's
-        inside = bool(group.get("eps_inside_sqrt", type(optimizer).__name__ in _INSIDE))
+        inside = bool(group.get("eps_inside_sqrt", "eps_inside_sqrt" in fixed_choices(type(optimizer).__name__)))
         mean = state.get("grad_avg") if group.get("centered") else None
         return Moments(state["square_avg"], mean, False, 1.0, eps, inside)
     if "exp_avg_sq" in state and "step" in state and len(group.get("betas") or ()) == 2:

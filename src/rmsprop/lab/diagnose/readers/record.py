@@ -12,6 +12,7 @@ from rmsprop.lab.diagnose.readers import objects
 from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.recorder import file
 from rmsprop.lab.recorder.measure import STATISTICS
+from rmsprop.lab.recorder.moments import fixed_choices
 
 
 def is_one(content: bytes) -> bool:
@@ -37,17 +38,20 @@ def read(path: Path, content: bytes, name: str) -> History:
     recording = file.read(path, content)
     losses = recording.losses
     steps = tuple(row.step for row in losses)
-    points = {row.step: row.lr for row in recording.statistics} | {row.step: row.lr for row in losses}
+    optimizer = recording.optimizer.rpartition(".")[2]
+    # That of a measurement is the step's own; that of a loss is as of when it was written.
+    points = {row.step: row.lr for row in losses} | {row.step: row.lr for row in recording.statistics}
     validation = Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values})
     return History(
         name=name,
-        source=f"a recorder's file of {recording.optimizer.rpartition('.')[2]}, {recording.last_step} steps",
+        source=f"a recorder's file of {optimizer}, {recording.last_step} steps",
         unit="step",
         train=Series(steps, tuple(row.mean for row in losses)),
         worst=Series(steps, tuple(row.largest for row in losses)),
         validation=validation,
         lr=Series.of(points),
-        group=recording.groups[0] if recording.groups else {},
+        optimizer=optimizer,
+        group={**(recording.groups[0] if recording.groups else {}), **fixed_choices(optimizer)},
         statistics=_statistics(recording),
         words=OTHERS,
         reading=Reading(time="step", loss="loss", validation="loss" if validation else None, lr="lr", rows=len(losses)),
