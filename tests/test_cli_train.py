@@ -139,6 +139,39 @@ def test_a_table_of_ones_own():
     assert [row["column"] for row in config["data"]["preparation"]] == ["x", "kind"]
 
 
+MONTHS = "when;w;y\n" + "".join(f"{1 + i % 12:02}/01/{2000 + i // 12};{'abcd'[i % 4]};{i % 7}\n" for i in range(60))
+
+
+def test_a_table_from_standard_input_is_read_as_it_was_said_and_so_again_when_resumed():
+    said = ["--task", "regression", "--monthfirst", "--max-categories", "3", "--na", "d", "--delimiter", ";"]
+    arguments = ["train", "-", "--target", "y", *said, "--encoding", "ascii", "--epochs", "2"]
+    first = CliRunner().invoke(rmsprop, [*arguments, "--out", "first"], input=MONTHS)
+    assert first.exit_code == 0, first.output
+    assert "note: when: dates, month first (month/day/year: '01/01/2000' is 2000-01-01)" in first.stderr
+    assert "note: w: 15 missing" in first.stderr
+    config = json.loads(Path("first/config.json").read_text())
+    assert config["data"]["name"] == "stdin"
+    read = ("dayfirst", "max_categories", "na", "delimiter", "encoding")
+    assert [config["settings"][name] for name in read] == [False, 3, ["d"], ";", "ascii"]
+    resumed = CliRunner().invoke(rmsprop, ["train", "-", "--out", "first", "--resume"], input=MONTHS)
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(Path("first/config.json").read_text()) == config
+    refused = CliRunner().invoke(rmsprop, ["train", "-", "--out", "first", "--resume", "--dayfirst"], input=MONTHS)
+    assert (refused.exit_code, refused.stderr.startswith("error: --dayfirst is on here and off in the run")) == (
+        2,
+        True,
+    )
+
+
+def test_the_example_of_the_readme_needs_no_word_about_its_identifiers():
+    customers = [f"c{i:04}" for i in range(60)]
+    pl.DataFrame(
+        {"customer": customers, "age": [20 + i % 50 for i in range(60)], "churn": ["no", "yes"] * 30}
+    ).write_csv("customers.csv")
+    said = run("train", "customers.csv", "--target", "churn", "--epochs", 1).stderr
+    assert "note: customer: an identifier, different in every row, so it is left out" in said
+
+
 def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
     options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
@@ -251,6 +284,30 @@ BAD = {
         table("a,y\n" + "".join(f"{i},\x1b[31mcat\n" for i in range(30))),
         "one class only (\\x1b[31mcat)",
     ),
+    "an ambiguous date": (
+        ["t.csv", "--target", "y"],
+        table("when,y\n" + "".join(f"0{1 + i % 9}/01/2024,{i % 2}\n" for i in range(30))),
+        "'02/01/2024' (line 3) may be 2024-01-02 or 2024-02-01: say --dayfirst or --monthfirst",
+    ),
+    "an impossible date": (
+        ["t.csv", "--target", "y"],
+        table("when,y\n" + "".join(f"2024-02-{1 + i},{i % 2}\n" for i in range(30))),
+        "line 31 holds '2024-02-30'",
+    ),
+    "a short row": (["t.csv", "--target", "y"], table(GOOD + "\n\n1\n"), "line 34 has 1 field and the header 2"),
+    "a stray quote": (["t.csv", "--target", "y"], table(GOOD + '5" pipe,1\n'), "line 32 holds a stray quote"),
+    "counts": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"{i / 3},{i % 4 if i else 9}\n" for i in range(30))),
+        "add --task regression if these are counts or amounts",
+    ),
+    "an encoding there isn't": (["t.csv", "--encoding", "klingon"], table(GOOD), "--encoding is 'klingon': give one"),
+    "a delimiter that can't be": (
+        ["t.csv", "--delimiter", "::"],
+        table(GOOD),
+        "--delimiter is '::': give one character",
+    ),
+    "reading what is built in": (["wine", "--na", "x"], None, "--na is for a table of your own; wine is built in"),
     "nan everywhere": (["t.csv", "--target", "y"], table("a,y\n" + "nan,nan\n" * 30), "has no values at all"),
     "a million categories": (
         ["t.csv", "--target", "y"],

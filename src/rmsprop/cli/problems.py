@@ -91,5 +91,7 @@ def chosen_problem(given: dict[str, Any]) -> Any:
     from rmsprop.lab.problems import load
 
     problem = load(given["problem"], **{name: given[name] for name in ABOUT_PROBLEM})
+    for note in problem.notes:
+        click.echo(f"note: {note}", err=True)
     changes = {name: given[name] for name in ("epochs", "batch_size") if given[name] is not None}
     return replace(problem, **changes)

@@ -92,8 +92,12 @@ def test_numbers_in_other_notations_are_read_and_said(values, expected, note):
 
 
 def test_numbers_as_programs_write_them_need_no_word():
-    column = typed(pl.Series("c", ["1.5", "-2e5", ".5", "007", "+3"]), "leave it out")
+    column = typed(pl.Series("c", ["1.5", "-2e5", ".5", "0", "+3"]), "leave it out")
     assert (column.note, column.format) == ("", {})
+
+
+def test_zeros_that_a_number_loses_are_said():
+    assert typed(pl.Series("c", ["00501", "90210"]), "").note == "'00501' is read as the number 501"
 
 
 @pytest.mark.parametrize(
@@ -119,67 +123,97 @@ def day(*args):
 
 
 DATES = {
-    "iso": (["2024-01-31", "2024-02-01"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of year, month, day"),
-    "slashes": (["2024/1/31", "2024/2/1"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of year, month, day"),
-    "iso with T": (["2024-01-31T12:30:00"] * 2, [day(2024, 1, 31, 12, 30)] * 2, "a date of year, month, day"),
+    "iso": (["2024-01-31", "2024-02-01"], [day(2024, 1, 31), day(2024, 2, 1)], "dates, year first (year-month-day"),
+    "slashes": (["2024/1/31", "2024/2/1"], [day(2024, 1, 31), day(2024, 2, 1)], "dates, year first (year-month-day"),
+    "iso with T": (["2024-01-31T12:30:00"] * 2, [day(2024, 1, 31, 12, 30)] * 2, "dates, year first (year-month-day"),
     "iso with T and Z": (
         ["2024-01-31T12:30Z"] * 2,
         [day(2024, 1, 31, 12, 30)] * 2,
-        ", in UTC, read as a number of days",
+        " in UTC), read as a number of days",
     ),
-    "fractions": (["2024-01-31T12:30:00.250Z"] * 2, [day(2024, 1, 31, 12, 30, 0, 250_000)] * 2, ", in UTC"),
+    "fractions": (["2024-01-31T12:30:00.250Z"] * 2, [day(2024, 1, 31, 12, 30, 0, 250_000)] * 2, " in UTC)"),
     "offsets": (
         ["2024-01-31T00:30:00+02:00", "2024-01-31 00:30:00.5-0130"],
         [day(2024, 1, 30, 22, 30), day(2024, 1, 31, 2, 0, 0, 500_000)],
-        ", in UTC",
+        " in UTC)",
     ),
-    "offsets of hours": (["2024-01-31 12:00:00+00"] * 2, [day(2024, 1, 31, 12)] * 2, ", in UTC"),
-    "basic": (["20240131", "20240201"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of year, month, day ('20240131'"),
-    "basic with a time": (["20240131T123000Z"] * 2, [day(2024, 1, 31, 12, 30)] * 2, "a date of year, month, day"),
+    "offsets of hours": (["2024-01-31 12:00:00+00"] * 2, [day(2024, 1, 31, 12)] * 2, " in UTC)"),
+    "basic": (
+        ["20240131", "20240201"],
+        [day(2024, 1, 31), day(2024, 2, 1)],
+        "dates, year first (year-month-day: '20240131'",
+    ),
+    "basic with a time": (
+        ["20240131T123000Z"] * 2,
+        [day(2024, 1, 31, 12, 30)] * 2,
+        "dates, year first (year-month-day",
+    ),
     "day first": (
         ["01/02/2024", "31/01/2024"],
         [day(2024, 2, 1), day(2024, 1, 31)],
-        "a date of day, month, year ('31/01/2024' is 2024-01-31), read as a number of days",
+        "dates, day first (day/month/year: '31/01/2024' is 2024-01-31), read as a number of days",
     ),
     "month first": (
         ["01/02/2024", "01/31/2024"],
         [day(2024, 1, 2), day(2024, 1, 31)],
-        "a date of month, day, year ('01/31/2024' is 2024-01-31), read as a number of days",
+        "dates, month first (month/day/year: '01/31/2024' is 2024-01-31), read as a number of days",
     ),
-    "points": (["31.01.2024", "1.2.2024"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of day, month, year"),
-    "two digits": (["31.01.24", "01.02.24"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of day, month, year"),
+    "points": (["31.01.2024", "1.2.2024"], [day(2024, 1, 31), day(2024, 2, 1)], "dates, day first (day/month/year"),
+    "two digits": (["31.01.24", "01.02.24"], [day(2024, 1, 31), day(2024, 2, 1)], "dates, day first (day/month/year"),
     "two digits, last century": (
         ["12/31/99", "1/2/98"],
         [day(1999, 12, 31), day(1998, 1, 2)],
-        "a date of month, day, year",
+        "dates, month first (month/day/year",
     ),
     "year first, two digits": (
         ["99-12-31", "98-01-02"],
         [day(1999, 12, 31), day(1998, 1, 2)],
-        "a date of year, month, day",
+        "dates, year first (year-month-day",
     ),
-    "the same either way": (["01/01/2024", "02/02/2024"], [day(2024, 1, 1), day(2024, 2, 2)], "a date of"),
+    "the same either way": (["01/01/2024", "02/02/2024"], [day(2024, 1, 1), day(2024, 2, 2)], "dates, "),
     "am and pm": (
         ["1/31/2024 2:05 PM", "1/31/2024 12:05:10 AM"],
         [day(2024, 1, 31, 14, 5), day(2024, 1, 31, 0, 5, 10)],
-        "a date of month, day, year",
+        "dates, month first (month/day/year",
     ),
-    "names": (["31 Jan 2024", "1 February 2024"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of day, month, year"),
+    "names": (
+        ["31 Jan 2024", "1 February 2024"],
+        [day(2024, 1, 31), day(2024, 2, 1)],
+        "dates, day first (day/month/year",
+    ),
     "names first": (
         ["Jan 31, 2024", "Sept. 1st, 2024"],
         [day(2024, 1, 31), day(2024, 9, 1)],
-        "a date of month, day, year",
+        "dates, month first (month/day/year",
     ),
-    "names between": (["31-JAN-24", "01-FEB-24"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of day, month, year"),
-    "names of days": (["Wed, 31 Jan 2024 10:00:00 +0000"] * 2, [day(2024, 1, 31, 10)] * 2, ", in UTC"),
-    "months": (["2024-01", "2024-12"], [day(2024, 1, 1), day(2024, 12, 1)], "a date of year, month"),
-    "months and years": (["01/2024", "12/2024"], [day(2024, 1, 1), day(2024, 12, 1)], "a date of month, year"),
-    "names of months": (["Jan 2024", "Dec-2024"], [day(2024, 1, 1), day(2024, 12, 1)], "a date of month, year"),
-    "japanese": (["2024年1月31日", "2024年2月1日"], [day(2024, 1, 31), day(2024, 2, 1)], "a date of year, month, day"),
+    "names between": (
+        ["31-JAN-24", "01-FEB-24"],
+        [day(2024, 1, 31), day(2024, 2, 1)],
+        "dates, day first (day/month/year",
+    ),
+    "names of days": (["Wed, 31 Jan 2024 10:00:00 +0000"] * 2, [day(2024, 1, 31, 10)] * 2, " in UTC)"),
+    "ctime": (["Wed Jan 31 10:00:00 2024"] * 2, [day(2024, 1, 31, 10)] * 2, "dates, month first"),
+    "logs": (["31/Jan/2024:10:00:00 +0100"] * 2, [day(2024, 1, 31, 9)] * 2, " in UTC)"),
+    "months": (["2024-01", "2024-12"], [day(2024, 1, 1), day(2024, 12, 1)], "dates, year first (year-month:"),
+    "months and years": (
+        ["01/2024", "12/2024"],
+        [day(2024, 1, 1), day(2024, 12, 1)],
+        "dates, month first (month/year:",
+    ),
+    "names of months": (
+        ["Jan 2024", "Dec-2024"],
+        [day(2024, 1, 1), day(2024, 12, 1)],
+        "dates, month first (month/year:",
+    ),
+    "japanese": (
+        ["2024年1月31日", "2024年2月1日"],
+        [day(2024, 1, 31), day(2024, 2, 1)],
+        "dates, year first (year-month-day",
+    ),
     "with and without a time": (
         ["2024-01-31", "2024-02-01 06:00"],
         [day(2024, 1, 31), day(2024, 2, 1, 6)],
-        "a date of",
+        "dates, ",
     ),
 }
 
@@ -224,10 +258,11 @@ AMBIGUOUS = "whose day can't be told from the month: "
         (
             ["31/01/2024"] * 2 + ["31/02/2024"],
             None,
-            "is a date of day, month, year (as '31/01/2024'), but line 12 holds",
+            "is a date, day first (as '31/01/2024'), but line 12 holds",
         ),
         (["31/01/2024"] * 2 + ["01/31/2024"], None, "but line 12 holds '01/31/2024'"),
         (["2024-01-31"] * 2 + ["31/01/2024"], None, "but line 12 holds '31/01/2024'"),
+        (["2024-01-31", "31/01/2024"] * 2, None, "but line 11 holds '31/01/2024'"),
         (["2024-01-31"] * 2 + ["Jan 31, 2024"], None, "but line 12 holds 'Jan 31, 2024'"),
         (["2024-01-31"] * 2 + ["2024-01-31 25:00"], None, "but line 12 holds '2024-01-31 25:00'"),
         (
@@ -238,7 +273,7 @@ AMBIGUOUS = "whose day can't be told from the month: "
         (
             ["31/01/2024"] * 2 + ["01/02/2024"],
             False,
-            "is a date of month, day, year (as '01/02/2024'), but line 10 holds",
+            "is a date, month first (as '01/02/2024'), but line 10 holds",
         ),
         (["12:30", "9:15", "9:75"], None, "column 'c' is a time (as '12:30'), but line 12 holds '9:75'"),
         (["2h 30m", "1h", "5"], None, "column 'c' is a duration (as '2h 30m'), but line 12 holds '5'"),

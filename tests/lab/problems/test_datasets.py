@@ -165,7 +165,7 @@ def test_a_persons_table(table):
         "churn: taken for a class, one of 2, so this is classification (--task decides otherwise)",
         "age: 12 missing, imputed with the median",
         "city: 30 missing, imputed with the most frequent one",
-        "since: a date of year, month, day ('2024-01-13' is 2024-01-13), read as a number of days",
+        "since: dates, year first (year-month-day: '2024-01-13' is 2024-01-13), read as a number of days",
     )
 
 
@@ -191,7 +191,7 @@ IDENTIFIER = "an identifier, different in every row, so it is left out"
         *((name, SHUFFLED + 1, INDEX) for name in ("No.", "S.No", "Sr. No", "Nr", "obs", "...1", "record")),
         *(
             (name, SHUFFLED * 7, IDENTIFIER)
-            for name in ("id", "Id", "ID", "PassengerId", "customer_id", "userid", "pk")
+            for name in ("id", "Id", "ID", "PassengerId", "customer_id", "userid", "pk", "Account Number")
         ),
         *((name, [f"train_{row}" for row in range(40)], IDENTIFIER) for name in ("ID_code", "customer", "comment")),
         ("uuid", [f"{row:032x}" for row in range(40)], IDENTIFIER),
@@ -227,6 +227,14 @@ def test_a_column_that_counts_the_rows_is_kept_and_said():
     data = prepare("t", frame(answers(40)), "y", None)
     assert data.inputs == ("x",)
     assert "x: counts the rows; if it only numbers them, leave it out with --drop x" in data.notes
+
+
+@pytest.mark.parametrize("form", ["~{}", "{}/2024", "{}. Januar 2024", "{} - {}"])
+def test_words_that_may_be_dates_or_amounts_are_no_identifiers(form):
+    words = [form.format(row, row) for row in range(1, 41)]
+    with pytest.raises(InputError, match="column 'w' has 40 categories in 40 rows, too many"):
+        prepare("t", frame(answers(40), w=words), "y", None)
+    assert f"w_id: {IDENTIFIER}" in prepare("t", frame(answers(40), w_id=words), "y", None).notes
 
 
 def test_a_table_of_identifiers_is_one_line():

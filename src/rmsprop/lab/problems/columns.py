@@ -102,6 +102,12 @@ def _plain(text: pl.Series, _: Notation) -> Understood | None:
     if share(large, text) > MOSTLY:
         digits = max(text.drop_nulls().str.len_chars())
         return Understood(text, "", note=f"whole numbers of {digits} digits, more than a number keeps, read as words")
+    padded = (text.str.contains(r"^0\d+$") & (text.str.len_chars() == text.str.len_chars().max())).fill_null(
+        value=False
+    )
+    if padded.any():  # as in postal codes
+        row = int(padded.arg_max() or 0)
+        return Understood(numbers, "numeric", note=f"{text[row]!r} is read as the number {numbers[row]:.15g}")
     return Understood(numbers, "numeric")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, share
+from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
 
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -16,11 +16,11 @@ _MONTH = (
     r"nov(?:ember)?|dec(?:ember)?)\.?"
 )
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
-_TIME = (
-    r"(?:(?:\s*[t,]\s*|\s+)(?:at\s+)?(?<hour>\d{1,2})(?::?(?<minute>\d{2})(?::?(?<second>\d{2})"
-    r"(?:[.,](?<fraction>\d{1,9}))?)?)?\s*(?<half>[ap]\.?m\.?)?\s*"
-    r"(?<zone>z|utc|gmt|[+−-]\d{2}(?::?\d{2})?(?:\[.*\])?)?(?:\s*\(?[a-z]{3,4}\)?)?)?"
+_CLOCK = (
+    r"(?<hour>\d{1,2})(?::?(?<minute>\d{2})(?::?(?<second>\d{2})(?:[.,](?<fraction>\d{1,9}))?)?)?"
+    r"\s*(?<half>[ap]\.?m\.?)?\s*(?<zone>z|utc|gmt|[+−-]\d{2}(?::?\d{2})?(?:\[.*\])?)?"
 )
+_TIME = rf"(?:(?:\s*[t,:]\s*|\s+)(?:at\s+)?{_CLOCK})?"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class DateLayout:
     Args:
         pattern: What it looks like, with a group for each number or name.
         orders: What the groups may be: D for the day, M for the month, Y for the year.
+        time: What may follow. Default a time, behind something that parts them.
     """
 
     pattern: str
     orders: tuple[str, ...]
+    time: str = _TIME
 
 
 _LAYOUTS = (
@@ -43,6 +45,7 @@ _LAYOUTS = (
     DateLayout(rf"{_DAY}(?:\s+of)?[-/.,\s]*{_MONTH}[-/.,\s]*'?(\d{{4}}|\d{{2}})", ("DMY",)),
     DateLayout(rf"{_MONTH}[-/.,\s]*{_DAY}[-/,\s]+'?(\d{{4}}|\d{{2}})", ("MDY",)),
     DateLayout(rf"(\d{{4}})[-/.,\s]*{_MONTH}[-/.,\s]*{_DAY}", ("YMD",)),
+    DateLayout(rf"{_MONTH}\s+{_DAY}\s+{_CLOCK}\s+(\d{{4}})", ("MDY",), ""),  # as C's ctime
     DateLayout(rf"{_MONTH}[-/.,\s]*(\d{{4}})", ("MY",)),
     DateLayout(rf"{_MONTH}[-/\s]'?(\d{{2}})", ("MY",)),
     DateLayout(r"(\d{4})[-/](\d{1,2})", ("YM",)),
@@ -50,11 +53,11 @@ _LAYOUTS = (
     DateLayout(r"(\d{4})(\d{2})(\d{2})", ("YMD",)),
 )
 _WORDS = {
-    "YMD": "year, month, day",
-    "DMY": "day, month, year",
-    "MDY": "month, day, year",
-    "MY": "month, year",
-    "YM": "year, month",
+    "YMD": ("year first", "year-month-day"),
+    "DMY": ("day first", "day/month/year"),
+    "MDY": ("month first", "month/day/year"),
+    "MY": ("month first", "month/year"),
+    "YM": ("year first", "year-month"),
 }
 
 
@@ -75,21 +78,21 @@ def read_dates(text: pl.Series, notation: Notation) -> Understood | None:
         >>> read_dates(pl.Series(["31/01/2024", "01/02/2024"]), Notation()).values.dt.date().to_list()[1]
         datetime.date(2024, 2, 1)
     """
-    matched = [text.str.extract_groups(_whole(layout)) for layout in _LAYOUTS]
-    found = [share(groups.struct.field("1").is_not_null(), text) for groups in matched]
-    best = max(range(len(found)), key=found.__getitem__)
-    if found[best] <= MOSTLY:
+    sample = sampled(text)
+    found = {layout: share(sample.str.contains(_whole(layout)), sample) for layout in _LAYOUTS}
+    layout = max(found, key=found.__getitem__)
+    if sum(found.values()) <= MOSTLY:  # a sum: of two ways to write dates in one column, one is to be named
         return None
-    parts = matched[best].struct.unnest()
-    read = {order: _times(parts, order).alias(text.name) for order in _LAYOUTS[best].orders}
-    if max(share(times.is_not_null(), text) for times in read.values()) <= MOSTLY:
+    parts = text.str.extract_groups(_whole(layout)).struct.unnest()
+    read = {order: _times(parts, order).alias(text.name) for order in layout.orders}
+    if max(share(times.is_not_null(), text) for times in read.values()) <= MOSTLY * found[layout]:
         return None
     order = _order(text, read, parts, notation)
     return _told(text, read[order], order, zoned=parts["zone"].is_not_null().any())
 
 
 def _whole(layout: DateLayout) -> str:
-    return rf"(?i)^{_WEEKDAY}{layout.pattern}{_TIME}$"
+    return rf"(?i)^{_WEEKDAY}{layout.pattern}{layout.time}$"
 
 
 def _varies_last(parts: pl.DataFrame) -> bool:
@@ -120,7 +123,8 @@ def _order(text: pl.Series, read: dict[str, pl.Series], parts: pl.DataFrame, not
 
 def _times(parts: pl.DataFrame, order: str) -> pl.Series:
     """Return the times that the groups of a layout say in some order; null where no calendar has one."""
-    group = {letter: pl.col(str(index + 1)) for index, letter in enumerate(order)}
+    groups = [name for name in parts.columns if name.isdigit()]  # the others are those of the time
+    group = {letter: pl.col(name) for letter, name in zip(order, groups, strict=True)}
     year, month, day = _year(group["Y"]), _month(group["M"]), group.get("D", pl.lit("1"))
     date = pl.concat_str(year, month, day, separator="-").str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
     number = {name: pl.col(name).cast(pl.Int64, strict=False).fill_null(0) for name in ("hour", "minute", "second")}
@@ -156,10 +160,11 @@ def _told(text: pl.Series, times: pl.Series, order: str, *, zoned: bool) -> Unde
     day = times.dt.day()
     telling = (day > 12).fill_null(value=False)
     row = int((telling if telling.any() else times.is_not_null()).arg_max() or 0)
-    shown = f"{text[row]!r} is {times[row]:%Y-%m-%d}"
+    first, written = _WORDS[order]
+    shown = f"{text[row]!r} is {times[row]:%Y-%m-%d}{' in UTC' * zoned}"
     return Understood(
         times,
-        f"a date of {_WORDS[order]} (as {text[row]!r})",
+        f"a date, {first} (as {text[row]!r})",
         {"kind": "date", "order": order},
-        f"a date of {_WORDS[order]} ({shown}){', in UTC' * zoned}, read as a number of days",
+        f"dates, {first} ({written}: {shown}), read as a number of days",
     )

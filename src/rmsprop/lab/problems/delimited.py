@@ -72,6 +72,8 @@ def read_delimited(name: str, content: bytes, options: TableOptions) -> Delimite
     records = _records(name, lines, first, delimiter)
     _, header = next(records)
     frame, numbers = _frame(name, header, records)
+    if not content.isascii():
+        frame = frame.with_columns(pl.all().str.normalize("NFC"))
     notes = (f"read as {encoding}, as its first bytes say",) if encoding.startswith(("utf-16", "utf-32")) else ()
     return DelimitedTable(header, frame, delimiter, Places("line", numbers), () if options.encoding else notes)
 
@@ -169,8 +171,7 @@ def _records(name: str, lines: Sequence[str], first: int, delimiter: str) -> Ite
         except csv.Error as error:
             raise _flaw(name, first + start + 1, str(error)) from error
         end = reader.line_num
-        record = "".join(lines[first + start : first + end]).strip()
-        if '"' in record and any('"' in field for field in row) and not proper.fullmatch(record):
+        if '"' in "".join(row) and not proper.fullmatch("".join(lines[first + start : first + end]).strip()):
             raise _flaw(name, first + start + 1, "quote")
         if len(row) > 1 or (row and row[0].strip()):
             yield first + start + 1, row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, share
+from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _MINUTES = r":(?<minute>[0-5]\d)(?::(?<second>[0-5]\d(?:[.,]\d+)?))?"
@@ -60,6 +60,9 @@ def read_durations(text: pl.Series, _: Notation) -> Understood | None:
 
 
 def _read(text: pl.Series, pattern: str, telling: tuple[str, ...], what: str) -> Understood | None:
+    sample = sampled(text)
+    if share(sample.str.contains(pattern), sample) <= MOSTLY:
+        return None
     parts = text.str.extract_groups(pattern).struct.unnest()
     told = pl.any_horizontal(pl.col(telling).is_not_null())
     hours = parts.select(pl.when(told).then(_hours(parts.columns))).to_series()

@@ -6,6 +6,8 @@ import re
 
 import polars as pl
 
+from rmsprop.lab.problems.understood import MOSTLY, share
+
 # Fewer values may all differ by chance.
 FEWEST = 10
 # What programs call the index that they save with a table, in lower case and without spaces, points and underscores.
@@ -14,12 +16,16 @@ _INDEX = re.compile(r"index|idx|row|row(name|names|number|num|nr|no|id|index)|le
 # What else may be one, if it counts every row once.
 _COUNTED = re.compile(r"no|nr|num|number|n|sn|s[rl]?no|serial(no)?|obs|observation|(record|case)(no)?|\d+")
 # What an identifier is called, as one of the words of the column's name.
-_IDENTIFIERS = frozenset({"id", "ids", "uuid", "guid", "uid", "pk", "key", "identifier", "rowid", "recordid", "userid"})
+_IDENTIFIERS = frozenset(
+    {"id", "ids", "pid", "uuid", "guid", "uid", "pk", "key", "identifier", "rowid", "recordid", "userid"}
+)
 _WHOSE = (
     "user|customer|client|order|patient|row|record|case|student|employee|product|item|account|session|transaction|"
     "member|passenger|loan|policy|sample|subject|participant|person|object|device|ticket|invoice|house|property|object"
 )
-_JOINED = re.compile(rf"({_WHOSE})_?(id|no|nr|num|number|key|code)")
+# Such words may be dates or amounts in a notation that nobody told us, and so are refused where there are many.
+_BEGINS_WITH_A_NUMBER = r"^(?:\P{L}{0,2}\d+[^\pL\d]|[^\pL\d]{1,2}\d+$)"
+_JOINED = re.compile(rf"({_WHOSE})(id|no|nr|num|number|key|code)")
 
 
 def needless(series: pl.Series) -> str:
@@ -44,7 +50,8 @@ def needless(series: pl.Series) -> str:
     if values.n_unique() < len(values) or len(values) < FEWEST or 2 * len(values) < len(series):
         return ""
     if values.dtype == pl.String:
-        return "an identifier, different in every row"
+        coded = names_rows(series.name) or share(values.str.contains(_BEGINS_WITH_A_NUMBER), values) <= MOSTLY
+        return "an identifier, different in every row" if coded else ""
     if not whole:
         return ""
     if _INDEX.fullmatch(name) or (_COUNTED.fullmatch(name) and counts_rows(values.sort())):
@@ -83,4 +90,6 @@ def names_rows(name: str) -> bool:
         (True, True, False)
     """
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return not _IDENTIFIERS.isdisjoint(word.lower() for word in words) or bool(_JOINED.fullmatch(name.lower()))
+    return not _IDENTIFIERS.isdisjoint(word.lower() for word in words) or bool(
+        _JOINED.fullmatch(re.sub(r"[\W_]", "", name.lower()))
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, share
+from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
 
 _SIGNS = r"[$€£¥₹₽₩₺₪₫฿₦₴₱¢]"
 _CODES = (
@@ -49,8 +49,9 @@ def file_decimal(columns: Iterable[pl.Series], delimiter: str | None) -> str:
     """
     seen = {"": 0, ".": 0, ",": 0}
     for text in columns:
-        digits = text.str.extract_groups(_WRITTEN).struct.field("digits")
-        if share(digits.is_not_null(), text) > MOSTLY:
+        sample = sampled(text)
+        digits = sample.str.extract_groups(_WRITTEN).struct.field("digits")
+        if share(digits.is_not_null(), sample) > MOSTLY:
             seen[_shown_decimal(digits)] += 1
     if seen["."] == seen[","] == 0:
         return "," if delimiter == ";" else "."
@@ -71,10 +72,11 @@ def read_numbers(text: pl.Series, notation: Notation) -> Understood | None:
         >>> read_numbers(pl.Series(["1.234,5 €", "−3 €"]), Notation()).values.to_list()
         [1234.5, -3.0]
     """
+    sample = sampled(text)
+    if share(sample.str.contains(_WRITTEN), sample) <= MOSTLY:
+        return None
     parts = text.str.extract_groups(_WRITTEN)
     digits = parts.struct.field("digits")
-    if share(digits.is_not_null(), text) <= MOSTLY:
-        return None
     decimal = _shown_decimal(digits) or _usual_decimal(digits, notation.decimal)
     unit = _unit(parts)
     money = unit.filter(unit.str.contains(rf"^{_CURRENCY}$"))

@@ -108,7 +108,7 @@ def _read_text(name: str, path: Path, target: str, options: TableOptions) -> Raw
     header = _tidy(name, read.header)
     _check_header(name, header)
     frame = read.frame.rename(dict(zip(read.frame.columns, header, strict=True)))
-    text = pl.all().str.strip_chars().str.normalize("NFC")
+    text = pl.all().str.strip_chars()
     frame = frame.select(pl.when(~text.is_in([*MISSING, *options.na])).then(text))
     return RawTable(frame, target, read.places, read.delimiter, read.notes)
 

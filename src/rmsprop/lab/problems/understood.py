@@ -10,6 +10,7 @@ from rmsprop.lab.problems.places import Places
 
 # A column of which more than this share are numbers is meant to be numeric: the rest are typing errors.
 MOSTLY = 0.5
+_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,19 @@ class Understood:
     what: str
     format: dict[str, str] = field(default_factory=dict)
     note: str = ""
+
+
+def sampled(text: pl.Series) -> pl.Series:
+    """Return about `_SAMPLE` values of a column, evenly spread: enough to see what it isn't.
+
+    Args:
+        text: The column.
+
+    Returns:
+        The values that are there.
+    """
+    there = text.drop_nulls()
+    return there.gather_every(max(1, len(there) // _SAMPLE))
 
 
 def share(mask: pl.Series, text: pl.Series) -> float:
