@@ -127,9 +127,8 @@ def test_a_table_of_ones_own():
     gaps = [None if i % 25 == 0 else value for i, value in enumerate(x)]
     target = 3.0 * x + np.array([5.0 if word == "red" else 0.0 for word in kind])
     pl.DataFrame({"x": gaps, "kind": kind, "id": [f"u{i}" for i in range(300)], "y": target}).write_csv("t.csv")
-    refused = run("train", "t.csv", "--target", "y", code=2)
-    assert "--drop id" in refused.stderr
-    result = run("train", "t.csv", "--target", "y", "--drop", "id")
+    result = run("train", "t.csv", "--target", "y")
+    assert "note: id: an identifier, different in every row, so it is left out" in result.stderr
     assert "note: x: 12 missing, imputed with the median" in result.stderr
     assert "note: y: taken for a number, so this is regression" in result.stderr
     with Path("runs/t/history.csv").open() as file:
@@ -138,6 +137,39 @@ def test_a_table_of_ones_own():
     assert float(history[-1]["validation_loss"]) < 0.2
     config = json.loads(Path("runs/t/config.json").read_text())
     assert [row["column"] for row in config["data"]["preparation"]] == ["x", "kind"]
+
+
+MONTHS = "when;w;y\n" + "".join(f"{1 + i % 12:02}/01/{2000 + i // 12};{'abcd'[i % 4]};{i % 7}\n" for i in range(60))
+
+
+def test_a_table_from_standard_input_is_read_as_it_was_said_and_so_again_when_resumed():
+    said = ["--task", "regression", "--monthfirst", "--max-categories", "3", "--na", "d", "--delimiter", ";"]
+    arguments = ["train", "-", "--target", "y", *said, "--encoding", "ascii", "--epochs", "2"]
+    first = CliRunner().invoke(rmsprop, [*arguments, "--out", "first"], input=MONTHS)
+    assert first.exit_code == 0, first.output
+    assert "note: when: dates, month first (month/day/year: '01/01/2000' is 2000-01-01)" in first.stderr
+    assert "note: w: 15 missing" in first.stderr
+    config = json.loads(Path("first/config.json").read_text())
+    assert config["data"]["name"] == "stdin"
+    read = ("dayfirst", "max_categories", "na", "delimiter", "encoding")
+    assert [config["settings"][name] for name in read] == [False, 3, ["d"], ";", "ascii"]
+    resumed = CliRunner().invoke(rmsprop, ["train", "-", "--out", "first", "--resume"], input=MONTHS)
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(Path("first/config.json").read_text()) == config
+    refused = CliRunner().invoke(rmsprop, ["train", "-", "--out", "first", "--resume", "--dayfirst"], input=MONTHS)
+    assert (refused.exit_code, refused.stderr.startswith("error: --dayfirst is on here and off in the run")) == (
+        2,
+        True,
+    )
+
+
+def test_the_example_of_the_readme_needs_no_word_about_its_identifiers():
+    customers = [f"c{i:04}" for i in range(60)]
+    pl.DataFrame(
+        {"customer": customers, "age": [20 + i % 50 for i in range(60)], "churn": ["no", "yes"] * 30}
+    ).write_csv("customers.csv")
+    said = run("train", "customers.csv", "--target", "churn", "--epochs", 1).stderr
+    assert "note: customer: an identifier, different in every row, so it is left out" in said
 
 
 def test_options_are_named_as_the_field_names_them():
@@ -150,6 +182,11 @@ def test_options_are_named_as_the_field_names_them():
         "target": None,
         "task": None,
         "drop": [],
+        "dayfirst": None,
+        "max_categories": None,
+        "na": [],
+        "delimiter": None,
+        "encoding": None,
         "dialect": "keras",
         "lr": 0.01,
         "decay": 0.9,
@@ -230,7 +267,7 @@ BAD = {
     "text among numbers": (
         ["t.csv", "--target", "y"],
         table(GOOD.replace("\n7,", "\nseven,")),
-        "column 'a' is numeric, but row 8 holds 'seven'",
+        "column 'a' is numeric, but line 9 holds 'seven'",
     ),
     "constant target": (
         ["t.csv", "--target", "y"],
@@ -247,11 +284,35 @@ BAD = {
         table("a,y\n" + "".join(f"{i},\x1b[31mcat\n" for i in range(30))),
         "one class only (\\x1b[31mcat)",
     ),
+    "an ambiguous date": (
+        ["t.csv", "--target", "y"],
+        table("when,y\n" + "".join(f"0{1 + i % 9}/01/2024,{i % 2}\n" for i in range(30))),
+        "'02/01/2024' (line 3) may be 2024-01-02 or 2024-02-01: say --dayfirst or --monthfirst",
+    ),
+    "an impossible date": (
+        ["t.csv", "--target", "y"],
+        table("when,y\n" + "".join(f"2024-02-{1 + i},{i % 2}\n" for i in range(30))),
+        "line 31 holds '2024-02-30'",
+    ),
+    "a short row": (["t.csv", "--target", "y"], table(GOOD + "\n\n1\n"), "line 34 has 1 field and the header 2"),
+    "a stray quote": (["t.csv", "--target", "y"], table(GOOD + '5" pipe,1\n'), "line 32 holds a stray quote"),
+    "counts": (
+        ["t.csv", "--target", "y"],
+        table("a,y\n" + "".join(f"{i / 3},{i % 4 if i else 9}\n" for i in range(30))),
+        "add --task regression if these are counts or amounts",
+    ),
+    "an encoding there isn't": (["t.csv", "--encoding", "klingon"], table(GOOD), "--encoding is 'klingon': give one"),
+    "a delimiter that can't be": (
+        ["t.csv", "--delimiter", "::"],
+        table(GOOD),
+        "--delimiter is '::': give one character",
+    ),
+    "reading what is built in": (["wine", "--na", "x"], None, "--na is for a table of your own; wine is built in"),
     "nan everywhere": (["t.csv", "--target", "y"], table("a,y\n" + "nan,nan\n" * 30), "has no values at all"),
     "a million categories": (
         ["t.csv", "--target", "y"],
         table("a,y\n" + "".join(f"u{i},{i % 2}\n" for i in range(1_000_000))),
-        "column 'a' has 1,000,000 categories in 1,000,000 rows",
+        "no column is left to predict 'y' from (a: an identifier, different in every row, so it is left out)",
     ),
 }
 

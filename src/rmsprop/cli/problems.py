@@ -8,10 +8,8 @@ from typing import Any, get_args
 
 import click
 
-from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, is_function
-
-# What `problem_options` gives a command, by the names that `rmsprop.lab.problems.load` takes.
-NAMES = ("target", "task", "drop", "model", "hidden")
+from rmsprop.lab.problems.defaults import PROBLEMS, STANDARD_INPUT, Model, Task, is_function
+from rmsprop.lab.problems.options import ABOUT_PROBLEM, FEWEST_CATEGORIES
 
 
 def _widths(_: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -30,11 +28,11 @@ def known(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
     Returns:
         The name.
     """
-    if value is None or value in PROBLEMS or "." in value or is_function(value):
+    if value is None or value in PROBLEMS or value == STANDARD_INPUT or "." in value or is_function(value):
         return value
     if not (value and os.path.exists(value)):  # Path.exists fails for a name that is too long
         raise click.UsageError(
-            f"there is no problem {value!r}: choose one of {', '.join(PROBLEMS)}, or give FILE.csv, .parquet or .npz, "
+            f"there is no problem {value!r}: choose one of {', '.join(PROBLEMS)}, or give a table such as FILE.csv, "
             "or package.module:function"
         )
     return value
@@ -45,6 +43,16 @@ _OPTIONS = (
     click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y)."),
     click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated."),
+    click.option("--dayfirst/--monthfirst", default=None, help="What 03/01/2024 is.  [default: the column shows it]"),
+    click.option(
+        "--max-categories",
+        type=click.IntRange(min=FEWEST_CATEGORIES),
+        metavar="N",
+        help="Inputs per column of words; the rarest share one.  [default: one each]",
+    ),
+    click.option("--na", metavar="WORD", multiple=True, help="What else means missing in FILE; may be repeated."),
+    click.option("--delimiter", metavar="CHAR", help="Between columns: ';', tab, ...  [default: the header shows it]"),
+    click.option("--encoding", metavar="NAME", help="Encoding of FILE, such as cp1252.  [default: UTF-8]"),
     click.option("--model", type=click.Choice(get_args(Model)), help="The model.  [default: the problem's]"),
     click.option("--hidden", metavar="WIDTHS", callback=_widths, help="Widths of an mlp's hidden layers: 64,32."),
     click.option("--epochs", type=click.IntRange(min=1), help="How often to go through the training rows."),
@@ -82,6 +90,8 @@ def chosen_problem(given: dict[str, Any]) -> Any:
 
     from rmsprop.lab.problems import load
 
-    problem = load(given["problem"], **{name: given[name] for name in NAMES})
+    problem = load(given["problem"], **{name: given[name] for name in ABOUT_PROBLEM})
+    for note in problem.notes:
+        click.echo(f"note: {note}", err=True)
     changes = {name: given[name] for name in ("epochs", "batch_size") if given[name] is not None}
     return replace(problem, **changes)

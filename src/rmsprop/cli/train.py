@@ -63,7 +63,7 @@ def train(
     """
     if resume and force:
         raise click.UsageError("--resume continues a run and --force replaces it: give one of them")
-    settings["drop"] = settings["drop"] or None
+    settings |= {name: settings[name] or None for name in ("drop", "na")}
     from rmsprop.cli import console
     from rmsprop.lab.train import runs
 

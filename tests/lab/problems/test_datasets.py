@@ -1,9 +1,12 @@
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.datasets import from_file, prepare
+from rmsprop.lab.problems.options import TableOptions
 
 NOT_TRAINED_ON = 7  # a row, of 30 with a number to predict
 
@@ -162,5 +165,160 @@ def test_a_persons_table(table):
         "churn: taken for a class, one of 2, so this is classification (--task decides otherwise)",
         "age: 12 missing, imputed with the median",
         "city: 30 missing, imputed with the most frequent one",
-        "since: a date or time, read as a number of days",
+        "since: dates, year first (year-month-day: '2024-01-13' is 2024-01-13), read as a number of days",
     )
+
+
+def answers(rows):
+    return ["no", "yes"] * (rows // 2)
+
+
+SHUFFLED = np.random.RandomState(0).permutation(40)
+INDEX = "the index that was saved with the table, so it is left out"
+IDENTIFIER = "an identifier, different in every row, so it is left out"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        *((name, range(40), INDEX) for name in ("Unnamed: 0", "Unnamed: 0.1", "unnamed: 12", "__index_level_0__")),
+        ("Unnamed: 0", [*range(20), *range(20)], INDEX),  # two tables, one below the other
+        ("level_0", range(40), INDEX),
+        *(
+            (name, SHUFFLED, INDEX)
+            for name in ("index", "Index", "idx", "row", "Row", "row_id", "rownames", "_c0", "#")
+        ),
+        *((name, SHUFFLED + 1, INDEX) for name in ("No.", "S.No", "Sr. No", "Nr", "obs", "...1", "record")),
+        *(
+            (name, SHUFFLED * 7, IDENTIFIER)
+            for name in ("id", "Id", "ID", "PassengerId", "customer_id", "userid", "pk", "Account Number")
+        ),
+        *((name, [f"train_{row}" for row in range(40)], IDENTIFIER) for name in ("ID_code", "customer", "comment")),
+        ("uuid", [f"{row:032x}" for row in range(40)], IDENTIFIER),
+        ("number", [str(10**18 + row) for row in range(40)], IDENTIFIER),
+        ("id", [None, *range(1, 40)], IDENTIFIER),
+    ],
+)
+def test_a_column_that_only_names_its_row_is_left_out_and_said(name, values, why):
+    values = pl.Series([None if value is None else value if isinstance(value, str) else int(value) for value in values])
+    data = prepare("t", frame(answers(40), **{name: values}), "y", None)
+    assert data.inputs == ("x",)
+    assert f"{name}: {why}" in data.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("income", SHUFFLED * 7),  # all different, and a number
+        ("index", SHUFFLED / 3),
+        ("id", SHUFFLED // 2),
+        ("paid", SHUFFLED),
+        ("humid", SHUFFLED),
+        ("No.", SHUFFLED * 7),
+        ("when", [f"2024-01-{1 + row % 28:02}" for row in range(40)]),
+        ("price", [f"${row},000" for row in range(1, 41)]),
+    ],
+)
+def test_a_column_that_may_say_something_is_kept(name, values):
+    assert prepare("t", frame(answers(40), **{name: pl.Series(list(values))}), "y", None).inputs == ("x", name)
+
+
+def test_a_column_that_counts_the_rows_is_kept_and_said():
+    data = prepare("t", frame(answers(40)), "y", None)
+    assert data.inputs == ("x",)
+    assert "x: counts the rows; if it only numbers them, leave it out with --drop x" in data.notes
+
+
+@pytest.mark.parametrize("form", ["~{}", "{}/2024", "{}. Januar 2024", "{} - {}"])
+def test_words_that_may_be_dates_or_amounts_are_no_identifiers(form):
+    words = [form.format(row, row) for row in range(1, 41)]
+    with pytest.raises(InputError, match="column 'w' has 40 categories in 40 rows, too many"):
+        prepare("t", frame(answers(40), w=words), "y", None)
+    assert f"w_id: {IDENTIFIER}" in prepare("t", frame(answers(40), w_id=words), "y", None).notes
+
+
+def test_a_table_of_identifiers_is_one_line():
+    with pytest.raises(InputError, match=r"no column is left to predict 'y' from \(id: an identifier, .*\): leave out"):
+        prepare("t", pl.DataFrame({"id": range(40), "y": answers(40)}), "y", None)
+
+
+def test_digits_of_large_whole_numbers_are_those_of_the_classes():
+    y = [10**18 + row % 3 for row in range(30)]
+    data = prepare("t", frame(y), "y", None)
+    assert data.classes == tuple(str(10**18 + digit) for digit in range(3))
+    assert json.loads(json.dumps(data.facts()))["classes"] == list(data.classes)
+    assert prepare("t", frame([1e6, 2e6, 1234567.0] * 10), "y", None).classes == ("1000000", "1234567", "2000000")
+
+
+def test_a_target_of_large_whole_numbers_is_refused_with_its_digits():
+    with pytest.raises(
+        InputError, match=r"has 40 classes in 40 rows, too many to learn \(such as 1234567890123456000\)"
+    ):
+        prepare("t", frame([1234567890123456000 + row for row in range(40)]), "y", None)
+
+
+def test_counts_are_told_that_they_may_be_numbers():
+    note = "(--task regression if these are counts or amounts)"
+    assert any(note in said for said in prepare("t", frame([3, 4, 5] * 10), "y", None).notes)
+    assert not any(note in said for said in prepare("t", frame([0, 1] * 10), "y", None).notes)
+    with pytest.raises(InputError, match="add --task regression if these are counts or amounts, or leave it out"):
+        prepare("t", frame([3, 4, 5] * 10 + [6]), "y", None)
+
+
+def test_rare_categories_share_an_input_if_that_is_asked_for():
+    words = ["a"] * 90 + ["b"] * 60 + [f"w{row % 25}" for row in range(50)]
+    rows = np.random.RandomState(0).permutation(200)
+    table = frame(np.arange(200) / 7, w=[words[row] for row in rows])
+    data = prepare("t", table, "y", None, options=TableOptions(max_categories=3))
+    assert data.inputs == ("x", "w=a", "w=b", "w=(other)")
+    shares = np.concatenate([part.x[:, 1:] for part in (data.train, data.validation, data.test)]).sum(axis=0)
+    assert shares.tolist() == [90, 60, 50]
+    assert "w: the 23 rarest categories share one input, and 2 have one each (--max-categories)" in data.notes
+    assert data.preparation[1]["categories"] == ["a", "b"]
+    alone = prepare(
+        "t", frame(np.arange(200) / 7, w=["a", "b"] * 100), "y", None, options=TableOptions(max_categories=3)
+    )
+    assert alone.inputs == ("x", "w=a", "w=b")
+
+
+def test_too_many_categories_can_be_grouped():
+    words = [f"w{row % 250}" for row in range(600)]
+    with pytest.raises(InputError, match="group the rare ones with --max-categories 20"):
+        prepare("t", frame(answers(600), w=words), "y", None)
+    assert (
+        len(prepare("t", frame(answers(600), w=words), "y", None, options=TableOptions(max_categories=5)).inputs) == 6
+    )
+
+
+def test_how_a_column_is_written_is_kept_with_its_preparation():
+    columns = {"when": ["31/01/2024", "01/02/2024"] * 20, "price": ["1.234,50 €", "3,00 €"] * 20, "n": [1.5, 2.5] * 20}
+    data = prepare("t", frame(answers(40), **columns), "y", None)
+    formats = {row["column"]: row.get("format") for row in data.preparation}
+    assert formats == {
+        "x": None,
+        "when": {"kind": "date", "order": "DMY"},
+        "price": {"kind": "number", "decimal": ",", "unit": "€"},
+        "n": None,
+    }
+
+
+def test_errors_count_the_lines_of_the_file(tmp_path):
+    rows = "".join(f"{row},{row / 2 + 0.25}\n\n" for row in range(30))
+    (tmp_path / "t.csv").write_text(f"sep=,\n\nx,y\n{rows}many,1\n")
+    with pytest.raises(InputError, match="column 'x' is numeric, but line 64 holds 'many'"):
+        from_file(tmp_path / "t.csv", "y")
+    (tmp_path / "t.csv").write_text("x,y\n" + rows.replace(f"\n{NOT_TRAINED_ON},", "\n1e80,"))
+    with pytest.raises(InputError, match=f"'x' holds a value in line {2 * NOT_TRAINED_ON + 2} that is over"):
+        from_file(tmp_path / "t.csv", "y")
+
+
+def test_a_delimiter_at_the_end_of_each_line_makes_no_column(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,\n" + "".join(f"{row / 2},{row / 3},\n" for row in range(30)))
+    data = from_file(tmp_path / "t.csv", "y")
+    assert data.inputs == ("x",)
+    assert len(data.notes) == 1
+
+
+def test_a_column_is_dropped_by_its_name_however_composed(tmp_path):
+    (tmp_path / "t.csv").write_text("x,e\u0301,y\n" + "".join(f"{row / 2},{row},{row / 3}\n" for row in range(30)))
+    assert from_file(tmp_path / "t.csv", "y", drop=("\u00e9",)).inputs == ("x",)

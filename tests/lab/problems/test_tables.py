@@ -1,41 +1,82 @@
 import datetime as dt
+import gzip
+import io
+import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import FEW, MANY, as_input, typed
+from rmsprop.lab.problems.options import TableOptions
 from rmsprop.lab.problems.tables import read_table
 
 PLAIN = "a,b,y\n1.5,x,0\n2.5,,1\n"
+READ = {"a": ["1.5", "2.5"], "b": ["x", None], "y": ["0", "1"]}
+# Name -> suffix, bytes, options, and the lines at which the two rows begin.
+FORMS = {
+    "comma": (".csv", PLAIN.encode(), {}, [2, 3]),
+    "semicolon": (".csv", PLAIN.replace(",", ";").encode(), {}, [2, 3]),
+    "tab": (".csv", PLAIN.replace(",", "\t").encode(), {}, [2, 3]),
+    "tsv": (".tsv", PLAIN.replace(",", "\t").encode(), {}, [2, 3]),
+    "txt": (".txt", PLAIN.replace(",", "\t").encode(), {}, [2, 3]),
+    "blanks between": (".txt", b"a b   y\n 1.5 x  0 \n2.5 NA 1\n", {}, [2, 3]),
+    "pipe": (".csv", PLAIN.replace(",", "|").encode(), {}, [2, 3]),
+    "spaces": (".csv", PLAIN.replace(",", " , ").encode(), {}, [2, 3]),
+    "crlf": (".csv", PLAIN.replace("\n", "\r\n").encode(), {}, [2, 3]),
+    "cr": (".csv", PLAIN.replace("\n", "\r").encode(), {}, [2, 3]),
+    "bom": (".csv", ("\ufeff" + PLAIN).encode(), {}, [2, 3]),
+    "quotes": (".csv", b'"a","b","y"\n"1.5","x","0"\n"2.5","?","1"\n', {}, [2, 3]),
+    "quotes after spaces": (".csv", b'"a", "b", "y"\n"1.5", "x", "0"\n"2.5", "?", "1"\n', {}, [2, 3]),
+    "sep": (".csv", ("sep=;\r\n" + PLAIN.replace(",", ";")).encode(), {}, [3, 4]),
+    "quoted sep": (".csv", ('"SEP=|"\n' + PLAIN.replace(",", "|")).encode(), {}, [3, 4]),
+    "sep and bom": (".csv", ("\ufeffsep=\t\n" + PLAIN.replace(",", "\t")).encode(), {}, [3, 4]),
+    "blank lines": (".csv", b"\n \na,b,y\n\n1.5,x,0\n\t\n\n2.5,,1\n\n\n", {}, [5, 8]),
+    "empty rows": (".csv", b"a,b,y\n1.5,x,0\n,,,,\n2.5,,1\n", {}, [2, 4]),
+    "a line end in quotes": (".csv", b'a,b,y\n1.5,"x\n",0\n2.5,,1\n', {}, [2, 4]),
+    "gzip": (".csv.gz", gzip.compress(PLAIN.encode()), {}, [2, 3]),
+    "gzip by another name": (".csv", gzip.compress(PLAIN.encode()), {}, [2, 3]),
+    "compressed tsv": (".tsv.gz", gzip.compress(PLAIN.replace(",", "\t").encode()), {}, [2, 3]),
+    "utf-16": (".txt", PLAIN.replace(",", "\t").encode("utf-16"), {}, [2, 3]),
+    "utf-16, told": (".csv", PLAIN.encode("utf-16-le"), {"encoding": "utf-16-le"}, [2, 3]),
+    "latin-1": (".csv", PLAIN.encode("cp500"), {"encoding": "cp500"}, [2, 3]),
+    "a delimiter, told": (".csv", PLAIN.replace(",", "~").encode(), {"delimiter": "~"}, [2, 3]),
+    "a tab, told": (".csv", PLAIN.replace(",", "\t").encode(), {"delimiter": "tab"}, [2, 3]),
+    "missing values, told": (".csv", PLAIN.replace("x,0\n2.5,", "x,0\n2.5,-99").encode(), {"na": ("-99",)}, [2, 3]),
+}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        PLAIN.encode(),
-        PLAIN.replace(",", ";").encode(),
-        PLAIN.replace(",", ";").replace(".", ",").encode(),
-        PLAIN.replace(",", "\t").encode(),
-        PLAIN.replace(",", "|").encode(),
-        PLAIN.replace(",", " , ").encode(),
-        PLAIN.replace("\n", "\r\n").encode(),
-        PLAIN.replace("\n", "\r").encode(),
-        ("\ufeff" + PLAIN).encode(),
-        b",a,b,y\n0,1.5,x,0\n1,2.5,NA,1\n",
-        b'"a","b","y"\n"1.5","x","0"\n"2.5","?","1"\n',
-    ],
-    ids=["comma", "semicolon", "decimal-comma", "tab", "pipe", "spaces", "crlf", "cr", "bom", "pandas-index", "quotes"],
-)
-def test_every_dialect_of_csv_gives_the_same_table(tmp_path, content):
-    path = tmp_path / "table.csv"
+@pytest.mark.parametrize(("suffix", "content", "options", "lines"), FORMS.values(), ids=FORMS)
+def test_every_form_of_text_gives_the_same_table_and_knows_its_lines(tmp_path, suffix, content, options, lines):
+    path = tmp_path / f"table{suffix}"
     path.write_bytes(content)
-    frame, target = read_table(path, "y")
-    assert target == "y"
-    assert frame.to_dict(as_series=False) == {"a": ["1.5", "2.5"], "b": ["x", None], "y": ["0", "1"]}
+    table = read_table(path, "y", TableOptions(**options))
+    assert table.target == "y"
+    assert table.frame.to_dict(as_series=False) == READ
+    assert [table.places.of(row) for row in range(2)] == [f"line {line}" for line in lines]
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(PLAIN.encode())))
+    assert read_table(Path("-"), "y").frame.to_dict(as_series=False) == READ
+
+
+def test_an_encoding_that_the_file_says_is_noted(tmp_path):
+    (tmp_path / "t.csv").write_bytes(PLAIN.encode("utf-16"))
+    assert read_table(tmp_path / "t.csv", "y").notes == ("read as utf-16, as its first bytes say",)
+
+
+@pytest.mark.parametrize(("written", "asked"), [("e\u0301", "\u00e9"), ("\u00e9", "e\u0301"), ("e\u0301", "e\u0301")])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_names_are_equal_however_they_are_composed(tmp_path, written, asked, suffix):
+    path = tmp_path / f"t{suffix}"
+    frame = pl.DataFrame({"x": [1, 2], written: [written, "\u00e9"]})
+    frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
+    table = read_table(path, asked)
+    assert table.target == table.frame.columns[1] == "\u00e9"
 
 
 @pytest.mark.parametrize(
@@ -45,19 +86,38 @@ def test_every_dialect_of_csv_gives_the_same_table(tmp_path, content):
         (b"\n\n", "is empty or not text"),
         (b"\0\1\2", "is empty or not text"),
         (b"a,y\n", "has a header but no rows"),
-        (b"a,y\n1,2\n1,2,3\n", "(row 2 has 3 fields, the header 2): every row needs as many fields as the header"),
-        (b'a,y\n1,2\n1,"2\n', "is not a well-formed CSV file"),
-        (b"\na,y\n1,2\n", "begins with a line that is empty"),
-        (b'"', "begins with a line that is empty"),
-        (b"a" * 140_000 + b"\n", "that is empty or can't be read"),
-        (",".join(f"column_{i}" for i in range(100_000)).encode() + b",y\n", "has a header that can't be read"),
-        (b"a,y\n" + b"1,2\n" * 300_000 + b"\xe9,2\n", "is not UTF-8 text"),
+        (b"a,y\n1,2\n1,2,3\n", "line 3 has 3 fields and the header 2: every row needs as many fields as the header"),
+        (b"a,y\n1,2\n1\n", "line 3 has 1 field and the header 2: every row needs as many"),
+        (b"\na,y\n\n1,2\n\n1\n", "line 6 has 1 field and the header 2"),
+        (b'a,y\n"1\n",2\n1\n', "line 4 has 1 field and the header 2"),
+        (b"sep=;\na;y\n1;2;3\n", "line 3 has 3 fields and the header 2"),
+        (b"sep=;\n", "has nothing below its line sep="),
+        (b'a,y\n1,2\n1,"2\n', "line 3 opens a quote that nothing closes"),
+        (b'a,y\n1,2\n5" pipe,2\n', 'line 3 holds a stray quote (")'),
+        (b'a,y\n1,2\n5" x 3" pipe,2\n', 'line 3 holds a stray quote (")'),
+        (b'a,y\n1,2\n"5" pipe,2\n', 'line 3 holds a stray quote (")'),
+        (b'a,y\n1,2\n"5,2\n1,2\n"7",2\n', 'line 3 holds a stray quote (")'),
+        (b'a,y\n1,2\n,""2\n', 'line 3 holds a stray quote (")'),
+        (b'"', "line 1 opens a quote that nothing closes"),
+        (b"a" * 140_000 + b"\n", "line 1 holds a field of over 131,072 characters"),
+        (b",,\n1,2,3\n", "begins with a line that can't be read"),
+        (
+            b"a,y\n" + b"1,2\n" * 300_000 + b"\xe9,2\n",
+            "is not UTF-8 text (line 300002): say its --encoding, such as cp1252",
+        ),
+        (b"a,y\r1,2\r\xe9,2\r", "is not UTF-8 text (line 3)"),
+        (gzip.compress(b"a,y\n1,2\n")[:-4], "is not a readable gzip file"),
+        (gzip.compress(b"a,y\n1,2\n") + b"more", "is not a readable gzip file"),
+        ("e\u0301,\u00e9,y\n1,2,3\n".encode(), "has 2 columns named '\u00e9'"),
         (b",,y\n1,2,3\n", "has 2 columns without a name"),
         (b"a,a,y\n1,2,3\n", "has 2 columns named 'a'"),
         (b"1,2\n3,4\n", "its first line must name the columns"),
         (b"y\n1\n2\n", "no column besides the target"),
         ("a,y\né,1\n".encode("latin-1"), "is not UTF-8 text"),
-        ("a,y\n1,2\n".encode("utf-16"), "is not UTF-8 text"),
+        (
+            "a,y\n1,2\n".encode("utf-16-le"),
+            "is empty or not text: give a table with a header and rows, or its --encoding",
+        ),
         (b"a,b\n1,2\n", "has no column 'y': it has a, b"),
     ],
 )
@@ -75,14 +135,18 @@ def test_a_bad_csv_is_one_line(tmp_path, content, message):
     [
         ("missing.csv", "there is no file"),
         ("folder.csv", "is not a file"),
-        ("notes.txt", "give a .csv, .parquet or .npz file"),
+        (
+            "notes.md",
+            "is not a table: give a .csv, .tsv, .txt, .csv.gz, .tsv.gz, .txt.gz, .xlsx, .parquet or .npz file",
+        ),
+        ("bad.xlsx", "is not a readable Excel file"),
         ("bad.parquet", "is not a readable Parquet file"),
         ("bad.npz", "is not a .npz file"),
     ],
 )
 def test_a_bad_path_is_one_line(tmp_path, name, message):
     (tmp_path / "folder.csv").mkdir()
-    for bad in ("bad.parquet", "bad.npz", "notes.txt"):
+    for bad in ("bad.parquet", "bad.npz", "bad.xlsx", "notes.md"):
         (tmp_path / bad).write_text("not a table")
     with pytest.raises(InputError) as caught:
         read_table(tmp_path / name, "y")
@@ -93,7 +157,7 @@ def test_a_wide_table_is_read(tmp_path):
     path = tmp_path / "table.csv"
     names = [f"column_{number:05}" for number in range(20_000)]
     path.write_text(",".join(names) + "\n" + ",".join(["1"] * 20_000) + "\n")
-    assert read_table(path, names[-1])[0].columns == names
+    assert read_table(path, names[-1]).frame.columns == names
 
 
 def test_a_name_with_wildcards_is_one_file(tmp_path):
@@ -102,7 +166,7 @@ def test_a_name_with_wildcards_is_one_file(tmp_path):
     pl.DataFrame({"x": [1], "y": [2]}).write_parquet(tmp_path / "*.parquet")
     pl.DataFrame({"wrong": [1], "y": [2]}).write_parquet(tmp_path / "a.parquet")
     for name in ("[ab].csv", "*.csv", "*.parquet"):
-        assert read_table(tmp_path / name, "y")[0].columns == ["x", "y"]
+        assert read_table(tmp_path / name, "y").frame.columns == ["x", "y"]
 
 
 def test_a_name_that_is_not_utf8_is_one_line(tmp_path):
@@ -114,7 +178,7 @@ def test_column_names_hold_nothing_that_a_terminal_obeys(tmp_path):
     (tmp_path / "t.csv").write_text('"a\x1b[31m","y\n(EUR)"\n1,2\n')
     pl.DataFrame({"a\x1b[31m": [1], "y\n(EUR)": [2]}).write_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
-        assert read_table(tmp_path / name, "y (EUR)")[0].columns == ["a [31m", "y (EUR)"]
+        assert read_table(tmp_path / name, "y (EUR)").frame.columns == ["a [31m", "y (EUR)"]
 
 
 def test_a_table_without_a_target_names_the_columns(tmp_path):
@@ -127,7 +191,7 @@ def test_a_table_without_a_target_names_the_columns(tmp_path):
 def test_parquet_keeps_its_types(tmp_path):
     frame = pl.DataFrame({"day": [dt.date(2024, 1, 1)], "b": [True], "y": [1.0]})
     frame.write_parquet(tmp_path / "table.parquet")
-    assert read_table(tmp_path / "table.parquet", "y")[0].equals(frame)
+    assert read_table(tmp_path / "table.parquet", "y").frame.equals(frame)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +217,8 @@ def test_npz(tmp_path, arrays, target, expected):
             read_table(path, target)
         assert expected in str(caught.value)
     else:
-        frame, name = read_table(path, target)
-        assert (frame.columns, name) == expected
+        table = read_table(path, target)
+        assert (table.frame.columns, table.target) == expected
 
 
 @pytest.mark.parametrize("content", [b"not an array", b"", b"\x93NUMPY\x01\x00\xff\xff"])
@@ -168,47 +232,96 @@ def test_a_bad_npz_is_one_line(tmp_path, content, name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("values", "dtype", "expected"),
-    [
-        (["1", "2.5", None, "-3e2"], pl.String, [1.0, 2.5, None, -300.0]),
-        ([1, None, 3], pl.Int64, [1.0, None, 3.0]),
-        ([1.0, float("nan"), 3.0], pl.Float64, [1.0, None, 3.0]),
-        (["True", None, "false"], pl.String, [1.0, None, 0.0]),
-        ([True, False, None], pl.Boolean, [1.0, 0.0, None]),
-        (["1970-01-03", "1969-12-31", None], pl.String, [2.0, -1.0, None]),
-        (["1970-01-03 12:00:00", "1970-01-01 00:00:00"], pl.String, [2.5, 0.0]),
-        ([dt.date(1970, 1, 2)], pl.Date, [1.0]),
-        ([dt.datetime(1970, 1, 2, 6)], pl.Datetime("ns"), [1.25]),
-        ([dt.time(6)], pl.Time, [0.25]),
-        ([dt.timedelta(hours=36)], pl.Duration, [1.5]),
-        (["red", None, "1"], pl.String, ["red", None, "1"]),
-        (["1.2.3", "1.2.4"], pl.String, ["1.2.3", "1.2.4"]),
-        (["red", "blue"], pl.Categorical, ["red", "blue"]),
-    ],
-)
-def test_a_column_becomes_numbers_or_categories(values, dtype, expected):
-    series = pl.Series("c", values, dtype=dtype)
-    assert as_input(typed(series, "leave it out")).to_list() == expected
+def workbook(path, rows, sheets=("data",)):
+    """Write a workbook whose first sheet holds rows of numbers, text and None."""
+
+    def cell(value, place):
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+        return f'<c r="{place}"><v>{value}</v></c>'
+
+    content = "".join(
+        f'<row r="{r}">' + "".join(cell(value, f"{chr(64 + c)}{r}") for c, value in enumerate(row, 1)) + "</row>"
+        for r, row in enumerate(rows, 1)
+    )
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    kinds = "http://schemas.openxmlformats.org/package/2006/content-types"
+    links = "http://schemas.openxmlformats.org/package/2006/relationships"
+    numbered = list(enumerate(sheets, 1))
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{kinds}"><Default Extension="rels" ContentType="application/vnd.'
+        'openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{links}"><Relationship Id="r1" Type="{office}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
+        + "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in numbered)
+        + "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{links}">'
+        + "".join(
+            f'<Relationship Id="r{n}" Type="{office}/worksheet" Target="worksheets/sheet{n}.xml"/>' for n, _ in numbered
+        )
+        + "</Relationships>",
+    }
+    for n, _ in numbered:
+        data = content if n == 1 else ""
+        files[f"xl/worksheets/sheet{n}.xml"] = f'<worksheet xmlns="{main}"><sheetData>{data}</sheetData></worksheet>'
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, head + text)
+
+
+def test_a_workbook_is_read_with_its_types_and_counts_as_its_sheet_does(tmp_path):
+    rows = [("a", "b", "y"), (1.5, "x", "1"), (None, None, None), (-99, "NA", "2")]
+    workbook(tmp_path / "t.xlsx", rows, ["data", "more"])
+    table = read_table(tmp_path / "t.xlsx", "y", TableOptions(na=("-99",)))
+    assert table.frame.to_dict(as_series=False) == {
+        "a": [1.5, None, None],
+        "b": ["x", None, None],
+        "y": ["1", None, "2"],
+    }
+    assert table.notes == ("read the first of 2 sheets, 'data'",)
+    assert table.places.of(2) == "row 4"
+
+
+def test_without_the_extra_a_workbook_says_what_to_install(tmp_path, monkeypatch):
+    workbook(tmp_path / "t.xlsx", [("a", "y"), (1, 2)])
+    monkeypatch.setitem(sys.modules, "fastexcel", None)
+    with pytest.raises(
+        InputError, match=r"reading one needs fastexcel: pip install 'rmsprop\[excel\]', or save it as CSV"
+    ):
+        read_table(tmp_path / "t.xlsx", "y")
+
+
+@pytest.mark.parametrize("option", ["delimiter", "encoding"])
+def test_what_is_for_text_is_refused_for_other_files(tmp_path, option):
+    pl.DataFrame({"x": [1], "y": [2]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=f"--{option} is for a file of text, and .*t.parquet is none"):
+        read_table(tmp_path / "t.parquet", "y", TableOptions(**{option: "utf-8" if option == "encoding" else ","}))
+
+
+def test_missing_values_that_are_told_are_found_in_typed_files(tmp_path):
+    pl.DataFrame({"x": [1, -99], "w": ["none of it", "b"], "y": [2.0, -99.0]}).write_parquet(tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet", "y", TableOptions(na=("-99", "none of it")))
+    assert table.frame.to_dict(as_series=False) == {"x": [1, None], "w": [None, "b"], "y": [2.0, None]}
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("options", "message"),
     [
-        ([None, None], "column 'c' has no values at all: leave it out with --drop c"),
-        ([float("nan")] * 2, "has no values at all"),
-        (["1", "2", "3", "abc"], "column 'c' is numeric, but row 4 holds 'abc'"),
-        (["1", "2", "3", "x" * 99], "holds '" + "x" * 37 + "...'"),
-        ([1.0, float("inf")], "column 'c' holds inf in row 2"),
-        ([1.0, -1e200], "column 'c' holds -1e+200 in row 2"),
-        ([[1], [2]], "column 'c' holds List"),
-        ([f"u{i}" for i in range(FEW + 1)], f"column 'c' has {FEW + 1} categories in {FEW + 1} rows"),
-        ([f"${i},000" for i in range(FEW + 1)], "write numbers as 1234.5 and dates as 2024-01-31, or leave it out"),
-        ([f"u{i}" for i in range(MANY + 1)] * 9, f"column 'c' has {MANY + 1} categories"),
+        ({"delimiter": "ab"}, "--delimiter is 'ab': give one character such as ';', or one of tab, space"),
+        ({"delimiter": ""}, "--delimiter is ''"),
+        ({"delimiter": '"'}, "--delimiter is"),
+        ({"encoding": "klingon"}, "--encoding is 'klingon': give one such as utf-8"),
+        ({"encoding": "base64"}, "--encoding is 'base64'"),
+        ({"encoding": ""}, "--encoding is ''"),
+        ({"max_categories": 1}, "--max-categories is 1: it must be at least 2"),
     ],
 )
-def test_a_bad_column_is_one_line_that_names_it(values, message):
+def test_an_option_that_cannot_be_used_is_one_line(options, message):
     with pytest.raises(InputError) as caught:
-        as_input(typed(pl.Series("c", values), "leave it out with --drop c"))
+        TableOptions(**options)
     assert message in str(caught.value)
-    assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,16 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import as_input, leave_out, plainly, typed
-from rmsprop.lab.problems.defaults import Task
+from rmsprop.lab.problems.columns import Column, as_input, leave_out, plainly, typed
+from rmsprop.lab.problems.defaults import Task, short_name
+from rmsprop.lab.problems.encoding import Floats, encode, grouped
+from rmsprop.lab.problems.identifiers import counts_rows, names_rows, needless
+from rmsprop.lab.problems.numerals import file_decimal
+from rmsprop.lab.problems.options import TableOptions, composed
+from rmsprop.lab.problems.places import Places
 from rmsprop.lab.problems.tables import read_table
+from rmsprop.lab.problems.understood import Notation
 
-Floats = npt.NDArray[np.float32]
 # Below this a fifth of the rows is too few to judge anything by, or to hold each class.
 FEWEST_ROWS, FEWEST_PER_CLASS = 10, 5
 # Whole numbers are taken for classes if there are at most so many, with so many rows each on average.
@@ -87,7 +92,13 @@ class Dataset:
         }
 
 
-def from_file(path: Path, target: str | None, task: Task | None = None, drop: Sequence[str] = ()) -> Dataset:
+def from_file(
+    path: Path,
+    target: str | None,
+    task: Task | None = None,
+    drop: Sequence[str] = (),
+    options: TableOptions | None = None,
+) -> Dataset:
     """Read and prepare a table.
 
     Args:
@@ -95,6 +106,7 @@ def from_file(path: Path, target: str | None, task: Task | None = None, drop: Se
         target: The column to predict; it may be None for an ``.npz`` file only.
         task: What to do with it. Default None infers it from the column.
         drop: Columns to leave out. Default none.
+        options: How to read the table. Default None leaves it to the table.
 
     Returns:
         The data set.
@@ -102,17 +114,36 @@ def from_file(path: Path, target: str | None, task: Task | None = None, drop: Se
     Raises:
         InputError: If the table can't be read, or not be trained on.
     """
-    frame, target = read_table(path, target)
-    for column in drop:
+    table = read_table(path, target, options)
+    frame, target = table.frame, table.target
+    for column in (drop := list(map(composed, drop))):
         if column not in frame.columns or column == target:
             close = get_close_matches(column, [name for name in frame.columns if name != target], n=1)
             meant = f": did you mean {close[0]!r}?" if close else f": it has {', '.join(frame.columns[:12])}"
             why = "is the target" if column == target else f"is no column of {path}"
             raise InputError(f"--drop {column}: {column!r} {why}{'' if column == target else meant}")
-    return prepare(path.stem, frame.drop(drop), target, task)
+    read = prepare(
+        short_name(str(path)),
+        frame.drop(drop),
+        target,
+        task,
+        options=options,
+        places=table.places,
+        delimiter=table.delimiter,
+    )
+    return replace(read, notes=(*table.notes, *read.notes))
 
 
-def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> Dataset:
+def prepare(
+    name: str,
+    frame: pl.DataFrame,
+    target: str,
+    task: Task | None,
+    *,
+    options: TableOptions | None = None,
+    places: Places | None = None,
+    delimiter: str | None = None,
+) -> Dataset:
     """Make a table ready to train on.
 
     Args:
@@ -120,6 +151,9 @@ def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> D
         frame: The table.
         target: The column to predict.
         task: What to do with it; None infers it from the column.
+        options: How to understand the columns. Default None leaves it to them.
+        places: Where the rows stand in their file. Default None: they count from 1.
+        delimiter: What separates the columns in their file. Default None: nothing.
 
     Returns:
         The data set.
@@ -127,36 +161,85 @@ def prepare(name: str, frame: pl.DataFrame, target: str, task: Task | None) -> D
     Raises:
         InputError: If the table can't be trained on.
     """
-    goal = typed(frame[target], "choose another --target")
-    notes = []
-    if missing := goal.null_count():
+    options, places = options or TableOptions(), places or Places()
+    text = [series for series in frame if series.dtype == pl.String]
+    notation = Notation(places, options.dayfirst, file_decimal(text, delimiter))
+    answer = typed(frame[target], "choose another --target", notation)
+    notes = [f"{target}: {answer.note}"] if answer.note else []
+    if missing := answer.values.null_count():
         notes.append(f"{target}: {missing} {'row' if missing == 1 else 'rows'} without a target left out")
-    has_target = goal.is_not_null()
-    goal = goal.drop_nulls()
+    has_target = answer.values.is_not_null()
+    goal = answer.values.drop_nulls()
     if len(goal) < FEWEST_ROWS:
         raise InputError(f"{name}: rows with a target: {len(goal)}, and a 60/20/20 split needs at least {FEWEST_ROWS}")
     inferred = _infer_task(goal)
     labels, classes = _labels(goal, task or inferred)
     if task is None:
-        what = f"a class, one of {len(classes)}" if classes else "a number"
-        notes.append(f"{target}: taken for {what}, so this is {inferred} (--task decides otherwise)")
+        notes.append(_task_note(goal, classes, inferred))
     task = task or inferred
     parts = _split(labels if task == "classification" else np.zeros(len(goal), np.int64))
-    if frame.width < 2:
-        raise InputError(f"no column is left to predict {target!r} from: leave out fewer with --drop")
-    columns = [typed(series, leave_out(series.name)).filter(has_target) for series in frame.drop(target)]
-    notes += _column_notes(columns)
-    inputs = [as_input(series) for series in columns]
+    columns, told = _columns(frame.drop(target), has_target, target, notation)
+    notes += told
+    inputs = [as_input(column.values, options.max_categories) for column in columns]
     mean, scale = (0.0, 1.0) if classes else _standard(labels[parts[0]])
     with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
-        x, names, preparation = _encode(inputs, parts[0])
+        x, names, preparation = encode(inputs, parts[0], options.max_categories)
         y = labels if classes else ((labels - mean) / scale).astype(np.float32)[:, None]
+    formats = {column.values.name: column.format for column in columns if column.format}
+    preparation = tuple(
+        row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation
+    )
+    notes += grouped(preparation)
     rows = has_target.arg_true().to_numpy()
-    _refuse_outliers(x, names, rows)
+    _refuse_outliers(x, names, rows, places)
     if not classes:
-        _refuse_outliers(y, (target,), rows, "choose another --target")
+        _refuse_outliers(y, (target,), rows, places, "choose another --target")
     train, validation, test = (Part(x[rows], y[rows]) for rows in parts)
     return Dataset(name, task, target, train, validation, test, names, classes, mean, scale, preparation, tuple(notes))
+
+
+def _columns(
+    frame: pl.DataFrame, has_target: pl.Series, target: str, notation: Notation
+) -> tuple[list[Column], list[str]]:
+    """Return the input columns in the rows that have a target, without those that only name a row; and notes."""
+    columns, notes = [], []
+    for series in frame:
+        if not series.name and series.null_count() == len(series):  # what a delimiter at the end of each line makes
+            continue
+        is_code = series.dtype == pl.String and names_rows(series.name) and bool(needless(series))
+        column = Column(series) if is_code else typed(series, leave_out(series.name), notation)
+        column = replace(column, values=column.values.filter(has_target))
+        if reason := needless(column.values):
+            notes.append(f"{series.name or 'the column without a name'}: {reason}, so it is left out")
+        else:
+            columns.append(column)
+            notes += _column_notes(column)
+    if not columns:
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(f"no column is left to predict {target!r} from{why}: leave out fewer with --drop")
+    constant = [column.values.name for column in columns if column.values.drop_nulls().n_unique() == 1]
+    if constant:
+        shown = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
+        notes.append(f"{shown}: always the same value, so it tells nothing")
+    return columns, notes
+
+
+def _column_notes(column: Column) -> list[str]:
+    series = column.values
+    notes = [f"{series.name}: {column.note}"] if column.note else []
+    if missing := series.null_count():
+        how = "the most frequent one" if series.dtype == pl.String else "the median"
+        notes.append(f"{series.name}: {missing} missing, imputed with {how}")
+    if counts_rows(series):
+        notes.append(f"{series.name}: counts the rows; if it only numbers them, {leave_out(series.name)}")
+    return notes
+
+
+def _task_note(goal: pl.Series, classes: Sequence[str], task: Task) -> str:
+    what = f"a class, one of {len(classes)}" if classes else "a number"
+    if classes and goal.dtype.is_float() and len(classes) > 2:
+        return f"{goal.name}: taken for {what}, so this is {task} (--task regression if these are counts or amounts)"
+    return f"{goal.name}: taken for {what}, so this is {task} (--task decides otherwise)"
 
 
 def _infer_task(goal: pl.Series) -> Task:
@@ -180,22 +263,25 @@ def _labels(goal: pl.Series, task: Task) -> tuple[npt.NDArray[Any], tuple[str, .
         return goal.cast(pl.Float64).to_numpy(), ()
     classes, labels, sizes = np.unique(goal.to_numpy(), return_inverse=True, return_counts=True)
     if len(classes) > MOST_CLASSES or 2 * len(classes) > len(goal):
-        advice = plainly(goal) if goal.dtype == pl.String else "add --task regression, or "
+        advice = "add --task regression, or " if goal.dtype.is_float() else plainly(goal)
         raise InputError(
-            f"the target {goal.name!r} has {len(classes):,} classes in {len(goal):,} rows, too many to learn: "
-            f"{advice}choose another --target"
+            f"the target {goal.name!r} has {len(classes):,} classes in {len(goal):,} rows, too many to learn (such as "
+            f"{_shown(classes[0])}): {advice}choose another --target"
         )
     names = tuple(map(_shown, classes))
+    counts = "add --task regression if these are counts or amounts, or " if goal.dtype.is_float() else ""
     if (fewest := int(sizes.min())) < FEWEST_PER_CLASS:
         raise InputError(
             f"class {names[sizes.argmin()]!r} of the target {goal.name!r} has {fewest} row{'s' * (fewest > 1)}: a "
-            f"60/20/20 split needs {FEWEST_PER_CLASS} of each class: leave it out or merge it with another"
+            f"60/20/20 split needs {FEWEST_PER_CLASS} of each class: {counts}leave it out or merge it with another"
         )
     return labels.astype(np.int64), names
 
 
 def _shown(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 2.0**53 else f"{value:.15g}"
+    return str(value)
 
 
 def _split(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
@@ -211,80 +297,16 @@ def _split(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
-def _column_notes(columns: Sequence[pl.Series]) -> list[str]:
-    notes = []
-    for series in columns:
-        if missing := series.null_count():
-            how = "the most frequent one" if series.dtype == pl.String else "the median"
-            notes.append(f"{series.name}: {missing} missing, imputed with {how}")
-        if series.dtype.is_temporal():
-            notes.append(f"{series.name}: a date or time, read as a number of days")
-    constant = [series.name for series in columns if series.drop_nulls().n_unique() == 1]
-    if constant:
-        shown = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
-        notes.append(f"{shown}: always the same value, so it tells nothing")
-    return notes
-
-
-def _encode(
-    inputs: Sequence[pl.Series], train: npt.NDArray[np.int64]
-) -> tuple[Floats, tuple[str, ...], tuple[dict[str, Any], ...]]:
-    """Return all rows as inputs, prepared with what the training rows tell: the numbers first, then the categories."""
-    for series in inputs:
-        if series.gather(train).null_count() == len(train):
-            raise InputError(f"column {series.name!r} has no value in any training row: {leave_out(series.name)}")
-    numbers = [series for series in inputs if series.dtype != pl.String]
-    words = [series for series in inputs if series.dtype == pl.String]
-    blocks = [block(columns, train) for block, columns in ((_numbers, numbers), (_words, words)) if columns]
-    x = np.concatenate([block[0] for block in blocks], axis=1)
-    names = tuple(name for block in blocks for name in block[1])
-    return x, names, tuple(row for block in blocks for row in block[2])
-
-
-def _numbers(
-    columns: Sequence[pl.Series], train: npt.NDArray[np.int64]
-) -> tuple[Floats, list[str], list[dict[str, Any]]]:
-    """Impute with the median, then standardise."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import StandardScaler
-
-    table = np.column_stack([series.to_numpy() for series in columns])
-    imputer = SimpleImputer(strategy="median").fit(table[train])
-    table = imputer.transform(table)
-    scaler = StandardScaler().fit(table[train])
-    names = [series.name for series in columns]
-    fitted = zip(names, imputer.statistics_.tolist(), scaler.mean_.tolist(), scaler.scale_.tolist(), strict=True)
-    preparation = [{"column": c, "kind": "number", "missing": f, "mean": m, "scale": s} for c, f, m, s in fitted]
-    return scaler.transform(table).astype(np.float32), names, preparation
-
-
-def _words(
-    columns: Sequence[pl.Series], train: npt.NDArray[np.int64]
-) -> tuple[Floats, list[str], list[dict[str, Any]]]:
-    """Impute with the most frequent category, then encode one-hot; a category not among the training rows is all 0."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder
-
-    table = np.column_stack([series.to_numpy().astype(object) for series in columns])
-    imputer = SimpleImputer(strategy="most_frequent", missing_values=None).fit(table[train])
-    table = imputer.transform(table)
-    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32).fit(table[train])
-    fitted = [
-        {"column": series.name, "kind": "category", "missing": fill, "categories": categories.tolist()}
-        for series, fill, categories in zip(columns, imputer.statistics_.tolist(), encoder.categories_, strict=True)
-    ]
-    names = [f"{row['column']}={category}" for row in fitted for category in row["categories"]]
-    return encoder.transform(table), names, fitted
-
-
-def _refuse_outliers(values: Floats, names: Sequence[str], rows: npt.NDArray[Any], remedy: str = "") -> None:
+def _refuse_outliers(
+    values: Floats, names: Sequence[str], rows: npt.NDArray[Any], places: Places, remedy: str = ""
+) -> None:
     far = (values.max(axis=0) > FARTHEST) | (values.min(axis=0) < -FARTHEST)
     if far.any():
         column = int(far.argmax())
         row = rows[np.abs(values[:, column]).argmax()]
         raise InputError(
-            f"column {names[column]!r} holds a value in row {row + 1} that is over {FARTHEST:g} standard deviations "
-            f"from the training rows: correct it, or {remedy or leave_out(names[column])}"
+            f"column {names[column]!r} holds a value in {places.of(int(row))} that is over {FARTHEST:g} standard "
+            f"deviations from the training rows: correct it, or {remedy or leave_out(names[column])}"
         )
 
 

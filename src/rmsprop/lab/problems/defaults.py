@@ -16,7 +16,10 @@ from rmsprop.lab.errors import InputError
 Task = Literal["regression", "classification"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
-TABLE_SUFFIXES = (".csv", ".parquet", ".npz")
+# Text may be compressed besides, as in ``.csv.gz``.
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+TABLE_SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".xlsx", ".parquet", ".npz")
+STANDARD_INPUT = "-"
 MOST_LAYERS, WIDEST = 20, 65_536
 
 
@@ -135,6 +138,24 @@ TABLE = Defaults(
 FUNCTION = Defaults(about="your own problem", epochs=30, batch_size=32, lr=0.003)
 
 
+def table_suffix(name: str) -> str | None:
+    """Return what kind of table a file's name says it is.
+
+    Args:
+        name: The path, or ``-`` for standard input, which is text.
+
+    Returns:
+        One of `TABLE_SUFFIXES`, or None if it is none of them.
+
+    Examples:
+        >>> table_suffix("data/Customers.CSV.gz"), table_suffix("notes.md")
+        ('.csv.gz', None)
+    """
+    if name == STANDARD_INPUT:
+        return TEXT_SUFFIXES[0]
+    return next((suffix for suffix in TABLE_SUFFIXES if name.lower().endswith(suffix)), None)
+
+
 def is_function(name: str) -> bool:
     """Tell whether a problem is given as ``package.module:function``.
 
@@ -177,12 +198,14 @@ def short_name(name: str) -> str:
         The name of the built-in problem, of the file without its suffix, or of the function.
 
     Examples:
-        >>> short_name("data/customers.csv"), short_name("my.problems:spiral")
-        ('customers', 'spiral')
+        >>> short_name("data/customers.csv"), short_name("my.problems:spiral"), short_name("-")
+        ('customers', 'spiral', 'stdin')
     """
     if name in PROBLEMS:
         return name
-    return name.rpartition(":")[2] if is_function(name) else Path(name).stem
+    if name == STANDARD_INPUT:
+        return "stdin"
+    return name.rpartition(":")[2] if is_function(name) else Path(name.removesuffix(".gz")).stem
 
 
 def architecture(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.checks import check, said
@@ -18,6 +19,7 @@ from rmsprop.lab.problems.convex import least_squares, logistic
 from rmsprop.lab.problems.datasets import Dataset, from_file
 from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, check_choices, is_function, row_of
 from rmsprop.lab.problems.images import digits_cnn
+from rmsprop.lab.problems.options import TableOptions
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.problems.surface_problems import noisy_bowl, on_surface
 from rmsprop.lab.problems.surfaces import SURFACES
@@ -44,17 +46,28 @@ def load(
     drop: Sequence[str] = (),
     model: Model | None = None,
     hidden: tuple[int, ...] | None = None,
+    dayfirst: bool | None = None,
+    max_categories: int | None = None,
+    na: Sequence[str] = (),
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Problem:
     """Return the problem that a name stands for.
 
     Args:
-        name: A key of `rmsprop.lab.problems.defaults.PROBLEMS`, the path of a ``.csv``, ``.parquet`` or ``.npz`` table,
-            or ``package.module:function``, which returns a `Problem`; it may be in the current directory.
+        name: A key of `rmsprop.lab.problems.defaults.PROBLEMS`, the path of a table (``.csv``, ``.tsv`` or ``.txt``,
+            perhaps with ``.gz``; ``.xlsx``, ``.parquet`` or ``.npz``), ``-`` for one of text on standard input, or
+            ``package.module:function``, which returns a `Problem`; it may be in the current directory.
         target: The table's column to predict. Default None: an ``.npz`` file's array ``y``.
         task: What to do with the target. Default None infers it.
         drop: Columns of the table to leave out, or one. Default none.
         model: The model of a table, or of a built-in problem that is one. Default None, the problem's.
         hidden: The widths of the hidden layers of an mlp. Default None, the problem's.
+        dayfirst: Whether 03/01/2024 in a table is the 3rd of January, or March 1. Default None: the column shows it.
+        max_categories: The most inputs that one column of words becomes; the rarest share one. Default None: one each.
+        na: What stands for a missing value in the table besides the usual words, or one such word. Default nothing.
+        delimiter: What separates the columns of a table of text. Default None: what splits its header.
+        encoding: The encoding of a table of text. Default None: UTF-8, or what its first bytes say.
 
     Returns:
         The problem.
@@ -66,8 +79,15 @@ def load(
         >>> len(load("wine").train), load("rosenbrock").optimum
         (107, 0.0)
     """
-    name, drop = os.fspath(name), (drop,) if isinstance(drop, str) else tuple(drop)
-    about_table: dict[str, object] = {"target": target, "task": task, "drop": drop}
+    name, drop, na = os.fspath(name), _several(drop), _several(na)
+    reading: dict[str, Any] = {
+        "dayfirst": dayfirst,
+        "max_categories": max_categories,
+        "na": na,
+        "delimiter": delimiter,
+        "encoding": encoding,
+    }
+    about_table: dict[str, object] = {"target": target, "task": task, "drop": drop, **reading}
     about_model: dict[str, object] = {"model": model, "hidden": hidden}
     if is_function(name):
         _refuse(f"for a table; {name} is a function", about_table | about_model)
@@ -79,12 +99,17 @@ def load(
         problem = _MAKERS[name]()
     else:
         check_choices(task, *architecture(name, model, hidden))
-        data = builtin_dataset(name) if name in PROBLEMS else from_file(Path(name), target, task, drop)
+        options = TableOptions(**reading)
+        data = builtin_dataset(name) if name in PROBLEMS else from_file(Path(name), target, task, drop, options)
         problem = _perceptron(name, data, model, hidden)
     row = PROBLEMS.get(name)
     if row is None:
         return problem
     return replace(problem, name=name, about=row.about, epochs=row.epochs, batch_size=row.batch_size)
+
+
+def _several(given: Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _perceptron(name: str, data: Dataset, model: Model | None, hidden: tuple[int, ...] | None) -> Problem:
@@ -158,7 +183,7 @@ def _call(name: str, function: Callable[[], object]) -> object:
 def _refuse(why: str, given: Mapping[str, object]) -> None:
     for option, value in given.items():
         if value not in (None, ()):
-            raise InputError(f"--{option} is {why}")
+            raise InputError(f"--{option.replace('_', '-')} is {why}")
 
 
 def _check_model(model: Model, dataset: Dataset) -> None:

@@ -1,65 +1,85 @@
-"""Reads a person's table: CSV, Parquet or NumPy's .npz becomes a polars frame, or one clear line says why not."""
+"""Reads a person's table: text, a sheet, Parquet or NumPy's .npz becomes a polars frame, or one line says why not."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
+import sys
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import TABLE_SUFFIXES
+from rmsprop.lab.problems.defaults import STANDARD_INPUT, TABLE_SUFFIXES, table_suffix
+from rmsprop.lab.problems.delimited import MISSING, read_delimited
+from rmsprop.lab.problems.options import TableOptions, composed
+from rmsprop.lab.problems.places import Places
 
-# What stands for a missing value in a text file: pandas' words, and the question mark of the UCI repository.
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")
-_DELIMITERS = (",", ";", "\t", "|")
-_HEAD_BYTES = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
-def read_table(path: Path, target: str | None) -> tuple[pl.DataFrame, str]:
+@dataclass(frozen=True)
+class RawTable:
+    """A table as it was read.
+
+    Args:
+        frame: Its columns; text is as it stands in the file, and missing values are null.
+        target: The name of the column to predict.
+        places: Where its rows stand in the file.
+        delimiter: What separates the columns in the file; None if it isn't text.
+        notes: What a person should know about the file, a sentence each.
+    """
+
+    frame: pl.DataFrame
+    target: str
+    places: Places = field(default_factory=Places)
+    delimiter: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: Path, target: str | None, options: TableOptions | None = None) -> RawTable:
     """Read a table.
 
     Args:
-        path: A ``.csv``, ``.parquet`` or ``.npz`` file. An ``.npz`` file holds the inputs as array ``X`` and the
-            target as ``y``, or as the array that ``target`` names.
+        path: A file of one of `TABLE_SUFFIXES`, or ``-``: text from standard input. An ``.npz`` file holds the inputs
+            as array ``X`` and the target as ``y``, or as the array that ``target`` names.
         target: The column to predict; it may be None for an ``.npz`` file only.
+        options: How to read it. Default None leaves it to the file.
 
     Returns:
-        The table, in which text is as it stands in the file, and the target's name.
+        The table.
 
     Raises:
         InputError: If the file can't be read as a table with that target.
     """
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise InputError(f"{path} is not a table: give a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file")
-    if not _is_utf8(str(path)):
-        raise InputError(f"the file name {str(path)!r} is not UTF-8: rename the file")
+    options = options or TableOptions()
+    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    suffix = table_suffix(str(path))
+    if suffix is None:
+        raise InputError(f"{name} is not a table: give a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file")
+    if not _is_utf8(name):
+        raise InputError(f"the file name {name!r} is not UTF-8: rename the file")
     try:
-        if not path.exists():
-            raise InputError(f"there is no file {path}: check the path")
-        if not path.is_file():
-            raise InputError(f"{path} is not a file: give the path of one table")
-        match path.suffix.lower():
-            case ".csv":
-                frame = _read_csv(path)
-            case ".parquet":
-                frame = _read_parquet(path)
-            case _:
-                target = target or "y"
-                frame = _read_npz(path, target)
+        _check_file(path)
+        table = _READERS.get(suffix, _read_text)(name, path, _tidied(target), options)
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
-    return frame, _check_target(path, frame, target)
+        raise InputError(f"{name} can't be read: {error.strerror or error}") from error
+    _check_target(name, table.frame, table.target)
+    return table
+
+
+def _check_file(path: Path) -> None:
+    if str(path) == STANDARD_INPUT:
+        return
+    if not path.exists():
+        raise InputError(f"there is no file {path}: check the path")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give the path of one table")
 
 
 def _is_utf8(name: str) -> bool:
@@ -70,87 +90,47 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _check_target(path: Path, frame: pl.DataFrame, target: str | None) -> str:
+def _check_target(name: str, frame: pl.DataFrame, target: str) -> None:
     shown = (", ".join(frame.columns[:12]) or "none") + (", ..." if frame.width > 12 else "")
-    if target is None:
-        raise InputError(f"say which column of {path} to predict: --target with one of {shown}")
+    if not target:
+        raise InputError(f"say which column of {name} to predict: --target with one of {shown}")
     if target not in frame.columns:
-        raise InputError(f"{path} has no column {target!r}: it has {shown}")
+        raise InputError(f"{name} has no column {target!r}: it has {shown}")
     if frame.is_empty():
-        raise InputError(f"{path} has a header but no rows: give a table with rows")
+        raise InputError(f"{name} has a header but no rows: give a table with rows")
     if frame.width < 2:
-        raise InputError(f"{path} has no column besides the target {target!r}: give at least one to predict it from")
-    return target
+        raise InputError(f"{name} has no column besides the target {target!r}: give at least one to predict it from")
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    header, delimiter, line_end = _header(path)
-    _check_header(path, header)
-    try:
-        frame = pl.read_csv(path, separator=delimiter, eol_char=line_end, infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError as error:
-        if "utf-8" in str(error):
-            raise InputError(f"{path} is not UTF-8 text: save it as CSV in UTF-8") from error
-        flaw = _long_row(path, len(header), delimiter) or _first_line(error)
-        raise InputError(
-            f"{path} is not a well-formed CSV file ({flaw}): every row needs as many fields as the header"
-        ) from error
-    if frame.width != len(header):
-        raise InputError(f"{path} has a header that can't be read: its first line must name the columns within 1 MB")
-    frame.columns = header
-    if "" in header:  # pandas writes its index as a first column without a name
-        frame = frame.drop("")
+def _read_text(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
+    content = sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else path.read_bytes()
+    read = read_delimited(name, content, options)
+    header = _tidy(name, read.header)
+    _check_header(name, header)
+    frame = read.frame.rename(dict(zip(read.frame.columns, header, strict=True)))
     text = pl.all().str.strip_chars()
-    frame = frame.select(pl.when(~text.is_in(MISSING)).then(text))
-    return frame if delimiter == "," else _decimal_points(frame)
+    frame = frame.select(pl.when(~text.is_in([*MISSING, *options.na])).then(text))
+    return RawTable(frame, target, read.places, read.delimiter, read.notes)
 
 
-def _header(path: Path) -> tuple[list[str], str, str]:
-    """Return the column names, the delimiter that splits the first line into the most of them, and the line end."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from error
-    if not text.strip() or "\0" in text:
-        raise InputError(f"{path} is empty or not text: give a table with a header and rows, as CSV in UTF-8")
-    line_end = "\r" if "\r" in text and "\n" not in text else "\n"  # as Excel for the Macintosh writes it
-    headers = {delimiter: _first_row(text, delimiter, line_end) for delimiter in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda d: len(headers[d]))
-    return _tidy(path, headers[delimiter]), delimiter, line_end
+def _tidied(name: str | None) -> str:
+    """Return a column's name without what a terminal obeys or nobody sees."""
+    return composed(_CONTROL.sub(" ", name or "").strip())
 
 
-def _first_row(text: str, delimiter: str, line_end: str) -> list[str]:
-    try:
-        return next(csv.reader(io.StringIO(text, newline=line_end), delimiter=delimiter))
-    except csv.Error:  # a field of over 131,072 characters: another delimiter is meant
-        return []
-
-
-def _tidy(path: Path, names: Sequence[str]) -> list[str]:
-    """Return column names without what a terminal obeys or nobody sees."""
-    tidy = [_CONTROL.sub(" ", name).strip() for name in names]
+def _tidy(file: str, names: Sequence[str]) -> list[str]:
+    tidy = [_tidied(name) for name in names]
     if any(tidy) and (twice := next((name for name, count in Counter(tidy).items() if count > 1), None)) is not None:
         what = f"columns named {twice!r}" if twice else "columns without a name"
-        raise InputError(f"{path} has {tidy.count(twice)} {what}: rename or remove all but one")
+        raise InputError(f"{file} has {tidy.count(twice)} {what}: rename or remove all but one")
     return tidy
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(file: str, names: list[str]) -> None:
     if not any(names):
-        raise InputError(f"{path} begins with a line that is empty or can't be read: it must name the columns")
+        raise InputError(f"{file} begins with a line that can't be read: it must name the columns")
     if all(_is_number(name) for name in names):
-        raise InputError(f"{path} begins with numbers ({', '.join(names[:3])}): its first line must name the columns")
-
-
-def _long_row(path: Path, width: int, delimiter: str) -> str | None:
-    """Return which row has more fields than the header, if one has."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
-        for number, row in enumerate(csv.reader(file, delimiter=delimiter)):
-            if len(row) > width:
-                return f"row {number} has {len(row)} fields, the header {width}"
-    return None
+        raise InputError(f"{file} begins with numbers ({', '.join(names[:3])}): its first line must name the columns")
 
 
 def _is_number(text: str) -> bool:
@@ -161,27 +141,58 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _decimal_points(frame: pl.DataFrame) -> pl.DataFrame:
-    """Turn 3,14 into 3.14 in the columns where every comma is a decimal one."""
-    number = r"^[+-]?\d*(,\d+)?([eE][+-]?\d+)?$"
-    commas = [series.name for series in frame if series.str.contains(number).all() and series.str.contains(",").any()]
-    return frame.with_columns(pl.col(commas).str.replace(",", "."))
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
+def _read_parquet(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
     try:
         frame = pl.read_parquet(path, glob=False)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
-    frame.columns = _tidy(path, frame.columns)
-    return frame
+        raise InputError(f"{name} is not a readable Parquet file: {_first_line(error)}") from error
+    frame.columns = _tidy(name, frame.columns)
+    return RawTable(_typed_without(name, frame, options), target)
+
+
+def _read_sheet(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
+    """Read the first sheet of a workbook, whose first row names the columns."""
+    try:
+        import fastexcel
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{name} is an Excel file, and reading one needs fastexcel: pip install 'rmsprop[excel]', or save it as CSV"
+        ) from error
+    try:
+        sheets = fastexcel.read_excel(path).sheet_names
+        frame = pl.read_excel(path, sheet_id=1, infer_schema_length=None, drop_empty_rows=False, drop_empty_cols=False)
+    except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{name} is not a readable Excel file: {_first_line(error)}") from error
+    frame.columns = _tidy(name, [re.sub(r"^__UNNAMED__\d+$", "", column) for column in frame.columns])
+    _check_header(name, frame.columns)
+    text = pl.col(pl.String).str.strip_chars().str.normalize("NFC")
+    frame = frame.with_columns(pl.when(~text.is_in(MISSING)).then(text))
+    notes = (f"read the first of {len(sheets)} sheets, {sheets[0]!r}",) if len(sheets) > 1 else ()
+    places = Places("row", range(2, len(frame) + 2))
+    return RawTable(_typed_without(name, frame, options), target, places, notes=notes)
+
+
+def _typed_without(name: str, frame: pl.DataFrame, options: TableOptions) -> pl.DataFrame:
+    """Return a table whose file knows types without what stands for a missing value; refuse what is for text."""
+    for option in ("delimiter", "encoding"):
+        if getattr(options, option) is not None:
+            raise InputError(f"--{option} is for a file of text, and {name} is none: leave it out")
+    numbers = [float(word) for word in options.na if _is_number(word)]
+    text, numeric = pl.col(pl.String, pl.Categorical, pl.Enum), pl.selectors.numeric()
+    frame = frame.with_columns(pl.when(~text.cast(pl.String).is_in(options.na)).then(text))
+    return frame.with_columns(pl.when(~numeric.cast(pl.Float64).is_in(numbers)).then(numeric))
 
 
 # What NumPy, zipfile and zlib raise for a file that was cut, changed, encrypted or made up.
 _BAD_NPZ = (ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
 
-def _read_npz(path: Path, target: str) -> pl.DataFrame:
+def _read_npz(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
+    frame = _arrays(path, target or "y")
+    return RawTable(_typed_without(name, frame, options), target or "y")
+
+
+def _arrays(path: Path, target: str) -> pl.DataFrame:
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a .npz file: write one with numpy.savez(path, X=inputs, y=target)")
     try:
@@ -206,3 +217,6 @@ def _read_npz(path: Path, target: str) -> pl.DataFrame:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+_READERS = {".parquet": _read_parquet, ".npz": _read_npz, ".xlsx": _read_sheet}

@@ -18,6 +18,7 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
+from rmsprop.lab.problems.options import ABOUT_PROBLEM
 from rmsprop.lab.problems.tabular import learned_line
 from rmsprop.lab.train import history
 from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
@@ -39,9 +40,6 @@ from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.train.verdict import judge, words_of
-
-# What of the settings `load` wants to know.
-_ABOUT_TABLES = ("target", "task", "drop", "model", "hidden")
 
 
 class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -230,11 +228,11 @@ def begin(
 def _settings_and_problem(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> tuple[Settings, Problem]:
     """Return both, checked; a person's function is called before its problem's epochs and batch size are known."""
     if is_function(given["problem"]):
-        problem = load(given["problem"], **{name: value for name in _ABOUT_TABLES if (value := given.get(name))})
+        problem = load(given["problem"], **{name: value for name in ABOUT_PROBLEM if (value := given.get(name))})
         row = replace(FUNCTION, epochs=problem.epochs, batch_size=problem.batch_size)
         return _taken_up(given, config) or resolve(given, row), problem
     settings = _taken_up(given, config) or resolve(given)
-    return settings, load(settings.problem, **{name: getattr(settings, name) for name in _ABOUT_TABLES})
+    return settings, load(settings.problem, **{name: getattr(settings, name) for name in ABOUT_PROBLEM})
 
 
 def _taken_up(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> Settings | None:

@@ -34,6 +34,11 @@ class Settings:
         target: The table's column to predict; None for a built-in problem.
         task: What to do with the target; None infers it.
         drop: Columns of the table to leave out.
+        dayfirst: Whether the day stands before the month in the table's dates; None: its columns show it.
+        max_categories: The most inputs that one of its columns of words becomes; None: one per category.
+        na: What stands for a missing value in it, besides the usual words.
+        delimiter: What separates its columns, if it is text; None: what splits its header.
+        encoding: Its encoding, if it is text; None: UTF-8, or what its first bytes say.
         dialect: The framework whose RMSProp is meant.
         lr: The learning rate at the top of the schedule, above 0.
         rule: The RMSProp. Elsewhere its fields are settings of their own, under their own names.
@@ -59,6 +64,11 @@ class Settings:
     target: str | None = None
     task: Task | None = None
     drop: tuple[str, ...] = ()
+    dayfirst: bool | None = None
+    max_categories: int | None = None
+    na: tuple[str, ...] = ()
+    delimiter: str | None = None
+    encoding: str | None = None
     dialect: str
     lr: float
     rule: Rule
