@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 
+#include "cpu.hpp"
 #include "kernel.hpp"
 #include "pool.hpp"
 #include "rmsprop.h"
@@ -30,10 +31,8 @@ constexpr int kInstructionSets = 1;
 const InstructionSet* instruction_sets() {
   static const InstructionSet sets[kInstructionSets] = {
 #if defined(RMSPROP_X86)
-      {"avx512", rmsprop::kernels_avx512,
-       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl")},
-      {"avx2", rmsprop::kernels_avx2, __builtin_cpu_supports("avx2") != 0},
+      {"avx512", rmsprop::kernels_avx512, rmsprop::has_avx512()},
+      {"avx2", rmsprop::kernels_avx2, rmsprop::has_avx2()},
 #endif
       {"baseline", rmsprop::kernels_baseline, true},
   };

@@ -75,7 +75,7 @@ class Pool {
  private:
   void start(int32_t threads) {
     if (started_ >= threads) return;
-    const AllSignalsBlocked inherited_by_new_threads;
+    [[maybe_unused]] const AllSignalsBlocked inherited_by_new_threads;
     try {
       for (; started_ < threads; ++started_) std::thread(&Pool::help, this).detach();
     } catch (const std::exception&) {

@@ -102,7 +102,7 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
   // One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
   const T denominator = std::sqrt(spread + n.eps_inside) + n.eps_outside;
   const T quotient = g / denominator;
-  T u = (g == T(0)) & (denominator == T(0)) ? g : quotient;
+  T u = ((g == T(0)) & (denominator == T(0))) ? g : quotient;
 
   if constexpr (has_momentum) {
     u = n.lr_inside * u;

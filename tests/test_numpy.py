@@ -3,6 +3,7 @@
 import gc
 import inspect
 import signal
+import warnings
 import weakref
 
 import ml_dtypes
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ALL_RULES, same_bits, wild_gradients
 
-from rmsprop import DIALECTS, Rule, reference
+from rmsprop import DIALECTS, Rule, native, reference
 from rmsprop.numpy import RMSprop
 from rmsprop.numpy import plan as plan_module
 from rmsprop.recipes import RECIPES
@@ -53,6 +54,19 @@ class Reference:
         )
 
 
+@pytest.fixture(params=["kernel", "operations"])
+def implementation(request, monkeypatch):
+    """What updates the arrays."""
+    if request.param == "operations":
+        monkeypatch.setattr(native, "missing", lambda: "there is none")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "rmsprop updates the arrays by NumPy's operations")
+            yield
+    else:
+        yield
+
+
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_rule_has_the_bits_of_the_reference(dtype):
     rng = np.random.default_rng(1)
@@ -78,6 +92,7 @@ def numbers(rng, shape, dtype):
     return values.astype(dtype)
 
 
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", [Rule(initial_square_avg=1.0), Rule(decay=0.9, **EVERYTHING)], ids=["plain", "all"])
 def test_every_dtype_has_the_bits_of_the_reference(dtype, rule):
@@ -93,6 +108,7 @@ def test_every_dtype_has_the_bits_of_the_reference(dtype, rule):
     assert all(optimizer.state[0][name].dtype == kept for name in rule.state_names)
 
 
+@pytest.mark.usefixtures("implementation")
 def test_arrays_of_all_dtypes_share_a_step():
     rng = np.random.default_rng(0)
     arrays = {np.dtype(dtype).name: numbers(rng, (3, 4), dtype) for dtype in DTYPES}
@@ -182,6 +198,7 @@ def _state(arrays, optimizer):
     return [state["square_avg"] for state in optimizer.state]
 
 
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("grads_of", [_swapped, _shifted, _earlier, _state])
 def test_gradients_in_the_memory_of_arrays_or_state_are_read_before_it_is_written(grads_of):
     memory = np.random.default_rng(0).standard_normal(400)
@@ -229,6 +246,7 @@ def test_a_memmap_is_updated_on_disk(tmp_path):
     assert np.fromfile(path, np.float32) == pytest.approx([-0.1] * 10, rel=1e-6)
 
 
+@pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("rule", [Rule(), Rule(bias_correction=True, momentum=0.9)], ids=["plain", "corrected"])
 def test_an_array_without_a_gradient_stays_and_is_not_counted(rule):
     rng = np.random.default_rng(0)
@@ -304,6 +322,7 @@ def test_a_learning_rate_may_end_below_zero(lr):
     assert other.lr == lr
 
 
+@pytest.mark.usefixtures("implementation")
 def test_a_step_that_is_interrupted_anywhere_is_whole_or_did_not_happen():
     """With ρ = 1, v₀ = 1, ε = 0 and lr = 1 each update takes 1 from the parameter."""
     matrix = np.zeros((4, 2), np.float32)

@@ -491,7 +491,10 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
 
 def _loaded() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     """Return the first library that can be loaded and is of this version; a stale one may lie in front of it."""
-    failed = RuntimeError("rmsprop's compiled kernel is missing from this installation: reinstall rmsprop")
+    failed = RuntimeError(
+        "rmsprop's compiled kernel is missing from this installation: install the wheel of this platform, or build it "
+        "with a C++20 compiler (pip install --no-binary rmsprop rmsprop)"
+    )
     for path in _places():
         try:
             free, locked = ctypes.CDLL(path), ctypes.PyDLL(path)

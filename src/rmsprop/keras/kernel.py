@@ -151,7 +151,7 @@ class VariablePlan:
         try:
             for table in self._tables:
                 table.prepare(rules[table.rule], lr, step)
-            if status := self._update():
+            if self._tables and (status := self._update()):  # without the library there are none
                 raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
             for table in self._tables:
                 table.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any, Self, Unpack
@@ -28,7 +29,7 @@ class RMSprop:
 
     In the torch dialect v ← ρ·v + (1 − ρ)·g² and θ ← θ − lr·g/(√v + ε). The update of all arrays is one pass of a
     compiled kernel over memory. `rmsprop.reference.update` states the arithmetic with every option; in float32 and
-    float64 the kernel has its bits.
+    float64 the kernel has its bits. Where the kernel can't be loaded, a warning says why and NumPy's operations serve.
 
     Args:
         arrays: What to update: a list or tuple of arrays, or a dict of arrays by name. They are float16, bfloat16 (of
@@ -102,6 +103,7 @@ class RMSprop:
         self._updated = list(by_name.values())
         self._slots = [Slot(name, array, self._rule) for name, array in by_name.items()]
         self._plan: ArrayPlan | None = None
+        self._has_warned = False
         self._lock = lock_of(self)
 
     @classmethod
@@ -188,14 +190,24 @@ class RMSprop:
             kept = plan.bind(given)
             for bucket in plan.buckets:
                 bucket.set_numbers(lr, self._maximize, grad_scale)
-            plan.run(self._threads)
-            del kept  # the kernel has read them
+            plan.run(kept, self._threads)
 
     def _plan_for(self, present: list[bool]) -> ArrayPlan:
         if self._plan is None or self._plan.present != present:
             self._plan = None  # a new plan takes the counters away from the one before
             self._plan = ArrayPlan(self._slots, present, self._rule)
+            self._warn(self._plan.reason)
         return self._plan
+
+    def _warn(self, reason: str | None) -> None:
+        """Say once that NumPy's operations update the arrays."""
+        if reason and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"rmsprop updates the arrays by NumPy's operations, which are slower than its kernel: {reason}",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check_still_there(self) -> None:
         """Refuse to go on updating arrays that the caller no longer holds where they were given."""

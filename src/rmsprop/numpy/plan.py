@@ -10,13 +10,14 @@ import ctypes
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from operator import attrgetter, call, setitem
 from typing import Any
 
 import numpy as np
 
 from rmsprop import native
+from rmsprop.numpy import operations
 from rmsprop.numpy.memory import Array, Counter, Slot
 from rmsprop.rule import Rule
 
@@ -31,10 +32,14 @@ class ArrayPlan:
         slots: All arrays.
         present: Which of them have a gradient.
         rule: What to compute.
+
+    Attributes:
+        reason: Why NumPy's operations update the arrays, or None if the kernel does.
     """
 
     def __init__(self, slots: Sequence[Slot], present: Sequence[bool], rule: Rule) -> None:
         self.present = present
+        self.reason = native.missing()
         groups: dict[tuple[str, int], list[int]] = {}
         for i, slot in enumerate(slots):
             if present[i]:
@@ -92,19 +97,28 @@ class ArrayPlan:
             begin = end
         return grads
 
-    def run(self, threads: int) -> None:
+    def run(self, grads: Sequence[Array], threads: int) -> None:
         """Update everything in one parallel region.
 
         Args:
+            grads: What `bind` returned.
             threads: How many threads to use at most.
         """
         for copy, laid in zip(self._copies, self._laid, strict=True):
             copy[...] = laid
-        update = native.prepared([bucket.batch for bucket in self.buckets], threads=threads)
+        if self.reason is None:
+            updates = [native.prepared([bucket.batch for bucket in self.buckets], threads=threads)]
+        else:
+            updates = self._computed(grads)
         count = [partial(setattr, bucket.counter, "value", bucket.counter.value + 1) for bucket in self.buckets]
         # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
-        calls: list[Callable[[], Any]] = [update, *count, *self._write_back]
+        calls: list[Callable[[], Any]] = [*updates, *count, *self._write_back]
         deque(map(call, calls), maxlen=0)
+
+    def _computed(self, grads: Sequence[Array]) -> list[Callable[[], Any]]:
+        """Return what makes the update by NumPy's operations."""
+        rest = iter(grads)
+        return [write for bucket in self.buckets for write in bucket.computed(list(islice(rest, len(bucket.slots))))]
 
 
 class ArrayBucket:
@@ -124,6 +138,7 @@ class ArrayBucket:
         params = [slot.memory.ctypes.data for slot in slots]
         state = [slot.state[name].ctypes.data for name in self.batch.state_columns for slot in slots]
         self.batch.place([slot.size for slot in slots], [*params, *repeat(0, len(slots)), *state])
+        self._numbers = 0.0, False, 1.0
 
     def set_numbers(self, lr: float, maximize: bool, grad_scale: float) -> None:
         """Set what the next update computes, if it changed.
@@ -135,6 +150,17 @@ class ArrayBucket:
         """
         step = self.counter.value + 1 if self.batch.rule.bias_correction else 1
         self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
+        self._numbers = lr, maximize, grad_scale
+
+    def computed(self, grads: Sequence[Array]) -> list[Callable[[], Any]]:
+        """Return what makes the next update by NumPy's operations: functions that write it.
+
+        Args:
+            grads: The gradient of each array, as `ArrayPlan.bind` returned it.
+        """
+        lr, maximize, grad_scale = self._numbers
+        step = self.counter.value + 1
+        return operations.computed(self.batch.rule, lr, step, self.slots, grads, maximize, grad_scale)
 
 
 class _Stretches:
