@@ -249,7 +249,7 @@ TYPED = [
     ("jax.npz o.pt --to torch --decay 0.9 --eps 1e-8 --lr 1", "pass it (--momentum)"),
     ("named.npz o.pt --to torch --decay 0.9 --eps 0 --lr 1 --momentum 0", 'FILE (a JSON object such as {"b": "0"})'),
     ("run.pt o.npz --to numpy --step 99999999999999999999", "Invalid step: 99999999999999999999 (allowed: a whole"),
-    ("run.pt o.npz --to numpy --lr nan", "Invalid learning rate: nan"),
+    ("run.pt o.npz --to numpy --lr nan", "Invalid --lr: nan"),
     ("run.pt o.npz --to numpy --bogus", "No such option '--bogus'"),
     ("run.pt", "Missing argument 'OUT'"),
 ]  # fmt: skip
