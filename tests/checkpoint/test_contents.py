@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import save as safetensors
 
 from rmsprop.checkpoint import CheckpointError, load, save
+from rmsprop.checkpoint.archive import read_arrays
 from rmsprop.numpy import RMSprop
 
 
@@ -114,6 +115,7 @@ def test_a_checkpoint_of_torch_is_not_written_under_anothers_suffix(suffix, tmp_
 def test_a_count_keeps_its_shape_in_a_file(form, suffix, tmp_path):
     save(optimizer(), tmp_path / f"run{suffix}", form, notes=[])
     assert load(tmp_path / f"run{suffix}", bias_correction=False).parameters[0].step == 1
+    assert read_arrays(tmp_path / f"run{suffix}")["1/count"].shape == ()
 
 
 @pytest.mark.parametrize("step", [-1, 2**63, True, 1.5])
