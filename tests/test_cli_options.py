@@ -75,9 +75,10 @@ def values(param):
     return {"integer": [3], "integer range": [3], "float": [0.1 / 3, 1e-10]}.get(param.type.name, ["it's; $HOME"])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, param in SETTINGS.items() for value in values(param)]
-)
+GIVEN_VALUES = [(name, value) for name, param in SETTINGS.items() for value in values(param)]
+
+
+@pytest.mark.parametrize(("name", "value"), GIVEN_VALUES)
 def test_every_setting_can_be_pasted(name, value):
     words = shlex.split(train_command({"problem": "linear", name: value}))
     assert words[:3] == ["rmsprop", "train", "linear"]
