@@ -1,10 +1,18 @@
 """A value that can't be is refused under the name of its option, whatever frameworks call it."""
 
+import html
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from rmsprop.cli.group import rmsprop
+from rmsprop.lab.options import train_command
 
 # What each command needs besides.
 GIVEN = {
@@ -47,3 +55,47 @@ def test_an_option_that_needs_another_names_both(command, option, needs, tmp_pat
     assert result.exit_code == 2
     assert f"{option} needs a" in result.stderr
     assert needs in result.stderr
+
+
+# What isn't a setting of a run.
+OF_THE_COMMAND = ("problem", "out", "resume", "force", "as_json")
+SETTINGS = {param.name: param for param in rmsprop.commands["train"].params if param.name not in OF_THE_COMMAND}
+
+
+def values(param):
+    """Values as a run keeps them."""
+    if param.name == "hidden":
+        return [(4, 3)]
+    if param.multiple:
+        return [("a", "it's -b", "-c")]
+    if param.is_flag or param.secondary_opts:
+        return [True, False] if param.secondary_opts else [True]
+    if isinstance(param.type, click.Choice):
+        return [param.type.choices[-1]]
+    return {"integer": [3], "integer range": [3], "float": [0.1 / 3, 1e-10]}.get(param.type.name, ["it's; $HOME"])
+
+
+GIVEN_VALUES = [(name, value) for name, param in SETTINGS.items() for value in values(param)]
+
+
+@pytest.mark.parametrize(("name", "value"), GIVEN_VALUES)
+def test_every_setting_can_be_pasted(name, value):
+    words = shlex.split(train_command({"problem": "linear", name: value}))
+    assert words[:3] == ["rmsprop", "train", "linear"]
+    assert rmsprop.commands["train"].make_context("train", words[2:]).params[name] == value
+
+
+def test_the_command_in_a_report_makes_the_same_run_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = "my table's $1.csv"
+    Path(table).write_text("x,a b,y\n" + "".join(f"{row % 7},{row % 5},{row % 7 * 0.5}\n" for row in range(60)))
+    options = "--hidden 4,3 --momentum 0.9 --nesterov --eps-inside-sqrt --no-centered --warmup 0.5 --epochs 3 --lr 3e-4"
+    first = ["train", table, "--target", "y", "--drop", "a b", *shlex.split(options), "--out", "first"]
+    CliRunner().invoke(rmsprop, first)
+    (command,) = re.findall(r"<pre>(rmsprop train .*?)</pre>", Path("first/report.html").read_text(encoding="utf-8"))
+    line = html.unescape(command).removeprefix("rmsprop ")
+    split = subprocess.run(["sh", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True).stdout
+    CliRunner().invoke(rmsprop, [*split.split("\0")[:-1], "--out", "second"])
+    kept, again = (json.loads(Path(run, "config.json").read_text())["settings"] for run in ("first", "second"))
+    assert kept == again
+    assert Path("first/history.csv").read_text() == Path("second/history.csv").read_text()

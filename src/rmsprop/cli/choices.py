@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
-from rmsprop.lab.options import check_option, option
+from rmsprop.lab.options import check_option, option, switch_off
 from rmsprop.rule import Rule
 
 # Field of `Rule` -> what the help says. The field's type makes the option.
@@ -24,8 +24,6 @@ _HELP = {
     "weight_decay": "Weight decay.",
     "weight_decay_mode": "Where it is applied.",
 }
-# What switches a choice off where ``--no-...`` would not say what comes instead.
-_OFF = {"eps_inside_sqrt": "--eps-outside-sqrt", "lr_in_momentum": "--lr-outside-momentum"}
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,13 +43,8 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(field: str, kind: Any) -> Callable[..., Any]:
     name = option(field)
     if kind is bool:
-        return click.option(f"{name}/{off(field)}", default=None, help=_HELP[field])
+        return click.option(f"{name}/{switch_off(field)}", default=None, help=_HELP[field])
     return click.option(name, type=click.Choice(get_args(kind)) if get_args(kind) else kind, help=_HELP[field])
-
-
-def off(field: str) -> str:
-    """Return what switches a choice off: ``--no-centered``, ``--eps-outside-sqrt``."""
-    return _OFF.get(field, f"--no-{option(field).removeprefix('--')}")
 
 
 def chosen_lr(lr: float | None) -> float | None:

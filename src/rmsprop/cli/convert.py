@@ -14,9 +14,9 @@ from typing import Any, NoReturn, get_type_hints
 
 import click
 
-from rmsprop.cli.choices import chosen_lr, off, rule_options
+from rmsprop.cli.choices import chosen_lr, rule_options
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.options import check_option, option
+from rmsprop.lab.options import check_option, option, switch_off
 from rmsprop.rule import NUMBERS, Rule
 
 
@@ -47,7 +47,7 @@ _FLAGS = tuple(field for field, kind in get_type_hints(Rule).items() if kind is 
 def _spelled(name: str, *value: Any) -> str:
     """Return an argument of `rmsprop.checkpoint.convert`, with a value or without, as it is typed here."""
     if name in _FLAGS:
-        return " or ".join(option(name) if wanted else off(name) for wanted in (value or (True, False)))
+        return " or ".join(option(name) if wanted else switch_off(name) for wanted in (value or (True, False)))
     if not value:
         return _CALLED.get(name, option(name))
     if name == "names":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -13,9 +12,8 @@ import click
 
 from rmsprop.cli.choices import rule_options
 from rmsprop.cli.problems import chosen_problem, problem_options
-from rmsprop.cli.train import train
 from rmsprop.dialects import DIALECTS, get_dialect
-from rmsprop.lab.options import rule_of_options
+from rmsprop.lab.options import rule_of_options, train_command
 from rmsprop.lab.problems.defaults import short_name
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.rule import Rule
@@ -125,27 +123,7 @@ def _train_line(given: Mapping[str, Any], setting: Setting) -> str:
         **rule,
         "schedule": "constant",
     }
-    options = {param.name: param for param in train.params}
-    words = [word for name, value in settings.items() for word in _typed(options[name], value)]
-    return shlex.join(["rmsprop", "train", *words])
-
-
-def _typed(param: click.Parameter, value: Any) -> list[str]:
-    """Return a value as it is given on the command line."""
-    from rmsprop.lab.dialects.formulas import number
-
-    if value is None:
-        return []
-    if isinstance(param, click.Argument):
-        return [value]
-    if param.multiple:
-        return [word for one in value for word in (param.opts[0], one)]
-    if isinstance(value, bool):
-        return [param.opts[0] if value else param.secondary_opts[0]]
-    text = (
-        number(value) if isinstance(value, float) else ",".join(map(str, value)) if isinstance(value, tuple) else value
-    )
-    return [param.opts[0], str(text)]
+    return train_command(settings)
 
 
 def _print(found: Tuning, train_line: str) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from rmsprop.dialects import get_dialect
 from rmsprop.lab.errors import InputError
-from rmsprop.rule import NUMBERS, Rule, check_number
+from rmsprop.rule import FLAGS, NUMBERS, Rule, check_number
+
+# What switches a choice off where ``--no-...`` would not say what comes instead.
+_OFF = {
+    "eps_inside_sqrt": "--eps-outside-sqrt",
+    "lr_in_momentum": "--lr-outside-momentum",
+    "dayfirst": "--monthfirst",
+}
+# Settings whose option is given once per value.
+_REPEATED = ("drop", "na")
 
 
 def option(name: str) -> str:
@@ -24,6 +34,50 @@ def option(name: str) -> str:
         '--batch-size'
     """
     return "--" + name.replace("_", "-")
+
+
+def switch_off(name: str) -> str:
+    """Return the option that switches a choice off: ``centered`` is ``--no-centered``.
+
+    Args:
+        name: A field of `Rule` that is on or off.
+
+    Returns:
+        The option.
+
+    Examples:
+        >>> switch_off("centered"), switch_off("eps_inside_sqrt")
+        ('--no-centered', '--eps-outside-sqrt')
+    """
+    return _OFF.get(name, f"--no-{option(name).removeprefix('--')}")
+
+
+def train_command(settings: Mapping[str, Any]) -> str:
+    """Return the `rmsprop train` of some settings, to be pasted into a shell.
+
+    Args:
+        settings: Setting -> value, ``problem`` among them; what is None or empty is left out.
+
+    Returns:
+        The command, quoted where a shell needs it.
+
+    Examples:
+        >>> train_command({"problem": "my table.csv", "target": "y", "drop": ("a", "b"), "hidden": (4, 3), "lr": 1e-3})
+        "rmsprop train 'my table.csv' --target y --drop a --drop b --hidden 4,3 --lr 0.001"
+    """
+    words = [word for name, value in settings.items() if name != "problem" for word in _typed(name, value)]
+    return shlex.join(["rmsprop", "train", str(settings["problem"]), *words])
+
+
+def _typed(name: str, value: Any) -> list[str]:
+    if value is None or value in ((), []):
+        return []
+    if isinstance(value, bool):
+        off = [switch_off(name)] if name in FLAGS or name in _OFF else []
+        return [option(name)] if value else off
+    if name in _REPEATED:
+        return [word for one in value for word in (option(name), str(one))]
+    return [option(name), ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
 
 
 def check_option(name: str, value: float) -> float:

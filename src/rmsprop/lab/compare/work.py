@@ -163,8 +163,8 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         pool.shutdown()
     except BrokenProcessPool as error:
         raise LostWorkerError(
-            "a process that trains ended before its time, perhaps for want of memory: run again with fewer jobs; "
-            "what was done is in the cache"
+            "a process that trains ended before its time, perhaps for want of memory: run again with fewer --jobs; "
+            f"{'what was done is in the cache' if cache.folder and not cache.unwritable else 'nothing is kept'}"
         ) from error
     finally:
         for child in set(multiprocessing.active_children()) - before:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rmsprop.files import write_atomically
 from rmsprop.horizon import half_life, mass_window
 from rmsprop.lab.drawing import draw_figure, single
-from rmsprop.lab.options import option
+from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
 from rmsprop.lab.train.settings import show
@@ -134,6 +134,7 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         problem=result.problem,
         metric=result.problem.metric,
         pictures=pictures,
+        command=train_command(result.settings.as_dict()),
         settings={option(name): show(value) for name, value in settings.items() if value not in (None, ())},
         versions=result.versions,
     )
