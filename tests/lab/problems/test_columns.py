@@ -200,6 +200,7 @@ DATES = {
         [day(2024, 1, 1), day(2024, 12, 1)],
         "dates, month first (month/year:",
     ),
+    "months, points and years": (["01.2024", "12.2024"], [day(2024, 1, 1), day(2024, 12, 1)], "dates, month first"),
     "names of months": (
         ["Jan 2024", "Dec-2024"],
         [day(2024, 1, 1), day(2024, 12, 1)],

@@ -112,9 +112,10 @@ def _plain(text: pl.Series, _: Notation) -> Understood | None:
 
 
 def _compact_dates(text: pl.Series, notation: Notation) -> Understood | None:
-    """Read 20240131, if all of the column is such a date."""
+    """Read 20240131 and 01.2024, if all of the column is such a date."""
     numbers = text.cast(pl.Int64, strict=False)
-    if numbers.null_count() > text.null_count() or not numbers.drop_nulls().is_between(*_COMPACT_DATES).all():
+    days = numbers.null_count() == text.null_count() and numbers.drop_nulls().is_between(*_COMPACT_DATES).all()
+    if not (days or text.drop_nulls().str.contains(r"^(0[1-9]|1[0-2])\.(19|20)\d\d$").all()):
         return None
     found = read_dates(text, notation)
     return found if found and found.values.null_count() == text.null_count() else None

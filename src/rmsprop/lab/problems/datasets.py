@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import Column, as_input, leave_out, plainly, typed
+from rmsprop.lab.problems.columns import Column, as_input, leave_out, typed
 from rmsprop.lab.problems.defaults import Task, short_name
 from rmsprop.lab.problems.encoding import Floats, encode, grouped
 from rmsprop.lab.problems.identifiers import counts_rows, names_rows, needless
@@ -21,13 +21,11 @@ from rmsprop.lab.problems.numerals import file_decimal
 from rmsprop.lab.problems.options import TableOptions, composed
 from rmsprop.lab.problems.places import Places
 from rmsprop.lab.problems.tables import read_table
+from rmsprop.lab.problems.targets import infer_task, labels_of, task_note
 from rmsprop.lab.problems.understood import Notation
 
-# Below this a fifth of the rows is too few to judge anything by, or to hold each class.
-FEWEST_ROWS, FEWEST_PER_CLASS = 10, 5
-# Whole numbers are taken for classes if there are at most so many, with so many rows each on average.
-MOST_WHOLE_CLASSES, ROWS_PER_WHOLE_CLASS = 20, 5
-MOST_CLASSES = 1000
+# Below this a fifth of the rows is too few to judge anything by.
+FEWEST_ROWS = 10
 # A row that isn't trained on may be far from those that are; the square of a larger number may not be a float32.
 FARTHEST = 1e12
 _SPLIT_SEED = 0
@@ -172,10 +170,10 @@ def prepare(
     goal = answer.values.drop_nulls()
     if len(goal) < FEWEST_ROWS:
         raise InputError(f"{name}: rows with a target: {len(goal)}, and a 60/20/20 split needs at least {FEWEST_ROWS}")
-    inferred = _infer_task(goal)
-    labels, classes = _labels(goal, task or inferred)
+    inferred = infer_task(goal)
+    labels, classes = labels_of(goal, task or inferred)
     if task is None:
-        notes.append(_task_note(goal, classes, inferred))
+        notes.append(task_note(goal, classes, inferred))
     task = task or inferred
     parts = _split(labels if task == "classification" else np.zeros(len(goal), np.int64))
     columns, told = _columns(frame.drop(target), has_target, target, notation)
@@ -233,55 +231,6 @@ def _column_notes(column: Column) -> list[str]:
     if counts_rows(series):
         notes.append(f"{series.name}: counts the rows; if it only numbers them, {leave_out(series.name)}")
     return notes
-
-
-def _task_note(goal: pl.Series, classes: Sequence[str], task: Task) -> str:
-    what = f"a class, one of {len(classes)}" if classes else "a number"
-    if classes and goal.dtype.is_float() and len(classes) > 2:
-        return f"{goal.name}: taken for {what}, so this is {task} (--task regression if these are counts or amounts)"
-    return f"{goal.name}: taken for {what}, so this is {task} (--task decides otherwise)"
-
-
-def _infer_task(goal: pl.Series) -> Task:
-    if not goal.dtype.is_float():
-        return "classification"
-    distinct = goal.n_unique()
-    few = distinct <= MOST_WHOLE_CLASSES and distinct * ROWS_PER_WHOLE_CLASS <= len(goal)
-    return "classification" if few and (goal == goal.floor()).all() else "regression"
-
-
-def _labels(goal: pl.Series, task: Task) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Return the target as numbers and no classes, or as indices of classes and their names."""
-    if goal.dtype.is_temporal():
-        raise InputError(f"the target {goal.name!r} is a date or time: turn it into a number or a class first")
-    if goal.n_unique() == 1:
-        what = "has one class only" if goal.dtype == pl.String else "is constant"
-        raise InputError(f"the target {goal.name!r} {what} ({_shown(goal[0])}): there is nothing to learn from it")
-    if task == "regression":
-        if not (goal.dtype.is_float() or goal.dtype == pl.Boolean):
-            raise InputError(f"--task regression needs numbers, and the target {goal.name!r} holds {goal[0]!r}")
-        return goal.cast(pl.Float64).to_numpy(), ()
-    classes, labels, sizes = np.unique(goal.to_numpy(), return_inverse=True, return_counts=True)
-    if len(classes) > MOST_CLASSES or 2 * len(classes) > len(goal):
-        advice = "add --task regression, or " if goal.dtype.is_float() else plainly(goal)
-        raise InputError(
-            f"the target {goal.name!r} has {len(classes):,} classes in {len(goal):,} rows, too many to learn (such as "
-            f"{_shown(classes[0])}): {advice}choose another --target"
-        )
-    names = tuple(map(_shown, classes))
-    counts = "add --task regression if these are counts or amounts, or " if goal.dtype.is_float() else ""
-    if (fewest := int(sizes.min())) < FEWEST_PER_CLASS:
-        raise InputError(
-            f"class {names[sizes.argmin()]!r} of the target {goal.name!r} has {fewest} row{'s' * (fewest > 1)}: a "
-            f"60/20/20 split needs {FEWEST_PER_CLASS} of each class: {counts}leave it out or merge it with another"
-        )
-    return labels.astype(np.int64), names
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 2.0**53 else f"{value:.15g}"
-    return str(value)
 
 
 def _split(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -49,7 +49,7 @@ _LAYOUTS = (
     DateLayout(rf"{_MONTH}[-/.,\s]*(\d{{4}})", ("MY",)),
     DateLayout(rf"{_MONTH}[-/\s]'?(\d{{2}})", ("MY",)),
     DateLayout(r"(\d{4})[-/](\d{1,2})", ("YM",)),
-    DateLayout(r"(\d{1,2})/(\d{4})", ("MY",)),
+    DateLayout(r"(\d{1,2})[/.](\d{4})", ("MY",)),
     DateLayout(r"(\d{4})(\d{2})(\d{2})", ("YMD",)),
 )
 _WORDS = {
