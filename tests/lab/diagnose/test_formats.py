@@ -206,10 +206,11 @@ def test_a_row_of_another_length_is_left_out_and_said(tmp_path, damage, note):
 
 def test_a_writer_that_leaves_out_empty_cells_at_the_end_is_understood(tmp_path):
     rows = [[n, a] if n % 3 else [n, a, HELD_OUT[n]] for n, a in enumerate(TRAIN)]
-    (tmp_path / "log.csv").write_text(table(ENDS, [*rows, [12, 0.1, 1.8]]))
+    (tmp_path / "log.csv").write_text(table(ENDS, [*rows, [12, 0.1, 1.8]]) + "13,0.0")
     (history,) = histories(tmp_path / "log.csv")
-    assert (len(history.train), len(history.validation), history.reading.dropped) == (13, 5, 0)
-    assert "8 rows have fewer cells than the header" in history.reading.notes[0]
+    assert (len(history.train), len(history.validation), history.reading.dropped) == (13, 5, 1)
+    assert history.reading.notes[0] == "line 15 left out: fewer cells than the header"
+    assert "8 rows have fewer cells than the header" in history.reading.notes[1]
 
 
 @pytest.mark.parametrize("filler", ["", "nan"])

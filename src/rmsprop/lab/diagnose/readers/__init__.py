@@ -95,9 +95,8 @@ def _inside(entry: Path, loss: str | None, validation: str | None) -> list[Histo
     found = _one(entry, loss, validation)
     if found:
         return found
-    return [
-        history for each in _entries(entry) for history in (_loose if each.is_file() else _one)(each, loss, validation)
-    ]
+    inside = [(_loose if each.is_file() else _one)(each, loss, validation) for each in _entries(entry)]
+    return [history for of_each in inside for history in of_each]
 
 
 def _loose(path: Path, loss: str | None, validation: str | None) -> list[History]:
