@@ -106,6 +106,11 @@ WHOLE = {
         table("epoch,loss,val_loss,best_val_loss", each(lambda n, a, b: [n, a, b, 0.9])),
         ENDS,
     ),
+    "the best so far of a loss with a name": (
+        "log.csv",
+        table("epoch,train_ce_loss,val_ce_loss,best_val_ce_loss", each(lambda n, a, b: [n, a, b, 0.9])),
+        ("epoch", "train_ce_loss", "val_ce_loss"),
+    ),
     "the name of the loss": (
         "log.csv",
         table("epoch,loss_fn,loss,val_loss", each(lambda n, a, b: [n, "mse", a, b])),

@@ -122,6 +122,13 @@ def test_a_run_that_was_continued_is_one(write, second, note):
     assert [said.startswith(note) for said in history.reading.notes] == [True] * (note is not None)
 
 
+def test_a_writer_whose_steps_go_back_keeps_what_it_wrote_before(write):
+    (history,) = histories(write(loss=[*enumerate(TRAIN[:8]), *enumerate(TRAIN[8:])]))
+    assert history.train.values == pytest.approx(TRAIN)
+    first, second = histories(write("b", loss=[*enumerate(TRAIN), *enumerate(TRAIN)]) / "b")
+    assert first.train.values == second.train.values == pytest.approx(TRAIN)
+
+
 def test_curves_of_one_tag_are_read_from_the_folders_that_add_scalars_makes(tmp_path, write):
     from torch.utils.tensorboard import SummaryWriter
 

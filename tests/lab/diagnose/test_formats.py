@@ -118,6 +118,17 @@ def test_several_runs_in_a_file_are_histories_of_their_own(tmp_path, header, row
     assert any("of its own" in note for note in found[-1].reading.notes)
 
 
+def test_rows_of_no_run_are_left_out(tmp_path):
+    rows = [[k, n, a] for k in (0, 1) for n, a in enumerate(TRAIN)]
+    (tmp_path / "log.csv").write_text(table("fold,epoch,loss", [["", 0, 9], *rows, ["", 1, 9]]))
+    found = histories(tmp_path / "log.csv")
+    assert [(each.name, each.train.values) for each in found] == [
+        ("log-fold-0", tuple(TRAIN)),
+        ("log-fold-1", tuple(TRAIN)),
+    ]
+    assert [each.reading.dropped for each in found] == [2, 0]
+
+
 def test_the_columns_of_several_exported_runs_are_histories_of_their_own(tmp_path):
     (tmp_path / "export.csv").write_text(
         table(["Step", "sun-1 - loss", "moon-2 - loss"], [[n, a, b if n < 9 else ""] for n, (a, b) in enumerate(PAIRS)])
@@ -195,10 +206,11 @@ def test_a_row_of_another_length_is_left_out_and_said(tmp_path, damage, note):
 
 def test_a_writer_that_leaves_out_empty_cells_at_the_end_is_understood(tmp_path):
     rows = [[n, a] if n % 3 else [n, a, HELD_OUT[n]] for n, a in enumerate(TRAIN)]
-    (tmp_path / "log.csv").write_text(table(ENDS, [*rows, [12, 0.1, 1.8]]))
+    (tmp_path / "log.csv").write_text(table(ENDS, [*rows, [12, 0.1, 1.8]]) + "13,0.0")
     (history,) = histories(tmp_path / "log.csv")
-    assert (len(history.train), len(history.validation), history.reading.dropped) == (13, 5, 0)
-    assert "8 rows have fewer cells than the header" in history.reading.notes[0]
+    assert (len(history.train), len(history.validation), history.reading.dropped) == (13, 5, 1)
+    assert history.reading.notes[0] == "line 15 left out: fewer cells than the header"
+    assert "8 rows have fewer cells than the header" in history.reading.notes[1]
 
 
 @pytest.mark.parametrize("filler", ["", "nan"])
@@ -271,6 +283,16 @@ def test_versions_of_lightning_are_read_in_their_order(tmp_path, given):
         (folder / "metrics.csv").write_text(WHOLE["Lightning's gaps"][1])
     assert [each.name for each in histories(tmp_path / given)] == ["version_0", "version_2", "version_10"]
     assert [each.name for each in histories(tmp_path / "lightning_logs" / "version_2")] == ["version_2"]
+
+
+@pytest.mark.parametrize("page", ["report.html", "tune.html"])
+def test_tables_beside_a_report_are_its_own(tmp_path, page):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / page).touch()
+    (tmp_path / "runs" / "runs.csv").write_text(WHOLE["tabs"][1])
+    for folder in (tmp_path, tmp_path / "runs"):
+        with pytest.raises(InputError, match="holds no history"):
+            histories(folder)
 
 
 def test_logs_in_a_folder_are_read_and_other_files_are_not(tmp_path):

@@ -19,9 +19,10 @@ from rmsprop.lab.diagnose.readers.content import STANDARD_INPUT, content_of, nam
 from rmsprop.lab.diagnose.readers.histories import of_log
 from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.train.folder import HISTORY
-from rmsprop.lab.train.folder import REPORT as PAGE
+from rmsprop.lab.train.folder import HISTORY, REPORT
 
+# The reports of train and compare, and of tune.
+_PAGES = (REPORT, "tune.html")
 RECORD_SUFFIX = ".jsonl"
 # Files of such names are one per folder, whose name says more.
 _OF_A_FOLDER = ("record.jsonl", folders.TRAINER_STATE)
@@ -55,8 +56,7 @@ def histories(
         found = _one(path, loss, validation)
         if found:
             return found
-        entries = [entry for entry in folders.in_order(path) if _may_be_one(entry)]
-        many = [each for entry in watch(entries) for each in _inside(entry, loss, validation)]
+        many = [each for entry in watch(_entries(path)) for each in _inside(entry, loss, validation)]
     except OSError as error:
         raise InputError(f"can't read {error.filename or path}: {error.strerror or error}") from error
     if not many:
@@ -71,14 +71,21 @@ def _check(path: Path) -> None:
         raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first, or give it to -")
 
 
-def _may_be_one(path: Path) -> bool:
-    """Tell whether something in a folder is meant: other files lie about there."""
-    return path.is_dir() or folders.is_log(path)
+def _entries(folder: Path) -> list[Path]:
+    """Return what may be meant in a folder: other files lie about there, and those beside a report are its own."""
+    logs = _report(folder) is None
+    return [path for path in folders.in_order(folder) if path.is_dir() or (logs and folders.is_log(path))]
+
+
+def _report(folder: Path) -> Path | None:
+    """Return the report in a folder of another command."""
+    return next((folder / name for name in _PAGES if (folder / name).is_file()), None)
 
 
 def _hint(path: Path) -> str:
     """Say what there is to read in a folder of another command."""
-    return f"; it holds a report: open {path / PAGE}" if (path / PAGE).is_file() else ""
+    report = _report(path)
+    return f"; it holds a report: open {report}" if report else ""
 
 
 def _inside(entry: Path, loss: str | None, validation: str | None) -> list[History]:
@@ -86,10 +93,10 @@ def _inside(entry: Path, loss: str | None, validation: str | None) -> list[Histo
     if entry.is_file():
         return _loose(entry, loss, validation)
     found = _one(entry, loss, validation)
-    if found or (entry / PAGE).is_file():
+    if found:
         return found
-    inside = [each for each in folders.in_order(entry) if _may_be_one(each)]
-    return [history for each in inside for history in (_loose if each.is_file() else _one)(each, loss, validation)]
+    inside = [(_loose if each.is_file() else _one)(each, loss, validation) for each in _entries(entry)]
+    return [history for of_each in inside for history in of_each]
 
 
 def _loose(path: Path, loss: str | None, validation: str | None) -> list[History]:

@@ -169,7 +169,7 @@ def _scalars(path: Path) -> dict[str, Points]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
         raise InputError(f"{path} needs tensorboard to be read: pip install 'rmsprop[tensorboard]'") from error
-    # What a writer did again is kept: which of the two counts is for the reader of all files to say.
+    # Of old files, what was written before a step that goes back would be left out without a word.
     accumulator = EventAccumulator(str(path), size_guidance={"scalars": 0, "tensors": 0}, purge_orphaned_data=False)
     accumulator.Reload()
     tags = accumulator.Tags()
