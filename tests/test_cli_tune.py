@@ -60,8 +60,10 @@ def test_a_person_gets_words_a_table_and_calls_within_a_hundred_columns():
 
 
 def test_the_line_to_train_with_means_the_recommended_rule():
-    Path("t.csv").write_text("x,w,z,y\n" + "".join(f"{row % 7},{row % 5},1,{row * 0.5}\n" for row in range(60)))
+    rows = "".join(f"{row};{1 + row % 5}/1/24;{row % 5};1;{row * 0.5}\n" for row in range(60))
+    Path("t.csv").write_text(f"Unnamed: 0;x;w;z;y\n{rows}")
     options = ("--target", "y", "--drop", "w", "--drop", "z", "--model", "mlp", "--hidden", "4,3", "--epochs", 3)
+    options += ("--monthfirst", "--na", "-9", "--na", "none", "--delimiter", ";", "--max-categories", 5)
     rule = (
         "--dialect",
         "keras_legacy",
@@ -72,7 +74,9 @@ def test_the_line_to_train_with_means_the_recommended_rule():
         "--initial-square-avg",
         1,
     )
-    said = run("t.csv", *options, *rule, "--nesterov", "--budget", "quick", "--seeds", 2).stdout
+    result = run("t.csv", *options, *rule, "--nesterov", "--budget", "quick", "--seeds", 2)
+    assert "note: Unnamed: 0: the index that was saved with the table, so it is left out" in result.stderr
+    said = result.stdout
     line = next(line for line in said.splitlines() if line.startswith("shell"))
     words = shlex.split(line)[1:]
     assert words[:3] == ["rmsprop", "train", "t.csv"]
@@ -82,6 +86,7 @@ def test_the_line_to_train_with_means_the_recommended_rule():
     assert {name: kept[name] for name in recommended["rule"]} == recommended["rule"]
     assert (kept["lr"], kept["schedule"], kept["epochs"]) == (recommended["lr"], "constant", 3)
     assert (kept["drop"], kept["hidden"]) == (["w", "z"], [4, 3])
+    assert (kept["dayfirst"], kept["na"], kept["delimiter"], kept["max_categories"]) == (False, ["-9", "none"], ";", 5)
 
 
 def test_the_line_to_train_with_can_be_pasted_whatever_names_are_like(tmp_path):

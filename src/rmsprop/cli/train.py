@@ -53,11 +53,12 @@ def train(
 ) -> None:
     """Train a model with RMSProp and judge the run.
 
-    PROBLEM is a built-in problem (see below), FILE.csv, FILE.parquet or FILE.npz with --target, or
-    package.module:function that returns a Problem. What the options of the rule leave open is the dialect's; learning
-    rate and weight decay are the problem's. Of a file, numbers are standardised, categories one-hot encoded, missing
-    values imputed; 60 % of the rows are trained on, 20 % validate, 20 % test. DIR receives config.json, history.csv,
-    checkpoint.safetensors, model.safetensors, loss.png and report.html.
+    PROBLEM is a built-in problem (see below), a table FILE with --target, or package.module:function that returns a
+    Problem. FILE is .csv, .tsv or .txt (also .gz), .xlsx, .parquet or .npz, or - for text from standard input. What the
+    options of the rule leave open is the dialect's; learning rate and weight decay are the problem's. Of a table,
+    numbers and dates are standardised, categories one-hot encoded, missing values imputed, identifiers left out; notes
+    say what was taken for what. 60 % of the rows are trained on, 20 % validate, 20 % test. DIR receives config.json,
+    history.csv, checkpoint.safetensors, model.safetensors, loss.png and report.html.
 
     Exit codes: 0 done, 1 diverged or failed, 2 bad input, 130 interrupted (continue with --resume).
     """

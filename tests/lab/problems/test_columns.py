@@ -329,6 +329,8 @@ def test_whole_numbers_that_no_float_holds_keep_their_digits(values, dtype):
         ([None, None], "column 'c' has no values at all: leave it out with --drop c"),
         ([float("nan")] * 2, "has no values at all"),
         (["1", "2", "3", "abc"], "column 'c' is numeric, but row 4 holds 'abc'"),
+        (["1.2345", "2.3456", "12.1999", "abc"], "column 'c' is numeric, but row 4 holds 'abc'"),
+        (["20240131", "12345678", "7", "abc"], "column 'c' is numeric, but row 4 holds 'abc'"),
         (["1", "2", "3", "x" * 99], "holds '" + "x" * 37 + "...'"),
         ([1.0, float("inf")], "column 'c' holds inf in row 2"),
         ([1.0, -1e200], "column 'c' holds -1e+200 in row 2"),

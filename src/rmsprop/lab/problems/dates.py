@@ -49,7 +49,8 @@ _LAYOUTS = (
     DateLayout(rf"{_MONTH}[-/.,\s]*(\d{{4}})", ("MY",)),
     DateLayout(rf"{_MONTH}[-/\s]'?(\d{{2}})", ("MY",)),
     DateLayout(r"(\d{4})[-/](\d{1,2})", ("YM",)),
-    DateLayout(r"(\d{1,2})[/.](\d{4})", ("MY",)),
+    DateLayout(r"(\d{1,2})/(\d{4})", ("MY",)),
+    DateLayout(r"(0[1-9]|1[0-2])\.((?:19|20)\d{2})", ("MY",)),
     DateLayout(r"(\d{4})(\d{2})(\d{2})", ("YMD",)),
 )
 _WORDS = {

@@ -198,14 +198,17 @@ def short_name(name: str) -> str:
         The name of the built-in problem, of the file without its suffix, or of the function.
 
     Examples:
-        >>> short_name("data/customers.csv"), short_name("my.problems:spiral"), short_name("-")
+        >>> short_name("data/customers.csv.gz"), short_name("my.problems:spiral"), short_name("-")
         ('customers', 'spiral', 'stdin')
     """
     if name in PROBLEMS:
         return name
     if name == STANDARD_INPUT:
         return "stdin"
-    return name.rpartition(":")[2] if is_function(name) else Path(name.removesuffix(".gz")).stem
+    suffix = table_suffix(name)
+    return (
+        name.rpartition(":")[2] if is_function(name) else Path(name).name[: -len(suffix)] if suffix else Path(name).stem
+    )
 
 
 def architecture(

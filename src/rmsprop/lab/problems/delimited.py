@@ -21,7 +21,8 @@ from rmsprop.lab.problems.places import Places
 # What stands for a missing value in a text file: pandas' words, and the question mark of the UCI repository.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")
 _DELIMITERS = (",", ";", "\t", "|", " ")  # a space last: it is in names too
-_HEAD_BYTES = 1 << 20
+# How many lines show which delimiter is meant.
+_HEAD = 50
 _GZIP = b"\x1f\x8b"
 _LINE_END = r"\r\n?|\n"
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -66,7 +67,7 @@ def read_delimited(name: str, content: bytes, options: TableOptions) -> Delimite
     encoding = options.encoding or _encoding(content)
     lines = _lines(name, content, encoding)
     first, separator = _begin(name, lines, options)
-    delimiter = separator or _delimiter(lines[first:])
+    delimiter = separator or _delimiter(name, lines[first : first + _HEAD])
     if delimiter == " ":
         lines[first:] = [line.strip() + "\n" for line in lines[first:]]
     records = _records(name, lines, first, delimiter)
@@ -140,18 +141,22 @@ def _after_blanks(lines: Sequence[str], start: int) -> int:
     return next((index for index in range(start, len(lines)) if lines[index].strip()), len(lines))
 
 
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return what splits the first record into the most fields."""
-    return max(_DELIMITERS, key=lambda delimiter: (_width(lines, delimiter), -_DELIMITERS.index(delimiter)))
+def _delimiter(name: str, lines: Sequence[str]) -> str:
+    """Return what splits the header into the most fields, preferably as many as most records have."""
+    if name.lower().endswith((".tsv", ".tsv.gz")) and "\t" in lines[0]:
+        return "\t"
+    return max(_DELIMITERS, key=lambda delimiter: _fit(lines, delimiter))
 
 
-def _width(lines: Sequence[str], delimiter: str) -> int:
+def _fit(lines: Sequence[str], delimiter: str) -> tuple[bool, int]:
+    """Return whether most records have as many fields as the header, and how many that has."""
     if delimiter == " " and any(other in lines[0] for other in _DELIMITERS[:-1]):
-        return 0
+        return False, 0
     try:
-        return len(next(csv.reader(iter(lines), delimiter=delimiter, skipinitialspace=True)))
+        header, *widths = map(len, filter(None, csv.reader(lines, delimiter=delimiter, skipinitialspace=True)))
     except csv.Error:  # a field of over 131,072 characters: another delimiter is meant
-        return 0
+        return False, 0
+    return header > 1 and 2 * widths.count(header) > len(widths), header
 
 
 def _records(name: str, lines: Sequence[str], first: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:

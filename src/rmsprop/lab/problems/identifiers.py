@@ -72,8 +72,9 @@ def counts_rows(series: pl.Series) -> bool:
         >>> counts_rows(pl.Series([float(row) for row in range(20)]))
         True
     """
-    counted = series.dtype == pl.Float64 and len(series) >= FEWEST and not series.null_count()
-    return counted and bool((series.diff().drop_nulls() == 1.0).all())
+    if series.dtype != pl.Float64 or len(series) < FEWEST or series.null_count() or series[0] not in (0.0, 1.0):
+        return False
+    return bool((series.diff().drop_nulls() == 1.0).all())
 
 
 def names_rows(name: str) -> bool:
