@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Series, Statistics
-from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.recorder import file
 from rmsprop.lab.recorder.measure import STATISTICS
 
@@ -38,7 +37,6 @@ def read(path: Path) -> History:
         lr=Series.of(points),
         group=recording.groups[0] if recording.groups else {},
         statistics=_statistics(recording),
-        words=OTHERS,
     )
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rmsprop.lab.diagnose.history import History, Series, Unit
-from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.diagnose.readers.names import Roles, guess
 from rmsprop.lab.errors import InputError
 
@@ -60,7 +58,6 @@ def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping
     Returns:
         The history.
     """
-    by_epoch = replace(OTHERS, length="{} epochs", longer="{} epochs", unit="epoch", piece="epoch", pieces="epochs")
     return History(
         name=name,
         source=source,
@@ -68,7 +65,6 @@ def history_of(name: str, source: str, unit: Unit, roles: Roles, curves: Mapping
         train=curves[roles.loss],
         validation=curves[roles.validation] if roles.validation else Series(),
         lr=curves[roles.lr] if roles.lr else Series(),
-        words=OTHERS if unit == "step" else by_epoch,
     )
 
 

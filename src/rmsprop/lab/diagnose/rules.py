@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rmsprop.lab.diagnose import curves, layers, precision
-from rmsprop.lab.diagnose.finding import SEVERITIES, Diagnosis, DiagnosticRule, Finding
+from rmsprop.lab.diagnose.finding import COURSE, SEVERITIES, Diagnosis, DiagnosticRule, Finding
 from rmsprop.lab.diagnose.history import History
 
 RULES = (
-    DiagnosticRule("the course of the loss", curves.course),
+    DiagnosticRule(COURSE, curves.course),
     DiagnosticRule("overfitting", curves.overfitting),
     DiagnosticRule("warm-up too hot", curves.warm_up),
     DiagnosticRule("dead layers", layers.dead),
