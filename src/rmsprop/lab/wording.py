@@ -15,14 +15,15 @@ class Terms:
     """How to speak of a run.
 
     Args:
-        settings: For each change how it is made, with ``{}`` for its value. One that isn't there has no setting.
+        settings: For each change how it is made, with ``{}`` for its value. One that isn't there has no setting, and
+            one that is None can't be made.
         unit: What time is counted in.
         point: What the curves have a point for.
         start: When the first point was.
         judged: What the loss is called that the course is told of.
     """
 
-    settings: Mapping[Change, str]
+    settings: Mapping[Change, str | None]
     unit: str
     point: str
     start: str
@@ -51,7 +52,7 @@ _ORDERS: Mapping[Change, str] = {
     "smaller model": "shrink the model",
     "larger model": "try a larger model",
     "more weight decay": "raise the weight decay",
-    "longer memory": "take a longer memory",
+    "clip gradients": "clip the norm of the gradient",
     "other inputs": "try other inputs",
     "find what isn't finite": "look there for a value in the data that isn't finite, a division or a logarithm of 0, "
     "or a number too large for 16 bits",
@@ -75,6 +76,7 @@ def remedy(advice: Sequence[Advice], terms: Terms) -> str:
         >>> remedy([Advice("lower lr", 0.01), Advice("smaller model")], terms)
         'Try a smaller learning rate (--lr 0.01), or shrink the model.'
     """
+    advice = [each for each in advice if terms.settings.get(each.change, "") is not None]
     if not advice:
         return ""
     if advice[-1].change == "warm up":
@@ -200,7 +202,7 @@ _EVIDENCE: Mapping[str, Callable[[Fact, Terms], str]] = {
     "loss not finite": _not_finite,
     "overfitting": _overfitting,
     "stalled": _stalled,
-    "no better than guessing": _guessing,
+    "loss no better than guessing": _guessing,
     "still falling": _falling,
     "converged": _converged,
     "spikes": _spikes,

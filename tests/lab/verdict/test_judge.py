@@ -90,7 +90,7 @@ def test_a_target_that_is_noise_is_stalled(record):
     frame = pl.DataFrame({"x": random.normal(size=2000), "y": random.normal(size=2000)})
     noise = from_dataset(prepare("noise", frame, "y", None), ())
     curves = record(noise)
-    assert judge(curves)[0].kind in ("stalled", "no better than guessing")
+    assert judge(curves)[0].kind in ("stalled", "loss no better than guessing")
     assert "may not tell the target" in said(curves).remedy
 
 
@@ -154,7 +154,7 @@ def test_overfitting_begins_where_a_level_curve_rises():
 def test_overfitting_from_the_start_has_no_epoch_to_stop_at():
     verdict = said(curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0]))
     assert verdict.headline == "overfitting since epoch 0"
-    assert verdict.remedy == "Shrink the model, or raise the weight decay (--weight-decay)."
+    assert verdict.remedy == "Raise the weight decay: --weight-decay."
 
 
 def test_a_run_without_a_whole_epoch_is_judged():
@@ -214,14 +214,14 @@ def test_no_better_than_guessing_is_not_converged(constant):
     course = [2.2 * math.exp(-n / 5) + 0.5 for n in range(60)]
     train = [loss - 0.45 for loss in course]
     fact = judge(curve(train, course, constant=constant, constant_validation=constant))[0]
-    assert fact.kind == "no better than guessing"
+    assert fact.kind == "loss no better than guessing"
     assert judge(curve(train, course, constant=0.7, constant_validation=0.7))[0].kind == "converged"
 
 
 def test_what_was_never_of_use_is_not_called_overfitting_that_one_could_stop():
     train, validation = [0.7 / (1 + n) for n in range(30)], [0.70 + 0.02 * n for n in range(30)]
     fact = judge(curve(train, validation, constant=0.69, constant_validation=0.69))[0]
-    assert fact.kind == "no better than guessing"
+    assert fact.kind == "loss no better than guessing"
     assert "stop earlier" not in [advice.change for advice in fact.advice]
 
 
@@ -299,3 +299,11 @@ def test_every_piece_of_advice_has_words():
     spoken = terms(resolve({"problem": "linear"}).as_dict(), holds_out=True)
     for change in get_args(Change):
         assert remedy([Advice("lower lr", 0.1), Advice(change, 2.0)], spoken)
+
+
+@pytest.mark.parametrize(
+    ("model", "advised"), [("mlp", "Shrink the model (--hidden), or raise"), ("linear", "Raise the weight decay: --")]
+)
+def test_a_model_is_shrunk_where_it_has_widths(model, advised):
+    overfit = curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0])
+    assert said(overfit, model=model).remedy.startswith(advised)

@@ -22,7 +22,7 @@ SEVERITIES: Mapping[Kind, Severity] = {
     "loss not finite": "warning",
     "spikes": "warning",
     "overfitting": "warning",
-    "no better than guessing": "warning",
+    "loss no better than guessing": "warning",
     "stalled": "warning",
     "still falling": "note",
     "converged": "fine",

@@ -14,7 +14,7 @@ _SETTINGS: Mapping[Change, str] = {
     "raise lr": "lr={:.2g}",
     "warm up": "a warm-up",
     "let lr fall": "a cosine, say",
-    "longer memory": "a decay closer to 1",
+    "clip gradients": "torch.nn.utils.clip_grad_norm_, or max_grad_norm of rmsprop.torch.RMSprop",
 }
 
 

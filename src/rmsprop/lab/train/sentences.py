@@ -19,7 +19,6 @@ _OPTIONS: Mapping[Change, str] = {
     "smaller model": "--hidden",
     "larger model": "--hidden",
     "more weight decay": "--weight-decay",
-    "longer memory": "--decay closer to 1",
 }
 # Schedules that go on after the last epoch of a run as they would have gone on in a longer one, with steps that are
 # still of use: resuming is enough.
@@ -40,9 +39,11 @@ def terms(settings: Mapping[str, Any], *, holds_out: bool) -> Terms:
         >>> terms({"schedule": "constant", "model": "mlp"}, holds_out=True).settings["train longer"]
         '--resume --epochs {:.0f}'
     """
-    options = dict(_OPTIONS) | {"train longer": _longer(settings)}
-    if settings["model"] != "mlp":  # there is no other width to choose
-        options = {change: option for change, option in options.items() if option != "--hidden"}
+    options: dict[Change, str | None] = {**_OPTIONS, "train longer": _longer(settings)}
+    if settings["model"] is None:  # a problem's own, which is code of somebody's
+        del options["smaller model"], options["larger model"]
+    elif settings["model"] != "mlp":
+        options |= {"smaller model": None, "larger model": "--model mlp"}
     judged = "validation loss" if holds_out else "loss"
     return Terms(options, "epoch", "epoch", "before the first step", judged)
 

@@ -95,6 +95,7 @@ class LossCurves:
         validation_gaps: The same of the validation losses.
         first_steps_largest: Whether the optimizer's first steps are its largest, as they are from v₀ = 0. Default
             False.
+        can_clip: Whether gradients can be clipped where it was trained: `rmsprop train` can't. Default False.
     """
 
     times: Sequence[int]
@@ -110,6 +111,7 @@ class LossCurves:
     gaps: Gaps | None = None
     validation_gaps: Gaps | None = None
     first_steps_largest: bool = False
+    can_clip: bool = False
 
     @property
     def judged(self) -> Sequence[float]:

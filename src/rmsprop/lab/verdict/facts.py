@@ -15,7 +15,7 @@ Kind = Literal[
     "spikes",
     "overfitting",
     "stalled",
-    "no better than guessing",
+    "loss no better than guessing",
     "still falling",
     "converged",
 ]
@@ -47,7 +47,7 @@ Change = Literal[
     "smaller model",
     "larger model",
     "more weight decay",
-    "longer memory",
+    "clip gradients",
     "other inputs",
     "find what isn't finite",
 ]

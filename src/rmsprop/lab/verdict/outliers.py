@@ -91,5 +91,5 @@ def spikes(curves: LossCurves) -> Fact | None:
         sign="batches stood out",
         since=curves.times[found[0] + 1],
         numbers=numbers | {"at": curves.times[highest + 1]},
-        advice=(Advice("lower lr", lr_or_none(curves.lr / 3)), Advice("longer memory")),
+        advice=(Advice("clip gradients") if curves.can_clip else Advice("lower lr", lr_or_none(curves.lr / 3)),),
     )

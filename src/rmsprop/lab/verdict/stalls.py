@@ -146,10 +146,12 @@ def unsteady(curves: LossCurves) -> Fact | None:
 def never_better_than_guessing(curves: LossCurves) -> Fact | None:
     """Find a run that learnt its training rows, and at no time anything of use for others."""
     learnt = _learnt(curves) and tail(curves.train) < _CONSTANT * curves.constant
-    lowest = min(smooth(curves.validation), default=math.inf)
-    if not learnt or lowest < _GUESSING * curves.constant_validation:
-        return None
-    return guessing(curves)
+    return guessing(curves) if learnt and not _beat_guessing(curves) else None
+
+
+def _beat_guessing(curves: LossCurves) -> bool:
+    """Tell whether the validation loss was ever below that of the best constant answer by more than chance."""
+    return min(smooth(curves.validation), default=math.inf) < _CONSTANT * curves.constant_validation
 
 
 def guessing(curves: LossCurves) -> Fact | None:
@@ -162,13 +164,16 @@ def guessing(curves: LossCurves) -> Fact | None:
         return None
     best = last_lowest(smooth(validation), validation)
     earlier = (Advice("stop earlier", curves.length(curves.times[best])),)
+    # Far above guessing nothing is said of the inputs: the answers are too bold.
+    far = end > _LOST_FACTOR * constant
+    first = Advice("lower lr", lr_or_none(curves.lr / 10)) if far else Advice("other inputs")
     return Fact(
-        kind="no better than guessing",
+        kind="loss no better than guessing",
         sign="validation loss",
         numbers={"end": end, "lowest": lowest, "constant": constant},
         advice=(
-            *(earlier if best and lowest < _GUESSING * constant else ()),
-            Advice("other inputs"),
+            *(earlier if best and _beat_guessing(curves) else ()),
+            first,
             Advice("smaller model"),
             Advice("more weight decay"),
         ),
