@@ -111,6 +111,8 @@ def evidence(fact: Fact, terms: Terms) -> str:
 
 def _diverged(fact: Fact, terms: Terms) -> str:
     n = fact.numbers
+    if math.isnan(n["initial"]):
+        return f"The training loss is {n['loss']} from the beginning."
     first = f"from an initial {n['initial']:.3g}"
     if math.isfinite(n["loss"]):
         return f"The training loss rose to {n['loss']:.3g}, over ten times an initial {n['initial']:.3g}."

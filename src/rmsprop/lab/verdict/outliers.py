@@ -38,13 +38,14 @@ def diverged(curves: LossCurves) -> Fact | None:
 def _diverged(curves: LossCurves, since: int, loss: float, numbers: Mapping[str, float], *, at_once: bool) -> Fact:
     lower = Advice("lower lr", lr_or_none(min(curves.lr / 10, _SAFE_LR) if math.isfinite(curves.lr) else math.nan))
     slowly = (Advice("warm up"),) if at_once and curves.first_steps_largest else ()
+    never = (Advice("find what isn't finite"),) if math.isnan(curves.initial) else ()
     return Fact(
         kind="diverged",
         sign="loss far above the first" if math.isfinite(loss) else "loss not finite",
         since=since,
         numbers={"loss": loss, "initial": curves.initial, **numbers},
         cause="learning rate too high",
-        advice=(lower, *slowly),
+        advice=(*never, lower, *slowly),
     )
 
 
