@@ -44,9 +44,8 @@ class Finding:
     def headline(self) -> str:
         """The kind, where, and since when."""
         where = f" in {', '.join(self.layers[:3])}{' ...' if len(self.layers) > 3 else ''}" if self.layers else ""
-        since = (
-            "" if self.since is None else f" {'at' if self.kind == 'diverged' else 'since'} {self.unit} {self.since}"
-        )
+        at = "at" if self.kind in ("diverged", "loss not finite") else "since"
+        since = "" if self.since is None else f" {at} {self.unit} {self.since}"
         return self.kind + where + since
 
 
