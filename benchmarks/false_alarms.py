@@ -24,13 +24,14 @@ from rmsprop.files import write_atomically
 from rmsprop.lab import Recorder
 from rmsprop.lab.diagnose.curves import SEVERITIES
 from rmsprop.lab.diagnose.finding import Diagnosis
-from rmsprop.lab.diagnose.judgement import diagnose
 from rmsprop.lab.diagnose.readers import histories
+from rmsprop.lab.diagnose.rules import diagnose
 from rmsprop.lab.problems import load
 from rmsprop.lab.problems.defaults import PROBLEMS
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Divergence, Training
-from rmsprop.lab.train.verdict import Verdict, judge
+from rmsprop.lab.verdict.facts import Fact
+from rmsprop.lab.verdict.judge import judge
 
 FOLDER = Path(__file__).with_name("results")
 LIMIT = 1 / 20
@@ -43,7 +44,7 @@ class Recorded(Training):
 
     recorder: Recorder
 
-    def to(self, path: Path, every: int | None) -> tuple[Diagnosis, tuple[Verdict, ...]]:
+    def to(self, path: Path, every: int | None) -> tuple[Diagnosis, tuple[Fact, ...]]:
         epochs, divergence = [], None
         with Recorder(self.optimizer, path, model=self.model, every=every) as self.recorder:
             try:
@@ -53,7 +54,7 @@ class Recorded(Training):
                         self.recorder.validation(loss=epochs[-1].validation_loss)
             except Divergence as lost:
                 divergence = lost
-        return diagnose(histories(path)[0]), judge(self.record(epochs, divergence))
+        return diagnose(histories(path)[0]), judge(self.curves(epochs, divergence))
 
     def _check(self, batch_loss: float) -> None:
         self.recorder.loss(batch_loss)
@@ -76,12 +77,12 @@ def run(problem: str, seed: int, every: int | None = None) -> Judged:
     settings = resolve({"problem": problem, "seed": seed})
     with tempfile.TemporaryDirectory() as folder:
         training = Recorded(load(problem, model=settings.model, hidden=settings.hidden), settings)
-        diagnosis, verdicts = training.to(Path(folder) / "record.jsonl", every)
+        diagnosis, facts = training.to(Path(folder) / "record.jsonl", every)
     return Judged(
         problem,
         seed,
         [finding.headline for finding in diagnosis.findings if finding.severity in ("bad", "warning")],
-        [verdict.headline for verdict in verdicts if SEVERITIES[verdict.kind] in ("bad", "warning")],
+        [f"{fact.kind}: {fact.sign}" for fact in facts if SEVERITIES[fact.kind] in ("bad", "warning")],
         [finding.headline for finding in diagnosis.findings if finding.severity in ("note", "fine")],
     )
 

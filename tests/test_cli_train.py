@@ -19,7 +19,15 @@ from rmsprop.cli.group import rmsprop
 from rmsprop.lab.problems.defaults import PROBLEMS
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
-FILES = ("config.json", "history.csv", "checkpoint.safetensors", "model.safetensors", "loss.png", "report.html")
+FILES = (
+    "config.json",
+    "history.csv",
+    "checkpoint.safetensors",
+    "model.safetensors",
+    "loss.png",
+    "report.html",
+    "result.json",
+)
 
 
 @pytest.fixture(autouse=True)

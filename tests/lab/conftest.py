@@ -13,7 +13,7 @@ import torch
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Divergence, Training
-from rmsprop.lab.train.verdict import Record
+from rmsprop.lab.verdict.curves import LossCurves
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,10 +26,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def record() -> Callable[..., Record]:
+def record() -> Callable[..., LossCurves]:
     """Runs a training without a folder and returns its curves."""
 
-    def run(problem: Problem | str, **given: Any) -> Record:
+    def run(problem: Problem | str, **given: Any) -> LossCurves:
         name = problem if isinstance(problem, str) else "linear"
         settings = resolve({"problem": name, **given})
         what = load(name, model=settings.model, hidden=settings.hidden) if isinstance(problem, str) else problem
@@ -39,8 +39,8 @@ def record() -> Callable[..., Record]:
             while training.epoch < settings.epochs:
                 epochs.append(training.run_epoch())
         except Divergence as divergence:
-            return training.record(epochs, divergence)
-        return training.record(epochs, None)
+            return training.curves(epochs, divergence)
+        return training.curves(epochs, None)
 
     return run
 

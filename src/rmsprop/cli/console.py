@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from rmsprop.cli.output import page
 from rmsprop.cli.output import print_json as print_object
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.runs import TrainingRun
+from rmsprop.lab.train.sentences import statements
 from rmsprop.lab.train.training import Divergence
 
 # Without a terminal there is no bar; so many lines tell how it goes.
@@ -82,8 +85,8 @@ def print_result(result: Result) -> None:
         table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, after training")
         for column in table.columns[1:]:
             column.justify = "right"
-        for part, (loss, value) in result.scores.items():
-            table.add_row(part, str(len(getattr(result.problem, part))), f"{loss:.4g}", f"{value:.4g}")
+        for name, number, loss, value in result.table:
+            table.add_row(Text(name), str(number), f"{loss:.4g}", f"{value:.4g}")  # a class may be called [/b]
         out.print(table)
     if metric.unit and result.scores:
         out.print(f"{metric.name} is in {metric.unit}.")
@@ -91,8 +94,8 @@ def print_result(result: Result) -> None:
         out.print(f"The loss is {result.excess:.3g} above the optimum, {result.problem.optimum:.6g}.")
     if result.line:
         out.print(f"Learned line: {result.line}")
-    for verdict in result.verdicts:
-        out.print(f"{verdict.headline[0].upper()}{verdict.headline[1:]}. {verdict.evidence} {verdict.remedy}".rstrip())
+    for said in statements(result):
+        out.print(f"{said.headline[0].upper()}{said.headline[1:]}. {said.evidence} {said.remedy}".rstrip())
     out.print(f"Files: {result.folder}", soft_wrap=True)
 
 
@@ -102,21 +105,14 @@ def print_json(result: Result) -> None:
     Args:
         result: The run.
     """
-    metric = result.problem.metric.name
-    last = result.record.epochs[-1] if result.record.epochs else None
+    facts = result.as_dict()
+    verdicts = zip(facts["verdicts"], statements(result), strict=True)
     content = {
         "problem": result.problem.name,
         "out": str(result.folder),
-        "epochs": last.epoch if last else 0,
-        "steps": last.step if last else 0,
-        "diverged_at_step": result.record.lost_at,
-        "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in result.scores.items()},
-        "optimum": result.problem.optimum,
-        "line": result.line,
-        "verdicts": [
-            {"kind": verdict.kind, "since": verdict.since, "evidence": verdict.evidence, "remedy": verdict.remedy}
-            for verdict in result.verdicts
-        ],
+        **facts,
+        "diverged_at_step": result.curves.lost.step if result.curves.lost else None,
+        "verdicts": [fact | asdict(said) for fact, said in verdicts],
         "notes": list(result.problem.notes),
         "settings": result.settings.as_dict(),
         "versions": dict(result.versions),

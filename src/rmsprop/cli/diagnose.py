@@ -40,8 +40,8 @@ def diagnose(
     Exit codes: 0 diagnosed, whatever was found; 1 failed; 2 bad input; 130 interrupted.
     """
     from rmsprop.cli import output
-    from rmsprop.lab.diagnose.judgement import diagnose as judge
     from rmsprop.lab.diagnose.readers import histories
+    from rmsprop.lab.diagnose.rules import diagnose as judge
 
     if out is not None and out.exists() and not out.is_dir():
         raise click.UsageError(f"--out {out} is a file: give a folder")
@@ -99,6 +99,8 @@ def _print_reading(page: Console, reading: Reading) -> None:
 def _print(page: Console, diagnosis: Diagnosis, verbose: bool) -> None:
     from rich.padding import Padding
 
+    from rmsprop.lab.diagnose.finding import COURSE
+
     history = diagnosis.history
     page.print(f"{history.name} ({history.source})", style="bold")
     if history.reading:
@@ -106,12 +108,10 @@ def _print(page: Console, diagnosis: Diagnosis, verbose: bool) -> None:
     for number, finding in enumerate(diagnosis.findings, start=1):
         page.print(f"{number}. {finding.severity}: {finding.headline}")
         page.print(Padding(f"{finding.evidence} {finding.remedy}".rstrip(), (0, 0, 0, 3), expand=False))
-    if not diagnosis.findings:
-        page.print("Nothing to remark.")
-    if verbose:
-        reasons: dict[str, list[str]] = {}
-        for what, why in diagnosis.not_judged.items():
+    reasons: dict[str, list[str]] = {}
+    for what, why in diagnosis.not_judged.items():
+        if verbose or what == COURSE:  # without it, silence would say that all is well
             reasons.setdefault(why, []).append(what)
-        for why, what_all in reasons.items():
-            page.print(f"Not judged: {', '.join(what_all)}. Why: {why}.")
+    for why, what_all in reasons.items():
+        page.print(f"Not judged: {', '.join(what_all)}. Why: {why}.")
     page.print()

@@ -26,6 +26,22 @@ def finite(value: Any) -> Any:
     return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def number(value: float) -> float | str:
+    """Return a number as JSON can hold it: one that isn't finite is a word, which `float` takes back.
+
+    Args:
+        value: The number.
+
+    Returns:
+        The number or the word.
+
+    Examples:
+        >>> number(1.5), number(float("nan"))
+        (1.5, 'nan')
+    """
+    return value if math.isfinite(value) else str(value)
+
+
 def short(value: float, digits: int = 3) -> str:
     """Return a number with a few significant digits, and its exponent as one types it.
 

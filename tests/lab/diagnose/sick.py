@@ -170,7 +170,7 @@ ROWS = {
     root_of_zero: ("gradient not finite", "bad", (100, 100), "a division or a logarithm of 0"),
     unclipped_critic: ("exploding gradients", "bad", (60, 200), "The norm of the gradient grew"),
     not_a_number: ("diverged", "bad", (150, 150), "became nan"),
-    outliers: ("spikes", "warning", (150, 170), "a longer memory"),
+    outliers: ("spikes", "warning", (150, 170), "clip the norm of the gradient"),
     jumpy: ("learning rate too high", "warning", None, "smaller learning rate"),
     unlearnable: ("plateau", "warning", None, "at the end"),
 }

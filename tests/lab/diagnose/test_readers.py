@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.diagnose.finding import Diagnosis
 from rmsprop.lab.diagnose.history import History, Series, Statistics
-from rmsprop.lab.diagnose.judgement import diagnose
 from rmsprop.lab.diagnose.pictures import pictures
 from rmsprop.lab.diagnose.readers import histories
+from rmsprop.lab.diagnose.rules import diagnose
 from rmsprop.lab.diagnose.warm_up import warm_up
 from rmsprop.lab.drawing import draw_figure
 from rmsprop.lab.errors import InputError
@@ -173,12 +173,27 @@ def test_a_run_is_judged_by_the_numbers_that_it_judged_itself_by(runs, name):
     assert evidence in [finding.evidence for finding in diagnose(history).findings]
 
 
-def test_a_run_that_was_given_up_is_told_in_the_words_of_its_page(runs):
-    finding = diagnose(histories(runs / "lost")[0]).findings[0]
-    page = (runs / "lost" / "report.html").read_text(encoding="utf-8")
-    assert finding.evidence.startswith("The run was given up at step 2. The training loss rose to ")
-    assert f"<p>{finding.evidence.partition('2. ')[2]}</p>" in page
-    assert f"<p>{finding.remedy}</p>" in page
+def test_a_run_that_was_given_up_is_told_from_its_result(runs, tmp_path):
+    shutil.copytree(runs / "lost", tmp_path / "lost")
+    (tmp_path / "lost" / "report.html").unlink()  # a page is for people
+    finding = diagnose(histories(tmp_path / "lost")[0]).findings[0]
+    own = CliRunner().invoke(rmsprop, ["train", "linear", "--out", str(runs / "lost"), "--resume", "--json"])
+    verdict = json.loads(own.stdout)["verdicts"][0]
+    assert finding.evidence == f"The run was given up at step 2. {verdict['evidence']}"
+    assert finding.remedy == verdict["remedy"]
+
+
+def test_the_chart_of_a_run_that_was_given_up_at_once_shows_where_it_went(runs):
+    picture = draw_figure(pictures(diagnose(histories(runs / "lost")[0]))[0].paint, "svg").decode()
+    assert "<!-- given up at step 2: loss 1.76e+03 -->" in picture
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.json"])
+def test_a_damaged_file_of_a_run_is_named(runs, tmp_path, name):
+    shutil.copytree(runs / "lost", tmp_path / "lost")
+    (tmp_path / "lost" / name).write_text("{")
+    with pytest.raises(InputError, match=r"is damaged: its config.json, history.csv or result.json"):
+        histories(tmp_path / "lost")
 
 
 def test_a_run_whose_model_was_removed_is_not_called_lost(runs, tmp_path):
@@ -238,8 +253,33 @@ def test_what_cannot_be_judged_says_why():
     reasons = diagnose(plain).not_judged
     assert reasons["overfitting"] == "no validation loss, or fewer than four"
     assert "record the run with rmsprop.lab.Recorder" in reasons["dead layers"]
-    below = History(name="below", source="a test", unit="epoch", train=Series((1, 2, 3), (-3.0, -2.0, -4.0)))
-    assert diagnose(below).not_judged["the course of the loss"].startswith("the loss isn't above 0")
+
+
+@pytest.mark.parametrize("values", [(), (1.0,), (math.nan, 2.0)])
+def test_what_is_not_judged_is_not_called_healthy(values):
+    history = History(name="short", source="a test", unit="epoch", train=Series(tuple(range(len(values))), values))
+    found = diagnose(history)
+    assert found.healthy is None
+    assert "the course of the loss" in found.not_judged
+
+
+def test_a_loss_that_is_never_finite_is_bad_from_the_beginning():
+    train = Series((1, 2, 3), (math.nan,) * 3)
+    found = diagnose(History(name="nan", source="a test", unit="epoch", train=train))
+    assert (found.findings[0].headline, found.healthy) == ("diverged at epoch 1", False)
+    assert found.findings[0].evidence == "The training loss is nan from the beginning."
+    assert found.findings[0].remedy.startswith("Look there for a value in the data that isn't finite")
+    assert "<!-- no loss is finite -->" in draw_figure(pictures(found)[0].paint, "svg").decode()
+
+
+def test_a_validation_loss_that_is_not_finite_is_told():
+    train = Series(tuple(range(12)), tuple(1.0 / (1 + n) for n in range(12)))
+    broken = Series(train.times, (*train.values[:5], math.inf, *train.values[6:]))
+    found = diagnose(History(name="broken", source="a test", unit="epoch", train=train, validation=broken))
+    finding = next(each for each in found.findings if each.kind == "loss not finite")
+    assert finding.evidence == (
+        "1 of 12 validation losses is not finite: it is inf at epoch 5, and from epoch 6 on they are finite again."
+    )
 
 
 def test_without_a_learning_rate_no_remedy_names_one():

@@ -24,7 +24,7 @@ def test_a_sick_run_is_found_with_evidence_and_remedy(tmp_path, make):
     finding = found[kind]
     assert finding.severity == severity
     assert not diagnosis.healthy
-    assert words in f"{finding.evidence} {finding.remedy}".replace("\u00a0", " ")
+    assert words.lower() in f"{finding.evidence} {finding.remedy}".replace("\u00a0", " ").lower()
     assert any(map(str.isdigit, finding.evidence))
     if since is None:
         assert finding.since is None

@@ -8,6 +8,7 @@ from support import Page
 
 from rmsprop.lab.train.folder import FIGURE, REPORT
 from rmsprop.lab.train.runs import begin
+from rmsprop.lab.train.sentences import statements
 
 
 def report(folder, given, lost=None):
@@ -44,7 +45,8 @@ def test_every_figure_is_there_with_a_caption_and_ids_of_its_own(digits):
 def test_the_report_tells_the_verdict_the_scores_and_the_settings(digits):
     _, result, text = digits
     words = " ".join(" ".join(Page(text).text).split())
-    assert result.verdicts[0].evidence in words
+    assert statements(result)[0].evidence in words
+    assert "test, always '3'" in words
     assert f"{result.scores['test'][1]:.4g}" in words
     assert "--lr 0.003" in words
     assert "pixel_0_0" in words
@@ -59,7 +61,7 @@ def test_the_figure_is_legible(digits):
 
 def test_a_report_of_a_run_that_diverged_at_once(tmp_path):
     result, text = report(tmp_path, {"problem": "linear", "lr": 3.0})
-    assert result.record.lost_at == 2
+    assert result.curves.lost.step == 2
     assert Page(text).tags.count("svg") == 2
     assert "diverged at step 2" in text
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import Schedule
 from rmsprop.lab.train import runs
-from rmsprop.lab.train.folder import CHECKPOINT, CONFIG, FIGURE, HISTORY, MODEL, REPORT
+from rmsprop.lab.train.folder import CHECKPOINT, CONFIG, FIGURE, HISTORY, MODEL, REPORT, RESULT
 from rmsprop.lab.train.runs import Interrupted, begin
 
 LASTING = (CONFIG, HISTORY, CHECKPOINT)
@@ -123,14 +123,14 @@ def test_a_run_killed_before_its_first_epoch_keeps_its_settings(tmp_path, monkey
 
 def test_a_finished_run_has_its_files_and_can_be_finished_again(tmp_path):
     first = finish(tmp_path / "run")
-    names = {CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT}
+    names = {CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT, RESULT}
     assert {path.name for path in (tmp_path / "run").iterdir()} == {*names, ".lock"}
     before = content(tmp_path / "run", names)
-    for name in (MODEL, REPORT):
+    for name in (MODEL, REPORT, RESULT):
         (tmp_path / "run" / name).unlink()
     second = finish(tmp_path / "run", resuming=True)
     assert content(tmp_path / "run", names) == before
-    assert (first.verdicts, first.scores, first.line) == (second.verdicts, second.scores, second.line)
+    assert (first.facts, first.scores, first.line) == (second.facts, second.scores, second.line)
     assert first.line.startswith("y = ")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rmsprop.lab.batched import Curve
+from rmsprop.lab.numbers import number
 from rmsprop.lab.optimizers import Choice
 
 Track = Literal["defaults", "tuned"]
@@ -173,7 +174,7 @@ class Comparison:
             "reference": self.reference,
             "trials": [_plain(trial) for trial in self.trials],
             "runs": [_plain(run) for run in self.runs],
-            "seconds_per_step": {name: _number(value) for name, value in self.seconds_per_step.items()},
+            "seconds_per_step": {name: number(value) for name, value in self.seconds_per_step.items()},
             "evaluations": dict(self.evaluations),
             "notes": list(self.notes),
             "versions": dict(self.versions),
@@ -244,8 +245,8 @@ def curve_as_dict(curve: Curve) -> dict[str, Any]:
     Returns:
         Its fields.
     """
-    values: dict[str, Any] = {name: [_number(float(v)) for v in getattr(curve, name)] for name in _ARRAYS}
-    values |= {name: _number(getattr(curve, name)) for name in _NUMBERS}
+    values: dict[str, Any] = {name: [number(float(v)) for v in getattr(curve, name)] for name in _ARRAYS}
+    values |= {name: number(getattr(curve, name)) for name in _NUMBERS}
     return values | {name: getattr(curve, name) for name in _WHOLE}
 
 
@@ -269,9 +270,5 @@ def _plain(item: Trial | Run) -> dict[str, Any]:
     if isinstance(item, Run):
         values["curve"] = curve_as_dict(item.curve)
     else:
-        values["score"] = _number(item.score)
+        values["score"] = number(item.score)
     return values
-
-
-def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

@@ -2,8 +2,9 @@
 
 - `history`: what can be known of a run, whoever wrote it down.
 - `readers`: the recorder's file, a folder of `rmsprop train`, and the logs of other tools; `reading`: how it was read.
-- `pieces`: a curve cut into pieces that `rmsprop.lab.train.verdict` judges.
-- `finding`, `judgement`: what is found, and all rules applied.
+- `segments`: a history as curves that `rmsprop.lab.verdict` judges.
+- `finding`, `rules`: what is found, and all rules applied.
 - `curves`, `layers`, `precision`: the rules, by what they look at.
+- `sentences`, `travel`: how to speak of other loops, and how far the weights moved.
 - `pictures`, `report`: what is found, marked on the curves.
 """

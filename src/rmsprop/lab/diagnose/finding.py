@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from rmsprop.lab.diagnose.history import History, Unit
 
+# The rule without which nothing can be said of a run.
+COURSE = "the course of the loss"
 # From a run that is lost to one that is well; what is worth saying of a healthy run is a note.
 Severity = Literal["bad", "warning", "note", "fine"]
 SEVERITIES: tuple[Severity, ...] = ("bad", "warning", "note", "fine")
@@ -42,9 +44,8 @@ class Finding:
     def headline(self) -> str:
         """The kind, where, and since when."""
         where = f" in {', '.join(self.layers[:3])}{' ...' if len(self.layers) > 3 else ''}" if self.layers else ""
-        since = (
-            "" if self.since is None else f" {'at' if self.kind == 'diverged' else 'since'} {self.unit} {self.since}"
-        )
+        at = "at" if self.kind in ("diverged", "loss not finite") else "since"
+        since = "" if self.since is None else f" {at} {self.unit} {self.since}"
         return self.kind + where + since
 
 
@@ -68,9 +69,11 @@ class Diagnosis:
         return min((finding.severity for finding in self.findings), key=SEVERITIES.index, default="fine")
 
     @property
-    def healthy(self) -> bool:
-        """Whether nothing has to be done: there are notes at most."""
-        return self.severity in ("note", "fine")
+    def healthy(self) -> bool | None:
+        """Whether nothing has to be done: there are notes at most. None if not even the course of the loss is known."""
+        if self.severity not in ("note", "fine"):
+            return False
+        return None if COURSE in self.not_judged else True
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON, without the curves."""

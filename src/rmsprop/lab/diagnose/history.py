@@ -10,8 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from rmsprop.lab.diagnose.reading import Reading
-from rmsprop.lab.train.verdict import Verdict, Words
+from rmsprop.lab.verdict.curves import Lost
+from rmsprop.lab.wording import Terms
 
+# Fewer validations than these don't make a curve.
+FEWEST_VALIDATIONS = 4
 Unit = Literal["step", "epoch"]
 Layers = tuple[Mapping[str, Any], ...]
 
@@ -107,16 +110,16 @@ class History:
         validation: The validation loss; empty if it isn't known.
         lr: The learning rate; empty if it isn't known.
         initial: Training and validation loss before the first step, where they are known.
-        constant_loss: The loss of the best constant answer. Default infinity: not known.
+        constant_loss: The training loss of the best constant answer. Default infinity: not known.
+        constant_validation_loss: Its validation loss. Default infinity: not known.
         holds_out: Whether validation looks at other data than training. Default True.
         optimizer: The optimizer's class, without its module; empty if it isn't known.
         group: What the optimizer computes with, under the names of a `Rule`: that of its first parameter group.
         statistics: What was measured of the layers; None if nothing was.
-        given_up: What `rmsprop train` said of a run that it gave up after the last epoch of these curves; its time is
-            a step. Default None.
+        given_up: How `rmsprop train` gave the run up after the last epoch of these curves. Default None.
         loss_name: What the loss is, for an axis. Default only that it is one.
-        words: How to name what can be set.
         reading: What a reader took for what, and how many rows it read; None if no reader did.
+        terms: How to speak of it. Default: as of anybody's loop.
     """
 
     name: str
@@ -128,14 +131,20 @@ class History:
     lr: Series = field(default_factory=Series)
     initial: tuple[float, float] | None = None
     constant_loss: float = math.inf
+    constant_validation_loss: float = math.inf
     holds_out: bool = True
     optimizer: str = ""
     group: Mapping[str, Any] = field(default_factory=dict)
     statistics: Statistics | None = None
-    given_up: Verdict | None = None
+    given_up: Lost | None = None
     loss_name: str = "loss"
-    words: Words = field(default_factory=Words)
     reading: Reading | None = None
+    terms: Terms | None = None
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether there are enough finite validation losses to judge by."""
+        return sum(map(math.isfinite, self.validation.values)) >= FEWEST_VALIDATIONS
 
     @property
     def end(self) -> int:

@@ -15,6 +15,7 @@ from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, single, thin
 from rmsprop.lab.page import Picture
 from rmsprop.lab.recorder.measure import STATISTICS
+from rmsprop.lab.verdict.curves import Lost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,12 +105,32 @@ def _loss(diagnosis: Diagnosis, axes: Axes) -> None:
                 else {"linewidth": 1.8 if colour != BLUE else 1.1}
             )
             axes.plot(times, values, color=colour, label=label, **style)
-    if len(history.validation):
+    if history.given_up is not None:
+        _given_up(axes, history, history.given_up)
+    elif not any(map(math.isfinite, history.train.values)):
+        _say(axes, "no loss is finite")
+    if len(history.validation) or history.given_up is not None:
         axes.legend()
     axes.set_xlabel(history.unit)
     axes.set_ylabel(history.loss_name, parse_math=False)
-    _scale(axes, [*history.train.values, *history.validation.values])
+    known = [*history.train.values, *history.validation.values, *(history.initial or ())]
+    _scale(axes, [*known, history.given_up.loss] if history.given_up else known)
     _mark(axes, diagnosis, "loss")
+
+
+def _given_up(axes: Axes, history: History, lost: Lost) -> None:
+    """Paint the loss at which the run was given up, which no epoch has, and where the curve came from."""
+    start = history.initial[0] if history.initial else math.nan
+    before = history.train.values[-1] if history.train else start
+    highest = lost.loss if math.isfinite(lost.loss) else before
+    axes.plot([0], [start], "o", color=BLUE, markersize=5, label="before the first step")
+    axes.plot([history.end, history.end + 1], [before, highest], ":", color=BLUE, linewidth=1.1)
+    label = f"given up at step {lost.step}: loss {lost.loss:.3g}"
+    axes.plot([history.end + 1], [highest], "X", color="black", markersize=9, label=label)
+
+
+def _say(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
 
 
 def _finite(curve: Series) -> tuple[list[int], list[float]]:

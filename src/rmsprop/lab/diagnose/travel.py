@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Statistics, median
-from rmsprop.lab.train.verdict import Cause
+from rmsprop.lab.verdict.facts import Cause
 
 # If all steps went the same way, weights that moved less than this share of themselves in a whole run were hardly
 # trained; a single step that changes them by more than this leaves nothing of what was learnt.

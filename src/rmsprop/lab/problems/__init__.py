@@ -12,13 +12,14 @@ from rmsprop.lab.lazy import lazily
 if TYPE_CHECKING:
     from rmsprop.lab.problems.checks import check
     from rmsprop.lab.problems.loading import load
-    from rmsprop.lab.problems.problem import Data, Metric, Problem
+    from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
 
-__all__ = ["Data", "Metric", "Problem", "check", "load"]
+__all__ = ["Baseline", "Data", "Metric", "Problem", "check", "load"]
 
 __getattr__ = lazily(
     __name__,
     {
+        "Baseline": ".problem",
         "Data": ".problem",
         "Metric": ".problem",
         "Problem": ".problem",

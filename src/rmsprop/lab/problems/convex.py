@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from rmsprop.lab.problems.problem import Data, Metric, Problem
-from rmsprop.lab.problems.tabular import entropy, rmse
+from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
+from rmsprop.lab.problems.tabular import MEAN, entropy, rmse, shares
 
 Floats = npt.NDArray[np.float64]
 # The objective of the logistic problem is that of the textbooks' (mean log-loss + 1e-3/2 times the squared weights).
@@ -44,8 +45,15 @@ def logistic() -> Problem:
         test=rows,
         l2=_PENALTY,
         constant_loss=entropy(torch.from_numpy(bunch.target)),
+        baseline=_always(torch.from_numpy(bunch.target), bunch.target_names),
     )
     return replace(problem, optimum=least_objective(problem))
+
+
+def _always(labels: Tensor, names: Sequence[str]) -> Baseline:
+    """Return the baseline of two classes for a model that puts out the logit of the second."""
+    both = shares(labels, names)
+    return Baseline(both.name, (both.output[1:] - both.output[:1]).double())
 
 
 def least_squares() -> Problem:
@@ -75,6 +83,7 @@ def least_squares() -> Problem:
         test=rows,
         optimum=float(squares[0]) / len(rows),
         constant_loss=1.0,
+        baseline=Baseline(MEAN, rows.y.mean(0)),
     )
 
 

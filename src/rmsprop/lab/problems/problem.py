@@ -64,6 +64,19 @@ class Metric:
             )
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """What a model is to beat: one answer, whatever the inputs are.
+
+    Args:
+        name: What to call it, such as ``"always 'no'"``.
+        output: What a model that gives this answer would put out for a row.
+    """
+
+    name: str
+    output: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """What is to be learnt, from which data, by which model, and how the result is judged.
@@ -86,6 +99,8 @@ class Problem:
         optimum: The least objective on the training rows, where it is known. Default None.
         constant_loss: The loss on the training rows of the best constant output: whoever is not below hasn't learnt.
             Default infinity, for problems where there is no such thing.
+        baseline: That answer, where it is known: scores show it, and a verdict compares the validation loss with its.
+            Default None.
         about: What it is, in a few words. Default none.
         dataset: The table that the rows come from, if they come from one. Default None.
 
@@ -116,6 +131,7 @@ class Problem:
     l2: float = 0.0
     optimum: float | None = None
     constant_loss: float = math.inf
+    baseline: Baseline | None = None
     about: str = ""
     dataset: Dataset | None = None
 
@@ -149,6 +165,16 @@ class Problem:
     def holds_out(self) -> bool:
         """Whether the validation rows are others than the training rows: without, there is nothing to overfit to."""
         return self.validation is not self.train
+
+    def baseline_scores(self) -> dict[str, tuple[float, float]]:
+        """Return the loss and the metric of the baseline for each part of the split; none if there is no baseline."""
+        if self.baseline is None:
+            return {}
+        scores = {}
+        for name, data in self.parts.items():
+            outputs = self.baseline.output.expand(len(data), *self.baseline.output.shape)
+            scores[name] = (self.loss(outputs, data.y).item(), self.metric.of(outputs, data.y).item())
+        return scores
 
     def fingerprint(self) -> str:
         """Return a hash of the data: two problems with the same one train on and are judged by the same numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.nn import functional
 from rmsprop.lab.problems import models
 from rmsprop.lab.problems.datasets import Dataset, Part, prepare
 from rmsprop.lab.problems.defaults import Task
-from rmsprop.lab.problems.problem import Data, Metric, Problem
+from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
 
 
 def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
@@ -36,9 +36,11 @@ def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
     if dataset.task == "classification":
         loss, loss_name = functional.cross_entropy, "cross-entropy (nats)"
         metric, constant = accuracy(), entropy(train.y)
+        baseline = shares(train.y, dataset.classes)
     else:
         loss, loss_name = functional.mse_loss, f"mean squared error{' (standardised)' * (dataset.target_scale != 1.0)}"
         metric, constant = rmse(dataset.target, dataset.target_scale), train.y.var(correction=0).item()
+        baseline = Baseline(MEAN, train.y.mean(0))
     models.check_size(inputs, hidden, outputs)
     return Problem(
         name=dataset.name,
@@ -50,6 +52,7 @@ def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
         validation=validation,
         test=test,
         constant_loss=constant,
+        baseline=baseline,
         dataset=dataset,
     )
 
@@ -144,6 +147,29 @@ def rmse(target: str, scale: float) -> Metric:
         return functional.mse_loss(outputs.double(), targets.double()).sqrt() * scale
 
     return Metric("rmse", f"units of {target}", higher_is_better=False, of=of)
+
+
+# The best constant answer to numbers, as it is called.
+MEAN = "always the mean"
+
+
+def shares(labels: Tensor, classes: Sequence[str]) -> Baseline:
+    """Return the baseline of always answering with the shares of the classes, of which the largest is the guess.
+
+    Args:
+        labels: The indices of the rows' classes.
+        classes: The names of all classes.
+
+    Returns:
+        The baseline.
+
+    Examples:
+        >>> shares(torch.tensor([0, 1, 1]), ("no", "yes")).name
+        "always 'yes'"
+    """
+    counts = labels.flatten().bincount(minlength=len(classes)).double()
+    logits = (counts / counts.sum()).clamp_min(torch.finfo(torch.float32).tiny).log().float()
+    return Baseline(f"always '{classes[int(counts.argmax())]}'", logits)
 
 
 def entropy(labels: Tensor) -> float:

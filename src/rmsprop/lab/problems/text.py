@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmsprop.lab.problems.problem import Data, Problem
-from rmsprop.lab.problems.tabular import accuracy, entropy
+from rmsprop.lab.problems.problem import Baseline, Data, Problem
+from rmsprop.lab.problems.tabular import accuracy, entropy, shares
 
 # Characters that are rarer than the 40 most frequent ones are read as one more.
 _LETTERS, _OTHER = 40, "\N{REPLACEMENT CHARACTER}"
@@ -65,10 +65,12 @@ def english() -> Problem:
         torch.Size([960, 32])
     """
     letters, rows = _rows()
+    names = [*letters, _OTHER]
     train, validation, test = (Data(part[:, :-1], part[:, 1:]) for part in torch.split(rows, _sizes()))
+    always = shares(train.y, names)
     return Problem(
         name="english",
-        make_model=lambda: CharacterNetwork(letters),
+        make_model=lambda: CharacterNetwork(len(names)),
         loss=_cross_entropy,
         loss_name="cross-entropy per character (nats)",
         metric=accuracy(),
@@ -76,20 +78,22 @@ def english() -> Problem:
         validation=validation,
         test=test,
         constant_loss=entropy(train.y.flatten()),
+        baseline=Baseline(always.name, always.output.expand(_LENGTH, len(names))),
     )
 
 
-def _rows() -> tuple[int, Tensor]:
-    """Return the size of the alphabet, and rows in which each character is an index into it."""
+def _rows() -> tuple[list[str], Tensor]:
+    """Return the alphabet, and rows in which each character is an index into it or, for others, the next number."""
     from pydoc_data.topics import topics
 
     paragraphs = [" ".join(part.split()) for name in sorted(topics) for part in topics[name].split("\n\n")]
     once = dict.fromkeys(paragraphs)  # pages repeat each other, and what is tested on is not to be trained on
     text = " ".join(once).lower()[: _ROWS * (_LENGTH + 1)]
     common = [letter for letter, _ in Counter(text).most_common(_LETTERS)]
-    index = {letter: place for place, letter in enumerate(sorted(common))}
+    letters = sorted(common)
+    index = {letter: place for place, letter in enumerate(letters)}
     numbers = torch.tensor([index.get(letter, len(index)) for letter in text])
-    return len(index) + 1, numbers.reshape(_ROWS, _LENGTH + 1)
+    return letters, numbers.reshape(_ROWS, _LENGTH + 1)
 
 
 def _sizes() -> list[int]:

@@ -12,7 +12,7 @@ from rmsprop.horizon import half_life, mass_window
 from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
 from rmsprop.lab.problems.problem import Metric
 from rmsprop.lab.train.history import Epoch
-from rmsprop.lab.train.verdict import Record
+from rmsprop.lab.verdict.curves import LossCurves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,52 +21,55 @@ if TYPE_CHECKING:
 _LOG_RANGE = 20.0
 
 
-def loss_curve(record: Record, name: str, optimum: float | None, axes: Axes) -> None:
+def loss_curve(curves: LossCurves, per_epoch: int, name: str, optimum: float | None, axes: Axes) -> None:
     """Paint the training and validation loss, and where the run was lost if it was.
 
     Args:
-        record: The run's curves.
+        curves: The run's losses.
+        per_epoch: Steps per epoch.
         name: What the loss is.
         optimum: The least training loss, where it is known.
         axes: Where to paint.
     """
-    _curves(axes, _parts(record, record.train, record.validation), first=0)
+    _curves(axes, _parts(curves.train, curves.validation), first=0)
     if optimum:  # a logarithmic axis has no place for 0
         axes.axhline(optimum, color="black", linestyle="--", linewidth=1.2, label=f"optimum {optimum:.4g}")
-    losses = [loss for loss in (*record.train, *record.validation, record.lost_loss) if math.isfinite(loss)]
-    if record.lost_at is not None:
-        high = record.lost_loss if math.isfinite(record.lost_loss) else max(losses)
-        label = f"diverged at step {record.lost_at}: loss {record.lost_loss:.3g}"
-        axes.plot([record.lost_at / record.steps_per_epoch], [high], "X", color="black", markersize=9, label=label)
+    losses, lost = [*curves.train, *curves.validation], curves.lost
+    if lost is not None:
+        losses += [lost.loss] if math.isfinite(lost.loss) else []
+        high = lost.loss if math.isfinite(lost.loss) else max(losses)
+        label = f"diverged at step {lost.step}: loss {lost.loss:.3g}"
+        axes.plot([lost.step / per_epoch], [high], "X", color="black", markersize=9, label=label)
     _labels(axes, f"loss: {name}")
     if min(losses) > 0 and max(losses) > _LOG_RANGE * min(losses):
         axes.set_yscale("log")
 
 
-def excess_curve(record: Record, optimum: float, axes: Axes) -> None:
+def excess_curve(curves: LossCurves, optimum: float, axes: Axes) -> None:
     """Paint how far the training loss lies above the least one, on a logarithmic axis.
 
     Args:
-        record: The run's curves.
+        curves: The run's losses.
         optimum: The least training loss.
         axes: Where to paint.
     """
-    _curves(axes, {"all rows": [loss - optimum for loss in record.train]}, first=0)
+    _curves(axes, {"all rows": [loss - optimum for loss in curves.train]}, first=0)
     axes.set_yscale("log")
     _labels(axes, "loss above the optimum")
 
 
-def metric_curve(record: Record, metric: Metric, axes: Axes) -> None:
+def metric_curve(epochs: Sequence[Epoch], metric: Metric, holds_out: bool, axes: Axes) -> None:
     """Paint the metric on the training and validation rows.
 
     Args:
-        record: The run's curves.
+        epochs: The epochs.
         metric: The metric.
+        holds_out: Whether the validation rows are others than the training rows.
         axes: Where to paint.
     """
-    train = [epoch.train_metric for epoch in record.epochs]
-    validation = [epoch.validation_metric for epoch in record.epochs]
-    _curves(axes, _parts(record, train, validation), first=1)
+    train = [epoch.train_metric for epoch in epochs]
+    validation = [epoch.validation_metric for epoch in epochs] if holds_out else ()
+    _curves(axes, _parts(train, validation), first=1)
     _labels(axes, f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
 
 
@@ -122,8 +125,8 @@ def decay_window(decay: float, axes: Axes) -> None:
     axes.set_ylim(0, 100)
 
 
-def _parts(record: Record, train: Sequence[float], validation: Sequence[float]) -> dict[str, Sequence[float]]:
-    return {"training": train, "validation": validation} if record.holds_out else {"all rows": train}
+def _parts(train: Sequence[float], validation: Sequence[float]) -> dict[str, Sequence[float]]:
+    return {"training": train, "validation": validation} if validation else {"all rows": train}
 
 
 def _curves(axes: Axes, lines: dict[str, Sequence[float]], first: int) -> None:

@@ -15,8 +15,8 @@ from rmsprop.files import leftovers, write_atomically
 from rmsprop.lab.errors import InputError
 
 CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
-FIGURE, REPORT = "loss.png", "report.html"
-OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT)
+FIGURE, REPORT, RESULT = "loss.png", "report.html", "result.json"
+OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT, RESULT)
 _LOCK = ".lock"
 _PARTS = ("settings", "data", "versions")
 

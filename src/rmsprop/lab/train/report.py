@@ -12,6 +12,7 @@ from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
+from rmsprop.lab.train.sentences import statements
 from rmsprop.lab.train.settings import show
 
 if TYPE_CHECKING:
@@ -33,14 +34,22 @@ def write_report(result: Result, figure: Path, report: Path) -> None:
 
 
 def _pictures(result: Result) -> list[Picture]:
-    settings, record, metric = result.settings, result.record, result.problem.metric
+    settings, curves, metric = result.settings, result.curves, result.problem.metric
     rows = _rows(result.problem)
     pictures = [
         Picture(
             "loss",
             "Loss",
             f"Loss after each epoch on {rows}; epoch 0 is before the first step. {_summary(result)}",
-            single(partial(figures.loss_curve, record, result.problem.loss_name, result.problem.optimum)),
+            single(
+                partial(
+                    figures.loss_curve,
+                    curves,
+                    result.steps_per_epoch,
+                    result.problem.loss_name,
+                    result.problem.optimum,
+                )
+            ),
         )
     ]
     if optimum := result.problem.optimum:  # of 0 the loss itself shows it
@@ -49,29 +58,29 @@ def _pictures(result: Result) -> list[Picture]:
                 "excess",
                 "Above the optimum",
                 f"The loss on {rows} less the least that is possible, {optimum:.10g}.",
-                single(partial(figures.excess_curve, record, optimum)),
+                single(partial(figures.excess_curve, curves, optimum)),
             )
         )
-    if record.epochs:
+    if result.epochs:
         pictures += [
             Picture(
                 "metric",
                 metric.name.capitalize() if metric.name != "rmse" else "Root mean square error",
                 f"After each epoch, on {rows}; {'higher' if metric.higher_is_better else 'lower'} is better.",
-                single(partial(figures.metric_curve, record, metric)),
+                single(partial(figures.metric_curve, result.epochs, metric, result.problem.holds_out)),
             ),
             Picture(
                 "lr",
                 "Learning rate",
                 f"That of each epoch's last step: {_schedule(result)}. RMSProp doesn't lower its own step.",
-                single(partial(figures.learning_rate_curve, record.epochs)),
+                single(partial(figures.learning_rate_curve, result.epochs)),
             ),
             Picture(
                 "step",
                 "Effective step",
                 "How far a parameter moves per unit of its gradient: the learning rate over √v with its ε, after each "
                 "epoch. Line: median over the layer's parameters; band: 10 % to 90 % quantile.",
-                single(partial(figures.effective_step_curves, record.epochs)),
+                single(partial(figures.effective_step_curves, result.epochs)),
             ),
         ]
     if 0.0 < settings.rule.decay < 1.0:
@@ -96,8 +105,8 @@ def _lead(result: Result) -> str:
     if data:
         inputs = f"{len(data.inputs)} input{'s' if len(data.inputs) > 1 else ''}"
         what = f"{data.task} of {data.target} from {inputs} and {data.rows} rows"
-    steps = f" of {result.record.steps_per_epoch} step{'s' if result.record.steps_per_epoch > 1 else ''}"
-    epochs = f"{len(result.record.epochs)} of {result.settings.epochs} epochs{steps}"
+    steps = f" of {result.steps_per_epoch} step{'s' if result.steps_per_epoch > 1 else ''}"
+    epochs = f"{len(result.epochs)} of {result.settings.epochs} epochs{steps}"
     return f"{what[0].upper()}{what[1:]}, trained with RMSProp for {epochs}."
 
 
@@ -115,7 +124,7 @@ def _schedule(result: Result) -> str:
 
 
 def _window(result: Result) -> str:
-    decay, per_epoch = result.settings.rule.decay, result.record.steps_per_epoch
+    decay, per_epoch = result.settings.rule.decay, result.steps_per_epoch
     epochs = float(f"{mass_window(decay) / per_epoch:.2g}")
     span = f": {epochs:g} epochs of {per_epoch} steps" if per_epoch > 1 else ""
     return (
@@ -130,6 +139,7 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         "rmsprop.lab.train",
         "report.html.j2",
         result=result,
+        statements=statements(result),
         lead=_lead(result),
         problem=result.problem,
         metric=result.problem.metric,

@@ -1,14 +1,23 @@
-"""What came of a run of `rmsprop train`."""
+"""What came of a run of `rmsprop train`, as data: of this its sentences, its report and its result.json are made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rmsprop.files import write_atomically
+from rmsprop.lab.numbers import finite, number
 from rmsprop.lab.problems import Problem
+from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.settings import Settings
-from rmsprop.lab.train.verdict import Record, Verdict
+from rmsprop.lab.verdict.curves import LossCurves
+from rmsprop.lab.verdict.facts import Fact
+
+_FORMAT = 1
+Scores = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -19,9 +28,12 @@ class Result:
         settings: What it ran with.
         problem: What it learnt.
         folder: Where its files are.
-        record: Its curves.
-        verdicts: How it is judged; the first is the verdict.
+        epochs: The epochs that were completed.
+        steps_per_epoch: Steps per epoch.
+        curves: Its losses.
+        facts: How it is judged; the first is the verdict.
         scores: For each part of the split the loss and the metric; empty after a divergence.
+        baseline: The same of the best constant answer; empty where there is no such thing.
         line: The learned line of a linear model with one input.
         versions: The versions that it ran with.
     """
@@ -29,9 +41,12 @@ class Result:
     settings: Settings
     problem: Problem
     folder: Path
-    record: Record
-    verdicts: tuple[Verdict, ...]
-    scores: Mapping[str, tuple[float, float]]
+    epochs: Sequence[Epoch]
+    steps_per_epoch: int
+    curves: LossCurves
+    facts: tuple[Fact, ...]
+    scores: Scores
+    baseline: Scores
     line: str | None
     versions: Mapping[str, str]
 
@@ -44,4 +59,48 @@ class Result:
     @property
     def diverged(self) -> bool:
         """Whether the run lost its loss."""
-        return self.record.lost_at is not None
+        return self.curves.lost is not None
+
+    @property
+    def table(self) -> list[tuple[str, int, float, float]]:
+        """The rows of a table of scores: name, number of rows, loss and metric; the baseline is that of the last."""
+        rows = [(part, len(self.problem.parts[part]), *score) for part, score in self.scores.items()]
+        if rows and self.baseline and self.problem.baseline:
+            part, number, *_ = rows[-1]
+            rows.append((f"{part}, {self.problem.baseline.name}", number, *self.baseline[part]))
+        return rows
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what came of it as plain values for JSON: a number that isn't finite is None, a lost loss a word."""
+        lost, metric, baseline = self.curves.lost, self.problem.metric.name, self.problem.baseline
+        parts = self.problem.parts if self.problem.holds_out else ("train",)
+        values: dict[str, Any] = finite(
+            {
+                "format": _FORMAT,
+                "kind": self.facts[0].kind,
+                "epochs": len(self.epochs),
+                "steps": self.epochs[-1].step if self.epochs else 0,
+                "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in self.scores.items()},
+                "baseline": baseline
+                and {
+                    "answer": baseline.name,
+                    "scores": {
+                        part: {"loss": self.baseline[part][0], metric: self.baseline[part][1]} for part in parts
+                    },
+                },
+                "optimum": self.problem.optimum,
+                "line": self.line,
+                "verdicts": [fact.as_dict() for fact in self.facts],
+            }
+        )
+        # What the loss became tells what happened, also where JSON has no number for it.
+        values["lost"] = None if lost is None else {"step": lost.step, "loss": number(lost.loss)}
+        return values
+
+    def write(self, path: Path) -> None:
+        """Write what came of it as JSON.
+
+        Args:
+            path: The file.
+        """
+        write_atomically(path, (json.dumps(self.as_dict(), indent=1) + "\n").encode())

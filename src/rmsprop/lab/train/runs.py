@@ -15,6 +15,7 @@ import torch
 import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.numbers import finite
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
@@ -30,6 +31,7 @@ from rmsprop.lab.train.folder import (
     MODEL,
     OURS,
     REPORT,
+    RESULT,
     config_to_resume,
     locked,
     write_config,
@@ -39,7 +41,7 @@ from rmsprop.lab.train.report import write_report
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
-from rmsprop.lab.train.verdict import judge, words_of
+from rmsprop.lab.verdict.judge import judge
 
 
 class Interrupted(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -97,7 +99,7 @@ class TrainingRun:
             yield epoch
 
     def finish(self, divergence: Divergence | None) -> Result:
-        """Judge the run and write its model, figure and report.
+        """Judge the run and write its model, result, figure and report.
 
         Args:
             divergence: How it was lost, if it was.
@@ -105,10 +107,23 @@ class TrainingRun:
         Returns:
             The result. A run that diverged leaves no model.
         """
-        record = replace(self.training.record(self.epochs, divergence), words=words_of(self.settings.schedule))
+        curves = self.training.curves(self.epochs, divergence)
         scores, line = ({}, None) if divergence else self._scores()
-        result = Result(self.settings, self.problem, self.folder, record, judge(record), scores, line, self.versions)
+        result = Result(
+            self.settings,
+            self.problem,
+            self.folder,
+            self.epochs,
+            self.training.steps_per_epoch,
+            curves,
+            judge(curves),
+            scores,
+            self.problem.baseline_scores(),
+            line,
+            self.versions,
+        )
         self._write_model(divergence)
+        result.write(self.folder / RESULT)
         write_report(result, self.folder / FIGURE, self.folder / REPORT)
         return result
 
@@ -136,12 +151,13 @@ class TrainingRun:
 
     def _start_facts(self) -> dict[str, Any]:
         """Return what a judgement of history.csv needs to know of the time before its first row."""
-        constant = self.problem.constant_loss
+        constant, baseline = self.problem.constant_loss, self.problem.baseline_scores()
         return {
             "loss_name": self.problem.loss_name,
             "loss": self.training.initial_loss,
             "validation_loss": self.training.initial_validation_loss,
             "constant_loss": constant if math.isfinite(constant) else None,
+            "constant_validation_loss": finite(baseline["validation"][0]) if baseline else None,
             "holds_out": self.problem.holds_out,
         }
 
@@ -174,6 +190,8 @@ class TrainingRun:
         if done > self.settings.epochs:
             raise InputError(f"--epochs is {self.settings.epochs}, and the run has done {done} already: give more")
         self.epochs = history.restore(self.folder / HISTORY, self._header(), self.training.layers, done)
+        if done < self.settings.epochs:  # until it is done again, nothing is known of how it ends
+            (self.folder / RESULT).unlink(missing_ok=True)
         self.notes.append(f"continued after epoch {done} of {self.settings.epochs}")
         self._write_config()
         return None

@@ -165,16 +165,22 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
     defaults = {field: value for field, value in asdict(row or row_of(name)).items() if field != "about"}
     defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
-    return Settings._of(_schedule_numbers(values) | values)
+    return Settings._of(schedule_numbers(str(values["schedule"]), values["epochs"]) | values)  # type: ignore[arg-type]
 
 
-def _schedule_numbers(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the schedule's own numbers, fixed now so that they stay the same when a run is made longer."""
-    schedule, epochs = values["schedule"], values["epochs"]
-    assert isinstance(epochs, int)
+def schedule_numbers(schedule: str, epochs: int) -> dict[str, object]:
+    """Return a schedule's own numbers, fixed when a run begins so that they stay the same when it is made longer.
+
+    Args:
+        schedule: The schedule.
+        epochs: The run's epochs.
+
+    Returns:
+        Its ``gamma`` and ``step_size``, None where it has none.
+    """
     gammas = {"step": 0.1, "plateau": 0.1, "exponential": 0.01 ** (1 / max(epochs, 1))}
     return {
-        "gamma": gammas.get(str(schedule)),
+        "gamma": gammas.get(schedule),
         "step_size": max(1, math.ceil(epochs / 3)) if schedule in STEP_SIZE_SCHEDULES else None,
     }
 

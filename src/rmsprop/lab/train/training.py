@@ -17,7 +17,7 @@ from rmsprop.lab.train.effective import effective_steps, layer_names
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.schedules import LearningRate
 from rmsprop.lab.train.settings import Settings
-from rmsprop.lab.train.verdict import Record
+from rmsprop.lab.verdict.curves import LossCurves, Lost, gaps_of
 from rmsprop.torch import RMSprop
 
 
@@ -86,8 +86,10 @@ class Training:
         losses = (train_loss, validation_loss, train_metric, validation_metric)
         return Epoch(self.epoch, self.step, lr, *losses, worst, steps)
 
-    def record(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> Record:
+    def curves(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> LossCurves:
         """Return the curves of this training, for a verdict and for figures.
+
+        A validation loss that isn't finite everywhere isn't judged, and told.
 
         Args:
             epochs: The epochs that `run_epoch` gave.
@@ -96,16 +98,22 @@ class Training:
         Returns:
             The curves.
         """
-        return Record(
+        times = range(len(epochs) + 1)
+        validation = (self.initial_validation_loss, *(epoch.validation_loss for epoch in epochs))
+        gaps = gaps_of(times, validation)
+        baseline = self.problem.baseline_scores()
+        return LossCurves(
+            times=times,
+            train=(self.initial_loss, *(epoch.train_loss for epoch in epochs)),
+            validation=validation if self.problem.holds_out and gaps is None else (),
+            worst=tuple(epoch.worst_step_loss for epoch in epochs),
+            rates=tuple(epoch.lr for epoch in epochs),
             lr=self.settings.lr,
-            initial_loss=self.initial_loss,
-            initial_validation_loss=self.initial_validation_loss,
-            constant_loss=self.problem.constant_loss,
-            holds_out=self.problem.holds_out,
-            steps_per_epoch=self.steps_per_epoch,
-            epochs=tuple(epochs),
-            lost_at=divergence.step if divergence else None,
-            lost_loss=divergence.loss if divergence else math.nan,
+            constant=self.problem.constant_loss,
+            constant_validation=baseline["validation"][0] if baseline else math.inf,
+            lost=Lost(divergence.step, divergence.loss) if divergence else None,
+            validation_gaps=gaps,
+            first_steps_largest=self.rule.initial_square_avg == 0.0 and not self.rule.bias_correction,
         )
 
     def _batches(self) -> Iterator[Tensor]:

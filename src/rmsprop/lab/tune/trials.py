@@ -19,7 +19,7 @@ from rmsprop.lab.dialects.calls import calls, overrides
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.optimizers import Choice
 from rmsprop.lab.problems.problem import Problem
-from rmsprop.lab.train.curves import tail
+from rmsprop.lab.verdict.levels import tail
 from rmsprop.rule import Rule
 
 

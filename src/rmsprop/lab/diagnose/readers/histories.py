@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from rmsprop.lab.diagnose.history import History, Series, Unit
-from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.diagnose.readers.clock import Clock, clock_of, coarsest, in_order
 from rmsprop.lab.diagnose.readers.gaps import without_gaps
 from rmsprop.lab.diagnose.readers.groups import groupings, runs_in, widened
@@ -214,7 +213,6 @@ def history_of(name: str, source: str, unit: Unit, curves: Curves, reading: Read
     Returns:
         The history.
     """
-    by_epoch = replace(OTHERS, length="{} epochs", longer="{} epochs", unit="epoch", piece="epoch", pieces="epochs")
     return History(
         name=name,
         source=source,
@@ -222,6 +220,5 @@ def history_of(name: str, source: str, unit: Unit, curves: Curves, reading: Read
         train=curves[reading.loss],
         validation=curves[reading.validation] if reading.validation else Series(),
         lr=curves[reading.lr] if reading.lr else Series(),
-        words=OTHERS if unit == "step" else by_epoch,
         reading=reading,
     )

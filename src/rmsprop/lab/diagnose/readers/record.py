@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Series, Statistics
-from rmsprop.lab.diagnose.pieces import OTHERS
 from rmsprop.lab.diagnose.readers import objects
 from rmsprop.lab.diagnose.reading import Reading
 from rmsprop.lab.recorder import file
@@ -53,7 +52,6 @@ def read(path: Path, content: bytes, name: str) -> History:
         optimizer=optimizer,
         group={**(recording.groups[0] if recording.groups else {}), **fixed_choices(optimizer)},
         statistics=_statistics(recording),
-        words=OTHERS,
         reading=Reading(time="step", loss="loss", validation="loss" if validation else None, lr="lr", rows=len(losses)),
     )
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import html
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,11 @@ import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.train.folder import CONFIG, HISTORY, REPORT
-from rmsprop.lab.train.verdict import Verdict, words_of
+from rmsprop.lab.train.folder import CONFIG, HISTORY, RESULT
+from rmsprop.lab.train.sentences import terms
+from rmsprop.lab.verdict.curves import Lost
 
-# What a run's page says of one that diverged; no other file of the run knows the step and its loss.
-_DIVERGED = re.compile(
-    r"<strong>diverged at step (?P<step>\d+)</strong></p>\s*<p>(?P<evidence>.*?)</p>\s*<p>(?P<remedy>.*?)</p>"
-)
+_GROUP = ("lr", "decay", "eps", "centered", "momentum", "initial_square_avg", "bias_correction")
 _EFFECTIVE = "effective_step_"
 # How large a share of the coordinates is known to have a larger effective step than a quantile.
 _SHARES = (("q10", 0.9), ("q50", 0.5), ("q90", 0.1))
@@ -50,7 +46,7 @@ def read(path: Path) -> History:
             rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(lines)]
         return _history(path, config, rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: its {CONFIG} or {HISTORY} can't be read") from error
+        raise InputError(f"{path} is damaged: its {CONFIG}, {HISTORY} or {RESULT} can't be read") from error
 
 
 def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]) -> History:
@@ -69,22 +65,25 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         validation=curve("validation_loss"),
         lr=curve("lr"),
         initial=(start["loss"], start["validation_loss"]),
-        constant_loss=math.inf if start["constant_loss"] is None else start["constant_loss"],
+        constant_loss=_or_infinity(start["constant_loss"]),
+        constant_validation_loss=_or_infinity(start.get("constant_validation_loss")),  # older folders lack it
         holds_out=start["holds_out"],
-        group={name: settings[name] for name in ("lr", "decay", "eps", "centered", "momentum")},
+        group={name: settings[name] for name in _GROUP},
         statistics=_statistics(rows, settings["eps"]),
-        given_up=_given_up(path / REPORT),
+        given_up=_given_up(path / RESULT),
         loss_name=f"loss: {start['loss_name']}" if "loss_name" in start else "loss",  # older folders lack it
-        words=words_of(settings["schedule"]),
+        terms=terms(settings, holds_out=start["holds_out"]),
     )
 
 
-def _given_up(page: Path) -> Verdict | None:
-    """Return what a run's page says of a divergence; None if it doesn't speak of one, or isn't there yet."""
-    found = _DIVERGED.search(page.read_text(encoding="utf-8")) if page.exists() else None
-    if found is None:
-        return None
-    return Verdict("diverged", int(found["step"]), html.unescape(found["evidence"]), html.unescape(found["remedy"]))
+def _or_infinity(loss: float | None) -> float:
+    return math.inf if loss is None else loss
+
+
+def _given_up(path: Path) -> Lost | None:
+    """Return how a run was given up; None if it wasn't, or hasn't ended yet."""
+    lost = json.loads(path.read_text(encoding="utf-8"))["lost"] if path.exists() else None
+    return None if lost is None else Lost(int(lost["step"]), float(lost["loss"]))
 
 
 def _statistics(rows: list[dict[str, float]], eps: float) -> Statistics | None:

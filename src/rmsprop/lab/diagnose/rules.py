@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from rmsprop.lab.diagnose import curves, layers, precision
 from rmsprop.lab.diagnose.dead_layers import dead
-from rmsprop.lab.diagnose.finding import SEVERITIES, Diagnosis, DiagnosticRule, Finding
+from rmsprop.lab.diagnose.finding import COURSE, SEVERITIES, Diagnosis, DiagnosticRule, Finding
 from rmsprop.lab.diagnose.history import History
 from rmsprop.lab.diagnose.warm_up import warm_up
 
 RULES = (
-    DiagnosticRule("the course of the loss", curves.course),
+    DiagnosticRule(COURSE, curves.course),
     DiagnosticRule("overfitting", curves.overfitting),
     DiagnosticRule("warm-up too hot", warm_up),
     DiagnosticRule("dead layers", dead),

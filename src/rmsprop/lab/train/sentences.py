@@ -1,0 +1,79 @@
+"""How `rmsprop train` speaks of a run: what can be changed is an option of its command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rmsprop.lab.train.result import Result
+from rmsprop.lab.train.settings import schedule_numbers
+from rmsprop.lab.verdict.facts import Change
+from rmsprop.lab.wording import Statement, Terms, statement
+
+_OPTIONS: Mapping[Change, str] = {
+    "lower lr": "--lr {:.2g}",
+    "raise lr": "--lr {:.2g}",
+    "warm up": "--warmup 1",
+    "let lr fall": "--schedule cosine",
+    "stop earlier": "--epochs {:.0f} --force",
+    "smaller model": "--hidden",
+    "larger model": "--hidden",
+    "more weight decay": "--weight-decay",
+}
+# Schedules that go on after the last epoch of a run as they would have gone on in a longer one, with steps that are
+# still of use: resuming is enough.
+_GO_ON = ("constant", "plateau", "inverse-sqrt")
+
+
+def terms(settings: Mapping[str, Any], *, holds_out: bool) -> Terms:
+    """Return how to speak of a run.
+
+    Args:
+        settings: Its settings, as plain values.
+        holds_out: Whether its validation rows are others than its training rows.
+
+    Returns:
+        The terms.
+
+    Examples:
+        >>> terms({"schedule": "constant", "model": "mlp"}, holds_out=True).settings["train longer"]
+        '--resume --epochs {:.0f}'
+    """
+    options: dict[Change, str | None] = {**_OPTIONS, "train longer": _longer(settings)}
+    if settings["model"] is None:  # a problem's own, which is code of somebody's
+        del options["smaller model"], options["larger model"]
+    elif settings["model"] != "mlp":
+        options |= {"smaller model": None, "larger model": "--model mlp"}
+    judged = "validation loss" if holds_out else "loss"
+    return Terms(options, "epoch", "epoch", "before the first step", judged)
+
+
+def statements(result: Result) -> tuple[Statement, ...]:
+    """Return how a run is judged, in words.
+
+    Args:
+        result: The run.
+
+    Returns:
+        A statement for each of its facts.
+    """
+    spoken = terms(result.settings.as_dict(), holds_out=result.problem.holds_out)
+    return tuple(statement(fact, spoken) for fact in result.facts)
+
+
+def _longer(settings: Mapping[str, Any]) -> str:
+    """Return how to train for more epochs: a schedule that is drawn over them has to begin anew.
+
+    Numbers of a schedule that a person chose for this length are to be chosen for the other one: here for twice as many
+    epochs, which is what is advised.
+    """
+    schedule = settings["schedule"]
+    if schedule in _GO_ON:
+        return "--resume --epochs {:.0f}"
+    usual = schedule_numbers(schedule, settings["epochs"]) if "epochs" in settings else {}
+    own = ""
+    if schedule == "exponential" and settings["gamma"] != usual["gamma"]:
+        own = f"--gamma {settings['gamma'] ** 0.5:.6g} "
+    if schedule == "step" and settings["step_size"] != usual["step_size"]:
+        own = f"--step-size {2 * settings['step_size']} "
+    return f"--epochs {{:.0f}} {own}--force"

@@ -1,0 +1,96 @@
+"""Rules about single losses: a run that diverged, losses that aren't finite, batches that stand out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import median
+
+from rmsprop.lab.problems.conventions import is_lost
+from rmsprop.lab.verdict.curves import Gaps, LossCurves
+from rmsprop.lab.verdict.facts import Advice, Fact, lr_or_none
+from rmsprop.lab.verdict.levels import tail
+
+# A step of RMSProp is about lr whatever the gradient, so torch's default is small enough for most weights: what to try
+# after a divergence, if a tenth of what diverged is more.
+_SAFE_LR = 0.01
+# A batch is a spike if its loss is so many times what the worst batches of the epochs before had, and not small.
+_SPIKE_FACTOR, _SPIKE_FLOOR, _SPIKE_MEMORY = 4.0, 0.5, 5
+
+
+def diverged(curves: LossCurves) -> Fact | None:
+    """Find a run that was given up, or whose loss is lost at the end: not finite, or far above the first."""
+    if curves.lost is not None:
+        lost = curves.lost
+        numbers = {"step": lost.step}
+        return _diverged(curves, curves.times[-1] + 1, lost.loss, numbers, at_once=len(curves.train) == 1)
+    gaps = curves.gaps
+    if gaps is not None and gaps.lost is not None:
+        numbers = {"count": gaps.count, "of": gaps.of, "first": gaps.first}
+        return _diverged(curves, gaps.lost, gaps.value, numbers, at_once=False)
+    end = tail(curves.train)
+    if not is_lost(end, curves.initial):
+        return None
+    since = next(t for t, loss in zip(curves.times, curves.train, strict=True) if is_lost(loss, curves.initial))
+    return _diverged(curves, since, end, {}, at_once=False)
+
+
+def _diverged(curves: LossCurves, since: int, loss: float, numbers: Mapping[str, float], *, at_once: bool) -> Fact:
+    lower = Advice("lower lr", lr_or_none(min(curves.lr / 10, _SAFE_LR) if math.isfinite(curves.lr) else math.nan))
+    slowly = (Advice("warm up"),) if at_once and curves.first_steps_largest else ()
+    never = (Advice("find what isn't finite"),) if math.isnan(curves.initial) else ()
+    return Fact(
+        kind="diverged",
+        sign="loss far above the first" if math.isfinite(loss) else "loss not finite",
+        since=since,
+        numbers={"loss": loss, "initial": curves.initial, **numbers},
+        cause="learning rate too high",
+        advice=(*never, lower, *slowly),
+    )
+
+
+def not_finite(curves: LossCurves) -> tuple[Fact, ...]:
+    """Find losses in mid-run that aren't finite: how many, which first, and since when it is finite again."""
+    found = []
+    if curves.gaps is not None and curves.gaps.lost is None:
+        found.append(_not_finite(curves.gaps, "training"))
+    if curves.validation_gaps is not None:
+        found.append(_not_finite(curves.validation_gaps, "validation"))
+    return tuple(found)
+
+
+def _not_finite(gaps: Gaps, which: str) -> Fact:
+    recovered = math.nan if gaps.recovered is None else gaps.recovered
+    return Fact(
+        kind="loss not finite",
+        sign="training loss" if which == "training" else "validation loss",
+        since=gaps.first,
+        numbers={
+            "count": gaps.count,
+            "of": gaps.of,
+            "first": gaps.first,
+            "value": gaps.value,
+            "recovered": recovered,
+        },
+        advice=(Advice("find what isn't finite"),),
+    )
+
+
+def spikes(curves: LossCurves) -> Fact | None:
+    """Find batches whose loss stands out."""
+    worst, floor = curves.worst, _SPIKE_FLOOR * curves.scale(curves.initial)
+    usual = [median(worst[max(0, e - _SPIKE_MEMORY) : e]) if e else math.inf for e in range(len(worst))]
+    if not worst or min(worst) < 0.0:  # of these there is no multiple
+        return None
+    found = [e for e, loss in enumerate(worst) if loss > max(_SPIKE_FACTOR * usual[e], floor)]
+    if not found:
+        return None
+    highest = max(found, key=worst.__getitem__)
+    numbers = {"count": len(found), "of": len(worst), "highest": worst[highest], "usual": usual[highest]}
+    return Fact(
+        kind="spikes",
+        sign="batches stood out",
+        since=curves.times[found[0] + 1],
+        numbers=numbers | {"at": curves.times[highest + 1]},
+        advice=(Advice("clip gradients") if curves.can_clip else Advice("lower lr", lr_or_none(curves.lr / 3)),),
+    )
