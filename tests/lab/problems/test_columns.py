@@ -279,7 +279,7 @@ AMBIGUOUS = "whose day can't be told from the month: "
         (["12:30", "9:15", "9:75"], None, "column 'c' is a time (as '12:30'), but line 12 holds '9:75'"),
         (["2h 30m", "1h", "5"], None, "column 'c' is a duration (as '2h 30m'), but line 12 holds '5'"),
         (["12%", "13%", "14"], None, "column 'c' is a percentage (as '12%'), but line 12 holds '14'"),
-        (["$5", "$6", "€7"], None, "column 'c' is a number of $ (as '$5'), but line 12 holds '€7'"),
+        (["$5", "$6", "€7"], None, "column 'c' is an amount in $ (as '$5'), but line 12 holds '€7'"),
         (["1.5", "2.5", "3,25"], None, "column 'c' is numeric, but line 12 holds '3,25'"),
         (["1.234,5", "2,5", "1,234.5"], None, "but line 12 holds '1,234.5'"),
         (["1,000", "2,000", "many"], None, "but line 12 holds 'many': correct the value, say --na many if"),

@@ -21,7 +21,7 @@ _IDENTIFIERS = frozenset(
 )
 _WHOSE = (
     "user|customer|client|order|patient|row|record|case|student|employee|product|item|account|session|transaction|"
-    "member|passenger|loan|policy|sample|subject|participant|person|object|device|ticket|invoice|house|property|object"
+    "member|passenger|loan|policy|sample|subject|participant|person|object|device|ticket|invoice|house|property"
 )
 # Such words may be dates or amounts in a notation that nobody told us, and so are refused where there are many.
 _BEGINS_WITH_A_NUMBER = r"^(?:\P{L}{0,2}\d+[^\pL\d]|[^\pL\d]{1,2}\d+$)"

@@ -128,7 +128,7 @@ def _told(text: pl.Series, values: pl.Series, decimal: str, unit: str) -> Unders
         return Understood(values, "numeric")
     longest = int(written.str.len_chars().arg_max() or 0)
     example, value = written[longest], f"{strange[longest]:.15g}"
-    what = "a percentage" if unit == "%" else f"a number of {unit}" if unit else "numeric"
+    what = "a percentage" if unit == "%" else f"an amount in {unit}" if unit else "numeric"
     return Understood(
         values,
         f"{what} (as {example!r})",
