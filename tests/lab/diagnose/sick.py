@@ -108,6 +108,17 @@ def root_of_zero(folder: Path) -> Diagnosis:
     return train(folder, model, optimizer, batches, 120, loss_of=lambda out, y: F.mse_loss(out, y).sqrt())
 
 
+def exploding(folder: Path) -> Diagnosis:
+    """A linear layer applied twenty times: a little too much of it is very much too much of its power."""
+    torch.manual_seed(0)
+    first, again, last = nn.Linear(4, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 1)
+    nn.init.orthogonal_(again.weight, gain=0.8)
+    model = nn.Sequential(first, *[again] * 20, last)
+    x = torch.randn(64, 4)
+    optimizer = RMSprop(model.parameters(), lr=0.03)
+    return train(folder, model, optimizer, same(x, x.sum(1, keepdim=True)), 60, loss_of=F.mse_loss, every=1)
+
+
 def not_a_number(folder: Path) -> Diagnosis:
     model = perceptron()
     batches = ((x if step < 150 else x * math.nan, y) for step, (x, y) in enumerate(digits(32), start=1))
@@ -169,6 +180,7 @@ ROWS = {
     collapsed_of_torch: ("centered variance collapsed", "bad", (20, 120), "turn centered off"),
     root_of_zero: ("gradient not finite", "bad", (100, 100), "a division or a logarithm of 0"),
     unclipped_critic: ("exploding gradients", "bad", (60, 200), "The norm of the gradient grew"),
+    exploding: ("exploding gradients", "bad", (2, 10), "Lower the learning rate (to 0.003)"),
     not_a_number: ("diverged", "bad", (150, 150), "became nan"),
     outliers: ("spikes", "warning", (150, 170), "clip the norm of the gradient"),
     jumpy: ("learning rate too high", "warning", None, "smaller learning rate"),

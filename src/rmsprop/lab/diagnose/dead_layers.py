@@ -80,15 +80,19 @@ def _of_culprit(statistics: Statistics, zero: np.ndarray, culprit: Dead) -> Find
     names = [layer["name"] for layer in statistics.layers]
     blocked = [names[i] for i in culprit.behind]
     past = f", nor does a gradient get past it to {', '.join(blocked)}" if blocked else ""
-    start = "was so from the first step: initialise it anew" if since == 0 else "learnt before: begin anew"
+    begin = (
+        "was so from the first step: initialise it anew; if it dies again, take a smaller learning rate, or"
+        if since == 0
+        else "learnt before: begin anew with a smaller learning rate; if it dies again,"
+    )
     return Finding(
         kind="dead layer",
         severity="bad",
         evidence=f"Nothing but 0 comes out of it{past}: in its last {len(zero) - since} measurements every coordinate "
         f"of its gradient is exactly 0, and so is that of all weights of {names[culprit.next]}, which follows and "
         "whose biases still learn.",
-        remedy=f"No unit of it is active. It {start} with a smaller learning rate; if it dies again, use an activation "
-        "that passes a gradient below 0, such as LeakyReLU.",
+        remedy=f"No unit of it is active. It {begin} use an activation that passes a gradient below 0, such as "
+        "LeakyReLU.",
         since=statistics.steps[since],
         layers=(names[culprit.layer],),
         panel="still",

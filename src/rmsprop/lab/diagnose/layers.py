@@ -21,10 +21,15 @@ _EXPLODING = 1000.0
 _DOMINATED, _MOSTLY = 0.5, 0.8
 # A standard deviation that has collapsed in so large a part of a layer makes its steps a hundred times too large there.
 _COLLAPSED = 0.2
+# The first step of a rule that divides by more than ε is 1/√(1 − ρ) learning rates long: 32 at a decay of 0.999.
+_LONG = 1000.0
 # √v of a typical coordinate changes by 3 to 5 % per step at a decay of 0.9, and by 17 % at 0.5 (measured: Gaussian
 # gradients). A cosine nearer to 0 means that two batches have little in common, so that √v only follows their noise;
 # one near −1 is no noise, but a run that jumps to and fro.
 _JITTER, _AGREEMENT = 0.1, 0.5
+# Centered, or from v₀ = 1, steps are shorter in a longer memory: what made up for it was at most so many times the
+# learning rate (measured: digits, batches of 1 and 32).
+_HIGHER = 3.0
 # After so many windows 1/(1 − ρ) the start of v has less than 1 % of the weight.
 _GROWN = 5.0
 
@@ -54,8 +59,8 @@ def exploding(history: History) -> Sequence[Finding] | str:
             kind="exploding gradients",
             severity="bad",
             evidence=f"The norm of the gradient grew {growth[highest]:.2g} times, from {first[highest]:.2g}.",
-            remedy=f"Lower the learning rate{_tenth(history)}, or clip the norm of the whole gradient, to "
-            f"{np.sqrt(np.nansum(gradient[0] ** 2)):.1g} say, as in step {statistics.steps[0]}.",
+            # Clipping hardly helps: RMSProp takes the same steps whatever the length of the gradient.
+            remedy=f"Lower the learning rate{_tenth(history)}.",
             since=statistics.steps[row],
             layers=_names(statistics, grown),
             panel="gradient",
@@ -136,13 +141,15 @@ def centered(history: History) -> Sequence[Finding] | str:
     share, statistics = _measured(history, "collapsed")
     if share is None or statistics is None:
         return NOTHING_MEASURED
-    # In the first steps m is still far from the gradient, so nothing has collapsed yet.
-    late = share[len(share) // 4 :]
-    which = [i for i in range(share.shape[1]) if median(late[:, i]) > _COLLAPSED]
+    if history.group.get("bias_correction") and (first := _corrected(statistics)):
+        return first
+    # In the first steps m is still far from the gradient, so nothing has collapsed yet; it may do so near the end only.
+    parts = share[len(share) // 4 :], share[-max(_FEW, len(share) // 4) :]
+    which = [i for i in range(share.shape[1]) if max(median(late[:, i]) for late in parts) > _COLLAPSED]
     if not which:
         return []
     since = min(int(np.argmax(share[:, i] > _COLLAPSED)) for i in which)
-    strides = statistics.of("stride")
+    now, strides = max(median(late[:, which]) for late in parts), statistics.of("stride")
     size = (
         "" if strides is None else f", and steps are up to {np.nanmax(strides[since:, which]):.2g} learning rates long"
     )
@@ -150,13 +157,30 @@ def centered(history: History) -> Sequence[Finding] | str:
         Finding(
             kind="centered variance collapsed",
             severity="bad",
-            evidence=f"v − m² is below a ten-thousandth of v in {percent(median(late[:, which]))} of the coordinates"
-            f"{size}.",
+            evidence=f"v − m² is below a ten-thousandth of v in {percent(now)} of the coordinates{size}.",
             remedy="The gradient hardly changes from step to step: turn centered off and "
             f"{search_anew(history, statistics, which)}.",
             since=statistics.steps[since],
             layers=_names(statistics, which),
             panel="collapsed",
+        )
+    ]
+
+
+def _corrected(statistics: Statistics) -> Sequence[Finding]:
+    strides = statistics.of("stride")
+    first = 0.0 if strides is None or statistics.steps[0] != 1 else float(np.nanmax(strides[0]))
+    if not first > _LONG:
+        return []
+    return [
+        Finding(
+            kind="centered variance collapsed",
+            severity="bad",
+            evidence=f"The first step was {first:.2g} learning rates long: one gradient has no variance, and bias "
+            "correction takes away what v began with, so that ε alone divided it.",
+            remedy="Turn bias correction off.",
+            since=1,
+            panel="stride",
         )
     ]
 
@@ -176,19 +200,29 @@ def decay(history: History) -> Sequence[Finding] | str:
     typical, cosine = (float(np.nansum(_columns(x[late]) * weight)) for x in (jitter, agreement))
     if typical < _JITTER or abs(cosine) > _AGREEMENT:
         return []
-    longer = "" if rho is None else f" ({1 - (1 - rho) / 10:.3g} instead of {rho:g})"
-    if can_be_corrected(history):
-        longer += " under bias correction, without which the first steps grow with it"
     return [
         Finding(
             kind="decay too small for the batch",
             severity="warning",
             evidence=f"√v of a typical coordinate changes by {percent(typical)} per step, and the gradients of two "
             f"batches in a row have a cosine of {cosine:.2f}: v follows the noise of single batches.",
-            remedy=f"Lengthen the memory{longer}, or take larger batches.",
+            remedy=_longer(history),
             panel="jitter",
         )
     ]
+
+
+def _longer(history: History) -> str:
+    """Return the remedy for a short memory: in a longer one, the steps that are left may be shorter or longer."""
+    rho = history.group.get("decay")
+    longer = "engthen the memory" + ("" if rho is None else f" ({1 - (1 - rho) / 10:.3g} instead of {rho:g})")
+    if can_be_corrected(history):
+        return f"L{longer} under bias correction, without which the first steps grow with it, or take larger batches."
+    if not (history.group.get("centered") or history.group.get("initial_square_avg")):
+        return f"L{longer}, or take larger batches."
+    lr = max(history.lr.values, default=0.0)
+    rates = f", from {lr:.2g} to {_HIGHER * lr:.2g}" if lr else ""
+    return f"Take larger batches; or l{longer} and search the learning rate anew{rates}."
 
 
 def _columns(matrix: np.ndarray) -> np.ndarray:
