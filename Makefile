@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench bench-gpu pages docs clean
+.PHONY: demo test lint format bench bench-gpu pages docs sanitize wheels constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
@@ -36,6 +36,15 @@ pages: .venv/lab  ## rewrite the generated pages of the documentation
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site
+
+sanitize: .venv/test  ## the kernel under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	$(BIN)/python tests/native/sanitize.py build/sanitize
+
+wheels: .venv/release  ## wheels for every platform and the source archive in build/release, checked
+	$(BIN)/python -m release.wheels build/release
+
+constraints: .venv/release  ## pin the newest versions that fit together; then: make test
+	$(BIN)/python -m release.constraints
 
 clean:
 	rm -rf .venv build dist

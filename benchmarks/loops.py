@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from rmsprop.lab import Recorder
 from rmsprop.lab.diagnose.finding import Diagnosis
-from rmsprop.lab.diagnose.judgement import diagnose
 from rmsprop.lab.diagnose.readers import histories
+from rmsprop.lab.diagnose.rules import diagnose
 from rmsprop.torch import RMSprop
 
 Rows = tuple[Tensor, Tensor]

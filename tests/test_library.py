@@ -94,7 +94,7 @@ def test_in_an_archive(tmp_path):
 def test_in_an_editable_installation(tmp_path):
     # scikit-build-core leaves the sources where they are and puts the library elsewhere.
     sources = tmp_path / "sources"
-    for name in ("CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml"):
+    for name in ("CMakeLists.txt", "LICENSE", "NOTICE", "README.md", "pyproject.toml"):
         sources.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, sources / name)
     for name in ("native", "src"):

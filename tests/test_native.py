@@ -9,12 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from support import ALL_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
 
 from rmsprop import Rule, native, reference
-from rmsprop.threads import torch_parallel_for
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at the process as Linux shows it")
 EVERYTHING = Rule(
     decay=0.9,
     centered=True,
@@ -155,7 +154,6 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 from support import kernel_batch
 from rmsprop import Rule, native, reference
-from rmsprop.threads import torch_parallel_for
 rule = Rule()
 def caller():
     arrays = [np.ones(300_000, np.float32) for _ in range(2)]
@@ -181,6 +179,7 @@ def test_callers_that_meet_at_the_end_of_their_work_both_return():
     assert run.stdout == "." * 8000
 
 
+@on_linux
 def test_a_small_array_does_not_start_threads_that_would_find_no_work():
     code = MEETING.split("for _ in range(4000)")[0].replace("threads=3", "threads=2**31 - 1") + (
         "import os; caller(); assert len(os.listdir('/proc/self/task')) < 300_000 / (16 * 1024) + 20"
@@ -201,6 +200,7 @@ assert signal.sigwait({signal.SIGUSR1}) == signal.SIGUSR1
 )
 
 
+@on_linux
 def test_a_blocked_signal_does_not_reach_the_threads_of_the_pool():
     command = [sys.executable, "-c", SIGNAL, os.path.dirname(__file__)]
     alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's own threads take signals
@@ -228,29 +228,11 @@ assert update()
 """
 
 
+@on_linux
 def test_a_forked_child_has_threads_of_its_own():
     tests = os.path.dirname(__file__)
     run = subprocess.run([sys.executable, "-c", FORK, tests], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
-
-
-def test_torchs_threads_divide_a_large_tensor():
-    address = torch_parallel_for()
-
-    assert address, "this torch exports torch_parallel_for"
-    rule, rng = Rule(), np.random.default_rng(0)
-    param, grad = rng.standard_normal(200_003).astype(np.float32), rng.standard_normal(200_003).astype(np.float32)
-    expected, state = reference.update(rule, 0.01, 1, param, grad, reference.init(rule, param))
-    before = torch.get_num_threads()
-    for threads in (1, 2, 3, 8):
-        ours, ours_state = param.copy(), reference.init(rule, param)
-        batch = kernel_batch(rule, [ours], [grad], [ours_state])
-        batch.set_numbers(0.01, 1)
-        torch.set_num_threads(threads)
-        native.update([batch], address)
-        torch.set_num_threads(before)
-        assert same_bits(ours, expected)
-        assert same_bits(ours_state["square_avg"], state["square_avg"])
 
 
 def test_many_batches_run_in_one_call():
@@ -267,57 +249,6 @@ def test_many_batches_run_in_one_call():
         kept.append((param, grad, state))
     native.update(batches, threads=3)
     assert all(same_bits(param, e) for (param, _, _), e in zip(kept, expected, strict=True))
-
-
-HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-KEEP = Rule(decay=1.0, eps=1.0, momentum=1.0)  # with no gradient: θ ← θ − lr·b, and b stays as it is
-
-
-def _tables(params, grads, *state):
-    return [tensor.data_ptr() for tensor in (params, grads, *state)]
-
-
-@pytest.mark.parametrize("dtype", HALVES)
-def test_every_16_bit_number_is_read_and_written_back_unchanged(instruction_set, dtype):
-    patterns = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
-    params = patterns.clone().view(HALVES[dtype])
-    zeros, v, b = torch.zeros_like(params), torch.zeros(2**16), torch.zeros(2**16)
-    batch = native.Batch(dtype, 1, KEEP)
-    batch.set_numbers(0.0, 1)
-    batch.place([2**16], _tables(params, zeros, v, b))
-    native.update([batch])
-    number = ~patterns.view(HALVES[dtype]).isnan()
-    assert torch.equal(params.view(torch.int16)[number], patterns[number])
-    assert params[~number].isnan().all()
-
-
-@pytest.mark.parametrize("dtype", HALVES)
-def test_every_16_bit_gradient_widens_exactly(instruction_set, dtype):
-    grads = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(HALVES[dtype])
-    params, v = torch.zeros_like(grads), torch.zeros(2**16)
-    batch = native.Batch(dtype, 1, Rule(decay=0.0))  # v = g²
-    batch.set_numbers(0.0, 1)
-    batch.place([2**16], _tables(params, grads, v))
-    native.update([batch])
-    assert torch.equal(v.nan_to_num(-1.0), grads.float().square().nan_to_num(-1.0))
-
-
-@pytest.mark.parametrize("dtype", HALVES)
-def test_every_float32_rounds_to_16_bits_as_torch_rounds_it(dtype):
-    chunk = 2**26
-    params, grads = torch.empty(chunk, dtype=HALVES[dtype]), torch.zeros(chunk, dtype=HALVES[dtype])
-    v, b = torch.zeros(chunk), torch.empty(chunk)
-    batch = native.Batch(dtype, 1, KEEP)
-    batch.set_numbers(1.0, 1)
-    batch.place([chunk], _tables(params, grads, v, b))
-    counting = torch.arange(chunk, dtype=torch.int32)
-    for start in range(-(2**31), 2**31, chunk):
-        torch.add(counting, start, out=b.view(torch.int32))
-        params.fill_(-0.0)
-        native.update([batch], threads=2)  # b ← b + 0, then θ ← −0 − b rounded to 16 bits
-        expected = b.neg().to(HALVES[dtype])
-        equal = params.view(torch.int16) == expected.view(torch.int16)
-        assert (equal | (params.isnan() & expected.isnan())).all()
 
 
 @pytest.mark.parametrize("name", native.INSTRUCTION_SETS)

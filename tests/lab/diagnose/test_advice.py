@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from benchmarks.advised import ADVISED, HOT
 from benchmarks.loops import Loop, perceptron, run
 from rmsprop.lab.diagnose.history import History, Series, Statistics
-from rmsprop.lab.diagnose.judgement import diagnose
+from rmsprop.lab.diagnose.rules import diagnose
 from rmsprop.lab.diagnose.warm_up import warm_up
 from rmsprop.torch import RMSprop
 

@@ -1,0 +1,68 @@
+"""Writes what driver.cpp runs: updates by every rule in every storage type, with what the specification makes of them.
+
+Run as ``python tests/native/write_cases.py FILE``.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support import ALL_RULES, wild_gradients
+
+from rmsprop import native, reference
+
+DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+COLUMNS = (("square_avg", "grad_var"), ("grad_avg",), ("momentum_buffer",))
+LARGE = 600_011  # enough for the library's threads to divide
+
+
+def packed(rule, lr, step):
+    """Return the struct `rmsprop_rule`."""
+    numbers = native.numbers_of(rule, lr, step)
+    return bytes(native._Rule(**{name: numbers[name] for name in native.NUMBERS}))
+
+
+def rows(arrays):
+    """Return arrays, their number first and before each its size."""
+    return b"".join(
+        [struct.pack("<i", len(arrays)), *(struct.pack("<q", len(each)) + each for each in map(bytes_of, arrays))]
+    )
+
+
+def bytes_of(array):
+    return b"" if array is None else array.tobytes()
+
+
+def columns(state):
+    """Return state in the order of the kernel's tables, None where the rule has none."""
+    return [next((state[name] for name in names if name in state), None) for names in COLUMNS]
+
+
+def case(rng, rule, name, size):
+    """Return one update, as driver.cpp reads it."""
+    dtype = DTYPES[name]
+    with np.errstate(all="ignore"):
+        param, grad = rng.standard_normal(size).astype(dtype), wild_gradients(rng, size).astype(dtype)
+    state = reference.init(rule, param)
+    state = {key: value + np.abs(rng.standard_normal(size)).astype(value.dtype) for key, value in state.items()}
+    new, new_state = reference.update(rule, 0.01, 3, param, grad, state)
+    head = packed(rule, 0.01, 3) + struct.pack("<iq", native.DTYPES[name], size)
+    return head + rows([param, grad, *columns(state)]) + rows([new, *columns(new_state)])
+
+
+def main(path):
+    """Write the file."""
+    rng = np.random.default_rng(0)
+    cases = [
+        case(rng, rule, name, size) for rule in ALL_RULES for name, size in zip(DTYPES, (83, 31, 66, 5), strict=True)
+    ]
+    cases += [case(rng, ALL_RULES[-1], name, LARGE) for name in DTYPES]
+    Path(path).write_bytes(struct.pack("<q", len(cases)) + b"".join(cases))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
