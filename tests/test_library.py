@@ -263,7 +263,7 @@ LAYOUTS = {
     "a number less": lambda layout: layout.replace(" nesterov:84", ""),
     "two in another order": lambda layout: layout.replace("gain:16 keep:24", "keep:16 gain:24"),
     "a narrower number": lambda layout: layout.replace("momentum_loss:56", "momentum_loss:52"),
-    "another size": lambda layout: layout.replace("rmsprop_batch:192", "rmsprop_batch:200"),
+    "another size": lambda layout: layout.replace("rmsprop_batch:224", "rmsprop_batch:232"),
 }
 
 

@@ -16,6 +16,8 @@ TAIL = 5
 _MEDIAN_ERROR, _MAD = 1.2533, 0.6745
 # The level of the beginning is that of so many points, of one in so many, as long as they differ by noise alone.
 _FIRST, _FIRST_SHARE, _SAME = 7, 8, 3.0
+# That noise would be seen in a run that is lost in its first steps, too: no noise makes a loss ten times another one.
+_APART = 10.0
 # Noise changes along a run, so it is seen in stretches of at least so many points; fewer than these show no trend.
 _STRETCH, FEWEST_FOR_TREND = 12, 6
 # A trend at the end is looked for in at least so many points, where that isn't more than half of them.
@@ -149,8 +151,9 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
         The level.
 
     Examples:
-        >>> beginning([2.0, 1.0, 0.5, 0.4, 0.3, 0.3]), beginning([2.0, 2.2, 1.9] * 8)
-        (2.0, 2.0)
+        far = 0.0 < _APART * min(losses[length], level) < max(losses[length], level)
+        if far or abs(losses[length] - level) > spread:
+        (2.0, 2.0, 2.0)
     """
     return median(losses[: beginning_length(losses, most)])
 
@@ -169,7 +172,10 @@ def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
         most = min(_FIRST, max(1, len(losses) // _FIRST_SHARE))
     spread = _SAME * math.sqrt(2.0) * noise(losses[: 2 * _STRETCH])
     for length in range(1, most):
-        if abs(losses[length] - median(losses[:length])) > spread:
+        level = median(losses[:length])
+        if abs(losses[length] - level) > spread or 0.0 < _APART * min(losses[length], level) < max(
+            losses[length], level
+        ):
             return length
     return most
 
