@@ -151,9 +151,10 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
         The level.
 
     Examples:
-        far = 0.0 < _APART * min(losses[length], level) < max(losses[length], level)
-        if far or abs(losses[length] - level) > spread:
-        (2.0, 2.0, 2.0)
+        >>> beginning([2.0, 1.0, 0.5, 0.4, 0.3, 0.3]), beginning([2.0, 2.2, 1.9] * 8)
+        (2.0, 2.0)
+        >>> beginning([2.0, *[7e9, 9e9] * 12])
+        2.0
     """
     return median(losses[: beginning_length(losses, most)])
 
@@ -173,9 +174,8 @@ def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
     spread = _SAME * math.sqrt(2.0) * noise(losses[: 2 * _STRETCH])
     for length in range(1, most):
         level = median(losses[:length])
-        if abs(losses[length] - level) > spread or 0.0 < _APART * min(losses[length], level) < max(
-            losses[length], level
-        ):
+        is_far = 0.0 < _APART * min(losses[length], level) < max(losses[length], level)
+        if is_far or abs(losses[length] - level) > spread:
             return length
     return most
 
