@@ -16,6 +16,8 @@ TAIL = 5
 _MEDIAN_ERROR, _MAD = 1.2533, 0.6745
 # The level of the beginning is that of so many points, of one in so many, as long as they differ by noise alone.
 _FIRST, _FIRST_SHARE, _SAME = 7, 8, 3.0
+# So few are a level too, if need be.
+_FEW = 3
 # Noise changes along a run, so it is seen in stretches of at least so many points; fewer than these show no trend.
 _STRETCH, FEWEST_FOR_TREND = 12, 6
 # A trend at the end is looked for in at least so many points, where that isn't more than half of them.
@@ -65,8 +67,8 @@ def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
 
 
 # How many standard deviations make a sign: one that another curve shares, one by itself, and one that is searched for
-# along the whole curve. Of noise alone one curve in twenty has the first, one in a hundred the second.
-SUPPORTED, ALONE, SURE = 1.6, 2.3, 3.0
+# along the whole curve. Of noise alone one curve in thirty has the first, one in a hundred the second.
+SUPPORTED, ALONE, SURE = 1.8, 2.3, 3.0
 
 
 def trend(losses: Sequence[float]) -> float:
@@ -152,7 +154,11 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
         >>> beginning([2.0, 1.0, 0.5, 0.4, 0.3, 0.3]), beginning([2.0, 2.2, 1.9] * 8)
         (2.0, 2.0)
     """
-    return median(losses[: beginning_length(losses, most)])
+    length = beginning_length(losses, most)
+    level, few = median(losses[:length]), median(losses[: min(length, _FEW)])
+    # A fast fall at the very start looks like noise to a level of many points, and not to one of three.
+    sure = SURE * _MEDIAN_ERROR * _early_noise(losses) / math.sqrt(_FEW)
+    return few if few - level > sure else level
 
 
 def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
@@ -167,11 +173,14 @@ def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
     """
     if most is None:
         most = min(_FIRST, max(1, len(losses) // _FIRST_SHARE))
-    spread = _SAME * math.sqrt(2.0) * noise(losses[: 2 * _STRETCH])
-    for length in range(1, most):
-        if abs(losses[length] - median(losses[:length])) > spread:
-            return length
-    return most
+    spread = _SAME * math.sqrt(2.0) * _early_noise(losses)
+    falls = (n for n in range(1, most) if abs(median(losses[n : n + _FEW]) - median(losses[:n])) > spread)
+    return next(falls, most)
+
+
+def _early_noise(losses: Sequence[float]) -> float:
+    """Return the noise of the beginning; a few points may seem to have less than all have, by chance."""
+    return max(noise(losses[: 2 * _STRETCH]), noise(losses))
 
 
 def tail(losses: Sequence[float]) -> float:
