@@ -54,8 +54,8 @@ def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
         The fall.
 
     Examples:
-        >>> last_fall([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0])
-        Fall(before=1.5, now=0.0, points=2, noise=1, sureness=2.4)
+        >>> last_fall([4, 3, 2, 1, 0])
+        Fall(before=1, now=0, points=1, noise=1, sureness=inf)
     """
     length = max(1, (len(losses) - 1) // parts)
     last = losses[-2 * length :]
