@@ -15,7 +15,7 @@ from rmsprop.lab.options import option, rule_of_options
 from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
 from rmsprop.rule import Rule
 
-# Which schedules use which number of their own. Only cosine and linear are drawn over --epochs.
+# Which schedules use which number of their own. A run with cosine or linear can't be resumed for more epochs.
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
 STEP_SIZE_SCHEDULES = ("step",)
 FIXED_LENGTH_SCHEDULES = ("cosine", "linear")

@@ -31,8 +31,8 @@ _WORTHWHILE = 0.002
 # A run that is to be twice as long has to fall by as much again in the end of what is added: if each part of the curve
 # falls by less than this share of the part before it, the next parts hardly fall any more.
 _GOES_ON = 0.5
-# A curve of noise alone seems to fall by so many standard deviations in one of six.
-_SEEMS = 1.0
+# A curve of noise alone seems to fall by so many standard deviations in one of fifteen.
+_SEEMS = 1.5
 # The validation loss of a finished run wanders by about 5 %, and by up to 11 % where it is a twentieth of the initial
 # one (measured: the built-in problems, 3 seeds each). A rise has to be above both.
 _OVERFIT_RISE, _OVERFIT_FLOOR = 0.10, 0.02

@@ -18,6 +18,8 @@ _MEDIAN_ERROR, _MAD = 1.2533, 0.6745
 _FIRST, _FIRST_SHARE, _SAME = 7, 8, 3.0
 # That noise would be seen in a run that is lost in its first steps, too: no noise makes a loss ten times another one.
 _APART = 10.0
+# So few are a level too, if need be.
+_FEW = 3
 # Noise changes along a run, so it is seen in stretches of at least so many points; fewer than these show no trend.
 _STRETCH, FEWEST_FOR_TREND = 12, 6
 # A trend at the end is looked for in at least so many points, where that isn't more than half of them.
@@ -54,8 +56,8 @@ def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
         The fall.
 
     Examples:
-        >>> last_fall([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0])
-        Fall(before=1.5, now=0.0, points=2, noise=1, sureness=2.4)
+        >>> last_fall([4, 3, 2, 1, 0])
+        Fall(before=1, now=0, points=1, noise=1, sureness=inf)
     """
     length = max(1, (len(losses) - 1) // parts)
     last = losses[-2 * length :]
@@ -67,8 +69,8 @@ def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
 
 
 # How many standard deviations make a sign: one that another curve shares, one by itself, and one that is searched for
-# along the whole curve. Of noise alone one curve in twenty has the first, one in a hundred the second.
-SUPPORTED, ALONE, SURE = 1.6, 2.3, 3.0
+# along the whole curve. Of noise alone one curve in thirty has the first, one in a hundred the second.
+SUPPORTED, ALONE, SURE = 1.8, 2.3, 3.0
 
 
 def trend(losses: Sequence[float]) -> float:
@@ -156,7 +158,11 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
         >>> beginning([2.0, *[7e9, 9e9] * 12])
         2.0
     """
-    return median(losses[: beginning_length(losses, most)])
+    length = beginning_length(losses, most)
+    level, few = median(losses[:length]), median(losses[: min(length, _FEW)])
+    # A fast fall at the very start looks like noise to a level of many points, and not to one of three.
+    sure = SURE * _MEDIAN_ERROR * _early_noise(losses) / math.sqrt(_FEW)
+    return few if few - level > sure else level
 
 
 def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
@@ -171,13 +177,18 @@ def beginning_length(losses: Sequence[float], most: int | None = None) -> int:
     """
     if most is None:
         most = min(_FIRST, max(1, len(losses) // _FIRST_SHARE))
-    spread = _SAME * math.sqrt(2.0) * noise(losses[: 2 * _STRETCH])
-    for length in range(1, most):
-        level = median(losses[:length])
-        is_far = 0.0 < _APART * min(losses[length], level) < max(losses[length], level)
-        if is_far or abs(losses[length] - level) > spread:
-            return length
-    return most
+    spread = _SAME * math.sqrt(2.0) * _early_noise(losses)
+
+    def ends(at: int) -> bool:
+        level, after = median(losses[:at]), median(losses[at : at + _FEW])
+        return abs(after - level) > spread or 0.0 < _APART * min(after, level) < max(after, level)
+
+    return next(filter(ends, range(1, most)), most)
+
+
+def _early_noise(losses: Sequence[float]) -> float:
+    """Return the noise of the beginning; a few points may seem to have less than all have, by chance."""
+    return max(noise(losses[: 2 * _STRETCH]), noise(losses))
 
 
 def tail(losses: Sequence[float]) -> float:
