@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rmsprop.lab.diagnose.finding import Finding, Severity
 from rmsprop.lab.diagnose.history import History
+from rmsprop.lab.diagnose.readers.names import REWARDS, words
 from rmsprop.lab.diagnose.segments import curves_of, is_segmented
 from rmsprop.lab.diagnose.sentences import terms
 from rmsprop.lab.diagnose.travel import travel
@@ -32,8 +33,19 @@ def course(history: History) -> Sequence[Finding] | str:
     curves = curves_of(history)
     if isinstance(curves, str):
         return curves
+    facts = judge(curves)
+    if reward := _reward(history):
+        facts = tuple(fact for fact in facts if "loss not finite" in (fact.kind, fact.sign))
+        if not facts:
+            return f"the loss of an agent follows the values that it learns, and may rise with them: look at {reward}"
     rises = bool(curves.validation) and curves.validation[-1] > min(curves.validation)
-    return [_finding(history, _with_travel(history, fact, rises=rises)) for fact in judge(curves)]
+    return [_finding(history, _with_travel(history, fact, rises=rises)) for fact in facts]
+
+
+def _reward(history: History) -> str | None:
+    """Return the score of an agent that learns by reward, if the run is one."""
+    scores = history.reading.scores if history.reading else ()
+    return next((score for score in scores if words(score) & REWARDS), None)
 
 
 def overfitting(history: History) -> Sequence[Finding] | str:
@@ -57,15 +69,15 @@ def _with_travel(history: History, fact: Fact, *, rises: bool) -> Fact:
 def _finding(history: History, fact: Fact) -> Finding:
     spoken = terms(history, has_points=not is_segmented(history))
     kind: str = fact.kind
-    words = evidence(fact, spoken)
+    said = evidence(fact, spoken)
     if fact.kind == "stalled":
-        kind, words = fact.cause or "plateau", words + travel(history).evidence
+        kind, said = fact.cause or "plateau", said + travel(history).evidence
     if "step" in fact.numbers:  # whoever trained saw the loss of the step, which no curve of epochs has
-        words = f"The run was given up at step {fact.numbers['step']:.0f}. {words}"
+        said = f"The run was given up at step {fact.numbers['step']:.0f}. {said}"
     return Finding(
         kind=kind,
         severity=SEVERITIES[fact.kind],
-        evidence=words,
+        evidence=said,
         remedy=remedy(fact.advice, spoken),
         since=None if fact.sign == "cut short by the schedule" else fact.since,
         unit=history.unit,

@@ -41,6 +41,8 @@ _OVERFIT_RISE, _OVERFIT_FLOOR = 0.10, 0.02
 # (measured: half of it at most in the built-in problems, 3 seeds each). Up to there it is seen in thirds: steps are
 # large, so that in a fifth of a short run one bad epoch would decide.
 _HALF, _CUT_SHORT, _THIRDS = 0.5, 0.02, 3
+# Steps of this share of the largest would still have brought a loss down that was to fall further.
+_LARGE = 0.25
 
 
 def overfitting(curves: LossCurves) -> Fact | None:
@@ -144,6 +146,8 @@ def _cut_short(curves: LossCurves) -> Fact | None:
     if not 0 < lively < len(losses) - 1:
         return None
     fall = last_fall(losses[: lively + 1], _THIRDS)
+    if _settled_before(curves):
+        return None
     end, initial = tail(losses), curves.scale(curves.initial_judged)
     least = max(_CUT_SHORT * curves.scale(fall.before), _WORTHWHILE * initial)
     if not (fall.sureness > SUPPORTED and fall.before - fall.now > least and fall.now - end >= _CUT_SHORT * initial):
@@ -155,6 +159,14 @@ def _cut_short(curves: LossCurves) -> Fact | None:
         numbers=_numbers(curves, fall, lively) | {"end": end},
         advice=(Advice("train longer", _twice(curves)), Advice("raise lr", lr_or_none(3 * curves.lr))),
     )
+
+
+def _settled_before(curves: LossCurves) -> bool:
+    """Tell whether the last third was level, though it began with steps that were still large."""
+    start = 2 * len(curves.judged) // 3
+    rates, last = curves.rates, curves.judged[start:]
+    is_seen = len(last) >= FEWEST_FOR_TREND and start <= len(rates) and rates[start - 1] >= _LARGE * max(rates)
+    return is_seen and trend(last) > -SUPPORTED
 
 
 def converged(curves: LossCurves) -> Fact:

@@ -30,9 +30,11 @@ _MEASURES = (
 )
 _ALL_MEASURES = frozenset().union(*_MEASURES)
 _RATES = {"lr", "learning_rate", "learningrate"}
+REWARDS = {"reward", "rewards", "rew", "return", "returns"}  # of an agent
 _SCORES = {
     *("accuracy", "acc", "f1", "auc", "recall", "precision", "r2", "bleu", "iou", "dice", "score"),
-    *("map", "map50", "reward", "rew", "return", "returns"),
+    *("map", "map50"),
+    *REWARDS,
 }
 # A column with such a word beside the loss's is about the loss and isn't it: AMP's scale, say.
 _ABOUT = {"scale", "scaler", "weight", "coef"}
