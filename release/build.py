@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from functools import cache
 from pathlib import Path
 
 import ziglang
@@ -80,6 +81,7 @@ def _build(sources: Path, folder: Path, *options: str, target: str = "") -> None
         raise SystemExit(f"error: {' '.join(command)} failed:\n{run.stdout}\n{run.stderr}")
 
 
+@cache
 def committed() -> str:
     """Return when the sources were committed, in seconds since 1970: the time of every file in what is built.
 
