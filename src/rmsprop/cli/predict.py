@@ -11,8 +11,6 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import STANDARD_INPUT, TEXT_SUFFIXES, table_suffix
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from rmsprop.lab.train.trained import TrainedModel
 
 
@@ -44,7 +42,7 @@ def predict(run: Path, table: Path, out: Path | None, as_json: bool) -> None:
     if as_json:
         from rmsprop.cli import output
 
-        output.print_json(_content(model, answers, run, table, out))
+        output.print_json(_content(model, answers.to_dict(as_series=False), run, table, out))
         return
     from rich.console import Console
 
@@ -65,8 +63,10 @@ def _check_out(out: Path | None, table: Path) -> None:
         raise InputError(f"--out {out} is the table itself: give another file")
 
 
-def _content(model: TrainedModel, answers: pl.DataFrame, run: Path, table: Path, out: Path | None) -> dict[str, Any]:
-    from rmsprop.lab.train.trained import PROBABILITY
+def _content(
+    model: TrainedModel, answers: dict[str, list[Any]], run: Path, table: Path, out: Path | None
+) -> dict[str, Any]:
+    from rmsprop.lab.train.trained import PREDICTION, PROBABILITY
 
     content: dict[str, Any] = {
         "run": str(run),
@@ -74,10 +74,10 @@ def _content(model: TrainedModel, answers: pl.DataFrame, run: Path, table: Path,
         "out": None if out is None else str(out),
         "task": model.task,
         "target": model.target,
-        "rows": len(answers),
+        "rows": len(answers[PREDICTION]),
         "notes": list(model.notes),
-        "predictions": answers["prediction"].to_list(),
+        "predictions": answers[PREDICTION],
     }
     if model.classes:
-        content["probabilities"] = {name: answers[f"{PROBABILITY}{name}"].to_list() for name in model.classes}
+        content["probabilities"] = {name: answers[f"{PROBABILITY}{name}"] for name in model.classes}
     return content
