@@ -55,7 +55,7 @@ PUBLIC = {
         *("FORMATS", "Checkpoint", "CheckpointError", "ConversionWarning", "Format", "Group", "Parameter"),
         *("convert", "load", "save"),
     ],
-    "rmsprop.lab": ["LrRange", "Recorder", "find_lr"],
+    "rmsprop.lab": ["LrRange", "Recorder", "TrainedModel", "find_lr", "load"],
     "rmsprop.lab.compare": [
         *("Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "analyse", "compare", "headline"),
     ],

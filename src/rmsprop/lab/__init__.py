@@ -11,16 +11,19 @@ from rmsprop.lab.lazy import lazily
 
 if TYPE_CHECKING:
     from rmsprop.lab.recorder.recorder import Recorder
+    from rmsprop.lab.train.trained import TrainedModel, load
     from rmsprop.lab.tune.range_test import find_lr
     from rmsprop.lab.tune.reading import LrRange
 
-__all__ = ["LrRange", "Recorder", "find_lr"]
+__all__ = ["LrRange", "Recorder", "TrainedModel", "find_lr", "load"]
 
 __getattr__ = lazily(
     __name__,
     {
         "LrRange": ".tune.reading",
         "Recorder": ".recorder.recorder",
+        "TrainedModel": ".train.trained",
         "find_lr": ".tune.range_test",
+        "load": ".train.trained",
     },
 )

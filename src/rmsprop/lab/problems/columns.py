@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -23,6 +23,13 @@ LARGEST = 1e150
 _FIRST_INEXACT = 2.0**53
 # What whole numbers are if they are dates without anything between year, month and day.
 _COMPACT_DATES = (19_000_101, 21_001_231)
+# How text would be read that says what such a column holds; the last two are in days, which text isn't.
+_TEMPORAL: Mapping[object, dict[str, str]] = {
+    pl.Date: {"kind": "date", "order": "YMD"},
+    pl.Datetime: {"kind": "date", "order": "YMD"},
+    pl.Time: {"kind": "time of day"},
+    pl.Duration: {"kind": "span"},
+}
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,9 @@ def typed(series: pl.Series, remedy: str, notation: Notation | None = None) -> C
     if series.dtype.is_numeric():
         return Column(_finite(series, remedy, notation))
     if series.dtype.is_temporal():
-        return Column(series, note="a date or time, read as a number of days")
+        return Column(series, _TEMPORAL[series.dtype.base_type()], "a date or time, read as a number of days")
     if series.dtype == pl.Boolean:
-        return Column(series)
+        return Column(series, {"kind": "truth"})
     raise InputError(
         f"column {series.name!r} holds {series.dtype}: a value must be a number, a word, a truth value or "
         f"a date: {remedy}"
@@ -125,7 +132,7 @@ def _truths(text: pl.Series, _: Notation) -> Understood | None:
     words = text.str.to_lowercase()
     if not words.drop_nulls().is_in(["true", "false"]).all():
         return None
-    return Understood((words == "true").alias(text.name), "")
+    return Understood((words == "true").alias(text.name), "", {"kind": "truth"})
 
 
 # In this order: what comes first is the narrower one.

@@ -92,6 +92,25 @@ def read_dates(text: pl.Series, notation: Notation) -> Understood | None:
     return _told(text, read[order], order, zoned=parts["zone"].is_not_null().any())
 
 
+def written_dates(text: pl.Series, order: str) -> pl.Series:
+    """Return the dates of a column for which it is known which number is what.
+
+    Args:
+        text: The column.
+        order: D for the day, M for the month and Y for the year, as they follow each other.
+
+    Returns:
+        Times (Datetime); null where a value is missing or isn't such a date.
+
+    Examples:
+        >>> written_dates(pl.Series(["03/01/2024", "2024-01-03"]), "DMY").dt.date().to_list()
+        [datetime.date(2024, 1, 3), None]
+    """
+    layouts = [layout for layout in _LAYOUTS if order in layout.orders]
+    parts = [text.str.extract_groups(_whole(layout)).struct.unnest() for layout in layouts]
+    return pl.select(pl.coalesce(_times(each, order) for each in parts)).to_series().alias(text.name)
+
+
 def _whole(layout: DateLayout) -> str:
     return rf"(?i)^{_WEEKDAY}{layout.pattern}{layout.time}$"
 

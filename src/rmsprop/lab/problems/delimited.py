@@ -40,6 +40,7 @@ class DelimitedTable:
         delimiter: What stands between them.
         places: The line of each row.
         notes: What a person should know about the file, a sentence each.
+        blank: The line of the first blank one that has rows above and below it; None if there is none.
     """
 
     header: list[str]
@@ -47,6 +48,7 @@ class DelimitedTable:
     delimiter: str
     places: Places
     notes: tuple[str, ...] = ()
+    blank: int | None = None
 
 
 def read_delimited(name: str, content: bytes, options: TableOptions) -> DelimitedTable:
@@ -72,11 +74,11 @@ def read_delimited(name: str, content: bytes, options: TableOptions) -> Delimite
         lines[first:] = [line.strip() + "\n" for line in lines[first:]]
     records = _records(name, lines, first, delimiter)
     _, header = next(records)
-    frame, numbers = _frame(name, header, records)
+    frame, numbers, blank = _frame(name, header, records)
     if not content.isascii():
         frame = frame.with_columns(pl.all().str.normalize("NFC"))
     notes = (f"read as {encoding}, as its first bytes say",) if encoding.startswith(("utf-16", "utf-32")) else ()
-    return DelimitedTable(header, frame, delimiter, Places("line", numbers), () if options.encoding else notes)
+    return DelimitedTable(header, frame, delimiter, Places("line", numbers), () if options.encoding else notes, blank)
 
 
 def _unpacked(name: str, content: bytes) -> bytes:
@@ -160,7 +162,7 @@ def _fit(lines: Sequence[str], delimiter: str) -> tuple[bool, int]:
 
 
 def _records(name: str, lines: Sequence[str], first: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record with the number of its first line, without blank ones."""
+    """Yield each record with the number of its first line; that of a blank line has at most one field, without text."""
     reader = csv.reader(iter(lines[first:]), delimiter=delimiter, skipinitialspace=True, strict=True)
     proper = re.compile(
         rf' *(?:"(?:[^"]|"")*"|[^"{re.escape(delimiter)}]*)'
@@ -178,8 +180,7 @@ def _records(name: str, lines: Sequence[str], first: int, delimiter: str) -> Ite
         end = reader.line_num
         if '"' in "".join(row) and not proper.fullmatch("".join(lines[first + start : first + end]).strip()):
             raise _flaw(name, first + start + 1, "quote")
-        if len(row) > 1 or (row and row[0].strip()):
-            yield first + start + 1, row
+        yield first + start + 1, row
 
 
 def _flaw(name: str, line: int, error: str) -> InputError:
@@ -195,14 +196,19 @@ def _flaw(name: str, line: int, error: str) -> InputError:
 
 def _frame(
     name: str, header: Sequence[str], records: Iterator[tuple[int, list[str]]]
-) -> tuple[pl.DataFrame, Sequence[int]]:
-    """Return the rows and the lines they begin at."""
+) -> tuple[pl.DataFrame, Sequence[int], int | None]:
+    """Return the rows, the lines they begin at, and the first blank line with rows above and below it."""
     schema = dict.fromkeys(map(str, range(len(header))), pl.String())
     numbers, rows = array("q"), list[list[str]]()
     chunks = [pl.DataFrame(schema=schema)]
+    blanks = array("q")
     for number, row in records:
+        if len(row) <= 1 and not "".join(row).strip():
+            blanks.append(number)
+            continue
         if len(row) != len(header):
             if not any(map(str.strip, row)):
+                blanks.append(number)
                 continue
             raise InputError(
                 f"{name}, line {number} has {len(row)} {'field' if len(row) == 1 else 'fields'} and the header "
@@ -215,7 +221,8 @@ def _frame(
             rows = []
     if rows:
         chunks.append(_chunk(rows, schema))
-    return pl.concat(chunks, rechunk=True), numbers
+    last = numbers[-1] if numbers else 0
+    return pl.concat(chunks, rechunk=True), numbers, next((line for line in blanks if line < last), None)
 
 
 def _chunk(rows: list[list[str]], schema: dict[str, pl.String]) -> pl.DataFrame:

@@ -14,6 +14,8 @@ _DURATION = (
     rf"(?:(?:(?<hours>{_NUMBER})\s*h(?:(?:ou)?rs?)?[,\s]*)?(?:(?<minutes>{_NUMBER})\s*m(?:in(?:ute)?s?)?[,\s]*)?"
     rf"(?:(?<seconds>{_NUMBER})\s*s(?:ec(?:ond)?s?)?)?|\+?(?<clock>\d{{1,3}}){_MINUTES})$"
 )
+# What tells a time from a number.
+_TELLING = ("minute", "half")
 # How many hours each part counts.
 _HOURS = {
     "weeks": 168.0,
@@ -40,7 +42,7 @@ def read_times(text: pl.Series, _: Notation) -> Understood | None:
         >>> read_times(pl.Series(["12:30", "9:00 PM"]), Notation()).values.to_list()
         [12.5, 21.0]
     """
-    return _read(text, _TIME, ("minute", "half"), "a time")
+    return _read(text, _TIME, _TELLING, "a time")
 
 
 def read_durations(text: pl.Series, _: Notation) -> Understood | None:
@@ -59,22 +61,44 @@ def read_durations(text: pl.Series, _: Notation) -> Understood | None:
     return _read(text, _DURATION, tuple(_HOURS), "a duration")
 
 
+def written_hours(text: pl.Series, kind: str) -> pl.Series:
+    """Return the hours of a column for which it is known whether it holds times or durations.
+
+    Args:
+        text: The column.
+        kind: ``time`` or ``duration``.
+
+    Returns:
+        Hours (Float64); null where a value is missing or is none.
+
+    Examples:
+        >>> written_hours(pl.Series(["12:30", "noon"]), "time").to_list()
+        [12.5, None]
+    """
+    return _told_hours(text, *((_TIME, _TELLING) if kind == "time" else (_DURATION, tuple(_HOURS))))
+
+
 def _read(text: pl.Series, pattern: str, telling: tuple[str, ...], what: str) -> Understood | None:
     sample = sampled(text)
     if share(sample.str.contains(pattern), sample) <= MOSTLY:
         return None
-    parts = text.str.extract_groups(pattern).struct.unnest()
-    told = pl.any_horizontal(pl.col(telling).is_not_null())
-    hours = parts.select(pl.when(told).then(_hours(parts.columns))).to_series()
+    hours = _told_hours(text, pattern, telling)
     if share(hours.is_not_null(), text) <= MOSTLY:
         return None
     row = int(hours.is_not_null().arg_max() or 0)
     return Understood(
-        hours.alias(text.name),
+        hours,
         f"{what} (as {text[row]!r})",
         {"kind": what.rpartition(" ")[2]},
         f"{what} ({text[row]!r} is {hours[row]:.4g}), read as a number of hours",
     )
+
+
+def _told_hours(text: pl.Series, pattern: str, telling: tuple[str, ...]) -> pl.Series:
+    """Return hours, null where a value doesn't match the pattern or has no part that tells what it is."""
+    parts = text.str.extract_groups(pattern).struct.unnest()
+    told = pl.any_horizontal(pl.col(telling).is_not_null())
+    return parts.select(pl.when(told).then(_hours(parts.columns))).to_series().alias(text.name)
 
 
 def _hours(groups: list[str]) -> pl.Expr:

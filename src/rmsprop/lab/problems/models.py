@@ -12,6 +12,8 @@ from rmsprop.lab.errors import InputError
 
 # 16 bytes each (parameter, gradient, average, momentum): 100 million are 1.6 GB, and a table needs far fewer.
 MOST_PARAMETERS = 100_000_000
+# What is between its layers.
+ACTIVATION = "relu"
 
 
 def build(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:

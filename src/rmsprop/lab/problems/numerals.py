@@ -81,14 +81,35 @@ def read_numbers(text: pl.Series, notation: Notation) -> Understood | None:
     unit = _unit(parts)
     money = unit.filter(unit.str.contains(rf"^{_CURRENCY}$"))
     usual = str((unit.drop_nulls() if money.is_empty() else money).mode().sort()[0])
-    same = (unit == usual) | ((unit == "") & (not money.is_empty()))
-    if usual.isalpha() and money.is_empty() and share(same, text) < 1.0:
+    if usual.isalpha() and money.is_empty() and share(unit == usual, text) < 1.0:
         return None  # words that begin with a number, such as 1st and 2nd
-    proper = digits.str.contains(_GROUPED[decimal]) & same
-    values = _values(parts.struct.unnest(), decimal).set(~proper.fill_null(value=False), None).alias(text.name)
+    values = written_numbers(text, decimal, usual)
     if share(values.is_not_null(), text) <= MOSTLY:
         return None
     return _told(text, values, decimal, usual)
+
+
+def written_numbers(text: pl.Series, decimal: str, unit: str) -> pl.Series:
+    """Return the numbers of a column whose notation is known.
+
+    Args:
+        text: The column.
+        decimal: What stands before decimals.
+        unit: What they are counted in; empty for nothing. A currency may be left out.
+
+    Returns:
+        The numbers (Float64); null where a value is missing or isn't in this notation.
+
+    Examples:
+        >>> written_numbers(pl.Series(["1.234", "5 kg"]), ",", "").to_list()
+        [1234.0, None]
+    """
+    parts = text.str.extract_groups(_WRITTEN)
+    written = _unit(parts)
+    is_money = pl.Series([unit]).str.contains(rf"^{_CURRENCY}$").all()
+    same = (written == unit) | ((written == "") & is_money)
+    proper = (parts.struct.field("digits").str.contains(_GROUPED[decimal]) & same).fill_null(value=False)
+    return _values(parts.struct.unnest(), decimal).set(~proper, None).alias(text.name)
 
 
 def _shown_decimal(digits: pl.Series) -> str:

@@ -7,11 +7,13 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
@@ -33,6 +35,7 @@ class RawTable:
         places: Where its rows stand in the file.
         delimiter: What separates the columns in the file; None if it isn't text.
         notes: What a person should know about the file, a sentence each.
+        blank: The line of the first blank one among its rows; None if there is none.
     """
 
     frame: pl.DataFrame
@@ -40,6 +43,10 @@ class RawTable:
     places: Places = field(default_factory=Places)
     delimiter: str | None = None
     notes: tuple[str, ...] = ()
+    blank: int | None = None
+
+
+_Reader: TypeAlias = Callable[[str, Path, str, TableOptions], RawTable]
 
 
 def read_table(path: Path, target: str | None, options: TableOptions | None = None) -> RawTable:
@@ -57,8 +64,43 @@ def read_table(path: Path, target: str | None, options: TableOptions | None = No
     Raises:
         InputError: If the file can't be read as a table with that target.
     """
-    options = options or TableOptions()
-    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    table = _read(path, _tidied(target), options or TableOptions(), _READERS)
+    _check_target(_name(path), table.frame, table.target)
+    return table
+
+
+def read_new_rows(path: Path, target: str, options: TableOptions) -> RawTable:
+    """Read a table of rows to predict, each of which counts.
+
+    Args:
+        path: As for `read_table`.
+        target: The column that was to be predicted; the table need not have it.
+        options: How to read it. A delimiter and an encoding are heeded where it is text.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: If the file can't be read, has no rows, or has blank lines among them.
+    """
+    if table_suffix(str(path)) in (".parquet", ".npz", ".xlsx"):
+        options = replace(options, delimiter=None, encoding=None)
+    table = _read(path, target, options, {**_READERS, ".npz": _read_new_npz})
+    if table.frame.is_empty():
+        raise InputError(f"{_name(path)} has a header but no rows: give a table with rows")
+    if table.blank is not None:
+        raise InputError(
+            f"{_name(path)}, line {table.blank} is blank, and each row gets an answer: remove or fill the line"
+        )
+    return table
+
+
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
+
+
+def _read(path: Path, target: str, options: TableOptions, readers: Mapping[str, _Reader]) -> RawTable:
+    name = _name(path)
     suffix = table_suffix(str(path))
     if suffix is None:
         raise InputError(f"{name} is not a table: give a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file")
@@ -66,11 +108,9 @@ def read_table(path: Path, target: str | None, options: TableOptions | None = No
         raise InputError(f"the file name {name!r} is not UTF-8: rename the file")
     try:
         _check_file(path)
-        table = _READERS.get(suffix, _read_text)(name, path, _tidied(target), options)
+        return readers.get(suffix, _read_text)(name, path, target, options)
     except OSError as error:
         raise InputError(f"{name} can't be read: {error.strerror or error}") from error
-    _check_target(name, table.frame, table.target)
-    return table
 
 
 def _check_file(path: Path) -> None:
@@ -110,7 +150,7 @@ def _read_text(name: str, path: Path, target: str, options: TableOptions) -> Raw
     frame = read.frame.rename(dict(zip(read.frame.columns, header, strict=True)))
     text = pl.all().str.strip_chars()
     frame = frame.select(pl.when(~text.is_in([*MISSING, *options.na])).then(text))
-    return RawTable(frame, target, read.places, read.delimiter, read.notes)
+    return RawTable(frame, target, read.places, read.delimiter, read.notes, read.blank)
 
 
 def _tidied(name: str | None) -> str:
@@ -147,7 +187,7 @@ def _read_parquet(name: str, path: Path, target: str, options: TableOptions) -> 
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{name} is not a readable Parquet file: {_first_line(error)}") from error
     frame.columns = _tidy(name, frame.columns)
-    return RawTable(_typed_without(name, frame, options), target)
+    return RawTable(typed_without(name, frame, options), target)
 
 
 def _read_sheet(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
@@ -169,11 +209,23 @@ def _read_sheet(name: str, path: Path, target: str, options: TableOptions) -> Ra
     frame = frame.with_columns(pl.when(~text.is_in(MISSING)).then(text))
     notes = (f"read the first of {len(sheets)} sheets, {sheets[0]!r}",) if len(sheets) > 1 else ()
     places = Places("row", range(2, len(frame) + 2))
-    return RawTable(_typed_without(name, frame, options), target, places, notes=notes)
+    return RawTable(typed_without(name, frame, options), target, places, notes=notes)
 
 
-def _typed_without(name: str, frame: pl.DataFrame, options: TableOptions) -> pl.DataFrame:
-    """Return a table whose file knows types without what stands for a missing value; refuse what is for text."""
+def typed_without(name: str, frame: pl.DataFrame, options: TableOptions) -> pl.DataFrame:
+    """Return a table that knows types without what stands for a missing value; refuse what is for text.
+
+    Args:
+        name: What errors call the table.
+        frame: The table.
+        options: How to read it.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: If an option is for text only.
+    """
     for option in ("delimiter", "encoding"):
         if getattr(options, option) is not None:
             raise InputError(f"--{option} is for a file of text, and {name} is none: leave it out")
@@ -189,34 +241,50 @@ _BAD_NPZ = (ValueError, EOFError, AttributeError, TypeError, RuntimeError, Memor
 
 def _read_npz(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
     frame = _arrays(path, target or "y")
-    return RawTable(_typed_without(name, frame, options), target or "y")
+    return RawTable(typed_without(name, frame, options), target or "y")
+
+
+def _read_new_npz(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
+    return RawTable(typed_without(name, _inputs(path, *_loaded(path, ("X",))), options), target)
 
 
 def _arrays(path: Path, target: str) -> pl.DataFrame:
+    arrays, names = _loaded(path, ("X", target))
+    if "X" not in arrays or target not in arrays or target == "X":
+        raise InputError(f"{path} needs the arrays X and {target}, and has {names or 'none'}: rename them, or --target")
+    inputs, y, rows = _inputs(path, arrays, names), arrays[target], len(arrays["X"])
+    if y.size != rows or y.dtype.kind not in "biufU":
+        raise InputError(
+            f"{path}: {target} has shape {y.shape} and dtype {y.dtype}; it must hold {rows} numbers or words"
+        )
+    answers = y.ravel().astype(np.float64) if y.dtype.kind == "f" else y.ravel()
+    return pl.DataFrame({series.name: series for series in inputs} | {target: answers})
+
+
+def _loaded(path: Path, wanted: Sequence[str]) -> tuple[dict[str, npt.NDArray[Any]], str]:
+    """Return those of the wanted arrays that are in a file, and the names of all that are."""
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a .npz file: write one with numpy.savez(path, X=inputs, y=target)")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files if name in ("X", target)}
-            names = ", ".join(file.files)
+            arrays = {name: np.asarray(file[name]) for name in file.files if name in wanted}
+            return arrays, ", ".join(file.files)
     except _BAD_NPZ as error:
         raise InputError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
-    if "X" not in arrays or target not in arrays or target == "X":
-        raise InputError(f"{path} needs the arrays X and {target}, and has {names or 'none'}: rename them, or --target")
-    x, y = arrays["X"], arrays[target]
+
+
+def _inputs(path: Path, arrays: Mapping[str, npt.NDArray[Any]], names: str) -> pl.DataFrame:
+    if "X" not in arrays:
+        raise InputError(f"{path} needs the array X, and has {names or 'none'}: rename it")
+    x = arrays["X"]
     if x.ndim == 0 or x.dtype.kind not in "biuf":
         raise InputError(f"{path}: X has shape {x.shape} and dtype {x.dtype}; it must hold rows of real numbers")
-    if y.size != len(x) or y.dtype.kind not in "biufU":
-        raise InputError(
-            f"{path}: {target} has shape {y.shape} and dtype {y.dtype}; it must hold {len(x)} numbers or words"
-        )
     x = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
-    columns = {f"x{index}": x[:, index].astype(np.float64) for index in range(x.shape[1])}
-    return pl.DataFrame(columns | {target: y.ravel().astype(np.float64) if y.dtype.kind == "f" else y.ravel()})
+    return pl.DataFrame({f"x{index}": x[:, index].astype(np.float64) for index in range(x.shape[1])})
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-_READERS = {".parquet": _read_parquet, ".npz": _read_npz, ".xlsx": _read_sheet}
+_READERS: Mapping[str, _Reader] = {".parquet": _read_parquet, ".npz": _read_npz, ".xlsx": _read_sheet}

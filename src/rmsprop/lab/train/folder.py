@@ -45,7 +45,7 @@ def _config(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] |
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file: give a folder")
     path = folder / CONFIG
-    if not _is_of_a_run(path):
+    if not is_of_a_run(path):
         strangers = _strangers(folder)
         if strangers:
             raise InputError(f"{folder} holds other files ({strangers[0]}), not a run: give another --out")
@@ -54,13 +54,30 @@ def _config(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] |
         return None
     if not resuming:
         raise InputError(f"{folder} holds a run already: add --resume to continue it, or --force to replace it")
+    return read_config(folder, "start over with --force")
+
+
+def read_config(folder: Path, remedy: str) -> Mapping[str, Any]:
+    """Return what a run was begun with.
+
+    Args:
+        folder: The run's folder.
+        remedy: What to do if that can't be told.
+
+    Returns:
+        The content of its config.json.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    path = folder / CONFIG
     try:
         config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         whole = config["checksum"] == _checksum(config)
     except (ValueError, KeyError, RecursionError):
         whole = False
     if not whole:
-        raise InputError(f"{path} is damaged or was changed: start over with --force")
+        raise InputError(f"{path} is damaged or was changed: {remedy}")
     return config
 
 
@@ -80,8 +97,15 @@ def _checksum(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
-def _is_of_a_run(path: Path) -> bool:
-    """Tell whether a config.json is there and was written by a run; one that is damaged may have been."""
+def is_of_a_run(path: Path) -> bool:
+    """Tell whether a config.json is there and was written by a run; one that is damaged may have been.
+
+    Args:
+        path: Its path.
+
+    Returns:
+        Whether it is.
+    """
     if not path.exists():
         return False
     try:

@@ -19,6 +19,7 @@ from rmsprop.lab.numbers import finite
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
+from rmsprop.lab.problems.models import ACTIVATION
 from rmsprop.lab.problems.options import ABOUT_PROBLEM
 from rmsprop.lab.problems.tabular import learned_line
 from rmsprop.lab.train import history
@@ -168,6 +169,19 @@ class TrainingRun:
             "fingerprint": problem.fingerprint(),
             "rows": {name: len(data) for name, data in problem.parts.items()},
             **(problem.dataset.facts() if problem.dataset else {}),
+            **({"network": self._network_facts()} if self.settings.model else {}),
+        }
+
+    def _network_facts(self) -> dict[str, Any]:
+        """Return what builds the model of a table again."""
+        data = self.problem.dataset
+        assert data is not None
+        outputs = len(data.classes) or 1
+        return {
+            "inputs": len(data.inputs),
+            "hidden": list(self.settings.hidden),
+            "outputs": outputs,
+            "activation": ACTIVATION,
         }
 
     def _header(self) -> str:

@@ -1,0 +1,193 @@
+"""Prepares rows of a new table for a model as those it was trained on were: the same kinds, formats and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.columns import LARGEST, as_input
+from rmsprop.lab.problems.datasets import FARTHEST
+from rmsprop.lab.problems.dates import written_dates
+from rmsprop.lab.problems.durations import written_hours
+from rmsprop.lab.problems.encoding import Floats
+from rmsprop.lab.problems.numerals import written_numbers
+from rmsprop.lab.problems.places import Places
+
+Facts = Mapping[str, Any]
+_SHOWN = 12
+
+
+def inputs_of(
+    frame: pl.DataFrame, preparation: Sequence[Facts], target: str, places: Places | None = None
+) -> tuple[Floats, list[str]]:
+    """Return the inputs of new rows.
+
+    Args:
+        frame: The rows; text is as it stands in their file.
+        preparation: How each column became inputs when the model was trained.
+        target: The name of the column that is predicted, which isn't looked at.
+        places: Where the rows stand in their file. Default None: they count from 1.
+
+    Returns:
+        The inputs (rows by inputs), and what a person should know about them, a sentence each.
+
+    Raises:
+        InputError: If columns are missing or a value isn't of its column's kind.
+
+    Examples:
+        >>> age = {"column": "age", "kind": "number", "missing": 30.0, "mean": 30.0, "scale": 10.0}
+        >>> inputs_of(pl.DataFrame({"age": ["45", None]}), [age], "churn")[0].tolist()
+        [[1.5], [0.0]]
+    """
+    names = [row["column"] for row in preparation]
+    notes = _check_columns(frame, names, target)
+    blocks = []
+    for row in preparation:
+        encode = _number if row["kind"] == "number" else _category
+        block, told = encode(frame[row["column"]], row, places or Places())
+        blocks.append(block)
+        notes += told
+    return np.concatenate(blocks, axis=1), notes
+
+
+def _check_columns(frame: pl.DataFrame, names: Sequence[str], target: str) -> list[str]:
+    """Refuse a table without all columns, and return a note on those that aren't used."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"the table lacks {_listed(missing)}, which the model was trained on: it has {_listed(frame.columns)}"
+        )
+    extra = [name for name in frame.columns if name and name not in {*names, target}]
+    return [f"not used, as the model wasn't trained on it: {_listed(extra)}"] if extra else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return (", ".join(map(repr, names[:_SHOWN])) or "none") + (", ..." if len(names) > _SHOWN else "")
+
+
+def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list[str]]:
+    values = as_input(_values(series, row.get("format", {}), places))
+    values = values.fill_nan(None)
+    _refuse(series, values.abs() > LARGEST, f"must be finite and at most {LARGEST:g}", places)
+    notes = _missing(values, f"{row['missing']:.15g}, the median in training")
+    scaled = (values.fill_null(row["missing"]) - row["mean"]) / row["scale"]
+    _refuse(series, scaled.abs() > FARTHEST, f"must be within {FARTHEST:g} standard deviations of training", places)
+    return scaled.to_numpy().astype(np.float32)[:, None], notes
+
+
+def _refuse(series: pl.Series, bad: pl.Series, allowed: str, places: Places) -> None:
+    if (index := bad.fill_null(value=False).arg_max()) is not None and bad[index]:
+        raise InputError(
+            f"column {series.name!r} holds {series[index]} in {places.of(index)}: values {allowed}: correct it"
+        )
+
+
+def _values(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
+    """Return a column's values: numbers, truth values or times; null where one is missing."""
+    if series.null_count() == len(series):
+        return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
+    kind = written.get("kind", "")
+    what = f"{_KINDS[kind]}{_example(written)}"
+    if series.dtype in (pl.Categorical, pl.Enum) or series.dtype.is_integer():
+        series = series.cast(pl.String)
+    if series.dtype == pl.String and kind in _READERS:
+        values = _READERS[kind](series, written)
+        _refuse_strays(series, values, f"was {what}", places)
+        return values
+    if not _fits(series.dtype, kind) or written.get("unit") == "%":  # where types are known, 12 % is 0.12
+        raise InputError(f"column {series.name!r} holds {series.dtype}, and was {what} in training: give the same kind")
+    return series
+
+
+def _refuse_strays(series: pl.Series, values: pl.Series, was: str, places: Places) -> None:
+    stray = values.is_null() & series.is_not_null()
+    if stray.any():
+        index = int(stray.arg_max() or 0)
+        raise InputError(
+            f"column {series.name!r} {was} in training, and {places.of(index)} holds {series[index]!r}: write it in "
+            f"the same way, or leave it empty"
+        )
+
+
+def _example(written: Mapping[str, str]) -> str:
+    """Return how a value is written, as far as it isn't as any program would."""
+    unit = f" in {written['unit']}" if written.get("unit") else ""
+    decimal = " with a decimal comma" if written.get("decimal") == "," else ""
+    order = f", {_ORDERS[written['order']]}" if "order" in written else ""
+    return f"{unit}{decimal}{order}"
+
+
+_ORDERS = {
+    "YMD": "year first (2024-01-31)",
+    "DMY": "day first (31/01/2024)",
+    "MDY": "month first (01/31/2024)",
+    "MY": "month first (01/2024)",
+    "YM": "year first (2024-01)",
+}
+# The kind of a format -> what a column of it is; without a format it holds plain numbers.
+_KINDS = {
+    "": "numeric",
+    "number": "numeric",
+    "truth": "true or false",
+    "date": "a date",
+    "time": "a time",
+    "duration": "a duration",
+    "time of day": "a time of day",
+    "span": "a duration",
+}
+_READERS: Mapping[str, Callable[[pl.Series, Mapping[str, str]], pl.Series]] = {
+    "": lambda text, _: text.cast(pl.Float64, strict=False),
+    "number": lambda text, written: written_numbers(text, written["decimal"], written["unit"]),
+    "truth": lambda text, _: text.str.to_lowercase().replace_strict(
+        {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+    ),
+    "date": lambda text, written: written_dates(text, written["order"]),
+    "time": lambda text, _: written_hours(text, "time"),
+    "duration": lambda text, _: written_hours(text, "duration"),
+}
+
+
+def _fits(dtype: pl.DataType, kind: str) -> bool:
+    """Tell whether values of a table that knows types may be in a column of a kind."""
+    if kind in ("", "number"):
+        return dtype.is_numeric()
+    return dtype == pl.Boolean if kind == "truth" else dtype.base_type() in _TEMPORAL.get(kind, ())
+
+
+_TEMPORAL: Mapping[str, tuple[object, ...]] = {
+    "date": (pl.Date, pl.Datetime),
+    "time of day": (pl.Time,),
+    "span": (pl.Duration,),
+}
+
+
+def _category(series: pl.Series, row: Facts, _: Places) -> tuple[Floats, list[str]]:
+    """Encode words one-hot; one without an input of its own is the rare ones', or all 0 if there are none."""
+    if not (series.dtype in (pl.String, pl.Null, pl.Categorical, pl.Enum) or series.dtype.is_integer()):
+        raise InputError(f"column {series.name!r} holds {series.dtype}, and was words in training: give words")
+    words, categories = series.cast(pl.String), row["categories"]
+    notes = _missing(words, f"{row['missing']!r}, the most frequent one in training")
+    filled = words.fill_null(row["missing"])
+    indices = filled.replace_strict(categories, range(len(categories)), default=len(categories), return_dtype=pl.Int64)
+    notes += _unknown(filled.filter(indices == len(categories)), rare=bool(row.get("others")))
+    width = len(categories) + bool(row.get("others"))
+    return np.eye(len(categories) + 1, width, dtype=np.float32)[indices.to_numpy()], notes
+
+
+def _missing(values: pl.Series, fill: str) -> list[str]:
+    count = values.null_count()
+    return [f"{values.name}: {count} missing, imputed with {fill}"] if count else []
+
+
+def _unknown(words: pl.Series, *, rare: bool) -> list[str]:
+    if words.is_empty():
+        return []
+    rows = f"{len(words)} row{'s' * (len(words) > 1)} with"
+    what = f"{_listed(words.unique(maintain_order=True).to_list())}"
+    if rare:
+        return [f"{words.name}: {rows} a category that has no input of its own ({what}), taken for a rare one"]
+    return [f"{words.name}: {rows} a category that no training row had ({what}), taken for none of the known ones"]
