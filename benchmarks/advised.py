@@ -33,16 +33,20 @@ class Obeyed:
         remedy: What was advised.
         before: The loss at the end of the sick run.
         after: The loss at the end of the best run that follows the advice, after as many steps.
+        noise: The share of a loss by which two equally good runs may differ. Default 0.
     """
 
     remedy: str
     before: float
     after: float
+    noise: float = 0.0
 
     @property
     def helped(self) -> bool:
         """Whether the run ended no worse; one that is lost can't."""
-        return self.after <= self.before or (math.isfinite(self.after) and not math.isfinite(self.before))
+        if not math.isfinite(self.before):
+            return math.isfinite(self.after)
+        return self.after <= (1 + self.noise) * self.before
 
 
 @dataclass(frozen=True)

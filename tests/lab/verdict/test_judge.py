@@ -246,9 +246,15 @@ def test_a_warm_up_is_advised_where_the_first_steps_are_the_largest(largest, adv
 
 
 @pytest.mark.parametrize(
-    ("rule", "largest"), [({}, True), ({"initial_square_avg": 1.0}, False), ({"bias_correction": True}, False)]
+    ("rule", "largest"),
+    [
+        ({}, True),
+        ({"initial_square_avg": 1.0}, False),
+        ({"bias_correction": True}, False),
+        ({"warmup": 1.0}, False),
+    ],
 )
-def test_the_first_steps_are_the_largest_from_v_0_without_correction(record, rule, largest):
+def test_the_first_steps_are_the_largest_from_v_0_without_correction_or_warm_up(record, rule, largest):
     assert record("linear", lr=3.0, **rule).first_steps_largest == largest
 
 

@@ -20,6 +20,9 @@ _OPTIONS: Mapping[Change, str] = {
     "larger model": "--hidden",
     "more weight decay": "--weight-decay",
 }
+# What has more weights moves further by a step of each: the learning rate of a line is too high for an mlp, and that of
+# a small one for a larger. torch's default is small enough for most.
+_LARGEST_LR = 0.01
 # Schedules that go on after the last epoch of a run as they would have gone on in a longer one, with steps that are
 # still of use: resuming is enough.
 _GO_ON = ("constant", "plateau", "inverse-sqrt")
@@ -38,12 +41,18 @@ def terms(settings: Mapping[str, Any], *, holds_out: bool) -> Terms:
     Examples:
         >>> terms({"schedule": "constant", "model": "mlp"}, holds_out=True).settings["train longer"]
         '--resume --epochs {:.0f}'
+        >>> terms({"schedule": "constant", "model": "linear", "lr": 0.1}, holds_out=True).settings["larger model"]
+        '--lr 0.01 --model mlp'
     """
     options: dict[Change, str | None] = {**_OPTIONS, "train longer": _longer(settings)}
     if settings["model"] is None:  # a problem's own, which is code of somebody's
         del options["smaller model"], options["larger model"]
     elif settings["model"] != "mlp":
         options |= {"smaller model": None, "larger model": "--model mlp"}
+    if settings.get("warmup"):  # it is done already
+        options["warm up"] = None
+    if settings.get("lr", 0.0) > _LARGEST_LR and "larger model" in options:
+        options["larger model"] = f"--lr {_LARGEST_LR} {options['larger model']}"
     judged = "validation loss" if holds_out else "loss"
     return Terms(options, "epoch", "epoch", "before the first step", judged)
 

@@ -113,7 +113,7 @@ class Training:
             constant_validation=baseline["validation"][0] if baseline else math.inf,
             lost=Lost(divergence.step, divergence.loss) if divergence else None,
             validation_gaps=gaps,
-            first_steps_largest=self.rule.initial_square_avg == 0.0 and not self.rule.bias_correction,
+            first_steps_largest=not (self.rule.initial_square_avg or self.rule.bias_correction or self.settings.warmup),
         )
 
     def _batches(self) -> Iterator[Tensor]:

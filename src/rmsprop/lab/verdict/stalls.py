@@ -164,17 +164,14 @@ def guessing(curves: LossCurves) -> Fact | None:
         return None
     best = last_lowest(smooth(validation), validation)
     earlier = (Advice("stop earlier", curves.length(curves.times[best])),)
-    # Far above guessing nothing is said of the inputs: the answers are too bold.
+    # Far above guessing nothing is said of the inputs: the answers are too bold. They stay so, or get worse, where a
+    # smaller model takes steps that are too large, or weights are pulled back between them.
     far = end > _LOST_FACTOR * constant
-    first = Advice("lower lr", lr_or_none(curves.lr / 10)) if far else Advice("other inputs")
+    bold = (Advice("lower lr", lr_or_none(curves.lr / 10)),)
+    empty = (Advice("other inputs"), Advice("smaller model"), Advice("more weight decay"))
     return Fact(
         kind="loss no better than guessing",
         sign="validation loss",
         numbers={"end": end, "lowest": lowest, "constant": constant},
-        advice=(
-            *(earlier if best and _beat_guessing(curves) else ()),
-            first,
-            Advice("smaller model"),
-            Advice("more weight decay"),
-        ),
+        advice=(*(earlier if best and _beat_guessing(curves) else ()), *(bold if far else empty)),
     )
