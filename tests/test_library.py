@@ -138,7 +138,7 @@ print(json.dumps({
 
 
 def of_another_layout():
-    return LIBRARY.read_bytes().replace(b"grad_scale:", b"grad_scole:")
+    return LIBRARY.read_bytes().replace(b"momentum_loss:", b"momentum_lass:")
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def of_another_layout():
         (lambda: b"text", r"rmsprop's compiled kernel can't be loaded \(.*too short\): reinstall rmsprop"),
         (
             of_another_layout,
-            r"rmsprop's compiled kernel belongs to another version of rmsprop \(it has .*grad_scole:8.*, "
-            r"but .*grad_scale:8.* is needed\): reinstall rmsprop",
+            r"rmsprop's compiled kernel belongs to another version of rmsprop \(it has .*momentum_lass:56.*, "
+            r"but .*momentum_loss:56.* is needed\): reinstall rmsprop",
         ),
     ],
     ids=["missing", "text", "another layout"],

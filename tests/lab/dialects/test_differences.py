@@ -79,7 +79,7 @@ def test_torch_and_keras_in_words_and_numbers():
     assert "torch divides by 1e-8 and keras by √1e-7 = 0.000316" in found["epsilon"].meaning
 
 
-@pytest.mark.parametrize(("centered", "effect"), [(False, "as long as later ones"), (True, "longer than later ones")])
+@pytest.mark.parametrize(("centered", "effect"), [(False, "as long as later ones"), (True, "it is divided by ε alone")])
 def test_bias_correction_says_what_the_first_steps_are(centered, effect):
     (found,) = between(Rule(centered=centered, bias_correction=True), Rule(centered=centered))
     assert effect in found.meaning
