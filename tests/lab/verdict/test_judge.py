@@ -1,6 +1,7 @@
 """Every verdict on a curve of its kind, made by a real run."""
 
 import math
+from dataclasses import replace
 import re
 from statistics import median
 from typing import get_args
@@ -242,6 +243,12 @@ def test_a_larger_learning_rate_is_not_advised_while_validation_rises():
 @pytest.mark.parametrize(("largest", "advised"), [(True, True), (False, False)])
 def test_a_warm_up_is_advised_where_the_first_steps_are_the_largest(largest, advised):
     fact = judge(curve([2.0], lost=Lost(1, math.nan), first_steps_largest=largest))[0]
+    assert ("warm up" in [advice.change for advice in fact.advice]) == advised
+
+
+@pytest.mark.parametrize(("lr", "advised"), [(0.1, True), (3.0, False)])
+def test_no_warm_up_is_advised_where_it_would_not_save_the_run(lr, advised):
+    fact = judge(replace(curve([2.0], lost=Lost(1, math.nan), first_steps_largest=True), lr=lr))[0]
     assert ("warm up" in [advice.change for advice in fact.advice]) == advised
 
 

@@ -14,6 +14,8 @@ from rmsprop.lab.verdict.levels import tail
 # A step of RMSProp is about lr whatever the gradient, so torch's default is small enough for most weights: what to try
 # after a divergence, if a tenth of what diverged is more.
 _SAFE_LR = 0.01
+# No slow beginning makes steps good that are larger than most weights: at lr 3 a run with a warm-up is lost as well.
+_HOT_LR = 0.1
 # A batch is a spike if its loss is so many times what the worst batches of the epochs before had, and not small.
 _SPIKE_FACTOR, _SPIKE_FLOOR, _SPIKE_MEMORY = 4.0, 0.5, 5
 
@@ -37,7 +39,7 @@ def diverged(curves: LossCurves) -> Fact | None:
 
 def _diverged(curves: LossCurves, since: int, loss: float, numbers: Mapping[str, float], *, at_once: bool) -> Fact:
     lower = Advice("lower lr", lr_or_none(min(curves.lr / 10, _SAFE_LR) if math.isfinite(curves.lr) else math.nan))
-    slowly = (Advice("warm up"),) if at_once and curves.first_steps_largest else ()
+    slowly = (Advice("warm up"),) if at_once and curves.first_steps_largest and not curves.lr > _HOT_LR else ()
     never = (Advice("find what isn't finite"),) if math.isnan(curves.initial) else ()
     return Fact(
         kind="diverged",
