@@ -1,8 +1,8 @@
 """Every verdict on a curve of its kind, made by a real run."""
 
 import math
-from dataclasses import replace
 import re
+from dataclasses import replace
 from statistics import median
 from typing import get_args
 
