@@ -89,7 +89,8 @@ def noise(seed: int, step: int, number: int, index: Array) -> Array:
         seed: Chooses one of 2⁶⁴ sequences.
         step: The number of the update, counted from 1.
         number: The number of the parameter, counted from 0.
-        index: The places of elements in the whole parameter, row by row, an array of unsigned integers of any shape.
+        index: The places of elements in the whole parameter, in the order of its memory, an array of unsigned integers
+            of any shape.
 
     Returns:
         32 bits per element, an array of ``index``'s shape.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import torch
@@ -108,8 +109,10 @@ class Stepper:
         """Update members of one group by tensor operations."""
         number, states = members[0].group, optimizer.state
         group, rule, choice = optimizer.param_groups[number], plan.groups[number].rule, plan.groups[number].rounding
-        rounded = [m for m in members if choice.of(m.param.dtype) != "nearest" and m.param.grad is not None]
-        gathered = composite.gathered((m for m in members if m not in rounded) if rounded else members, states)
+        is_nearest = [choice.of(member.param.dtype) == "nearest" for member in members]
+        gathered = composite.gathered(compress(members, is_nearest), states)
+        others = (member for member, nearest in zip(members, is_nearest, strict=True) if not nearest)
+        rounded = [member for member in others if member.param.grad is not None]
         with torch.set_grad_enabled(group["differentiable"]):
             if gathered:
                 composite.update_group(rule, lrs[number], gathered, group, scale)
