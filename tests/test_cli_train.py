@@ -123,7 +123,7 @@ def test_a_run_that_diverged_fails_says_so_and_keeps_its_report():
     result = run("train", "linear", "--lr", 1e30, "--json", code=1)
     content = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert content["diverged_at_step"] == 2
-    assert content["verdicts"][0]["remedy"].startswith("Try a smaller learning rate, --lr 0.01")
+    assert content["verdicts"][0]["remedy"].startswith("Try a smaller learning rate: --lr 0.01")
     assert Path("runs/linear/report.html").exists()
     assert not Path("runs/linear/model.safetensors").exists()
 
