@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import warnings
@@ -79,7 +80,7 @@ def read_tree(folder: Path) -> dict[str, Any]:
     from jax.tree_util import tree_map
 
     try:
-        with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        with _quiet(), _to_the_end(), ocp.PyTreeCheckpointer() as checkpointer:
             described = checkpointer.metadata(tree.resolve()).item_metadata.tree
             as_numpy = tree_map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described)
             restored = checkpointer.restore(tree.resolve(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
@@ -100,6 +101,28 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+class _Patient(asyncio.SelectorEventLoop):
+    """An event loop that ends what it began before it closes."""
+
+    def close(self) -> None:
+        begun = asyncio.all_tasks(self)
+        if begun:
+            self.run_until_complete(asyncio.wait(begun))
+        super().close()
+
+
+@contextmanager
+def _to_the_end() -> Iterator[None]:
+    """Let Orbax end the reading of every array: at the first one that is damaged it closes its event loop, and the
+    others, still being read by threads, print a traceback each."""
+    new_loop = asyncio.new_event_loop
+    asyncio.new_event_loop = _Patient
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = new_loop
 
 
 def _flattened(node: Any, path: str) -> Iterator[tuple[str, Any]]:
