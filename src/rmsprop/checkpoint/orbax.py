@@ -115,8 +115,11 @@ class _Patient(asyncio.SelectorEventLoop):
 
 @contextmanager
 def _to_the_end() -> Iterator[None]:
-    """Let Orbax end the reading of every array: at the first one that is damaged it closes its event loop, and the
-    others, still being read by threads, print a traceback each."""
+    """Let Orbax end the reading of every array.
+
+    At the first one that is damaged it closes its event loop, and the others, which threads still read, print a
+    traceback each.
+    """
     new_loop = asyncio.new_event_loop
     asyncio.new_event_loop = _Patient
     try:
