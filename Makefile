@@ -32,7 +32,7 @@ bench-gpu: .venv/test  ## test and measure on a GPU, against torch's optimizers 
 	$(BIN)/python -m benchmarks.gpu
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
-	$(BIN)/python -m rmsprop.lab.dialects.page docs
+	$(BIN)/python -m docs.generate.dialects docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site

@@ -2,7 +2,7 @@
 
     python -m benchmarks.suggestion > benchmarks/results/<date>-<machine>/suggestion.txt
 
-docs/tune.md and `rmsprop.lab.tune.reading` quote what it prints.
+docs/tune.md and `rmsprop.lab.tune.lr_range` quote what it prints.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import one_thread
-from rmsprop.lab.tune.reading import LrRange
-from rmsprop.lab.tune.sweep import sweep
+from rmsprop.lab.tune.lr_range import LrRange
 from rmsprop.lab.tune.trials import Setting, Trials, best
+from rmsprop.lab.tune.verification import sweep
 from rmsprop.rule import Rule
 
 PROBLEMS = ("digits", "breast-cancer", "wine", "diabetes", "linear")

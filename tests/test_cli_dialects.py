@@ -16,7 +16,7 @@ from rmsprop import DIALECTS, RECIPES, Rule, half_life
 from rmsprop.cli.choices import rule_options
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.dialects.calls import recipe_calls
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 
 COMMAND = [sys.executable, "-c", "from rmsprop.cli import main; main()"]
 PAGES = [

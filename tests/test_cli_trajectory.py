@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rmsprop.cli.group import rmsprop
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ def test_a_bar_is_for_terminals(monkeypatch):
 
 def test_elsewhere_a_line_tells_now_and_then_that_it_goes_on(monkeypatch):
     assert run("bowl", "--optimizers", "sgd,adam", "--steps", 2).stderr == ""
-    monkeypatch.setattr("rmsprop.cli.bar.SECONDS_PER_LINE", 0.0)
+    monkeypatch.setattr("rmsprop.cli.output.SECONDS_PER_LINE", 0.0)
     lines = run("bowl", "--optimizers", "sgd,adam", "--steps", 2).stderr.splitlines()
     assert lines == ["walking: 1 of 2", "walking: 2 of 2"]
 

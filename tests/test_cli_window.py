@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rmsprop.cli.bar import bar
 from rmsprop.cli.group import rmsprop
+from rmsprop.cli.output import bar
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.problems import chosen_problem, problem_options
+from rmsprop.cli.choices import chosen_problem, problem_options
 from rmsprop.lab.optimizers import OPTIMIZERS, row
 from rmsprop.lab.problems.defaults import short_name
 
@@ -78,7 +78,7 @@ def compare(
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
     from rmsprop.lab.compare.cache import can_be_written, default_folder
-    from rmsprop.lab.compare.work import LostWorkerError
+    from rmsprop.lab.compare.workers import LostWorkerError
 
     problem = chosen_problem(given)
     folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out

@@ -59,7 +59,7 @@ def diagnose(
 
 def _watched(what: str, quiet: bool) -> Watch:
     """Return a function that gives things back one by one, and shows how many were taken."""
-    from rmsprop.cli.bar import bar
+    from rmsprop.cli.output import bar
 
     def each(things: Sequence[Path]) -> Iterator[Path]:
         with bar(what, len(things), quiet=quiet) as advance:

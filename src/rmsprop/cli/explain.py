@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_lr, rule_options
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 from rmsprop.lab.options import rule_of_options
 
 if TYPE_CHECKING:

@@ -1,18 +1,21 @@
-"""What the commands that only print share: the width of a page, and JSON."""
+"""What the commands share when they print: the width of a page, tables, JSON, and how far something has come."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from rmsprop.lab.numbers import finite
+from rmsprop.lab.format import finite
 
 # A narrower terminal wraps the lines, so that tables still have room for their numbers.
 NARROWEST, WIDTH = 80, 100
@@ -81,3 +84,43 @@ def aligned(lines: Mapping[str, str]) -> list[str]:
     """
     width = max(map(len, lines))
     return [f"{label:{width}}  {text}" for label, text in lines.items()]
+
+
+# Whoever reads a log wants to know that it goes on, not each piece.
+SECONDS_PER_LINE = 2.0
+
+
+@contextmanager
+def bar(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """Show on stderr how far something has come.
+
+    Args:
+        what: What is going on.
+        total: How many pieces it has.
+        quiet: Show nothing.
+
+    Yields:
+        What to call after each piece.
+    """
+    console = Console(stderr=True, quiet=quiet, markup=False, highlight=False, soft_wrap=True)
+    if not console.is_terminal or quiet:
+        yield _lines(console, what, total)
+        return
+    what_it_is = TextColumn("{task.description}", markup=False)  # a problem may be called [/b]
+    columns = (what_it_is, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _lines(console: Console, what: str, total: int) -> Callable[[], object]:
+    done, last = 0, time.monotonic()
+
+    def advance() -> None:
+        nonlocal done, last
+        done += 1
+        if time.monotonic() - last >= SECONDS_PER_LINE:
+            last = time.monotonic()
+            console.print(f"{what}: {done} of {total}")
+
+    return advance

@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from rmsprop.cli.choices import rule_options
-from rmsprop.cli.problems import problem_options
+from rmsprop.cli.choices import problem_options, rule_options
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Schedule
 from rmsprop.lab.train.settings import show

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.drawn import out_option
-from rmsprop.lab.numbers import short
+from rmsprop.cli.choices import out_option
+from rmsprop.lab.format import short
 
 if TYPE_CHECKING:
     from rmsprop.lab.surfaces.picture import Scene
@@ -61,7 +61,7 @@ def trajectory(
     --lr 0.1,adam=0.5. Without --lr, each optimizer has the one of 16 learning rates with which it ends lowest; but
     `rmsprop trajectory bowl` alone is the example of Dive into Deep Learning, in which all have 0.4.
     """
-    from rmsprop.cli.bar import bar
+    from rmsprop.cli.output import bar
     from rmsprop.lab.surfaces.choices import DEFAULT_OPTIMIZERS, Values, parse, surface_named, walks
     from rmsprop.lab.surfaces.picture import Scene
 
@@ -91,7 +91,7 @@ def _draw(scene: Scene, out: Path, *, quiet: bool) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     kind = out.suffix.lower()
     if kind in (".gif", ".mp4"):
-        from rmsprop.cli.bar import bar
+        from rmsprop.cli.output import bar
         from rmsprop.lab.surfaces.film import film, frames
 
         with bar("drawing", len(frames(scene)), quiet=quiet) as advance:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import rule_options
-from rmsprop.cli.problems import chosen_problem, problem_options
+from rmsprop.cli.choices import chosen_problem, problem_options, rule_options
 from rmsprop.dialects import DIALECTS, get_dialect
 from rmsprop.lab.options import rule_of_options, train_command
 from rmsprop.lab.problems.defaults import short_name
@@ -61,7 +60,7 @@ def tune(
     rule = {field.name: given.pop(field.name) for field in fields(Rule)}
     rule_of_options(dialect, rule)  # refused before anything is read
     from rmsprop.cli import output
-    from rmsprop.cli.bar import bar
+    from rmsprop.cli.output import bar
     from rmsprop.lab.tune import report, tuning
 
     folder = Path("runs", f"tune-{short_name(given['problem'])}") if out is None else out

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.drawn import out_option
-from rmsprop.cli.problems import known
+from rmsprop.cli.choices import known, out_option
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.format import percent, short
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +71,7 @@ def window(
 
 
 def _record(problem: str, target: str | None, steps: int | None, *, quiet: bool) -> Recorded:
-    from rmsprop.cli.bar import bar
+    from rmsprop.cli.output import bar
     from rmsprop.lab.window.gradients import STEPS, record
 
     steps = STEPS if steps is None else steps

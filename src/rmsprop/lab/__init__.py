@@ -12,18 +12,18 @@ from rmsprop.lab.lazy import lazily
 if TYPE_CHECKING:
     from rmsprop.lab.recorder.recorder import Recorder
     from rmsprop.lab.train.trained import TrainedModel, load
-    from rmsprop.lab.tune.range_test import find_lr
-    from rmsprop.lab.tune.reading import LrRange
+    from rmsprop.lab.tune.lr_finder import find_lr
+    from rmsprop.lab.tune.lr_range import LrRange
 
 __all__ = ["LrRange", "Recorder", "TrainedModel", "find_lr", "load"]
 
 __getattr__ = lazily(
     __name__,
     {
-        "LrRange": ".tune.reading",
+        "LrRange": ".tune.lr_range",
         "Recorder": ".recorder.recorder",
         "TrainedModel": ".train.trained",
-        "find_lr": ".tune.range_test",
+        "find_lr": ".tune.lr_finder",
         "load": ".train.trained",
     },
 )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rmsprop.lab.numbers import percent
+from rmsprop.lab.format import percent
 from rmsprop.lab.verdict.facts import Advice, Change, Fact
 
 

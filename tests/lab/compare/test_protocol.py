@@ -20,7 +20,7 @@ from rmsprop.lab.compare import Budget, compare
 from rmsprop.lab.compare.cache import Cache
 from rmsprop.lab.compare.protocol import BUDGETS, DEFAULT_OPTIMIZERS, budget_of, checked, reference, study_of
 from rmsprop.lab.compare.search import points, searched, settings
-from rmsprop.lab.compare.work import LostWorkerError
+from rmsprop.lab.compare.workers import LostWorkerError
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, choose
 from rmsprop.lab.problems import Data
@@ -80,14 +80,14 @@ def test_the_score_is_the_best_validation_objective(found):
 
 def test_test_rows_are_read_for_reported_runs_alone(monkeypatch):
     asked = []
-    from rmsprop.lab.compare import work
+    from rmsprop.lab.compare import workers
 
     def spy(problem, batch, *, test, **options):
         asked.extend((job.seed >= 1_000_000, test) for job in batch)
         return train(problem, batch, test=test, **options)
 
-    train = work.train_together
-    monkeypatch.setattr(work, "train_together", spy)
+    train = workers.train_together
+    monkeypatch.setattr(workers, "train_together", spy)
     compare(line(), optimizers=["sgd"], budget=TINY)
     assert set(asked) == {(True, False), (False, True)}
 
@@ -207,13 +207,13 @@ def test_an_interrupted_comparison_goes_on_where_it_was(found, tmp_path, monkeyp
     assert next(p for p in told if p.phase == "tuning").cached == 24
     assert next(p for p in told if p.phase == "reporting").cached > 0
 
-    monkeypatch.setattr("rmsprop.lab.compare.work.train_together", None)  # nothing is left to train
+    monkeypatch.setattr("rmsprop.lab.compare.workers.train_together", None)  # nothing is left to train
     assert numbers(compare(line(), optimizers=NAMES, budget=TINY, cache=tmp_path)) == numbers(found)
 
 
 def test_runs_are_trained_with_the_same_others_after_an_interruption(tmp_path, monkeypatch):
     """How sums are rounded may depend on who is trained along, and the result must not depend on an interruption."""
-    from rmsprop.lab.compare import work
+    from rmsprop.lab.compare import workers
 
     def spy(problem, batch, **options):
         batches.append(tuple(batch))
@@ -223,10 +223,10 @@ def test_runs_are_trained_with_the_same_others_after_an_interruption(tmp_path, m
         if progress.phase == "reporting" and progress.done > 8:
             raise KeyboardInterrupt
 
-    train, batches = work.train_together, []
-    monkeypatch.setattr(work, "train_together", spy)
-    monkeypatch.setattr(work, "_LEAST_AT_ONCE", 4)
-    monkeypatch.setattr(work, "_MOST_AT_ONCE", 4)
+    train, batches = workers.train_together, []
+    monkeypatch.setattr(workers, "train_together", spy)
+    monkeypatch.setattr(workers, "_LEAST_AT_ONCE", 4)
+    monkeypatch.setattr(workers, "_MOST_AT_ONCE", 4)
     compare(line(), optimizers=NAMES, budget=TINY)
     whole, batches = batches, []
     assert len(whole) > 10
@@ -239,7 +239,7 @@ def test_runs_are_trained_with_the_same_others_after_an_interruption(tmp_path, m
 
 @pytest.mark.parametrize(("epochs", "size"), [(3, 128), (500, 128), (10_000, 16)])
 def test_batches_are_as_large_as_the_time_allows(epochs, size):
-    from rmsprop.lab.compare.work import _at_once
+    from rmsprop.lab.compare.workers import _at_once
 
     assert _at_once(line(), epochs, 12) == size
 
@@ -293,7 +293,7 @@ def test_a_killed_comparison_leaves_whole_files_and_no_process(tmp_path):
 
 
 def test_an_interruption_that_another_thread_receives_is_not_left_for_the_end_of_a_batch(monkeypatch):
-    from rmsprop.lab.compare import work
+    from rmsprop.lab.compare import workers
 
     class Pool:
         def submit(self, *_):
@@ -302,7 +302,7 @@ def test_an_interruption_that_another_thread_receives_is_not_left_for_the_end_of
             threading.Timer(5.0, endless.set_exception, [AssertionError("it waited for the batch")]).start()
             return endless
 
-    crew = work.Workers(line(), 3, 12, Cache(None, {}), Pool(), 2)
+    crew = workers.Workers(line(), 3, 12, Cache(None, {}), Pool(), 2)
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         crew.run([Job(choice=choose("sgd"), seed=0)], test=False, on_done=lambda *_: None)

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from docs.generate import dialects as dialect_page
+from docs.generate.picture import PANELS, fingerprint, groups
 from rmsprop import DIALECTS
-from rmsprop.lab.dialects import page as dialect_page
 from rmsprop.lab.dialects.formulas import formulas, pseudocode
-from rmsprop.lab.dialects.picture import PANELS, fingerprint, groups
 from rmsprop.lab.dialects.table import COLUMNS, rows
 
 DOCS = Path(__file__).parents[3] / "docs"
-OUTDATED = "run python -m rmsprop.lab.dialects.page docs"
+OUTDATED = "run python -m docs.generate.dialects docs"
 
 
 def test_the_committed_page_is_up_to_date():

@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import FEW, MANY, as_input, typed
-from rmsprop.lab.problems.numerals import file_decimal
-from rmsprop.lab.problems.places import Places
-from rmsprop.lab.problems.understood import Notation
+from rmsprop.lab.problems.table.columns import FEW, MANY, as_input, typed
+from rmsprop.lab.problems.table.numerals import file_decimal
+from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.understood import Notation
 
 
 @pytest.mark.parametrize(

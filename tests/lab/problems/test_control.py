@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rmsprop.lab.problems import load
-from rmsprop.lab.problems.control import STEPS, Policy, _policy_loss, _pushed
+from rmsprop.lab.problems.builtin.control import STEPS, Policy, _policy_loss, _pushed
 
 
 def gymnasium_step(state, right):

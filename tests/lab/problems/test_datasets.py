@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.datasets import from_file, prepare
-from rmsprop.lab.problems.options import TableOptions
+from rmsprop.lab.problems.table.datasets import from_file, prepare
+from rmsprop.lab.problems.table.options import TableOptions
 
 NOT_TRAINED_ON = 7  # a row, of 30 with a number to predict
 

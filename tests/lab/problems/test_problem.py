@@ -8,8 +8,8 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems import Data, Metric, load
 from rmsprop.lab.problems.defaults import PROBLEMS
-from rmsprop.lab.problems.models import build
 from rmsprop.lab.problems.problem import predict
+from rmsprop.lab.problems.table.tabular import build
 
 
 def test_a_model_depends_on_the_seed_alone_and_leaves_the_random_state():

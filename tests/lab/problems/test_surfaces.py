@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import check_grad, minimize
 
 from rmsprop.lab.problems import load
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.torch import RMSprop
 
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.options import TableOptions
-from rmsprop.lab.problems.tables import read_table
+from rmsprop.lab.problems.table.options import TableOptions
+from rmsprop.lab.problems.table.tables import read_table
 
 PLAIN = "a,b,y\n1.5,x,0\n2.5,,1\n"
 READ = {"a": ["1.5", "2.5"], "b": ["x", None], "y": ["0", "1"]}

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from rmsprop.lab.problems import load
-from rmsprop.lab.problems.datasets import prepare
-from rmsprop.lab.problems.models import build
-from rmsprop.lab.problems.tabular import builtin_dataset, from_dataset, learned_line
+from rmsprop.lab.problems.table.datasets import prepare
+from rmsprop.lab.problems.table.tabular import build, builtin_dataset, from_dataset, learned_line
 
 
 @pytest.mark.parametrize(

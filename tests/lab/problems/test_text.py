@@ -1,7 +1,7 @@
 import torch
 
 from rmsprop.lab.problems import load
-from rmsprop.lab.problems.text import CharacterNetwork
+from rmsprop.lab.problems.builtin.text import CharacterNetwork
 
 
 def test_each_target_is_the_character_after_its_input():

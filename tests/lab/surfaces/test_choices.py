@@ -8,7 +8,7 @@ import pytest
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, choose
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import DEFAULT_OPTIMIZERS, GRID, Values, ending, parse, surface_named, walks
 from rmsprop.lab.surfaces.paths import Walk, rule_of
 from rmsprop.lab.surfaces.picture import unforgetting

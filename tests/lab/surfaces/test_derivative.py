@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.derivative import gradient, javascript
 
 POINTS = [(-5.0, -2.0), (1.25, 0.75), (0.0, 0.0), (1e-3, -3.0)]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.film import film, frames, images
 from rmsprop.lab.surfaces.picture import Scene

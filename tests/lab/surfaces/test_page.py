@@ -11,7 +11,7 @@ import torch
 from playwright.sync_api import expect
 
 from rmsprop import DIALECTS, Rule
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.derivative import gradient
 from rmsprop.lab.surfaces.page import page as make_page

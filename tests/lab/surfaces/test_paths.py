@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rmsprop.lab.optimizers import OPTIMIZERS, choose, make
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.paths import walk
 
 BOOK = {

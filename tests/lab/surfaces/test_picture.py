@@ -11,7 +11,7 @@ from PIL import Image
 
 from rmsprop.lab.drawing import SIZE
 from rmsprop.lab.optimizers import OPTIMIZERS
-from rmsprop.lab.problems.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.picture import Layout, Scene, draw, paint
 

@@ -10,10 +10,10 @@ import torch
 
 from rmsprop.lab import load
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.datasets import prepare
-from rmsprop.lab.problems.new_rows import inputs_of
-from rmsprop.lab.problems.options import TableOptions
 from rmsprop.lab.problems.problem import predict
+from rmsprop.lab.problems.table.datasets import prepare
+from rmsprop.lab.problems.table.new_rows import inputs_of
+from rmsprop.lab.problems.table.options import TableOptions
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT
 from rmsprop.lab.train.runs import Divergence, begin
 

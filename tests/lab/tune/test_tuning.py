@@ -23,10 +23,10 @@ from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.lab.tune.comparison import DEFAULT, FOUND, Contender, outcome
 from rmsprop.lab.tune.maps import draw_maps
 from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, check_folder, rows, write_report
-from rmsprop.lab.tune.search import search
 from rmsprop.lab.tune.sentences import summary, verdict
 from rmsprop.lab.tune.trials import Setting, Trials
 from rmsprop.lab.tune.tuning import tune
+from rmsprop.lab.tune.verification import search
 
 SMALL = dataclasses.replace(BUDGETS["quick"], decays=(0.5, 0.999), epsilons=(1e-3, 10.0), samples=4, reach=1)
 

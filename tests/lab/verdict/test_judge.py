@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rmsprop.lab.problems.datasets import prepare
 from rmsprop.lab.problems.defaults import PROBLEMS
-from rmsprop.lab.problems.tabular import from_dataset
+from rmsprop.lab.problems.table.datasets import prepare
+from rmsprop.lab.problems.table.tabular import from_dataset
 from rmsprop.lab.train.sentences import terms
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.verdict.curves import LossCurves, Lost, gaps_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Measure, Outcome, Ranking, Standing
 from rmsprop.lab.drawing import BLUE, DARK, GREY, ORANGE
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

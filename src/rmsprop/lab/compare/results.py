@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rmsprop.lab.batched import Curve
-from rmsprop.lab.numbers import number
+from rmsprop.lab.format import number
 from rmsprop.lab.optimizers import Choice
 
 Track = Literal["defaults", "tuned"]

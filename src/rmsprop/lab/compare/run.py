@@ -32,7 +32,7 @@ from rmsprop.lab.compare.results import (
     best_validation,
 )
 from rmsprop.lab.compare.timing import seconds_per_step
-from rmsprop.lab.compare.work import Workers, workers
+from rmsprop.lab.compare.workers import Workers, workers
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import Choice, Range, choose, row
 from rmsprop.lab.problems.checks import check

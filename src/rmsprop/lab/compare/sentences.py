@@ -12,7 +12,7 @@ from rmsprop.lab.compare.differences import why_infinite
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import DRAWS
 from rmsprop.lab.compare.targets import SETTERS
-from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.format import percent, short
 
 # More names than this are said in one word if they are all there are.
 _MANY = 3

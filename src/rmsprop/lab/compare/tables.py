@@ -10,7 +10,7 @@ from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Ranking, Reache
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.compare.targets import LossTarget
-from rmsprop.lab.numbers import percent
+from rmsprop.lab.format import percent
 
 # Of an interval whose ends are the same: shown as a number twice it would look like certainty.
 NO_WIDTH = "no width"

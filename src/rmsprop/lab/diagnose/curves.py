@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from rmsprop.lab.diagnose.finding import Finding, Severity
-from rmsprop.lab.diagnose.history import History
+from rmsprop.lab.diagnose.history import History, Statistics, median
 from rmsprop.lab.diagnose.readers.names import REWARDS, words
 from rmsprop.lab.diagnose.segments import curves_of, is_segmented
 from rmsprop.lab.diagnose.sentences import terms
-from rmsprop.lab.diagnose.travel import travel
-from rmsprop.lab.verdict.facts import Advice, Fact, Kind
+from rmsprop.lab.verdict.facts import Advice, Cause, Fact, Kind
 from rmsprop.lab.verdict.judge import judge
 from rmsprop.lab.wording import evidence, remedy
 
@@ -82,3 +84,67 @@ def _finding(history: History, fact: Fact) -> Finding:
         since=None if fact.sign == "cut short by the schedule" else fact.since,
         unit=history.unit,
     )
+
+
+# If all steps went the same way, weights that moved less than this share of themselves in a whole run were hardly
+# trained; a single step that changes them by more than this leaves nothing of what was learnt.
+HARDLY, TOO_MUCH = 0.05, 0.1
+
+
+@dataclass(frozen=True)
+class Travel:
+    """How far weights moved in a step and in the whole run, as shares of themselves; NaN where it isn't known."""
+
+    per_step: float
+    total: float
+
+    @property
+    def hardly(self) -> bool:
+        """Whether the weights have hardly moved."""
+        return self.total < HARDLY
+
+    @property
+    def cause(self) -> Cause | None:
+        """What it says about the learning rate, if anything."""
+        if self.hardly:
+            return "learning rate too low"
+        return "learning rate too high" if self.per_step > TOO_MUCH else None
+
+    @property
+    def evidence(self) -> str:
+        """A sentence, with a space before it; empty if nothing is known."""
+        if math.isnan(self.per_step):
+            return ""
+        return (
+            f" A step changes the weights by {self.per_step:.2g} of themselves, all steps by {self.total:.2g} at most."
+        )
+
+
+def travel(history: History) -> Travel:
+    """Return how far the weights moved.
+
+    Args:
+        history: The run's history.
+
+    Returns:
+        The distance.
+    """
+    ratios = history.statistics.of("ratio") if history.statistics else None
+    if history.statistics is None or ratios is None:
+        return Travel(math.nan, math.nan)
+    ratios = np.where(_unmoved(history.statistics), math.nan, ratios)
+    weights = [i for i, layer in enumerate(history.statistics.layers) if layer["weights"]]
+    rows = ratios[:, weights] if weights else ratios
+    per_step = [median(row[np.isfinite(row)]) for row in rows]
+    steps, known = np.array(history.statistics.steps, dtype=float), ~np.isnan(per_step)
+    if known.sum() < 1:
+        return Travel(math.nan, math.nan)
+    every = np.interp(np.linspace(1, history.end, 1000), steps[known], np.array(per_step)[known])
+    return Travel(median(per_step[len(per_step) // 2 :]), float(every.mean() * history.end))
+
+
+def _unmoved(statistics: Statistics) -> np.ndarray:
+    """Return where the gradient of all weights is 0: no learning rate moves them."""
+    shares = [statistics.of(name) for name in ("still", "still_weights")]
+    known = [np.zeros_like(statistics.values["ratio"]), *(share for share in shares if share is not None)]
+    return np.asarray(np.fmax.reduce(known) >= 1.0)

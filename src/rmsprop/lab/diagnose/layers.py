@@ -10,7 +10,7 @@ from rmsprop.lab.diagnose.finding import Finding
 from rmsprop.lab.diagnose.history import History, Statistics, median
 from rmsprop.lab.diagnose.new_rate import search_anew, unless_it_learns
 from rmsprop.lab.diagnose.warm_up import can_be_corrected
-from rmsprop.lab.numbers import percent
+from rmsprop.lab.format import percent
 
 NOTHING_MEASURED = "no measurements of layers: record the run with rmsprop.lab.Recorder"
 # Fewer measurements than these say nothing.

@@ -10,7 +10,7 @@ from rmsprop.lab.diagnose.finding import Finding
 from rmsprop.lab.diagnose.history import History, Statistics, median
 from rmsprop.lab.diagnose.layers import NOTHING_MEASURED
 from rmsprop.lab.diagnose.new_rate import search_anew, unless_it_learns
-from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.format import percent, short
 
 # dtype -> the smallest number above 0, and the distance from 1 to the next number.
 _SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149}

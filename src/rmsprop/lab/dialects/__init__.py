@@ -1,1 +1,1 @@
-"""The dialects to look at: formulas, calls, first steps, differences, and the page of the documentation."""
+"""The dialects to look at: formulas, calls, first steps and differences."""

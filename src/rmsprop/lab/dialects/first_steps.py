@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 from rmsprop.reference import init, update
 from rmsprop.rule import Rule
 

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.builtin.control import cartpole
+from rmsprop.lab.problems.builtin.convex import least_squares, logistic
+from rmsprop.lab.problems.builtin.images import digits_cnn
+from rmsprop.lab.problems.builtin.surface_problems import noisy_bowl, on_surface
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
+from rmsprop.lab.problems.builtin.text import english
 from rmsprop.lab.problems.checks import check, said
-from rmsprop.lab.problems.control import cartpole
-from rmsprop.lab.problems.convex import least_squares, logistic
-from rmsprop.lab.problems.datasets import Dataset, from_file
 from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, check_choices, is_function, row_of
-from rmsprop.lab.problems.images import digits_cnn
-from rmsprop.lab.problems.options import TableOptions
 from rmsprop.lab.problems.problem import Problem
-from rmsprop.lab.problems.surface_problems import noisy_bowl, on_surface
-from rmsprop.lab.problems.surfaces import SURFACES
-from rmsprop.lab.problems.tabular import builtin_dataset, from_dataset
-from rmsprop.lab.problems.text import english
+from rmsprop.lab.problems.table.datasets import Dataset, from_file
+from rmsprop.lab.problems.table.options import TableOptions
+from rmsprop.lab.problems.table.tabular import builtin_dataset, from_dataset
 
 # The problems with a model of their own. All others are tables.
 _MAKERS: Mapping[str, Callable[[], Problem]] = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rmsprop.lab.errors import InputError
 
 if TYPE_CHECKING:
-    from rmsprop.lab.problems.datasets import Dataset
+    from rmsprop.lab.problems.table.datasets import Dataset
 
 # Rows per forward pass when a whole part is evaluated: bounds the memory of the hidden layers.
 _CHUNK = 65_536

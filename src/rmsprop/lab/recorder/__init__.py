@@ -3,6 +3,6 @@
 - `recorder`: `Recorder`, which hooks onto an optimizer.
 - `budget`: which steps are measured.
 - `layers`, `moments`, `measure`: what is measured of a step, on a few coordinates of each layer.
-- `losses`, `header`, `file`: what is written, and read again.
+- `losses`, `file`: what is written, and read again.
 - `scalars`: the same for TensorBoard.
 """

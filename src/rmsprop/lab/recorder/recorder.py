@@ -18,8 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from rmsprop.lab.recorder import measure
 from rmsprop.lab.recorder.budget import MeasuringBudget
-from rmsprop.lab.recorder.file import Existing, line, opened, read
-from rmsprop.lab.recorder.header import header, steps_taken
+from rmsprop.lab.recorder.file import Existing, header, line, opened, read, steps_taken
 from rmsprop.lab.recorder.layers import Sampling, members, parameter_names, shape_of
 from rmsprop.lab.recorder.losses import LossBuffer
 from rmsprop.lab.recorder.moments import number_of

@@ -11,7 +11,7 @@ from rmsprop.lab.lazy import lazily
 
 if TYPE_CHECKING:
     from rmsprop.lab.optimizers import choose
-    from rmsprop.lab.problems.surfaces import SURFACES
+    from rmsprop.lab.problems.builtin.surfaces import SURFACES
     from rmsprop.lab.surfaces.paths import walk
 
 __all__ = ["SURFACES", "choose", "walk"]
@@ -19,7 +19,7 @@ __all__ = ["SURFACES", "choose", "walk"]
 __getattr__ = lazily(
     __name__,
     {
-        "SURFACES": "rmsprop.lab.problems.surfaces",
+        "SURFACES": "rmsprop.lab.problems.builtin.surfaces",
         "choose": "rmsprop.lab.optimizers",
         "walk": ".paths",
     },

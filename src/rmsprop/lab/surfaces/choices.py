@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.optimizers import OPTIMIZERS, SWA, Choice, row
 from rmsprop.lab.options import check_option
-from rmsprop.lab.problems.surfaces import SURFACES, Surface
+from rmsprop.lab.problems.builtin.surfaces import SURFACES, Surface
 from rmsprop.lab.surfaces.paths import Point, Walk, walk
 
 # RMSProp is the book's, whose decay of 0.9 forgets within a walk. With torch's 0.99 and v₀ = 0, some tens of steps are
@@ -88,7 +88,7 @@ def surface_named(name: str) -> Surface:
     """Return a surface by its name.
 
     Args:
-        name: A key of `rmsprop.lab.problems.surfaces.SURFACES`.
+        name: A key of `rmsprop.lab.problems.builtin.surfaces.SURFACES`.
 
     Returns:
         The surface.

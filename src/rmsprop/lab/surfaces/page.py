@@ -8,7 +8,7 @@ from typing import Any
 
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.page import render
-from rmsprop.lab.problems.surfaces import SURFACES, Surface
+from rmsprop.lab.problems.builtin.surfaces import SURFACES, Surface
 from rmsprop.lab.surfaces.choices import FARTHEST, MOST_STEPS
 from rmsprop.lab.surfaces.derivative import javascript
 from rmsprop.lab.surfaces.paths import MOST_GROWTH, dialect_of, rule_of

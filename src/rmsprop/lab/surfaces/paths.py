@@ -11,7 +11,7 @@ import torch
 
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.optimizers import Choice, make
-from rmsprop.lab.problems.surfaces import Surface
+from rmsprop.lab.problems.builtin.surfaces import Surface
 from rmsprop.lab.surfaces.derivative import gradient
 from rmsprop.reference import init, update
 from rmsprop.rule import Rule
@@ -71,7 +71,7 @@ def walk(surface: Surface, choice: Choice, steps: int, start: Point | None = Non
 
     Examples:
         >>> from rmsprop.lab.optimizers import choose
-        >>> from rmsprop.lab.problems.surfaces import SURFACES
+        >>> from rmsprop.lab.problems.builtin.surfaces import SURFACES
         >>> walk(SURFACES["bowl"], choose("sgd", lr=0.1), 2).points[:, 1].round(3).tolist()
         [-2.0, -1.2, -0.72]
     """

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmsprop.lab.drawing import BLUE, DARK, ORANGE, SIZE, draw_figure
-from rmsprop.lab.numbers import short
-from rmsprop.lab.problems.surfaces import Surface
+from rmsprop.lab.format import short
+from rmsprop.lab.problems.builtin.surfaces import Surface
 from rmsprop.lab.surfaces.paths import Walk, dialect_of, rule_of
 from rmsprop.rule import Rule
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rmsprop.files import write_atomically
-from rmsprop.lab.numbers import finite, number
+from rmsprop.lab.format import finite, number
 from rmsprop.lab.problems import Problem
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.settings import Settings

@@ -15,13 +15,12 @@ import torch
 import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.numbers import finite
+from rmsprop.lab.format import finite
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
-from rmsprop.lab.problems.models import ACTIVATION
-from rmsprop.lab.problems.options import ABOUT_PROBLEM
-from rmsprop.lab.problems.tabular import learned_line
+from rmsprop.lab.problems.table.options import ABOUT_PROBLEM
+from rmsprop.lab.problems.table.tabular import ACTIVATION, learned_line
 from rmsprop.lab.train import history
 from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from rmsprop.lab.train.folder import (

@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems import models
-from rmsprop.lab.problems.new_rows import inputs_of
-from rmsprop.lab.problems.options import TableOptions
-from rmsprop.lab.problems.places import Places
 from rmsprop.lab.problems.problem import predict
-from rmsprop.lab.problems.tables import read_new_rows, typed_without
+from rmsprop.lab.problems.table import tabular
+from rmsprop.lab.problems.table.new_rows import inputs_of
+from rmsprop.lab.problems.table.options import TableOptions
+from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.tables import read_new_rows, typed_without
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT, is_of_a_run, read_config
 
 # The column of answers; those of probabilities begin with the second.
@@ -58,7 +58,7 @@ class TrainedModel(nn.Module):
         self._options = options or TableOptions()
         network = data["network"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
-            self.layers = models.build(network["inputs"], network["hidden"], network["outputs"])
+            self.layers = tabular.build(network["inputs"], network["hidden"], network["outputs"])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits, or standardised numbers.

@@ -10,7 +10,7 @@ import numpy as np
 from rmsprop.horizon import window
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import BLUE, GREEN, ORANGE
-from rmsprop.lab.numbers import percent
+from rmsprop.lab.format import percent
 from rmsprop.lab.tune.range_curve import legend_above, steady_ticks
 from rmsprop.lab.tune.trials import best
 from rmsprop.lab.tune.verification import AS_GOOD

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmsprop.lab.drawing import BLUE, GREEN, ORANGE
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

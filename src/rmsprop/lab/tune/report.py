@@ -15,7 +15,7 @@ from rmsprop.files import write_atomically
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import SIZE, draw_figure, single
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.numbers import finite, short
+from rmsprop.lab.format import finite, short
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.comparison import Contender

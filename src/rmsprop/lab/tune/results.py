@@ -9,8 +9,8 @@ from typing import Any
 
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.tune.comparison import Contender
+from rmsprop.lab.tune.lr_range import LrRange
 from rmsprop.lab.tune.maps import Map
-from rmsprop.lab.tune.reading import LrRange
 from rmsprop.lab.tune.trials import Tried
 from rmsprop.lab.tune.verification import Verification
 from rmsprop.rule import Rule

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rmsprop.lab.dialects.formulas import number
-from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.format import percent, short
 from rmsprop.lab.tune.verification import AS_GOOD
 
 if TYPE_CHECKING:

@@ -16,13 +16,11 @@ from rmsprop.lab.problems.conventions import few_threads
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.tune.budgets import BUDGETS, TuningBudget
 from rmsprop.lab.tune.comparison import compare, good_lrs, recommended, winners
+from rmsprop.lab.tune.lr_range import LrRange
 from rmsprop.lab.tune.maps import draw_maps
-from rmsprop.lab.tune.reading import LrRange
 from rmsprop.lab.tune.results import FRESH_SEEDS, Tuning
-from rmsprop.lab.tune.search import search
-from rmsprop.lab.tune.sweep import sweep
 from rmsprop.lab.tune.trials import Setting, Trials, rounded
-from rmsprop.lab.tune.verification import verify
+from rmsprop.lab.tune.verification import search, sweep, verify
 
 # Where the verification starts if the range test finds nothing and the dialect has no default: Keras' default.
 _FALLBACK_LR = 1e-3

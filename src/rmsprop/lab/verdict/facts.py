@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from rmsprop.lab.numbers import finite
+from rmsprop.lab.format import finite
 
 Kind = Literal[
     "diverged",

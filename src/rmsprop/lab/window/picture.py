@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmsprop.lab.drawing import COLOURS, DARK, SIZE, draw_figure, thin
-from rmsprop.lab.numbers import percent, short
+from rmsprop.lab.format import percent, short
 from rmsprop.lab.window.decay import GRADIENT, STARTS, Window, deficit, step_sizes, weights
 from rmsprop.lab.window.gradients import Recorded, averages
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from rmsprop.lab.problems.places import Places
+from rmsprop.lab.problems.table.places import Places
 
 # A column of which more than this share are numbers is meant to be numeric: the rest are typing errors.
 MOSTLY = 0.5

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rmsprop.lab.problems.problem import Problem
-from rmsprop.lab.problems.tabular import builtin_dataset, from_dataset
+from rmsprop.lab.problems.table.tabular import builtin_dataset, from_dataset
 
 _SIDE, _KERNEL, _POOL, _CHANNELS = 8, 3, 2, 16
 

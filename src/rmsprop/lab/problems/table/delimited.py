@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.options import TableOptions
-from rmsprop.lab.problems.places import Places
+from rmsprop.lab.problems.table.options import TableOptions
+from rmsprop.lab.problems.table.places import Places
 
 # What stands for a missing value in a text file: pandas' words, and the question mark of the UCI repository.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")

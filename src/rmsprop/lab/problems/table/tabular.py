@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmsprop.lab.problems import models
-from rmsprop.lab.problems.datasets import Dataset, Part, prepare
+from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import Task
 from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
+from rmsprop.lab.problems.table.datasets import Dataset, Part, prepare
 
 
 def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
@@ -41,10 +43,10 @@ def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
         loss, loss_name = functional.mse_loss, f"mean squared error{' (standardised)' * (dataset.target_scale != 1.0)}"
         metric, constant = rmse(dataset.target, dataset.target_scale), train.y.var(correction=0).item()
         baseline = Baseline(MEAN, train.y.mean(0))
-    models.check_size(inputs, hidden, outputs)
+    check_size(inputs, hidden, outputs)
     return Problem(
         name=dataset.name,
-        make_model=lambda: models.build(inputs, hidden, outputs),
+        make_model=lambda: build(inputs, hidden, outputs),
         loss=loss,
         loss_name=loss_name,
         metric=metric,
@@ -187,3 +189,53 @@ def entropy(labels: Tensor) -> float:
     """
     shares = labels.bincount().double() / len(labels)
     return -torch.xlogy(shares, shares).sum().item()
+
+
+# 16 bytes each (parameter, gradient, average, momentum): 100 million are 1.6 GB, and a table needs far fewer.
+MOST_PARAMETERS = 100_000_000
+# What is between its layers.
+ACTIVATION = "relu"
+
+
+def build(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Return a perceptron with ReLU between its layers; without hidden layers it is a linear model.
+
+    Args:
+        inputs: The number of inputs.
+        hidden: The widths of the hidden layers.
+        outputs: The number of outputs.
+
+    Returns:
+        The model, initialised from torch's global random state. Its layers are called ``hidden1``, ... and ``output``.
+
+    Examples:
+        >>> list(dict(build(4, [8], 3).named_children()))
+        ['hidden1', 'relu1', 'output']
+    """
+    widths = [inputs, *hidden, outputs]
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (before, after) in enumerate(zip(widths, hidden, strict=False), start=1):
+        layers[f"hidden{number}"] = nn.Linear(before, after)
+        layers[f"relu{number}"] = nn.ReLU()
+    layers["output"] = nn.Linear(widths[-2], outputs)
+    return nn.Sequential(layers)
+
+
+def check_size(inputs: int, hidden: Sequence[int], outputs: int) -> None:
+    """Refuse a model that would be too large.
+
+    Args:
+        inputs: The number of inputs.
+        hidden: The widths of the hidden layers.
+        outputs: The number of outputs.
+
+    Raises:
+        InputError: If it would have more than `MOST_PARAMETERS`.
+    """
+    widths = [inputs, *hidden, outputs]
+    count = sum((before + 1) * after for before, after in pairwise(widths))
+    if count > MOST_PARAMETERS:
+        raise InputError(
+            f"--hidden {','.join(map(str, hidden))} makes a model of {count:,} parameters: "
+            f"at most {MOST_PARAMETERS:,} are allowed, so give smaller widths"
+        )

@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from rmsprop.lab.problems.understood import MOSTLY, share
+from rmsprop.lab.problems.table.understood import MOSTLY, share
 
 # Fewer values may all differ by chance.
 FEWEST = 10
@@ -32,7 +32,7 @@ def needless(series: pl.Series) -> str:
     """Return why an input column says nothing about its rows, if it only names them.
 
     Args:
-        series: The column, as `rmsprop.lab.problems.columns.typed` gave it.
+        series: The column, as `rmsprop.lab.problems.table.columns.typed` gave it.
 
     Returns:
         What it is, or nothing if it may be an input.

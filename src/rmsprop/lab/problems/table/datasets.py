@@ -13,16 +13,16 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import Column, as_input, leave_out, typed
 from rmsprop.lab.problems.defaults import Task, short_name
-from rmsprop.lab.problems.encoding import Floats, encode, grouped
-from rmsprop.lab.problems.identifiers import counts_rows, names_rows, needless
-from rmsprop.lab.problems.numerals import file_decimal
-from rmsprop.lab.problems.options import TableOptions, composed
-from rmsprop.lab.problems.places import Places
-from rmsprop.lab.problems.tables import read_table
-from rmsprop.lab.problems.targets import infer_task, labels_of, task_note
-from rmsprop.lab.problems.understood import Notation
+from rmsprop.lab.problems.table.columns import Column, as_input, leave_out, typed
+from rmsprop.lab.problems.table.encoding import Floats, encode, grouped
+from rmsprop.lab.problems.table.identifiers import counts_rows, names_rows, needless
+from rmsprop.lab.problems.table.numerals import file_decimal
+from rmsprop.lab.problems.table.options import TableOptions, composed
+from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.tables import read_table
+from rmsprop.lab.problems.table.targets import infer_task, labels_of, task_note
+from rmsprop.lab.problems.table.understood import Notation
 
 # Below this a fifth of the rows is too few to judge anything by.
 FEWEST_ROWS = 10

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from rmsprop.lab.tune.reading import LrRange
+from rmsprop.lab.tune.lr_range import LrRange
 
 LRS = np.geomspace(1e-7, 10.0, 161)  # 20 steps a decade
 

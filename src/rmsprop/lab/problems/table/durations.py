@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
+from rmsprop.lab.problems.table.understood import MOSTLY, Notation, Understood, sampled, share
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _MINUTES = r":(?<minute>[0-5]\d)(?::(?<second>[0-5]\d(?:[.,]\d+)?))?"

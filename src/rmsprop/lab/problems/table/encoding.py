@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import leave_out
+from rmsprop.lab.problems.table.columns import leave_out
 
 Floats = npt.NDArray[np.float32]
 # What the input of all rare categories is called: parentheses tell it from a category of that name.

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
-from rmsprop.lab.problems.tabular import MEAN, entropy, rmse, shares
+from rmsprop.lab.problems.table.tabular import MEAN, entropy, rmse, shares
 
 Floats = npt.NDArray[np.float64]
 # The objective of the logistic problem is that of the textbooks' (mean log-loss + 1e-3/2 times the squared weights).

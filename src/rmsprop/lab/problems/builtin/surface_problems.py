@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from rmsprop.lab.problems.builtin.surfaces import SURFACES, Surface
 from rmsprop.lab.problems.problem import Data, Metric, Problem
-from rmsprop.lab.problems.surfaces import SURFACES, Surface
 
 # The noisy bowl's gradient is 1.1 long at the start along x: noise of the same size is what a small batch has.
 _NOISE, _NOISY_ROWS = 1.0, 32
@@ -49,7 +49,7 @@ def on_surface(name: str) -> Problem:
     """Return the problem of descending a surface: one row, so an epoch is one step.
 
     Args:
-        name: A key of `rmsprop.lab.problems.surfaces.SURFACES`.
+        name: A key of `rmsprop.lab.problems.builtin.surfaces.SURFACES`.
 
     Returns:
         The problem. Every model starts at the same point, and the training row is all there is.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmsprop.lab.problems.problem import Baseline, Data, Problem
-from rmsprop.lab.problems.tabular import accuracy, entropy, shares
+from rmsprop.lab.problems.table.tabular import accuracy, entropy, shares
 
 # Characters that are rarer than the 40 most frequent ones are read as one more.
 _LETTERS, _OTHER = 40, "\N{REPLACEMENT CHARACTER}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
+from rmsprop.lab.problems.table.understood import MOSTLY, Notation, Understood, sampled, share
 
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

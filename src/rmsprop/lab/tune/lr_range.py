@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rmsprop.lab.numbers import short
+from rmsprop.lab.format import short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

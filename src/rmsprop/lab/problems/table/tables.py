@@ -18,9 +18,9 @@ import polars as pl
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import STANDARD_INPUT, TABLE_SUFFIXES, table_suffix
-from rmsprop.lab.problems.delimited import MISSING, read_delimited
-from rmsprop.lab.problems.options import TableOptions, composed
-from rmsprop.lab.problems.places import Places
+from rmsprop.lab.problems.table.delimited import MISSING, read_delimited
+from rmsprop.lab.problems.table.options import TableOptions, composed
+from rmsprop.lab.problems.table.places import Places
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import LARGEST, as_input
-from rmsprop.lab.problems.datasets import FARTHEST
-from rmsprop.lab.problems.dates import written_dates
-from rmsprop.lab.problems.durations import written_hours
-from rmsprop.lab.problems.encoding import Floats
-from rmsprop.lab.problems.numerals import written_numbers
-from rmsprop.lab.problems.places import Places
+from rmsprop.lab.problems.table.columns import LARGEST, as_input
+from rmsprop.lab.problems.table.datasets import FARTHEST
+from rmsprop.lab.problems.table.dates import written_dates
+from rmsprop.lab.problems.table.durations import written_hours
+from rmsprop.lab.problems.table.encoding import Floats
+from rmsprop.lab.problems.table.numerals import written_numbers
+from rmsprop.lab.problems.table.places import Places
 
 Facts = Mapping[str, Any]
 _SHOWN = 12

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import LBFGS, Optimizer
 
-from rmsprop.lab.tune.reading import FIRST, Floats, LrRange
+from rmsprop.lab.tune.lr_range import FIRST, Floats, LrRange
 from rmsprop.lab.tune.snapshot import kept
 from rmsprop.torch import RMSprop
 

@@ -1,4 +1,4 @@
-"""The documentation's page of dialects, made from `rmsprop.DIALECTS`: ``python -m rmsprop.lab.dialects.page docs``."""
+"""The documentation's page of dialects, made from `rmsprop.DIALECTS`: ``python -m docs.generate.dialects docs``."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def page() -> str:
         >>> page().splitlines()[2]
         '# Dialects'
     """
-    from rmsprop.lab.dialects.picture import PANELS, groups
+    from docs.generate.picture import PANELS, groups
 
     alike = str(len(groups(PANELS[0])[0].names))
     picture = _PICTURE.replace("{ALIKE}", alike).replace("{ALL}", str(len(DIALECTS)))
     table = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ("---",) * len(COLUMNS), *map(_linked, rows()))]
-    parts = ["<!-- Made by rmsprop.lab.dialects.page: change that, or the table it reads. -->\n", _INTRODUCTION]
+    parts = ["<!-- Made by docs.generate.dialects: change that, or the table it reads. -->\n", _INTRODUCTION]
     parts += ["\n".join(table) + "\n", _READING, picture, _PSEUDOCODE, *(_section(name) for name in DIALECTS)]
     return "\n".join(parts)
 
@@ -139,7 +139,7 @@ def main(folder: str) -> None:
     Args:
         folder: Where to.
     """
-    from rmsprop.lab.dialects.picture import picture
+    from docs.generate.picture import picture
 
     write_atomically(Path(folder, PAGE), page().encode())
     write_atomically(Path(folder, PICTURE), picture())

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.dates import read_dates
-from rmsprop.lab.problems.durations import read_durations, read_times
-from rmsprop.lab.problems.numerals import read_numbers
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, share
+from rmsprop.lab.problems.table.dates import read_dates
+from rmsprop.lab.problems.table.durations import read_durations, read_times
+from rmsprop.lab.problems.table.numerals import read_numbers
+from rmsprop.lab.problems.table.understood import MOSTLY, Notation, Understood, share
 
 # Every category is an input of its own. More than MANY are too many in a table of any size; more than FEW are too many
 # where half of the rows have one of their own, as names do.

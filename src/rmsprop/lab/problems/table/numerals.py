@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from rmsprop.lab.problems.understood import MOSTLY, Notation, Understood, sampled, share
+from rmsprop.lab.problems.table.understood import MOSTLY, Notation, Understood, sampled, share
 
 _SIGNS = r"[$€£¥₹₽₩₺₪₫฿₦₴₱¢]"
 _CODES = (

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.columns import plainly
 from rmsprop.lab.problems.defaults import Task
+from rmsprop.lab.problems.table.columns import plainly
 
 # Below this a fifth of the rows doesn't hold each class.
 FEWEST_PER_CLASS = 5
