@@ -5,6 +5,6 @@
 - `segments`: a history as curves that `rmsprop.lab.verdict` judges.
 - `finding`, `rules`: what is found, and all rules applied.
 - `curves`, `layers`, `precision`: the rules, by what they look at.
-- `sentences`: how to speak of other loops, and how far the weights moved.
+- `sentences`: how to speak of other loops.
 - `pictures`, `report`: what is found, marked on the curves.
 """
