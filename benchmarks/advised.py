@@ -108,6 +108,7 @@ _explodes = Loop({"lr": 0.03}, model=Recurrence, rows=sums, loss=F.mse_loss, bat
 _roots = Loop({"lr": 1e-2}, model=proportional, rows=with_zeros, loss=roots, batch=1, every=1)
 _hot = Loop({"lr": 0.02, "alpha": 0.999})
 _short = Loop({"lr": 1e-3, "alpha": 0.5}, batch=1)
+_held = Loop({"lr": 1e-4}, dtype=torch.bfloat16)
 _small = _half({"lr": 1e-3, "eps": 1e-3}, times=1e-2)
 
 
@@ -151,6 +152,10 @@ def _with_32_bits(loop: Loop, said: Match[str]) -> Sequence[Loop]:
     return _searched(replace(loop, optimizer=RMSprop), said, eps=1e-8)
 
 
+def _rounded(loop: Loop, said: Match[str]) -> Sequence[Loop]:
+    return [loop.but(rounding=said[1])]
+
+
 def _longer(loop: Loop, said: Match[str], **options: object) -> Sequence[Loop]:
     return [loop.but(alpha=float(said[1]), **options)]
 
@@ -161,6 +166,7 @@ _MULTIPLY = rf"ultiply the loss by about (\S+?)[; ].*{_ANEW}"
 HOT, DEAD, NOT_FINITE, EPS = "warm-up too hot", "dead layer", "gradient not finite", "ε too large to adapt"
 EPS_LOST, UNDERFLOW = "ε too small for the dtype", "squared gradients underflow"
 COLLAPSED, DECAY = "centered variance collapsed", "decay too small for the batch"
+HELD = "weights held still by rounding"
 
 ADVISED = (
     Advised("v₀ = 0, a long memory", HOT, _hot, _CORRECT, _corrected),
@@ -199,6 +205,9 @@ ADVISED = (
         _KEEP_32,
         _in_32_bits,
     ),
+    Advised("bfloat16, lr 1e-4", HELD, _held, "rounding='(stochastic)'", _rounded),
+    Advised("bfloat16, lr 1e-4", HELD, _held, "rounding='(kahan)'", _rounded),
+    Advised("bfloat16, lr 1e-4", HELD, _held, "weights in float32", partial(_changed, dtype=torch.float32)),
     Advised(
         "a constant gradient",
         COLLAPSED,

@@ -62,6 +62,18 @@ def brain_float_averages(folder: Path) -> Diagnosis:
     return train(folder, model, torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.999), batches, 100)
 
 
+def brain_float_weights(folder: Path) -> Diagnosis:
+    model = perceptron().bfloat16()
+    batches = ((x.bfloat16(), y) for x, y in digits(32))
+    return train(folder, model, RMSprop(model.parameters(), lr=1e-4), batches, 200)
+
+
+def half_precision_weights(folder: Path) -> Diagnosis:
+    model = perceptron().half()
+    batches = ((x.half(), y) for x, y in digits(32))
+    return train(folder, model, torch.optim.Adam(model.parameters(), lr=1e-5, eps=1e-4), batches, 100)
+
+
 def dead_relu(folder: Path) -> Diagnosis:
     model = perceptron()
     with torch.no_grad():
@@ -173,6 +185,8 @@ ROWS = {
     half_precision_eps: ("ε too small for the dtype", "bad", None, "ε = 1e-08 is 0 in float16"),
     half_precision_squares: ("squared gradients underflow", "warning", (1, 20), "GradScaler"),
     brain_float_averages: ("averages frozen", "warning", None, "At decay 0.999 an average in bfloat16"),
+    brain_float_weights: ("weights held still by rounding", "warning", (1, 60), "rounding='stochastic'"),
+    half_precision_weights: ("weights held still by rounding", "warning", (1, 20), "under torch.autocast"),
     dead_relu: ("dead layer", "bad", (1, 10), "LeakyReLU"),
     few_rows: ("overfitting", "warning", (20, 160), "Stop earlier"),
     hot_start: ("warm-up too hot", "warning", (2, 20), "which is longer than the run"),

@@ -164,6 +164,8 @@ def test_eps_is_left_as_it_is_while_the_run_learns():
     [
         Loop({"lr": 1e-3}, dtype=torch.bfloat16),
         Loop({"lr": 1e-3}, dtype=torch.float16, steps=100),
+        Loop({"lr": 3e-4, "rounding": "stochastic"}, dtype=torch.bfloat16),
+        Loop({"lr": 3e-4, "rounding": "kahan"}, dtype=torch.bfloat16),
         Loop({"lr": 1e-3, "eps": 1e-20}, optimizer=torch.optim.RMSprop, dtype=torch.bfloat16),
         Loop({"lr": 1e-3, "eps": 1e-3}, optimizer=torch.optim.RMSprop, dtype=torch.float16, steps=100),
         Loop({"lr": 1e-3, "centered": True}),
@@ -186,6 +188,7 @@ def test_every_finding_of_these_rules_has_advice_that_is_followed():
         "ε too large to adapt",
         "ε too small for the dtype",
         "averages frozen",
+        "weights held still by rounding",
         "squared gradients underflow",
         "centered variance collapsed",
         "decay too small for the batch",

@@ -13,7 +13,9 @@ COURSE = "the course of the loss"
 # From a run that is lost to one that is well; what is worth saying of a healthy run is a note.
 Severity = Literal["bad", "warning", "note", "fine"]
 SEVERITIES: tuple[Severity, ...] = ("bad", "warning", "note", "fine")
-Panel = Literal["loss", "gradient", "effective", "ratio", "stride", "eps", "still", "collapsed", "jitter", "underflow"]
+Panel = Literal[
+    "loss", "gradient", "effective", "ratio", "stride", "eps", "still", "collapsed", "jitter", "underflow", "held"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,10 @@ _TITLES: Mapping[Panel, str] = {
     "collapsed": "Where the centered variance collapsed",
     "jitter": "Change of √v per step",
     "underflow": "Where squares underflow",
+    "held": "Where rounding holds the weight still",
 }
+# From 0 to 1.
+_SHARES: tuple[Panel, ...] = ("eps", "still", "collapsed", "underflow", "held")
 # Shown whenever they were measured; the others only where a finding is marked on them.
 _ALWAYS: tuple[Panel, ...] = ("gradient", "effective", "ratio", "stride")
 
@@ -158,7 +161,7 @@ def _layers(diagnosis: Diagnosis, panel: Panel, matrix: np.ndarray, axes: Axes) 
     axes.set_xlabel(diagnosis.history.unit)
     axes.set_ylabel(_labels(panel))
     _scale(axes, matrix[:, shown].ravel().tolist())
-    if panel in ("eps", "still", "collapsed", "underflow"):
+    if panel in _SHARES:
         axes.set_ylim(-0.03, 1.03)
     if len(shown) > 1:
         _legend_below(axes)
@@ -173,8 +176,7 @@ def _legend_below(axes: Axes) -> None:
 
 
 def _labels(panel: Panel) -> str:
-    shares = {"eps", "still", "collapsed", "underflow"}
-    if panel in shares:
+    if panel in _SHARES:
         return "share of the coordinates"
     return {
         "gradient": "norm of the gradient",

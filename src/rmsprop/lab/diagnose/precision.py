@@ -1,4 +1,4 @@
-"""Rules that look at dtypes: an ε that vanishes, averages that freeze, squares that underflow."""
+"""Rules that look at dtypes: an ε that vanishes, averages that freeze, squares that underflow, weights held still."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _SPACING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 # squared gradients have to be so many times as large as it is before it moves.
 _FROZEN = 0.5
 _UNDERFLOW = 0.1
+# A layer most of whose weights stay where they are in a typical step is not being trained.
+_HELD = 0.5
 _KEEP_32 = "keep the averages in 32 bits, as rmsprop.torch.RMSprop does"
 
 
@@ -121,6 +123,33 @@ def underflow(history: History) -> Sequence[Finding] | str:
             since=statistics.steps[row],
             layers=tuple(str(statistics.layers[i]["name"]) for i in which),
             panel="underflow",
+        )
+    ]
+
+
+def held(history: History) -> Sequence[Finding] | str:
+    """Look for weights of 16 bits that most updates are too small for: rounding to nearest undoes them, every time."""
+    statistics = history.statistics
+    share = statistics.of("held") if statistics else None
+    if statistics is None or share is None:
+        return NOTHING_MEASURED
+    coarse = np.array([layer["dtype"] in _SPACING for layer in statistics.layers])
+    which = np.flatnonzero(coarse & np.array([median(column) > _HELD for column in share.T]))
+    if not len(which):
+        return []
+    row = int(np.argmax((share[:, which] > _HELD).any(axis=1)))
+    kind = statistics.layers[which[0]]["dtype"]
+    return [
+        Finding(
+            kind="weights held still by rounding",
+            severity="warning",
+            evidence=f"{percent(median(share[:, which]))} of the weights that have a gradient don't move in a step: "
+            f"their update is below half the distance to the next number of {kind}, and rounding to nearest undoes it.",
+            remedy="Pass rounding='stochastic' or rounding='kahan' to rmsprop.torch.RMSprop, or keep the weights in "
+            "float32, under torch.autocast.",
+            since=statistics.steps[row],
+            layers=() if len(which) == len(coarse) else tuple(str(statistics.layers[i]["name"]) for i in which),
+            panel="held",
         )
     ]
 

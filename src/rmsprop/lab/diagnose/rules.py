@@ -20,6 +20,7 @@ RULES = (
     DiagnosticRule("ε too small for the dtype", precision.epsilon),
     DiagnosticRule("averages frozen", precision.frozen),
     DiagnosticRule("squared gradients underflow", precision.underflow),
+    DiagnosticRule("weights held still by rounding", precision.held),
     DiagnosticRule("centered variance collapsed", layers.centered),
     DiagnosticRule("decay too small for the batch", layers.decay),
 )

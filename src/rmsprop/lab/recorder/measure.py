@@ -25,6 +25,7 @@ STATISTICS: Mapping[str, str] = {
     "still": "share of the coordinates whose gradient is exactly 0",
     "still_weights": "share of the weights, without biases and the like, whose gradient is exactly 0",
     "underflow": "share of the coordinates whose squared gradient is lost to underflow",
+    "held": "share of the coordinates with a gradient whose weight rounding to nearest left where it was",
     "collapsed": "share of the coordinates whose standard deviation is below 1 % of their root mean square (centered)",
     "jitter": "typical relative change of √v in one step",
     "agreement": "cosine between the gradients of two steps in a row",
@@ -101,7 +102,9 @@ def finish(optimizer: Optimizer, sampling: Sampling, began: Start, earlier: Befo
     kept = [moments(optimizer, group, parameter) for group, parameter in found]
     lr = sampling.spread([number_of(group, "lr") for group, _ in found], began.weight)
     are_weights = sampling.spread([float(each) for each in sampling.are_weights], lr).bool()
-    means = _of_step(began, sampling.take([parameter for _, parameter in found]) - began.weight, lr, are_weights)
+    to_nearest = sampling.spread([float(group.get("rounding", "nearest") == "nearest") for group, _ in found], lr)
+    step = sampling.take([parameter for _, parameter in found]) - began.weight
+    means = _of_step(began, step, lr, are_weights) | {"held": _held(began, step, lr * to_nearest)}
     spreads: dict[str, Tensor] = {}
     if any(each.second is not None for each in kept):
         of_moments, spreads = _of_moments(sampling, began, kept, lr, earlier)
@@ -165,6 +168,12 @@ def _of_step(began: Start, step: Tensor, lr: Tensor, are_weights: Tensor) -> dic
     }
 
 
+def _held(began: Start, step: Tensor, lr: Tensor) -> Tensor:
+    """Tell the coordinates that have a gradient and didn't move; NaN where none could, or none had to."""
+    could = began.gradient.isfinite() & (began.gradient != 0.0) & (lr > 0.0)
+    return torch.where(could, (step == 0.0).to(lr.dtype), math.nan)
+
+
 def _of_moments(
     sampling: Sampling, began: Start, kept: Sequence[Moments], lr: Tensor, earlier: Before | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -197,7 +206,7 @@ def _of_two(one: Tensor, other: Tensor) -> dict[str, Tensor]:
 
 def _averaged(vectors: Mapping[str, Tensor], sampling: Sampling) -> dict[str, list[float]]:
     means = dict(zip(vectors, sampling.by_layer(list(vectors.values())).nanmean(2), strict=True))
-    shares = ("still", "still_weights", "eps", "underflow", "collapsed")
+    shares = ("still", "still_weights", "eps", "underflow", "held", "collapsed")
     rows: dict[str, Tensor] = {name: means[name] for name in shares if name in means}
     rows["ratio"] = (means["change"] / means["weight"]).sqrt()
     rows["stride"] = means["stride"].sqrt()
