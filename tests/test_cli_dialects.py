@@ -26,6 +26,9 @@ PAGES = [
     *(("recipes", name) for name in RECIPES),
     *(("diff", a, b) for a, b in product(("torch", "tensorflow1", "graves"), DIALECTS)),
     ("explain", "torch", "--centered", "--eps", "0", "--momentum", "0.9", "--nesterov", "--bias-correction"),
+    ("scale", "--from", "256", "--to", "4096", "--recipe", "efficientnet"),
+    ("scale", "--from", "4096", "--to", "256", "--lr", "0.1", "--tokens", "2048", "--weight-decay", "0.1"),
+    ("scale", "--from", "1", "--to", "1000000"),
     ("diff", "keras_legacy", "tensorflow1", "--weight-decay", "0.1", "--momentum", "1"),
 ]
 
@@ -317,3 +320,39 @@ def test_diff_says_when_a_run_is_lost():
     assert "\nkeras diverged: by step 2 its run has left the finite numbers.\n" in text
     assert "torch diverged" not in text
     assert "diverged" not in run("diff", "torch", "keras").stdout
+
+
+def test_what_a_rule_becomes_at_another_batch_size():
+    text = squeezed(run("scale", "--from", "256", "--to", "1024", "--decay", "0.9", "--tokens", "2").stdout)
+    assert "κ = 4" in text
+    assert "lr 0.01 0.02 lr·√κ" in text
+    assert "decay 0.9 0.6561 ρ^κ" in text
+    assert "half-life of decay: 1,684 samples, 3,368 tokens, which are 6.579 steps, and then 1.645" in text
+    assert "RMSprop(params, lr=0.02, alpha=0.6561, eps=5e-9)" in text
+    assert "mostly noise" in text
+    content = json.loads(run("scale", "--from", "4096", "--to", "256", "--recipe", "efficientnet", "--json").stdout)
+    assert (content["dialect"], content["factor"]) == ("tensorflow1", 1 / 16)
+    assert {row["setting"]: row["after"] for row in content["settings"]}["initial_square_avg"] == 16.0
+    assert any("16 times as many" in remark for remark in content["remarks"])
+    far = squeezed(run("scale", "--from", "1", "--to", "1000").stdout)
+    assert "half of the memory is the last batch" in far
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--from", "0", "--to", "4"), "Invalid value for '--from': 0 is not in the range x>=1."),
+        (("--to", "4"), "Missing option '--from'."),
+        (("--from", "2", "--to", "4", "--recipe", "dqn", "--dialect", "torch"), "leave out --dialect"),
+        (("--from", "2", "--to", "4", "--recipe", "dnq"), "Unknown recipe 'dnq'"),
+        (("--from", "2", "--to", "4", "--lr", "nan"), "Invalid --lr: nan"),
+        (("--from", "2", "--to", "4", "--dialect", "optax"), "optax has no default learning rate: give the one for"),
+        (
+            ("--from", "1" + 20 * "0", "--to", "1", "--bias-correction"),
+            "is too far: bias_correction=True",
+        ),
+        (("--from", "1" + 20 * "0", "--to", "1"), "is too far: the learning rate or the decay"),
+    ],
+)
+def test_what_can_not_be_scaled(arguments, error):
+    assert error in squeezed(run("scale", *arguments, code=2).stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABCMeta
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -207,6 +207,14 @@ def _as_float(name: str, value: object, allowed: str) -> float:
         return math.inf
 
 
+def _factor(value: object) -> float:
+    """Return how many times as large a batch becomes."""
+    factor = _as_float("factor", value, "a finite number above 0")
+    if not 0.0 < factor < math.inf:
+        raise ValueError(f"Invalid factor: {value} (allowed: a finite number above 0)")
+    return factor
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
     """One RMSProp: the choices that decide what an update computes.
@@ -312,6 +320,72 @@ class Rule:
         for field in NUMBERS:
             check_number(field, getattr(self, field))
         return self
+
+    def scaled(self, factor: float) -> Rule:
+        """Return this rule for batches that are ``factor`` times as large.
+
+        After as many samples it has come as far, if the gradient is mostly noise, so that its square falls as the batch
+        grows: ρ and μ keep their half-life in samples (ρ^κ, μ^κ), ε and v₀ their size beside √v and v. `scaled_lr`
+        gives the learning rate that belongs to it; what is counted in steps (schedules, warm-up) is divided by κ.
+
+        Args:
+            factor: κ, the new batch size over the old, above 0.
+
+        Returns:
+            The rule. ``weight_decay`` stays where it is added to the gradient; decoupled it is multiplied, so that
+            weights decay as fast per sample.
+
+        Raises:
+            TypeError: If ``factor`` or a number of the rule isn't a number.
+            ValueError: If ``factor`` isn't finite and above 0.
+
+        Examples:
+            >>> rule = Rule(decay=0.99, eps=1e-3, eps_inside_sqrt=True).scaled(4)
+            >>> round(rule.decay, 4), rule.eps
+            (0.9606, 0.00025)
+
+        Source: Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", arXiv 2205.10287, to
+        first order in 1 − ρ; the power: Marek et al., arXiv 2507.07101. ε inside the root, v₀, heavy-ball momentum and
+        decoupled weight decay are derived here in the same way; `benchmarks.scaling` checks them.
+        """
+        known, times = self.known(), _factor(factor)
+        root, momentum = math.sqrt(times), known.momentum**times
+        decoupled = known.weight_decay_mode == "decoupled"
+        return replace(
+            known,
+            decay=known.decay**times,
+            eps=known.eps / (times if known.eps_inside_sqrt else root),
+            initial_square_avg=known.initial_square_avg / times,
+            momentum=momentum,
+            nesterov=known.nesterov and momentum > 0.0,  # of a buffer that keeps nothing, after very large batches
+            weight_decay=known.weight_decay * (times / self.scaled_lr(1.0, times) if decoupled else 1.0),
+        )
+
+    def scaled_lr(self, lr: float, factor: float) -> float:
+        """Return the learning rate that `scaled` needs: √κ times as large.
+
+        Args:
+            lr: The learning rate, at least 0.
+            factor: κ, the new batch size over the old, above 0.
+
+        Returns:
+            √κ·lr. With momentum it is also multiplied by (1 − μ^κ)/(1 − μ), since the buffer adds up fewer steps.
+
+        Raises:
+            TypeError: If an argument or the momentum isn't a number.
+            ValueError: If an argument is out of range.
+
+        Examples:
+            >>> Rule().scaled_lr(0.01, 4)
+            0.02
+            >>> round(Rule(momentum=0.9).scaled_lr(0.01, 4), 4)
+            0.0688
+
+        Source: as `scaled`.
+        """
+        times, momentum = _factor(factor), self.known().momentum
+        kept = times if momentum == 1.0 else (1.0 - momentum**times) / (1.0 - momentum)
+        return check_number("lr", lr) * math.sqrt(times) * kept
 
     @property
     def state_names(self) -> tuple[str, ...]:
