@@ -12,7 +12,16 @@ from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import option, rule_of_options
-from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
+from rmsprop.lab.problems.defaults import (
+    ClassWeights,
+    Defaults,
+    Model,
+    Schedule,
+    Task,
+    architecture,
+    check_choices,
+    row_of,
+)
 from rmsprop.rule import Rule
 
 # Which schedules use which number of their own. A run with cosine or linear can't be resumed for more epochs.
@@ -51,6 +60,7 @@ class Settings:
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
         step_size: Epochs between two drops of the step schedule.
         seed: Decides the initial weights and the order of the rows.
+        class_weights: Whether each class of a table counts alike in the loss, or each row.
 
     Raises:
         InputError: If a value is out of range or two contradict each other.
@@ -81,10 +91,11 @@ class Settings:
     gamma: float | None
     step_size: int | None
     seed: int
+    class_weights: ClassWeights = "none"
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
-        check_choices(self.task, self.model, self.hidden)
+        check_choices(self.task, self.model, self.hidden, self.class_weights)
         if self.schedule not in get_args(Schedule):
             raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
         for name, (allowed, is_allowed) in _RANGES.items():

@@ -16,6 +16,7 @@ from rmsprop.lab.problems.table.durations import written_hours
 from rmsprop.lab.problems.table.encoding import Floats
 from rmsprop.lab.problems.table.numerals import written_numbers
 from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.targets import class_name
 
 Facts = Mapping[str, Any]
 _SHOWN = 12
@@ -52,6 +53,39 @@ def inputs_of(
         blocks.append(block)
         notes += told
     return np.concatenate(blocks, axis=1), notes
+
+
+def targets_of(
+    series: pl.Series, classes: Sequence[str], written: Mapping[str, str] | None, places: Places | None = None
+) -> tuple[pl.Series, list[str]]:
+    """Return the targets of new rows, where a table has them.
+
+    Args:
+        series: The target's column; text is as it stands in the file.
+        classes: The names of the classes; none for numbers.
+        written: How its text was to be read when the model was trained; None for words.
+        places: Where the rows stand in their file. Default None: they count from 1.
+
+    Returns:
+        Numbers, or indices of classes, null where there is none; and what a person should know, a sentence each.
+
+    Raises:
+        InputError: If a value isn't of the target's kind.
+
+    Examples:
+        >>> targets_of(pl.Series("churn", ["yes", None, "no", "maybe"]), ("no", "yes"), None)[0].to_list()
+        [1, None, 0, None]
+    """
+    if not (classes and written is None):
+        series = _values(series, written or {}, places or Places())
+    if not classes:
+        return series.cast(pl.Float64).fill_nan(None), []
+    names = [None if value is None else class_name(value) for value in series.to_list()]
+    index = {name: place for place, name in enumerate(classes)}
+    strange = sorted({name for name in names if name is not None and name not in index})
+    notes = [f"{series.name}: not scored are rows of a class that training didn't have: {_listed(strange)}"]
+    targets = [None if name is None else index.get(name) for name in names]
+    return pl.Series(series.name, targets, dtype=pl.Int64), notes if strange else []
 
 
 def _check_columns(frame: pl.DataFrame, names: Sequence[str], target: str) -> list[str]:
