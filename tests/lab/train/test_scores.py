@@ -134,13 +134,12 @@ def test_of_two_classes_one_is_looked_for(classes, rows, sought):
     assert positive_of(classes, labels) == sought
 
 
-@pytest.mark.parametrize(
-    ("name", "classes"),
-    [("breast-cancer", 2), ("wine", 3), ("digits-cnn", 10), ("logistic", 2), ("english", 41)]
-    + [("linear", 0), ("diabetes", 0), ("least-squares", 0)],
-)
-def test_every_problem_of_classes_or_numbers_has_scores_and_those_of_its_baseline(name, classes):
-    problem = load(name)
+CLASSES_OF = {"breast-cancer": 2, "wine": 3, "digits-cnn": 10, "logistic": 2, "english": 41}
+
+
+@pytest.mark.parametrize("name", [*CLASSES_OF, "linear", "diabetes", "least-squares"])
+def test_every_problem_of_classes_or_numbers_has_scores_and_those_of_its_baseline(name):
+    problem, classes = load(name), CLASSES_OF.get(name, 0)
     found = evaluate_parts(problem, problem.model(0))
     parts = ["train", "validation", "test"] if problem.holds_out else ["train"]
     assert list(found.model) == list(found.baseline) == parts
