@@ -120,7 +120,7 @@ class TrainingRun:
             judge(curves),
             scores,
             self.problem.baseline_scores(),
-            evaluate_parts(self.problem, None if divergence else self.training.model),
+            evaluate_parts(self.problem, self.training.model if scores else None),
             line,
             self.versions,
         )

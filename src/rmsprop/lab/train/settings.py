@@ -55,12 +55,12 @@ class Settings:
         batch_size: Rows per step.
         model: The model; None if the problem has one of its own.
         hidden: The widths of its hidden layers.
+        class_weights: Whether each class of a table counts alike in the loss, or each row.
         schedule: How the learning rate changes.
         warmup: Epochs over which the learning rate rises from near 0; may be a fraction of one.
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
         step_size: Epochs between two drops of the step schedule.
         seed: Decides the initial weights and the order of the rows.
-        class_weights: Whether each class of a table counts alike in the loss, or each row.
 
     Raises:
         InputError: If a value is out of range or two contradict each other.
@@ -86,12 +86,12 @@ class Settings:
     batch_size: int
     model: Model | None
     hidden: tuple[int, ...]
+    class_weights: ClassWeights = "none"
     schedule: Schedule
     warmup: float
     gamma: float | None
     step_size: int | None
     seed: int
-    class_weights: ClassWeights = "none"
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""

@@ -77,7 +77,7 @@ def targets_of(
         [1, None, 0, None]
     """
     if not (classes and written is None):
-        series = _values(series, written or {}, places or Places())
+        series = values_of(series, written or {}, places or Places())
     if not classes:
         return series.cast(pl.Float64).fill_nan(None), []
     names = [None if value is None else class_name(value) for value in series.to_list()]
@@ -104,7 +104,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list[str]]:
-    values = as_input(_values(series, row.get("format", {}), places))
+    values = as_input(values_of(series, row.get("format", {}), places))
     values = values.fill_nan(None)
     _refuse(series, values.abs() > LARGEST, f"must be finite and at most {LARGEST:g}", places)
     notes = _missing(values, f"{row['missing']:.15g}, the median in training")
@@ -120,8 +120,20 @@ def _refuse(series: pl.Series, bad: pl.Series, allowed: str, places: Places) -> 
         )
 
 
-def _values(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
-    """Return a column's values: numbers, truth values or times; null where one is missing."""
+def values_of(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
+    """Return a column's values: numbers, truth values or times; null where one is missing.
+
+    Args:
+        series: The column; text is as it stands in its file.
+        written: The format of the column that was trained on.
+        places: Where the rows stand in their file.
+
+    Returns:
+        The values.
+
+    Raises:
+        InputError: If one isn't of that kind.
+    """
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     kind = written.get("kind", "")

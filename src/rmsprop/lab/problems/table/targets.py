@@ -101,17 +101,17 @@ def task_note(goal: pl.Series, classes: Sequence[str], task: Task) -> str:
 
 
 def class_name(value: object) -> str:
-    """Return what a class is called: a whole number has no decimals.
+    """Return what a class is called.
 
     Args:
         value: A value of the target.
 
     Returns:
-        The name.
+        Its name.
 
     Examples:
-        >>> class_name(1.0), class_name(0.5), class_name(True)
-        ('1', '0.5', 'True')
+        >>> class_name(3.0), class_name("yes")
+        ('3', 'yes')
     """
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 2.0**53 else f"{value:.15g}"
