@@ -2,11 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from click.testing import CliRunner
+from rich.cells import cell_len as cells
 from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
@@ -19,7 +23,9 @@ from sklearn.metrics import (
 )
 from support import Page
 
-from rmsprop.lab.problems import Answers, load
+from rmsprop.cli.group import rmsprop
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems import Answers, check, load
 from rmsprop.lab.problems.answers import positive_of
 from rmsprop.lab.problems.problem import predict
 from rmsprop.lab.train.folder import REPORT, RESULT
@@ -260,3 +266,64 @@ def test_without_that_there_are_none(own, tmp_path):
     _, content, _, _ = train(tmp_path / "run", problem="own:unscored")
     assert set(content["scores"]["test"]) == {"loss", "accuracy"}
     assert content["confusion"] is None
+
+
+def test_names_of_classes_are_text_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nasty = ["<script>", "$\\frac$", "[/b]", "目", "a very long name of a class " * 3]
+    kinds = [nasty[-1]] * 60 + [nasty[row % 4] for row in range(60)]
+    pl.DataFrame({"x": np.arange(120.0) % 17, "k": kinds}).write_csv("t.csv")
+    shown = CliRunner().invoke(rmsprop, ["train", "t.csv", "--target", "k", "--epochs", "1", "--out", "run"])
+    assert shown.exit_code == 0, shown.output
+    assert all(cells(line) <= 100 for line in shown.stdout.splitlines())
+    assert "'[/b]'" in shown.stdout
+    text = Path("run", REPORT).read_text(encoding="utf-8")
+    assert "script" not in Page(text).tags
+    assert "&lt;script&gt;" in text
+
+
+def test_what_is_not_defined_is_said(tmp_path):
+    result, *_ = train(tmp_path / "run", problem="wine", epochs=1)
+    broken = evaluate(result.evaluations.answers, torch.full((1, 3), NAN), torch.tensor([0]))
+    evaluations = replace(result.evaluations, model=result.evaluations.model | {"test": broken})
+    spoilt = replace(result, evaluations=evaluations)
+    assert ScoreTable(spoilt).rows[2][4:] == ["n/a"] * 3
+    assert "n/a: not defined for these rows" in explanation(spoilt)
+    assert "n/a" not in explanation(result)
+    assert (spoilt.as_dict()["scores"]["test"]["auc"], spoilt.as_dict()["confusion"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"classes": ("one",)}, "answers have the class 'one' alone"),
+        ({"classes": ("a", "a")}, "answers have two classes of one name"),
+        ({"classes": ("a", "b"), "positive": "c"}, "positive class 'c': it must be one of two classes"),
+        ({"classes": ("a", "b", "c"), "positive": "a"}, "positive class 'a': it must be one of two classes"),
+    ],
+)
+def test_answers_that_cannot_be_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        Answers(**given)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (Answers(classes=("a", "b")), "2 classes, and the model puts out 150 numbers for 50 targets"),
+        (Answers(classes=tuple("abcd")), "4 classes, and the model puts out 150 numbers for 50 targets"),
+        (Answers(), "answers are numbers, and the model puts out 150 for 50 targets: they must be as many"),
+        ("classes", r"answers is 'classes': it must be an Answers\(classes=...\), or None"),
+    ],
+)
+def test_answers_that_do_not_fit_the_model_are_refused_before_it_is_trained(answers, message):
+    problem = replace(load("wine"), answers=answers, batch_size=50)
+    with pytest.raises(InputError, match=message):
+        check(problem)
+
+
+def test_targets_that_are_no_classes_are_refused():
+    with pytest.raises(InputError, match="2 classes, and targets go from 0 to 2: they must be their indices"):
+        Answers(classes=("a", "b")).check(torch.zeros(3, 2), torch.tensor([0, 1, 2]))
+    with pytest.raises(InputError, match="must be their indices"):
+        Answers(classes=("a", "b")).check(torch.zeros(2, 1), torch.tensor([[0.0], [0.5]]))

@@ -148,7 +148,7 @@ def recall_line(result: Result) -> str:
     if not recall:
         return ""
     never = sum(share == 0.0 for share in recall.values())
-    if never > _LOWEST:
+    if len(recall) > _TOLD and never > _LOWEST:
         return f"Recall on {part} rows is 0 for {never} of {len(recall)} classes."
     kept = sorted(recall, key=lambda name: recall[name])[:_LOWEST] if len(recall) > _TOLD else list(recall)
     told = ", ".join(f"{name!r} {_score('recall', recall[name])}" for name in kept)
