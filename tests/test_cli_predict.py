@@ -195,6 +195,7 @@ def test_scores_are_told_where_the_target_is_known(trained, change, rows, note):
     assert content["scores"]["accuracy"] == pytest.approx(sum(right) / len(right))
     assert set(content["scores"]) == {"accuracy", "balanced_accuracy", "auc", "f1", "recall"}
     assert f"Scores of {rows} rows whose churn is known: accuracy {sum(right) / len(right):.4g}" in result.stderr
+    assert f"F1 of 'yes' {content['scores']['f1']:.4g}" in result.stderr
 
 
 def test_scores_of_numbers_are_read_as_training_read_them():

@@ -58,7 +58,7 @@ def predict(run: Path, table: Path, out: Path | None, as_json: bool) -> None:
 def _score_line(model: TrainedModel, scores: dict[str, Any]) -> str:
     from rmsprop.lab.train.score_table import told
 
-    return f"Scores of {model.rows_scored:,} rows whose {model.target} is known: {told(scores)}"
+    return f"Scores of {model.rows_scored:,} rows whose {model.target} is known: {told(scores, model.positive)}"
 
 
 def _check_out(out: Path | None, table: Path) -> None:
@@ -85,6 +85,7 @@ def _content(
         "target": model.target,
         "rows": len(answers[PREDICTION]),
         "notes": list(model.notes),
+        "positive": model.positive,
         "rows_scored": model.rows_scored,
         "scores": model.scores(),
         "predictions": answers[PREDICTION],

@@ -88,11 +88,12 @@ def shown(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{value:.4g}"
 
 
-def told(scores: Mapping[str, Any]) -> str:
+def told(scores: Mapping[str, Any], positive: str | None = None) -> str:
     """Return scores in a line.
 
     Args:
         scores: Score -> value, as `Evaluation.as_dict` gives them.
+        positive: Of two classes, the one that F1 is of. Default None.
 
     Returns:
         The line, without the recall of each class.
@@ -101,7 +102,8 @@ def told(scores: Mapping[str, Any]) -> str:
         >>> told({"rmse": 1.5, "mae": 1.0, "r2": 0.87654})
         'rmse 1.5, MAE 1, R² 0.8765'
     """
-    return ", ".join(f"{NAMES[name]} {_score(name, value)}" for name, value in scores.items() if name in NAMES)
+    names = NAMES | ({"f1": f"F1 of {positive!r}"} if positive else {})
+    return ", ".join(f"{names[name]} {_score(name, value)}" for name, value in scores.items() if name in names)
 
 
 def explanation(result: Result, *, short: bool = False) -> str:

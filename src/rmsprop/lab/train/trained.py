@@ -44,6 +44,7 @@ class TrainedModel(nn.Module):
         target: The name of the column that is predicted.
         columns: The names of the columns that it is predicted from.
         classes: The names of the classes; none for numbers.
+        positive: Of two classes, the one whose F1 counts; None of more, and for numbers.
         notes: What a person should know about the table that was last prepared, a sentence each.
     """
 
@@ -53,13 +54,14 @@ class TrainedModel(nn.Module):
         self.task: str = data["task"]
         self.target: str = data["target"]
         self.classes: tuple[str, ...] = tuple(data["classes"])
+        self.positive: str | None = data["positive"]
         self.columns: tuple[str, ...] = tuple(row["column"] for row in data["preparation"])
         self.notes: tuple[str, ...] = ()
         self._preparation = data["preparation"]
         self._format = data["target_format"]
         self._answers = Answers(
             classes=self.classes,
-            positive=data["positive"],
+            positive=self.positive,
             mean=float(data["target_mean"]),
             scale=float(data["target_scale"]),
         )
