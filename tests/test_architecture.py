@@ -59,7 +59,7 @@ PUBLIC = {
     "rmsprop.lab.compare": [
         *("Budget", "Comparison", "Facts", "Progress", "Run", "Trial", "analyse", "compare", "headline"),
     ],
-    "rmsprop.lab.problems": ["Baseline", "Data", "Metric", "Problem", "check", "load"],
+    "rmsprop.lab.problems": ["Answers", "Baseline", "Data", "Metric", "Problem", "check", "load"],
     "rmsprop.lab.surfaces": ["SURFACES", "choose", "walk"],
     "rmsprop.lab.tune": ["Tuning", "summary", "tune"],
     "rmsprop.lab.window": ["deficit", "measure", "weights"],

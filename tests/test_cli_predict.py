@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
+from sklearn.metrics import mean_absolute_error, r2_score
 
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab import load
@@ -160,3 +162,65 @@ def test_the_help_loads_no_framework():
     result = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
     assert result.stdout.startswith("Usage: rmsprop predict [OPTIONS] RUN TABLE"), result.stderr
     assert result.stdout.splitlines()[-1] == "loaded"
+
+
+TARGETS = {
+    "all": (lambda churn: churn, 80, ""),
+    "some are missing": (lambda churn: [None, None, *churn[2:]], 78, ""),
+    "a class that training didn't have": (
+        lambda churn: ["maybe", *churn[1:]],
+        79,
+        "note: churn: not scored are rows of a class that training didn't have: 'maybe'",
+    ),
+    "none": (lambda churn: [None] * 80, 0, ""),
+}
+
+
+@pytest.mark.parametrize(("change", "rows", "note"), TARGETS.values(), ids=TARGETS)
+def test_scores_are_told_where_the_target_is_known(trained, change, rows, note):
+    frame = pl.read_csv(trained / "t.csv")
+    churn = change(frame["churn"].to_list())
+    frame.with_columns(pl.Series("churn", churn, dtype=pl.String)).write_csv("new.csv")
+    result = run("predict", trained / "classes", "new.csv")
+    said = [row["prediction"] for row in csv.DictReader(io.StringIO(result.stdout))]
+    assert len(said) == 80
+    assert note in result.stderr
+    content = json.loads(run("predict", trained / "classes", "new.csv", "--json").stdout)
+    assert content["rows_scored"] == rows
+    if not rows:
+        assert "Scores" not in result.stderr
+        assert content["scores"] == {}
+        return
+    right = [answer == truth for answer, truth in zip(said, churn, strict=True) if truth in ("no", "yes")]
+    assert content["scores"]["accuracy"] == pytest.approx(sum(right) / len(right))
+    assert set(content["scores"]) == {"accuracy", "balanced_accuracy", "auc", "f1", "recall"}
+    assert f"Scores of {rows} rows whose churn is known: accuracy {sum(right) / len(right):.4g}" in result.stderr
+    assert f"F1 of 'yes' {content['scores']['f1']:.4g}" in result.stderr
+
+
+def test_scores_of_numbers_are_read_as_training_read_them():
+    lines = [f"{row % 7};{row % 5};{1000 + row * 7},{row % 10}5" for row in range(90)]
+    Path("t.csv").write_text("a;b;y\n" + "\n".join(lines) + "\n")
+    run("train", "t.csv", "--target", "y", "--epochs", "3", "--out", "run")
+    frame = load("run").predict("t.csv")
+    truth = [float(line.split(";")[2].replace(",", ".")) for line in lines]
+    content = json.loads(run("predict", "run", "t.csv", "--json").stdout)
+    assert content["scores"]["mae"] == pytest.approx(mean_absolute_error(truth, frame.to_list()))
+    assert content["scores"]["r2"] == pytest.approx(r2_score(truth, frame.to_list()))
+    Path("u.csv").write_text("a;b;y\n1;2;many\n3;1;few\n")
+    told = run("predict", "run", "u.csv")
+    assert "note: no scores, because the target can't be read: column 'y' was numeric" in told.stderr
+    assert len(told.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"), [((0, 1), ["0", "1"]), (("true", "false"), ["False", "True"]), ((1.5, 2.5), ["1.5", "2.5"])]
+)
+def test_classes_of_every_kind_are_known_again(values, classes):
+    Path("t.csv").write_text("a,y\n" + "".join(f"{row % 9},{values[row % 2]}\n" for row in range(60)))
+    run("train", "t.csv", "--target", "y", "--task", "classification", "--epochs", "2", "--out", "run")
+    content = json.loads(run("predict", "run", "t.csv", "--json").stdout)
+    assert content["rows_scored"] == 60
+    assert sorted(content["scores"]["recall"]) == classes
+    pl.read_csv("t.csv").write_parquet("t.parquet")
+    assert json.loads(run("predict", "run", "t.parquet", "--json").stdout)["scores"] == content["scores"]

@@ -217,6 +217,7 @@ def test_options_are_named_as_the_field_names_them():
         "gamma": 0.5,
         "step_size": None,
         "seed": 3,
+        "class_weights": "none",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from rmsprop.lab.options import check_option, option, switch_off
-from rmsprop.lab.problems.defaults import PROBLEMS, STANDARD_INPUT, Model, Task, is_function
+from rmsprop.lab.problems.defaults import PROBLEMS, STANDARD_INPUT, ClassWeights, Model, Task, is_function
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM, FEWEST_CATEGORIES
 from rmsprop.rule import Rule
 
@@ -138,6 +138,11 @@ _OPTIONS = (
     click.option("--encoding", metavar="NAME", help="Encoding of FILE, such as cp1252.  [default: UTF-8]"),
     click.option("--model", type=click.Choice(get_args(Model)), help="The model.  [default: the problem's]"),
     click.option("--hidden", metavar="WIDTHS", callback=_widths, help="Widths of an mlp's hidden layers: 64,32."),
+    click.option(
+        "--class-weights",
+        type=click.Choice(get_args(ClassWeights)),
+        help="balanced: each class of a table counts alike in the loss.  [default: none]",
+    ),
     click.option("--epochs", type=click.IntRange(min=1), help="How often to go through the training rows."),
     click.option("--batch-size", type=click.IntRange(min=1), help="Rows per step."),
 )

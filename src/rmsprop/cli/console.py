@@ -15,6 +15,7 @@ from rmsprop.cli.output import print_json as print_object
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.runs import TrainingRun
+from rmsprop.lab.train.score_table import ScoreTable, explanation, recall_line
 from rmsprop.lab.train.sentences import statements
 from rmsprop.lab.train.training import Divergence
 
@@ -80,16 +81,18 @@ def print_result(result: Result) -> None:
         result: The run.
     """
     out = page()
-    metric = result.problem.metric
     if result.scores:
-        table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, after training")
+        scores = ScoreTable(result, short=True)
+        table = Table(*scores.headings, title=f"{result.problem.name}, after training")
         for column in table.columns[1:]:
             column.justify = "right"
-        for name, number, loss, value in result.table:
-            table.add_row(Text(name), str(number), f"{loss:.4g}", f"{value:.4g}")  # a class may be called [/b]
+            column.no_wrap = True  # a name of a class is folded instead
+        table.columns[0].overflow = "fold"
+        for row in scores.rows:
+            table.add_row(*map(Text, row))  # a class may be called [/b]
         out.print(table)
-    if metric.unit and result.scores:
-        out.print(f"{metric.name} is in {metric.unit}.")
+    if told := " ".join(filter(None, (explanation(result, short=True), recall_line(result)))):
+        out.print(told)
     if result.excess is not None:
         out.print(f"The loss is {result.excess:.3g} above the optimum, {result.problem.optimum:.6g}.")
     if result.line:

@@ -24,7 +24,8 @@ def predict(run: Path, table: Path, out: Path | None, as_json: bool) -> None:
 
     RUN is a folder of rmsprop train on a table, and TABLE a file with the same columns: .csv, .tsv or .txt (also .gz),
     .xlsx, .parquet or .npz, or - for text from standard input. Its rows are read and prepared as those that the model
-    was trained on; the target may be absent. CSV is written with the column prediction and, for classes, a probability
+    was trained on; the target may be absent, and
+    where it is there, scores are told. CSV is written with the column prediction and, for classes, a probability
     for each, a line for each row in its order. Notes say what was missing or unknown.
 
     Exit codes: 0 predicted; 1 failed; 2 bad input; 130 interrupted.
@@ -49,7 +50,15 @@ def predict(run: Path, table: Path, out: Path | None, as_json: bool) -> None:
     told = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     for note in model.notes:
         told.print(f"note: {note}")
+    if scores := model.scores():
+        told.print(_score_line(model, scores))
     click.echo(f"File: {out} ({len(answers):,} rows)" if out else answers.write_csv(), nl=out is not None)
+
+
+def _score_line(model: TrainedModel, scores: dict[str, Any]) -> str:
+    from rmsprop.lab.train.score_table import told
+
+    return f"Scores of {model.rows_scored:,} rows whose {model.target} is known: {told(scores, model.positive)}"
 
 
 def _check_out(out: Path | None, table: Path) -> None:
@@ -76,6 +85,9 @@ def _content(
         "target": model.target,
         "rows": len(answers[PREDICTION]),
         "notes": list(model.notes),
+        "positive": model.positive,
+        "rows_scored": model.rows_scored,
+        "scores": model.scores(),
         "predictions": answers[PREDICTION],
     }
     if model.classes:

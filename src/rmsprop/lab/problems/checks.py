@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.answers import Answers
 from rmsprop.lab.problems.problem import Data, Problem
 
 _T = TypeVar("_T")
@@ -42,6 +43,8 @@ def check(problem: Problem) -> None:
         outputs = _outputs(who, model, rows.x)
         loss = _scalar(f"{who}: the loss", partial(problem.loss, outputs, rows.y))
         _scalar(f"{who}: the metric", partial(problem.metric.of, outputs, rows.y))
+        if problem.answers:
+            _try_answers(who, problem.answers, outputs, rows.y)
         if not loss.isfinite():
             raise InputError(f"{who}: the loss is {loss.item()} before the first step: it must be finite")
         _gradients(who, loss, model)
@@ -133,6 +136,15 @@ def _try(what: str, call: Callable[[], _T]) -> _T:
         return call()
     except Exception as error:
         raise InputError(f"{what} raised {said(error)}") from error
+
+
+def _try_answers(who: str, answers: object, outputs: Tensor, targets: Tensor) -> None:
+    if not isinstance(answers, Answers):
+        raise InputError(f"{who}: answers is {answers!r}: it must be an Answers(classes=...), or None")
+    try:
+        answers.check(outputs, targets)
+    except InputError as error:
+        raise InputError(f"{who}: {error}") from error
 
 
 def _shape(value: object) -> str:

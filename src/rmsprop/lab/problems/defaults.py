@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from rmsprop.lab.errors import InputError
 
 Task = Literal["regression", "classification"]
+ClassWeights = Literal["none", "balanced"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
 # Text may be compressed besides, as in ``.csv.gz``.
@@ -235,13 +236,14 @@ def architecture(
     return model, hidden
 
 
-def check_choices(task: object, model: object, hidden: object) -> None:
+def check_choices(task: object, model: object, hidden: object, class_weights: object = None) -> None:
     """Refuse a task or a model that there isn't, and hidden layers that the model doesn't have.
 
     Args:
         task: A `Task`, or None.
         model: A `Model`, or None for a problem that has one of its own.
         hidden: The widths of its hidden layers.
+        class_weights: A `ClassWeights`. Default None.
 
     Raises:
         InputError: If one can't be used, or they contradict each other.
@@ -252,7 +254,11 @@ def check_choices(task: object, model: object, hidden: object) -> None:
         Traceback (most recent call last):
         rmsprop.lab.errors.InputError: --hidden is for --model mlp; a softmax model has no hidden layer
     """
-    for name, value, allowed in (("task", task, get_args(Task)), ("model", model, get_args(Model))):
+    for name, value, allowed in (
+        ("task", task, get_args(Task)),
+        ("model", model, get_args(Model)),
+        ("class-weights", class_weights, get_args(ClassWeights)),
+    ):
         if value is not None and value not in allowed:
             raise InputError(f"--{name} is {value!r}: choose one of {', '.join(allowed)}")
     if not isinstance(hidden, Sequence) or not (len(hidden) <= MOST_LAYERS and all(map(_is_width, hidden))):

@@ -20,7 +20,16 @@ from rmsprop.lab.problems.builtin.surface_problems import noisy_bowl, on_surface
 from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.problems.builtin.text import english
 from rmsprop.lab.problems.checks import check, said
-from rmsprop.lab.problems.defaults import PROBLEMS, Model, Task, architecture, check_choices, is_function, row_of
+from rmsprop.lab.problems.defaults import (
+    PROBLEMS,
+    ClassWeights,
+    Model,
+    Task,
+    architecture,
+    check_choices,
+    is_function,
+    row_of,
+)
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.problems.table.datasets import Dataset, from_file
 from rmsprop.lab.problems.table.options import TableOptions
@@ -51,6 +60,7 @@ def load(
     na: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    class_weights: ClassWeights | None = None,
 ) -> Problem:
     """Return the problem that a name stands for.
 
@@ -68,6 +78,8 @@ def load(
         na: What stands for a missing value in the table besides the usual words, or one such word. Default nothing.
         delimiter: What separates the columns of a table of text. Default None: what splits its header.
         encoding: The encoding of a table of text. Default None: UTF-8, or what its first bytes say.
+        class_weights: ``balanced`` lets each class of a table count alike in the loss, however rare. Default None: each
+            row does.
 
     Returns:
         The problem.
@@ -88,7 +100,7 @@ def load(
         "encoding": encoding,
     }
     about_table: dict[str, object] = {"target": target, "task": task, "drop": drop, **reading}
-    about_model: dict[str, object] = {"model": model, "hidden": hidden}
+    about_model: dict[str, object] = {"model": model, "hidden": hidden, "class_weights": class_weights}
     if is_function(name):
         _refuse(f"for a table; {name} is a function", about_table | about_model)
         return from_function(name)
@@ -98,10 +110,10 @@ def load(
         _refuse(f"for a table; {name} has a model of its own", about_model)
         problem = _MAKERS[name]()
     else:
-        check_choices(task, *architecture(name, model, hidden))
+        check_choices(task, *architecture(name, model, hidden), class_weights)
         options = TableOptions(**reading)
         data = builtin_dataset(name) if name in PROBLEMS else from_file(Path(name), target, task, drop, options)
-        problem = _perceptron(name, data, model, hidden)
+        problem = _perceptron(name, data, model, hidden, class_weights or "none")
     row = PROBLEMS.get(name)
     if row is None:
         return problem
@@ -112,12 +124,14 @@ def _several(given: Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _perceptron(name: str, data: Dataset, model: Model | None, hidden: tuple[int, ...] | None) -> Problem:
+def _perceptron(
+    name: str, data: Dataset, model: Model | None, hidden: tuple[int, ...] | None, class_weights: ClassWeights
+) -> Problem:
     model, hidden = architecture(name, model, hidden)
     assert model is not None
     _check_model(model, data)
     row = row_of(name)
-    return replace(from_dataset(data, hidden), epochs=row.epochs, batch_size=row.batch_size)
+    return replace(from_dataset(data, hidden, class_weights), epochs=row.epochs, batch_size=row.batch_size)
 
 
 def from_function(name: str) -> Problem:
@@ -182,7 +196,7 @@ def _call(name: str, function: Callable[[], object]) -> object:
 
 def _refuse(why: str, given: Mapping[str, object]) -> None:
     for option, value in given.items():
-        if value not in (None, ()):
+        if value not in (None, ()) and (option, value) != ("class_weights", "none"):
             raise InputError(f"--{option.replace('_', '-')} is {why}")
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.answers import Answers
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems.table.datasets import Dataset
@@ -76,6 +77,17 @@ class Baseline:
     name: str
     output: Tensor
 
+    def outputs(self, rows: int) -> Tensor:
+        """Return the outputs for some rows, all the same.
+
+        Args:
+            rows: How many.
+
+        Returns:
+            The outputs.
+        """
+        return self.output.expand(rows, *self.output.shape)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -101,6 +113,7 @@ class Problem:
             Default infinity, for problems where there is no such thing.
         baseline: That answer, where it is known: scores show it, and a verdict compares the validation loss with its.
             Default None.
+        answers: What outputs and targets stand for, if they are classes or numbers: scores need it. Default None.
         about: What it is, in a few words. Default none.
         dataset: The table that the rows come from, if they come from one. Default None.
 
@@ -132,6 +145,7 @@ class Problem:
     optimum: float | None = None
     constant_loss: float = math.inf
     baseline: Baseline | None = None
+    answers: Answers | None = None
     about: str = ""
     dataset: Dataset | None = None
 
@@ -172,7 +186,7 @@ class Problem:
             return {}
         scores = {}
         for name, data in self.parts.items():
-            outputs = self.baseline.output.expand(len(data), *self.baseline.output.shape)
+            outputs = self.baseline.outputs(len(data))
             scores[name] = (self.loss(outputs, data.y).item(), self.metric.of(outputs, data.y).item())
         return scores
 

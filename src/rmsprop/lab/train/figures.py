@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from rmsprop.horizon import half_life, mass_window
 from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Losses that fall through more than this factor are drawn on a logarithmic axis.
 _LOG_RANGE = 20.0
+# Letters of a class's name beside its row, and of all names below their columns before these stand upright.
+_LONGEST_NAME, _LETTERS_ABREAST = 14, 36
 
 
 def loss_curve(curves: LossCurves, per_epoch: int, name: str, optimum: float | None, axes: Axes) -> None:
@@ -123,6 +126,33 @@ def decay_window(decay: float, axes: Axes) -> None:
     axes.set_ylabel("weight left (%)")
     axes.set_xlim(0, age[-1])
     axes.set_ylim(0, 100)
+
+
+def confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str], axes: Axes) -> None:
+    """Paint how many rows of each class were answered with each: darker is a larger share of the class's rows.
+
+    Args:
+        matrix: Rows by class (row) and answer (column).
+        names: The names of the classes.
+        axes: Where to paint.
+    """
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.pcolormesh(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    places = np.arange(len(names)) + 0.5
+    size = 11 if len(names) <= 6 else 9 if len(names) <= 12 else 6
+    for row, column in np.argwhere(matrix):
+        ink = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column + 0.5, row + 0.5, f"{matrix[row, column]}", color=ink, ha="center", va="center", fontsize=size)
+    short = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    upright = sum(map(len, short)) > _LETTERS_ABREAST
+    axes.set_xticks(places, short, fontsize=size, rotation=90 if upright else 0, parse_math=False)
+    axes.set_yticks(places, short, fontsize=size, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("class")
 
 
 def _parts(train: Sequence[float], validation: Sequence[float]) -> dict[str, Sequence[float]]:

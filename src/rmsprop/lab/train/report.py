@@ -12,12 +12,16 @@ from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
+from rmsprop.lab.train.score_table import ScoreTable, explanation, shown
 from rmsprop.lab.train.sentences import statements
 from rmsprop.lab.train.settings import show
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems import Problem
     from rmsprop.lab.train.result import Result
+
+# A picture has room for so many classes.
+_MOST_CLASSES = 25
 
 
 def write_report(result: Result, figure: Path, report: Path) -> None:
@@ -92,6 +96,41 @@ def _pictures(result: Result) -> list[Picture]:
     return pictures
 
 
+def _confusion(result: Result) -> Picture | None:
+    """Return the confusion matrix of the rows that were judged last; of many classes those with the most errors."""
+    found = result.evaluations
+    part, last = list(found.model.items())[-1] if found.model else ("", None)
+    if last is None or last.confusion is None or found.answers is None:
+        return None
+    matrix, names = last.confusion, found.answers.classes
+    caption = f"How many {part} rows of each class were answered with each; darker is a larger share of the class."
+    if len(names) > _MOST_CLASSES:
+        wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+        kept = sorted((-wrong).argsort(kind="stable")[:_MOST_CLASSES])
+        matrix, names = matrix[kept][:, kept], tuple(names[index] for index in kept)
+        caption += (
+            f" Shown are the {_MOST_CLASSES} of {len(found.answers.classes)} classes with the most errors; all are in "
+            "result.json."
+        )
+    return Picture(
+        "confusion",
+        "Confusion matrix",
+        caption,
+        single(partial(figures.confusion_matrix, matrix, names)),
+        size=(6.4, 4.8) if len(names) <= 12 else (6.4, 6.4),
+    )
+
+
+def _recall(result: Result) -> list[tuple[str, str, str]]:
+    """Return each class with its number of rows and its recall, on the rows that were judged last."""
+    found = result.evaluations
+    last = list(found.model.values())[-1] if found.model else None
+    if last is None or last.confusion is None:
+        return []
+    rows = last.confusion.sum(axis=1).tolist()
+    return [(name, f"{count}", shown(share)) for (name, share), count in zip(last.recall.items(), rows, strict=True)]
+
+
 def _rows(problem: Problem) -> str:
     if problem.holds_out:
         return f"{len(problem.train)} training and {len(problem.validation)} validation rows"
@@ -142,7 +181,10 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         statements=statements(result),
         lead=_lead(result),
         problem=result.problem,
-        metric=result.problem.metric,
+        scores=ScoreTable(result),
+        explanation=explanation(result),
+        confusion=_confusion(result),
+        recall=_recall(result),
         pictures=pictures,
         command=train_command(result.settings.as_dict()),
         settings={option(name): show(value) for name, value in settings.items() if value not in (None, ())},

@@ -12,6 +12,7 @@ from rmsprop.files import write_atomically
 from rmsprop.lab.format import finite, number
 from rmsprop.lab.problems import Problem
 from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.scores import Evaluation, Evaluations
 from rmsprop.lab.train.settings import Settings
 from rmsprop.lab.verdict.curves import LossCurves
 from rmsprop.lab.verdict.facts import Fact
@@ -34,6 +35,7 @@ class Result:
         facts: How it is judged; the first is the verdict.
         scores: For each part of the split the loss and the metric; empty after a divergence.
         baseline: The same of the best constant answer; empty where there is no such thing.
+        evaluations: Other scores of both, where outputs are classes or numbers.
         line: The learned line of a linear model with one input.
         versions: The versions that it ran with.
     """
@@ -47,6 +49,7 @@ class Result:
     facts: tuple[Fact, ...]
     scores: Scores
     baseline: Scores
+    evaluations: Evaluations
     line: str | None
     versions: Mapping[str, str]
 
@@ -61,33 +64,21 @@ class Result:
         """Whether the run lost its loss."""
         return self.curves.lost is not None
 
-    @property
-    def table(self) -> list[tuple[str, int, float, float]]:
-        """The rows of a table of scores: name, number of rows, loss and metric; the baseline is that of the last."""
-        rows = [(part, len(self.problem.parts[part]), *score) for part, score in self.scores.items()]
-        if rows and self.baseline and self.problem.baseline:
-            part, number, *_ = rows[-1]
-            rows.append((f"{part}, {self.problem.baseline.name}", number, *self.baseline[part]))
-        return rows
-
     def as_dict(self) -> dict[str, Any]:
         """Return what came of it as plain values for JSON: a number that isn't finite is None, a lost loss a word."""
-        lost, metric, baseline = self.curves.lost, self.problem.metric.name, self.problem.baseline
-        parts = self.problem.parts if self.problem.holds_out else ("train",)
+        lost, baseline, found = self.curves.lost, self.problem.baseline, self.evaluations
         values: dict[str, Any] = finite(
             {
                 "format": _FORMAT,
                 "kind": self.facts[0].kind,
                 "epochs": len(self.epochs),
                 "steps": self.epochs[-1].step if self.epochs else 0,
-                "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in self.scores.items()},
+                "classes": list(found.answers.classes) if found.answers else [],
+                "positive": found.answers.sought if found.answers else None,
+                "scores": self._scores(self.scores, found.model),
                 "baseline": baseline
-                and {
-                    "answer": baseline.name,
-                    "scores": {
-                        part: {"loss": self.baseline[part][0], metric: self.baseline[part][1]} for part in parts
-                    },
-                },
+                and {"answer": baseline.name, "scores": self._scores(self.baseline, found.baseline)},
+                "confusion": self._confusion(),
                 "optimum": self.problem.optimum,
                 "line": self.line,
                 "verdicts": [fact.as_dict() for fact in self.facts],
@@ -96,6 +87,22 @@ class Result:
         # What the loss became tells what happened, also where JSON has no number for it.
         values["lost"] = None if lost is None else {"step": lost.step, "loss": number(lost.loss)}
         return values
+
+    def _scores(self, scores: Scores, evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
+        parts = scores if self.problem.holds_out else [part for part in ("train",) if part in scores]
+        return {
+            part: {"loss": scores[part][0]}
+            | (evaluations[part].as_dict() if part in evaluations else {})
+            | {self.problem.metric.name: scores[part][1]}
+            for part in parts
+        }
+
+    def _confusion(self) -> dict[str, Any] | None:
+        """Return how often each class (row) was answered with each (column), on the rows that were judged last."""
+        if not self.evaluations.model:
+            return None
+        part, last = list(self.evaluations.model.items())[-1]
+        return None if last.confusion is None else {"rows": part, "matrix": last.confusion.tolist()}
 
     def write(self, path: Path) -> None:
         """Write what came of it as JSON.

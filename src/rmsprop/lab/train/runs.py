@@ -39,6 +39,7 @@ from rmsprop.lab.train.folder import (
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.report import write_report
 from rmsprop.lab.train.result import Result
+from rmsprop.lab.train.scores import evaluate_parts
 from rmsprop.lab.train.settings import Settings, resolve, resume
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.verdict.judge import judge
@@ -119,6 +120,7 @@ class TrainingRun:
             judge(curves),
             scores,
             self.problem.baseline_scores(),
+            evaluate_parts(self.problem, self.training.model if scores else None),
             line,
             self.versions,
         )
@@ -168,6 +170,7 @@ class TrainingRun:
             "fingerprint": problem.fingerprint(),
             "rows": {name: len(data) for name, data in problem.parts.items()},
             **(problem.dataset.facts() if problem.dataset else {}),
+            **({"positive": problem.answers.sought} if problem.answers else {}),
             **({"network": self._network_facts()} if self.settings.model else {}),
         }
 

@@ -12,7 +12,16 @@ from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import option, rule_of_options
-from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
+from rmsprop.lab.problems.defaults import (
+    ClassWeights,
+    Defaults,
+    Model,
+    Schedule,
+    Task,
+    architecture,
+    check_choices,
+    row_of,
+)
 from rmsprop.rule import Rule
 
 # Which schedules use which number of their own. A run with cosine or linear can't be resumed for more epochs.
@@ -46,6 +55,7 @@ class Settings:
         batch_size: Rows per step.
         model: The model; None if the problem has one of its own.
         hidden: The widths of its hidden layers.
+        class_weights: Whether each class of a table counts alike in the loss, or each row.
         schedule: How the learning rate changes.
         warmup: Epochs over which the learning rate rises from near 0; may be a fraction of one.
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
@@ -76,6 +86,7 @@ class Settings:
     batch_size: int
     model: Model | None
     hidden: tuple[int, ...]
+    class_weights: ClassWeights = "none"
     schedule: Schedule
     warmup: float
     gamma: float | None
@@ -84,7 +95,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
-        check_choices(self.task, self.model, self.hidden)
+        check_choices(self.task, self.model, self.hidden, self.class_weights)
         if self.schedule not in get_args(Schedule):
             raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
         for name, (allowed, is_allowed) in _RANGES.items():

@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.problems.answers import Answers
 from rmsprop.lab.problems.problem import predict
 from rmsprop.lab.problems.table import tabular
-from rmsprop.lab.problems.table.new_rows import inputs_of
+from rmsprop.lab.problems.table.new_rows import inputs_of, targets_of
 from rmsprop.lab.problems.table.options import TableOptions
 from rmsprop.lab.problems.table.places import Places
 from rmsprop.lab.problems.table.tables import read_new_rows, typed_without
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT, is_of_a_run, read_config
+from rmsprop.lab.train.scores import evaluate
 
 # The column of answers; those of probabilities begin with the second.
 PREDICTION, PROBABILITY = "prediction", "probability_"
@@ -42,6 +44,7 @@ class TrainedModel(nn.Module):
         target: The name of the column that is predicted.
         columns: The names of the columns that it is predicted from.
         classes: The names of the classes; none for numbers.
+        positive: Of two classes, the one whose F1 counts; None of more, and for numbers.
         notes: What a person should know about the table that was last prepared, a sentence each.
     """
 
@@ -51,10 +54,18 @@ class TrainedModel(nn.Module):
         self.task: str = data["task"]
         self.target: str = data["target"]
         self.classes: tuple[str, ...] = tuple(data["classes"])
+        self.positive: str | None = data["positive"]
         self.columns: tuple[str, ...] = tuple(row["column"] for row in data["preparation"])
         self.notes: tuple[str, ...] = ()
         self._preparation = data["preparation"]
-        self._mean, self._scale = float(data["target_mean"]), float(data["target_scale"])
+        self._format = data["target_format"]
+        self._answers = Answers(
+            classes=self.classes,
+            positive=self.positive,
+            mean=float(data["target_mean"]),
+            scale=float(data["target_scale"]),
+        )
+        self._scored: tuple[Tensor, Tensor] | None = None
         self._options = options or TableOptions()
         network = data["network"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
@@ -89,6 +100,42 @@ class TrainedModel(nn.Module):
         self.notes = (*notes, *told)
         return torch.from_numpy(inputs)
 
+    def _outputs(self, table: pl.DataFrame | str | os.PathLike[str]) -> Tensor:
+        frame, places, notes = self._read(table)
+        inputs, told = inputs_of(frame, self._preparation, self.target, places)
+        self.notes = (*notes, *told)
+        outputs = predict(self, torch.from_numpy(inputs).to(next(self.parameters()).device)).cpu()
+        self._scored = self._with_targets(frame, places, outputs) if self.target in frame.columns else None
+        return outputs
+
+    def _with_targets(self, frame: pl.DataFrame, places: Places, outputs: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the outputs and the targets of the rows that have one; predictions don't fail for what is no input."""
+        try:
+            targets, told = targets_of(frame[self.target], self.classes, self._format, places)
+        except InputError as error:
+            self.notes = (*self.notes, f"no scores, because the target can't be read: {error}")
+            return None
+        self.notes = (*self.notes, *told)
+        rows = torch.from_numpy(targets.is_not_null().to_numpy().copy())
+        known = torch.from_numpy(targets.drop_nulls().to_numpy().copy())
+        if not len(known):
+            return None
+        return outputs[rows], known if self.classes else ((known - self._answers.mean) / self._answers.scale)[:, None]
+
+    @property
+    def rows_scored(self) -> int:
+        """The number of rows that `scores` are of: those of the last prediction whose target was known."""
+        return len(self._scored[0]) if self._scored else 0
+
+    def scores(self) -> dict[str, Any]:
+        """Return the scores of the last prediction, if its table had the target; computed by scikit-learn.
+
+        Returns:
+            Score -> value, NaN where it isn't defined: ``accuracy``, ``balanced_accuracy``, ``auc``, ``f1`` and the
+            ``recall`` of each class, or ``rmse``, ``mae`` and ``r2``. Empty if no row had a target.
+        """
+        return evaluate(self._answers, *self._scored).as_dict() if self._scored else {}
+
     def _read(self, table: pl.DataFrame | str | os.PathLike[str]) -> tuple[pl.DataFrame, Places, tuple[str, ...]]:
         if not isinstance(table, pl.DataFrame):
             read = read_new_rows(Path(table), self.target, self._options)
@@ -122,10 +169,9 @@ class TrainedModel(nn.Module):
         """
         if probabilities and not self.classes:
             raise InputError(f"{self.target!r} is a number, and probabilities are for classes: leave them out")
-        device = next(self.parameters()).device
-        outputs = predict(self, self.prepare(table).to(device)).double().cpu()
+        outputs = self._outputs(table).double()
         if not self.classes:
-            return pl.Series(PREDICTION, (outputs[:, 0] * self._scale + self._mean).numpy())
+            return pl.Series(PREDICTION, self._answers.numbers_of(outputs)[:, 0].numpy())
         names = pl.Series(PREDICTION, self.classes).gather(pl.Series(outputs.argmax(dim=1).numpy()))
         if not probabilities:
             return names
@@ -166,7 +212,7 @@ def _load(folder: Path) -> TrainedModel:
     if settings["model"] is None:
         raise InputError(f"{folder} holds a run of {data['name']}, which is no table: only what learnt one can predict")
     _check_ended(folder)
-    if "network" not in data:
+    if not data.keys() >= {"network", "target_format"}:
         raise InputError(f"{folder} was written by an earlier version: {again}")
     options = TableOptions(na=tuple(settings["na"]), delimiter=settings["delimiter"], encoding=settings["encoding"])
     model = TrainedModel(data, options)

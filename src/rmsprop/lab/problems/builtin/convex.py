@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from rmsprop.lab.problems.answers import Answers, positive_of
 from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
 from rmsprop.lab.problems.table.tabular import MEAN, entropy, rmse, shares
 
@@ -33,6 +34,7 @@ def logistic() -> Problem:
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
+    names = tuple(map(str, bunch.target_names))
     rows = Data(_standardised(bunch.data), torch.from_numpy(bunch.target.astype(np.float64))[:, None])
     problem = Problem(
         name="logistic",
@@ -45,7 +47,8 @@ def logistic() -> Problem:
         test=rows,
         l2=_PENALTY,
         constant_loss=entropy(torch.from_numpy(bunch.target)),
-        baseline=_always(torch.from_numpy(bunch.target), bunch.target_names),
+        baseline=_always(torch.from_numpy(bunch.target), names),
+        answers=Answers(classes=names, positive=positive_of(names, torch.from_numpy(bunch.target))),
     )
     return replace(problem, optimum=least_objective(problem))
 
@@ -84,6 +87,7 @@ def least_squares() -> Problem:
         optimum=float(squares[0]) / len(rows),
         constant_loss=1.0,
         baseline=Baseline(MEAN, rows.y.mean(0)),
+        answers=Answers(mean=float(bunch.target.mean()), scale=float(bunch.target.std())),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rmsprop.lab.problems.answers import Answers
 from rmsprop.lab.problems.problem import Baseline, Data, Problem
 from rmsprop.lab.problems.table.tabular import accuracy, entropy, shares
 
@@ -78,6 +79,7 @@ def english() -> Problem:
         validation=validation,
         test=test,
         constant_loss=entropy(train.y.flatten()),
+        answers=Answers(classes=tuple(names)),
         baseline=Baseline(always.name, always.output.expand(_LENGTH, len(names))),
     )
 

@@ -54,6 +54,7 @@ class Dataset:
         classes: The names of the classes, in the order of their indices; empty for regression.
         target_mean: What was subtracted from a number to predict.
         target_scale: What it was divided by.
+        target_format: How its text is to be read, as plain values; None for words.
         preparation: How each column becomes inputs, as plain values: enough to do it again elsewhere.
         notes: What a person should know about the preparation, a sentence each.
     """
@@ -68,6 +69,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_scale: float = 1.0
+    target_format: dict[str, str] | None = None
     preparation: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -83,6 +85,7 @@ class Dataset:
             "target": self.target,
             "target_mean": self.target_mean,
             "target_scale": self.target_scale,
+            "target_format": self.target_format,
             "classes": list(self.classes),
             "inputs": list(self.inputs),
             "preparation": list(self.preparation),
@@ -193,7 +196,21 @@ def prepare(
     if not classes:
         _refuse_outliers(y, (target,), rows, places, "choose another --target")
     train, validation, test = (Part(x[rows], y[rows]) for rows in parts)
-    return Dataset(name, task, target, train, validation, test, names, classes, mean, scale, preparation, tuple(notes))
+    return Dataset(
+        name,
+        task,
+        target,
+        train,
+        validation,
+        test,
+        names,
+        classes,
+        mean,
+        scale,
+        None if goal.dtype == pl.String else answer.format,
+        preparation,
+        tuple(notes),
+    )
 
 
 def _columns(

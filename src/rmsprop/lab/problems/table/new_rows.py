@@ -16,6 +16,7 @@ from rmsprop.lab.problems.table.durations import written_hours
 from rmsprop.lab.problems.table.encoding import Floats
 from rmsprop.lab.problems.table.numerals import written_numbers
 from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.targets import class_name
 
 Facts = Mapping[str, Any]
 _SHOWN = 12
@@ -54,6 +55,39 @@ def inputs_of(
     return np.concatenate(blocks, axis=1), notes
 
 
+def targets_of(
+    series: pl.Series, classes: Sequence[str], written: Mapping[str, str] | None, places: Places | None = None
+) -> tuple[pl.Series, list[str]]:
+    """Return the targets of new rows, where a table has them.
+
+    Args:
+        series: The target's column; text is as it stands in the file.
+        classes: The names of the classes; none for numbers.
+        written: How its text was to be read when the model was trained; None for words.
+        places: Where the rows stand in their file. Default None: they count from 1.
+
+    Returns:
+        Numbers, or indices of classes, null where there is none; and what a person should know, a sentence each.
+
+    Raises:
+        InputError: If a value isn't of the target's kind.
+
+    Examples:
+        >>> targets_of(pl.Series("churn", ["yes", None, "no", "maybe"]), ("no", "yes"), None)[0].to_list()
+        [1, None, 0, None]
+    """
+    if not (classes and written is None):
+        series = values_of(series, written or {}, places or Places())
+    if not classes:
+        return series.cast(pl.Float64).fill_nan(None), []
+    names = [None if value is None else class_name(value) for value in series.to_list()]
+    index = {name: place for place, name in enumerate(classes)}
+    strange = sorted({name for name in names if name is not None and name not in index})
+    notes = [f"{series.name}: not scored are rows of a class that training didn't have: {_listed(strange)}"]
+    targets = [None if name is None else index.get(name) for name in names]
+    return pl.Series(series.name, targets, dtype=pl.Int64), notes if strange else []
+
+
 def _check_columns(frame: pl.DataFrame, names: Sequence[str], target: str) -> list[str]:
     """Refuse a table without all columns, and return a note on those that aren't used."""
     missing = [name for name in names if name not in frame.columns]
@@ -70,7 +104,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list[str]]:
-    values = as_input(_values(series, row.get("format", {}), places))
+    values = as_input(values_of(series, row.get("format", {}), places))
     values = values.fill_nan(None)
     _refuse(series, values.abs() > LARGEST, f"must be finite and at most {LARGEST:g}", places)
     notes = _missing(values, f"{row['missing']:.15g}, the median in training")
@@ -86,8 +120,20 @@ def _refuse(series: pl.Series, bad: pl.Series, allowed: str, places: Places) -> 
         )
 
 
-def _values(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
-    """Return a column's values: numbers, truth values or times; null where one is missing."""
+def values_of(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
+    """Return a column's values: numbers, truth values or times; null where one is missing.
+
+    Args:
+        series: The column; text is as it stands in its file.
+        written: The format of the column that was trained on.
+        places: Where the rows stand in their file.
+
+    Returns:
+        The values.
+
+    Raises:
+        InputError: If one isn't of that kind.
+    """
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     kind = written.get("kind", "")

@@ -23,6 +23,7 @@ ABOUT_PROBLEM = (
     "encoding",
     "model",
     "hidden",
+    "class_weights",
 )
 FEWEST_CATEGORIES = 2
 # Characters that are awkward to type in a shell.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,28 +16,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import Task
+from rmsprop.lab.problems.answers import Answers, positive_of
+from rmsprop.lab.problems.defaults import ClassWeights, Task
 from rmsprop.lab.problems.problem import Baseline, Data, Metric, Problem
+from rmsprop.lab.problems.table.class_weights import equal_shares, weighted, weighted_cross_entropy
 from rmsprop.lab.problems.table.datasets import Dataset, Part, prepare
 
 
-def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
+def from_dataset(dataset: Dataset, hidden: tuple[int, ...], class_weights: ClassWeights = "none") -> Problem:
     """Return the problem of learning a data set with a perceptron.
 
     Args:
         dataset: The data set.
         hidden: The widths of the hidden layers; none make a linear model.
+        class_weights: How the rows of each class count in the loss. Default ``"none"``: alike.
 
     Returns:
         The problem.
 
     Raises:
-        InputError: If the model would be too large.
+        InputError: If the model would be too large, or classes of a target of numbers are to be weighted.
     """
     train, validation, test = map(_data, (dataset.train, dataset.validation, dataset.test))
     inputs, outputs = train.x.shape[1], len(dataset.classes) or 1
     loss: Callable[[Tensor, Tensor], Tensor]
-    if dataset.task == "classification":
+    if class_weights == "balanced":
+        dataset, weights = weighted(dataset)
+        loss, loss_name = partial(weighted_cross_entropy, weights), "cross-entropy of weighted classes (nats)"
+        metric, constant = accuracy(), math.log(len(train.y.unique()))
+        baseline = equal_shares(train.y, shares(train.y, dataset.classes))
+    elif dataset.task == "classification":
         loss, loss_name = functional.cross_entropy, "cross-entropy (nats)"
         metric, constant = accuracy(), entropy(train.y)
         baseline = shares(train.y, dataset.classes)
@@ -55,8 +65,15 @@ def from_dataset(dataset: Dataset, hidden: tuple[int, ...]) -> Problem:
         test=test,
         constant_loss=constant,
         baseline=baseline,
+        answers=_answers(dataset, train.y),
         dataset=dataset,
     )
+
+
+def _answers(dataset: Dataset, labels: Tensor) -> Answers:
+    if not dataset.classes:
+        return Answers(mean=dataset.target_mean, scale=dataset.target_scale)
+    return Answers(classes=dataset.classes, positive=positive_of(dataset.classes, labels))
 
 
 def learned_line(dataset: Dataset, model: nn.Module) -> str | None:
