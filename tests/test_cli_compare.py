@@ -166,7 +166,10 @@ BAD = {
     "no table": (["no.csv", "--target", "y"], "there is no file no.csv"),
     "no function": (["nowhere:problem"], "there is no module nowhere"),
     "bad widths": (["digits", "--hidden", "64;32"], "'64;32' is not a list of widths"),
-    "other files": (["linear", "--out", "."], "--out . holds other files: give a new folder"),
+    "other files": (
+        ["linear", "--out", "."],
+        ". holds other files (t.csv): give a new folder, or one of an earlier comp",
+    ),
     "a file": (["linear", "--out", "t.csv"], "--out t.csv is a file: give a folder"),
 }
 
