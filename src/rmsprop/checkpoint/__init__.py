@@ -32,6 +32,8 @@ from rmsprop.checkpoint.translate import Stated, Target, translate
 from rmsprop.files import obstacle
 from rmsprop.rule import Rule
 
+# Formats whose files never hold several optimizers.
+_ONE_EACH = ("numpy", "optax")
 _INSTALLS = {
     "torch": "'rmsprop[torch]'",
     "jax": "'rmsprop[jax]'",
@@ -107,6 +109,8 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     source = _path_or_object(source)
     module = _module(format) if format is not None else module_of(source)
     _check_is_there(source, module)
+    if module in _ONE_EACH or (module == "keras" and not isinstance(source, Path)):
+        _check_no_key(key)
 
     def read() -> Checkpoint:
         loaded = stated.put_over(_import(module).read(source, format, key, settings))
@@ -257,6 +261,8 @@ def _converted(
     rule: Rule | None,
     notes: list[str] | None,
 ) -> Any:
+    if isinstance(state, Checkpoint):
+        _check_no_key(key)
     checkpoint = state if isinstance(state, Checkpoint) else load(state, format, key=key, **stated.settings)
     target = _import(_module(to))
     told = list(checkpoint.notes)
@@ -327,6 +333,11 @@ def _module(format: str) -> str:
 
 def _import(module: str) -> Any:
     return import_module(f"rmsprop.checkpoint.{module}")
+
+
+def _check_no_key(key: str | None) -> None:
+    if key is not None:
+        raise CheckpointError(f"there is one optimizer in it, so leave out {called('key')}")
 
 
 def _check_free(path: Path, format: str, force: bool) -> None:

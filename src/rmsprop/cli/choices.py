@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
+from rmsprop.cli import completion
 from rmsprop.lab.folders import check_file
 from rmsprop.lab.options import check_option, option, switch_off
 from rmsprop.lab.problems.defaults import PROBLEMS, STANDARD_INPUT, Model, Task, is_function
@@ -117,7 +118,7 @@ def known(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
 
 
 _OPTIONS = (
-    click.argument("problem", callback=known),
+    click.argument("problem", callback=known, shell_complete=completion.problem),
     click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y)."),
     click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated."),

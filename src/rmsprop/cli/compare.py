@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_problem, problem_options
+from rmsprop.cli.completion import several_of
 from rmsprop.cli.kept import fresh_option, interrupted, taken
 from rmsprop.lab.folders import COMPARISON, check_folder, claim_folder
 from rmsprop.lab.optimizers import OPTIMIZERS, row
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
 _BETWEEN, _INTERVAL = 2, "95 %"
+_COMPLETE = several_of(lambda: OPTIMIZERS)
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -46,7 +48,13 @@ def _optimizers() -> str:
 @click.option(
     "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True, help="How much to spend on tuning."
 )
-@click.option("--optimizers", metavar="A,B,...", callback=_names, help="What to compare.  [default: eight]")
+@click.option(
+    "--optimizers",
+    metavar="A,B,...",
+    callback=_names,
+    shell_complete=several_of(lambda: OPTIMIZERS),
+    help="What to compare.  [default: eight]",
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs to report of each.  [default: the budget's]")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
