@@ -69,6 +69,9 @@ def test_a_comparison_prints_tables_words_and_where_the_files_are(monkeypatch):
     kept = Path("runs/compare-linear/runs.csv").read_text()
     monkeypatch.setattr("rmsprop.lab.compare.report.pictures", lambda analysis: [])
     again = run(*SMALL)  # from the cache, into the same folder
+    count = int(re.search(r"note: (\d+) of \1 runs from the cache of \S+; --fresh does them anew", again.stderr)[1])
+    assert count > 18  # the reported ones, and those of the tuning
+    assert "from the cache" not in run(*SMALL, "--fresh").stderr
     assert again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
     assert Path("runs/compare-linear/runs.csv").read_text() == kept
     assert Path(cache.default_folder()).is_dir()
