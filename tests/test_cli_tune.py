@@ -254,7 +254,7 @@ def test_a_cache_that_cannot_be_written_is_noted(monkeypatch):
 
 
 def test_a_kill_leaves_what_the_same_command_goes_on_with():
-    command = [*COMMAND, "tune", "digits", "--budget", "quick"]
+    command = [*COMMAND, "tune", "digits", "--budget", "standard", "--epochs", "30"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         next(line for line in iter(process.stderr.readline, "") if line == "verifying done\n")
