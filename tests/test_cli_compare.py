@@ -69,6 +69,9 @@ def test_a_comparison_prints_tables_words_and_where_the_files_are(monkeypatch):
     kept = Path("runs/compare-linear/runs.csv").read_text()
     monkeypatch.setattr("rmsprop.lab.compare.report.pictures", lambda analysis: [])
     again = run(*SMALL)  # from the cache, into the same folder
+    count = int(re.search(r"note: (\d+) of \1 runs from the cache of \S+; --fresh does them anew", again.stderr)[1])
+    assert count > 18  # the reported ones, and those of the tuning
+    assert "from the cache" not in run(*SMALL, "--fresh").stderr
     assert again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
     assert Path("runs/compare-linear/runs.csv").read_text() == kept
     assert Path(cache.default_folder()).is_dir()
@@ -166,7 +169,10 @@ BAD = {
     "no table": (["no.csv", "--target", "y"], "there is no file no.csv"),
     "no function": (["nowhere:problem"], "there is no module nowhere"),
     "bad widths": (["digits", "--hidden", "64;32"], "'64;32' is not a list of widths"),
-    "other files": (["linear", "--out", "."], "--out . holds other files: give a new folder"),
+    "other files": (
+        ["linear", "--out", "."],
+        ". holds other files (t.csv): give a new folder, or one of an earlier comp",
+    ),
     "a file": (["linear", "--out", "t.csv"], "--out t.csv is a file: give a folder"),
 }
 

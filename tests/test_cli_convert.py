@@ -210,6 +210,12 @@ def test_input_that_is_no_file_is_bad_input(run_pt):
     fails("is not the name of a file", "run.pt", "", "--to", "timm")
     torch.save(run_pt.state_dict(), "plain.pt")
     fails("leave out --key", "plain.pt", "x.pt", "--to", "timm", "--key", "a.b")
+    for name, form in (("one.npz", "numpy"), ("one.safetensors", "optax"), ("two.npz", "rmsprop.jax")):
+        run("run.pt", name, "--to", form)
+        fails("there is one optimizer in it, so leave out --key", name, "x.pt", "--to", "timm", "--key", "a")
+    state = checkpoint.load("run.pt")
+    with pytest.raises(checkpoint.CheckpointError, match="one optimizer in it, so leave out key"):
+        checkpoint.convert(state, "timm", key="a")
     fails("nesterov=True needs a momentum", "run.pt", "x.npz", "--to", "optax", "--momentum", 0, "--nesterov")
 
 

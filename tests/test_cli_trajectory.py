@@ -149,8 +149,11 @@ BAD = {
     "steps": (["bowl", "--steps", "0"], "--steps is 0: it must be from 1 to 10000"),
     "kind": (["bowl", "--out", "a.jpg"], "'a.jpg' ends in none of .png, .svg, .gif, .mp4, .html"),
     "no kind": (["bowl", "--out", "a"], "'a' ends in none of"),
-    "folder": (["bowl", "--out", "folder.png"], "'folder.png' is a folder: name a file"),
-    "file in the way": (["bowl", "--out", "way/in/w.png"], "way' is not a folder: name another file"),
+    "folder": (["bowl", "--out", "folder.png"], "--out folder.png is a folder: give the name of a file"),
+    "file in the way": (
+        ["bowl", "--out", "way/in/w.png"],
+        "way/in/w.png: way is not a folder: give another",
+    ),
     "swa": (["bowl", "--optimizers", "adam+swa"], "adam+swa averages weights and has no path of its own: leave out"),
 }
 

@@ -3,8 +3,10 @@
 import dataclasses
 import errno
 import json
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,9 @@ from rich.console import Console
 
 from rmsprop.cli.group import rmsprop
 from rmsprop.cli.tune import _print, _progress
+from rmsprop.lab.folders import TUNING, check_folder
 from rmsprop.lab.problems import load
+from rmsprop.lab.tune import trials
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.lab.tune.report import rows
 from rmsprop.lab.tune.tuning import tune
@@ -30,6 +34,7 @@ QUICK = ("--budget", "quick", "--epochs", "15", "--seeds", "2")
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RMSPROP_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +137,11 @@ def test_the_same_command_gives_the_same_and_replaces_its_report():
         (["linear", "--budget", "huge"], "error: Invalid value for '--budget': 'huge' is not one of"),
         (["linear", "--dialect", "tf3"], "error: Invalid value for '--dialect': 'tf3' is not one of"),
         (["linear", "--target", "y"], "error: --target is for a table of your own; linear is built in and needs none"),
-        (["linear", "--out", "file"], "error: --out file: file is not a folder: give another one"),
-        (["linear", "--out", "."], "error: --out . holds other files: give a new folder, or one of an earlier tuning"),
+        (["linear", "--out", "file"], "error: --out file is a file: give a folder"),
+        (
+            ["linear", "--out", "."],
+            "error: --out . holds other files (file): give a new folder, or one of an earlier tuning",
+        ),
         (["file.csv"], "error: file.csv"),
         (
             ["linear", "--nesterov"],
@@ -171,16 +179,96 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing(stage):
     assert "interrupted" in error.splitlines()[-1]
     assert "Traceback" not in error
     if stage:
-        assert error == "interrupted: nothing was written; --budget quick takes less time\n"
+        assert error == "interrupted: what was done is kept, and the same command goes on\n"
     assert not Path("runs").exists()
 
 
-def test_a_quick_one_that_is_interrupted_is_not_told_to_be_quick(monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+def content(folder):
+    return json.loads(Path(folder, "result.json").read_text())
 
-    monkeypatch.setattr("rmsprop.lab.tune.tuning.tune", interrupted)
-    assert run("linear", *QUICK, code=130).stderr == "interrupted: nothing was written; --epochs N shortens the runs\n"
+
+def interrupt_after(monkeypatch, calls):
+    """Let a Ctrl-C arrive when so many batches have been trained; return how often one began."""
+    train, began = trials.train_together, []
+
+    def trained(*arguments, **options):
+        began.append(1)
+        if len(began) > calls:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(trials, "train_together", trained)
+    return began
+
+
+def test_the_same_command_goes_on_where_it_was_to_the_same_result(monkeypatch):
+    expected = json.loads(run("linear", *QUICK, "--json", "--fresh").stdout)
+    shutil.rmtree("cache")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        said = run("linear", *QUICK, "--out", "again", code=130).stderr
+    assert said.splitlines()[-1] == "interrupted: what was done is kept, and the same command goes on"
+    assert not Path("again").exists()
+    result = run("linear", *QUICK, "--out", "again")
+    found = re.search(r"note: (\d+) of (\d+) runs from the cache of (\S+); --fresh does them anew", result.stderr)
+    assert 0 < int(found[1]) < int(found[2])
+    assert found[3] == os.environ["RMSPROP_CACHE"]
+    assert content("again") | {"out": expected["out"]} == expected
+
+
+def test_fresh_takes_nothing_from_the_cache_and_replaces_it(monkeypatch):
+    fixed = (*QUICK, "--decay", "0.9", "--eps", "1e-8", "--out", "there")
+    run("linear", *fixed)
+    before = content("there")
+    with monkeypatch.context() as patch:
+        began = interrupt_after(patch, 1)
+        said = run("linear", *fixed, "--fresh", code=130).stderr
+        assert "the same command without --fresh goes on" in said
+    assert len(began) == 2
+    with monkeypatch.context() as patch:
+        began = interrupt_after(patch, 0)
+        run("linear", *fixed)
+    assert not began
+    assert content("there") == before
+
+
+def test_a_damaged_file_of_the_cache_is_done_again_and_said():
+    fixed = (*QUICK, "--decay", "0.9", "--eps", "1e-8")
+    run("linear", *fixed)
+    before = content("runs/tune-linear")
+    damaged = next(Path("cache").rglob("*.json"))
+    damaged.write_text(damaged.read_text()[:-9])
+    assert "note: 1 damaged file in the cache had to be computed again." in run("linear", *fixed).stderr
+    assert content("runs/tune-linear") == before
+
+
+def test_a_cache_that_cannot_be_written_is_noted(monkeypatch):
+    Path("taken").write_text("")
+    monkeypatch.setenv("RMSPROP_CACHE", "taken/cache")
+    said = run("linear", *QUICK, "--decay", "0.9", "--eps", "1e-8").stderr
+    assert "note: The cache taken/cache can't be written (Not a directory)" in said
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        said = run("linear", *QUICK, code=130).stderr
+    assert "interrupted: nothing is kept, because taken/cache can't be written" in said
+
+
+def test_a_kill_leaves_what_the_same_command_goes_on_with():
+    command = [*COMMAND, "tune", "digits", "--budget", "standard", "--epochs", "30"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        next(line for line in iter(process.stderr.readline, "") if line == "verifying done\n")
+        again = subprocess.run(command, capture_output=True, text=True)
+    finally:
+        process.kill()
+        process.communicate()
+    assert again.returncode == 2
+    assert "another process is running in runs/tune-digits" in again.stderr
+    assert {path.name for path in Path("runs/tune-digits").iterdir()} == {".lock"}
+    kept = [path for path in Path("cache").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if path.suffix != ".json"]
+    check_folder(Path("runs/tune-digits"), TUNING)
 
 
 def test_a_full_disk_does_not_lose_the_result(monkeypatch):

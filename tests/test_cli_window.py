@@ -70,7 +70,7 @@ BAD = {
     "problem": (["0.9", "--problem", "zebra"], "there is no problem 'zebra': choose one of linear, digits, "),
     "long problem": (["0.9", "--problem", 5000 * "z"], "there is no problem 'zzz"),
     "table": (["0.9", "--problem", "t.csv", "--target", "y"], "there is no file t.csv: check the path"),
-    "file in the way": (["0.9", "--out", "way/in/w.png"], "way' is not a folder: name another file"),
+    "file in the way": (["0.9", "--out", "way/in/w.png"], "--out way/in/w.png: way is not a folder: give another name"),
     "kind": (["0.9", "--out", "w.gif"], "'w.gif' ends in none of .png, .svg"),
 }
 

@@ -38,6 +38,54 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
+def obstacle(path: Path, *, is_folder: bool = False) -> str | None:
+    """Return why a file can't be written, or a folder filled, at a path; the folders above it need not be there.
+
+    Args:
+        path: Where to.
+        is_folder: Whether it is to be a folder. Default: a file, which may replace one.
+
+    Returns:
+        A sentence that begins with a path and ends with what to do; None if nothing is in the way. That a disk is full
+        is not seen.
+
+    Examples:
+        >>> obstacle(Path("."))
+        '. is a folder: give the name of a file'
+        >>> obstacle(Path("new", "folder"), is_folder=True)
+    """
+    remedy = "give another folder" if is_folder else "give another name"
+    try:
+        wrong = _not_a_folder(path) if is_folder else _not_a_file(path)
+        return f"{path} {wrong}" if wrong else _obstacle_above(path, is_folder, remedy)
+    except OSError as error:  # a name that is too long, a folder that nobody may look into
+        return f"{path} can't be written ({error.strerror or error}): {remedy}"
+
+
+def _obstacle_above(path: Path, is_folder: bool, remedy: str) -> str | None:
+    target = path if is_folder or not path.is_symlink() else Path(os.path.realpath(path))
+    there = next(place for place in (*([path] * is_folder), *target.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        return f"{path}: {there} {_not_a_folder(there) if is_folder else f'is not a folder: {remedy}'}"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{path}: {there} can't be written in: {remedy}"
+    for name in target.relative_to(there).parts:
+        (there / name).exists()  # which fails for a name that no file can have
+    return None
+
+
+def _not_a_folder(path: Path) -> str | None:
+    if path.is_dir() or not os.path.lexists(path):
+        return None
+    return "is a file: give a folder" if path.exists() else "is a link that leads nowhere: give another folder"
+
+
+def _not_a_file(path: Path) -> str | None:
+    if path.is_dir():
+        return "is a folder: give the name of a file"
+    return "is not a regular file: give the name of one" if path.exists() and not path.is_file() else None
+
+
 def leftovers(path: Path) -> list[Path]:
     """Return the temporary files that processes which were killed while they wrote a file have left.
 

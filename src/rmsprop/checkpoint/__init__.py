@@ -29,8 +29,11 @@ from rmsprop.checkpoint.formats import FORMATS, Format, get_format
 from rmsprop.checkpoint.matching import Names, Transpose
 from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter, not_finite
 from rmsprop.checkpoint.translate import Stated, Target, translate
+from rmsprop.files import obstacle
 from rmsprop.rule import Rule
 
+# Formats whose files never hold several optimizers.
+_ONE_EACH = ("numpy", "optax")
 _INSTALLS = {
     "torch": "'rmsprop[torch]'",
     "jax": "'rmsprop[jax]'",
@@ -106,6 +109,8 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     source = _path_or_object(source)
     module = _module(format) if format is not None else module_of(source)
     _check_is_there(source, module)
+    if module in _ONE_EACH or (module == "keras" and not isinstance(source, Path)):
+        _check_no_key(key)
 
     def read() -> Checkpoint:
         loaded = stated.put_over(_import(module).read(source, format, key, settings))
@@ -256,6 +261,8 @@ def _converted(
     rule: Rule | None,
     notes: list[str] | None,
 ) -> Any:
+    if isinstance(state, Checkpoint):
+        _check_no_key(key)
     checkpoint = state if isinstance(state, Checkpoint) else load(state, format, key=key, **stated.settings)
     target = _import(_module(to))
     told = list(checkpoint.notes)
@@ -328,15 +335,16 @@ def _import(module: str) -> Any:
     return import_module(f"rmsprop.checkpoint.{module}")
 
 
+def _check_no_key(key: str | None) -> None:
+    if key is not None:
+        raise CheckpointError(f"there is one optimizer in it, so leave out {called('key')}")
+
+
 def _check_free(path: Path, format: str, force: bool) -> None:
     file = path.with_name(path.name + ".index") if _module(format) == "tensorflow" else path
-    if file.is_dir():
-        raise CheckpointError(f"{file} is a folder: give the name of a file")
-    if file.exists() and not file.is_file():
-        raise CheckpointError(f"{file} is not a regular file: give the name of one")
+    if wrong := obstacle(file):
+        raise CheckpointError(wrong)
     if os.path.lexists(file) and not force:
         raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
-    if file.parent.exists() and not file.parent.is_dir():
-        raise CheckpointError(f"{file.parent} is not a folder: give a file in one")
     if not file.parent.is_dir():
         raise CheckpointError(f"there is no folder {file.parent}: make it first")

@@ -9,6 +9,8 @@ from typing import Any, get_args, get_type_hints
 
 import click
 
+from rmsprop.cli import completion
+from rmsprop.lab.folders import check_file
 from rmsprop.lab.options import check_option, option, switch_off
 from rmsprop.lab.problems.defaults import PROBLEMS, STANDARD_INPUT, ClassWeights, Model, Task, is_function
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM, FEWEST_CATEGORIES
@@ -82,13 +84,7 @@ def out_option(kinds: Sequence[str], text: str) -> Callable[..., Any]:
             return None
         if value.suffix.lower() not in kinds:
             raise click.BadParameter(f"{str(value)!r} ends in none of {', '.join(kinds)}.", param=param)
-        if value.is_dir():
-            raise click.BadParameter(f"{str(value)!r} is a folder: name a file.", param=param)
-        there = next(place for place in value.absolute().parents if os.path.lexists(place))
-        if not there.is_dir():
-            raise click.BadParameter(f"{str(there)!r} is not a folder: name another file.", param=param)
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise click.BadParameter(f"{str(there)!r} is read-only for you: name another file.", param=param)
+        check_file(value)
         return value
 
     text += " Its folder is made if it isn't there."
@@ -122,7 +118,7 @@ def known(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
 
 
 _OPTIONS = (
-    click.argument("problem", callback=known),
+    click.argument("problem", callback=known, shell_complete=completion.problem),
     click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y)."),
     click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated."),

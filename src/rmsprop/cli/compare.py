@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_problem, problem_options
+from rmsprop.cli.completion import several_of
+from rmsprop.cli.kept import fresh_option, interrupted, taken
+from rmsprop.lab.folders import COMPARISON, check_folder, claim_folder
 from rmsprop.lab.optimizers import OPTIMIZERS, row
 from rmsprop.lab.problems.defaults import short_name
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 # What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
 _BETWEEN, _INTERVAL = 2, "95 %"
+_COMPLETE = several_of(lambda: OPTIMIZERS)
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -44,12 +48,19 @@ def _optimizers() -> str:
 @click.option(
     "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True, help="How much to spend on tuning."
 )
-@click.option("--optimizers", metavar="A,B,...", callback=_names, help="What to compare.  [default: eight]")
+@click.option(
+    "--optimizers",
+    metavar="A,B,...",
+    callback=_names,
+    shell_complete=several_of(lambda: OPTIMIZERS),
+    help="What to compare.  [default: eight]",
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs to report of each.  [default: the budget's]")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: runs/compare-PROBLEM]"
 )
+@fresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")
 @click.pass_context
 def compare(
@@ -61,6 +72,7 @@ def compare(
     seeds: int | None,
     jobs: int,
     out: Path | None,
+    fresh: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -77,29 +89,31 @@ def compare(
     from rmsprop.lab.compare import compare as run
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
-    from rmsprop.lab.compare.cache import can_be_written, default_folder
+    from rmsprop.lab.compare.cache import default_folder
     from rmsprop.lab.compare.workers import LostWorkerError
 
-    problem = chosen_problem(given)
     folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out
-    report.check_folder(folder)
-    chosen: dict[str, Any] = {} if optimizers is None else {"optimizers": optimizers}
-    cache = default_folder()
-    try:
-        with standings.shown(quiet=as_json) as show:
-            comparison = run(problem, budget=budget, seeds=seeds, jobs=jobs, cache=cache, on_progress=show, **chosen)
-    except KeyboardInterrupt:
-        kept = "what was done is kept, and the same command goes on"
-        lost = f"nothing is kept, because {cache} can't be written: RMSPROP_CACHE names another folder"
-        click.echo(f"interrupted: {kept if can_be_written(cache) else lost}", err=True)
-        ctx.exit(130)
-    except LostWorkerError as error:
-        click.echo(f"error: {error}", err=True)
-        ctx.exit(1)
-    if not as_json:
-        click.echo("writing the report", err=True)  # drawing takes seconds, and the progress above has ended
-    analysis = analyse(comparison)
-    report.write(analysis, folder)
+    check_folder(folder, COMPARISON)
+    problem, cache = chosen_problem(given), default_folder()
+    chosen: dict[str, Any] = {"budget": budget, "seeds": seeds, "jobs": jobs, "cache": cache, "fresh": fresh}
+    chosen |= {} if optimizers is None else {"optimizers": optimizers}
+    with claim_folder(folder, COMPARISON):
+        try:
+            with standings.shown(quiet=as_json) as show:
+                steps = standings.Counted(show)
+                comparison = run(problem, on_progress=steps, **chosen)
+        except KeyboardInterrupt:
+            click.echo(interrupted(cache, fresh=fresh), err=True)
+            ctx.exit(130)
+        except LostWorkerError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        if not as_json:
+            for note in taken(steps.cached, steps.runs, cache):
+                click.echo(f"note: {note}", err=True)
+            click.echo("writing the report", err=True)  # drawing takes seconds, and the progress above has ended
+        analysis = analyse(comparison)
+        report.write(analysis, folder)
     if as_json:
         output.print_json(_content(analysis, folder))
     else:

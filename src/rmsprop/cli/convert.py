@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -15,6 +15,7 @@ from typing import Any, NoReturn, get_type_hints
 import click
 
 from rmsprop.cli.choices import chosen_lr, rule_options
+from rmsprop.cli.completion import one_of
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import check_option, option, switch_off
 from rmsprop.rule import NUMBERS, Rule
@@ -40,6 +41,7 @@ def _mapping(_: click.Context, param: click.Parameter, value: Path | None) -> An
 # What the arguments of `rmsprop.checkpoint` are called here, where it isn't an option of their name.
 _CALLED = {"format": "format with --from", "like": "--like FILE", "rule": "the options of the rule"}
 _NAMES_HELP = "A JSON file: what IN's parameters are called in OUT."
+_FROM_HELP = "Whose state IN is.  [default: told from IN]"
 _STDERR = 2
 _FLAGS = tuple(field for field, kind in get_type_hints(Rule).items() if kind is bool)
 
@@ -91,11 +93,28 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _formats() -> Iterable[str]:
+    from rmsprop.checkpoint import FORMATS
+
+    return FORMATS
+
+
+_FORMAT = one_of(_formats)
+
+
 @click.command(short_help="Convert an optimizer's state for another framework.")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--from", "source_format", metavar="FORMAT", help="Whose state IN is.  [default: told from IN]")
-@click.option("--to", "format", metavar="FORMAT", required=True, help="Whose state OUT is to be.")
+@click.option(
+    "--from",
+    "source_format",
+    shell_complete=_FORMAT,
+    metavar="FORMAT",
+    help="Whose state IN is.  [default: told from IN]",
+)
+@click.option(
+    "--to", "format", shell_complete=_FORMAT, metavar="FORMAT", required=True, help="Whose state OUT is to be."
+)
 @click.option("--like", type=click.Path(path_type=Path), metavar="FILE", help="A checkpoint of what is to go on.")
 @click.option("--key", metavar="NAME", help="Which optimizer in IN, if there are several.")
 @click.option("--names", type=click.Path(path_type=Path), callback=_mapping, metavar="FILE", help=_NAMES_HELP)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmsprop.lab.folders import DIAGNOSIS, check_folder, claim_folder
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -43,8 +45,8 @@ def diagnose(
     from rmsprop.lab.diagnose.readers import histories
     from rmsprop.lab.diagnose.rules import diagnose as judge
 
-    if out is not None and out.exists() and not out.is_dir():
-        raise click.UsageError(f"--out {out} is a file: give a folder")
+    if out is not None:
+        check_folder(out, DIAGNOSIS)
     found = [judge(each) for each in histories(history, loss, validation, _watched("reading", as_json))]
     files = _written(found, out, _watched("writing reports", as_json)) if out else []
     if as_json:
@@ -73,15 +75,21 @@ def _watched(what: str, quiet: bool) -> Watch:
 def _written(found: Sequence[Diagnosis], out: Path, watch: Watch) -> list[Path]:
     from rmsprop.lab.diagnose.report import write_report
 
+    folders = _folders(found, out)
+    with claim_folder(out, DIAGNOSIS):
+        return [path for folder in watch(list(folders)) for path in write_report(folders[folder], folder)]
+
+
+def _folders(found: Sequence[Diagnosis], out: Path) -> dict[Path, Diagnosis]:
     if len(found) == 1:
-        return write_report(found[0], out)
+        return {out: found[0]}
     folders: dict[Path, Diagnosis] = {}
     for each in found:  # a folder may hold both mine.jsonl and mine/
         name, number = each.history.name, 2
         while out / name in folders:
             name, number = f"{each.history.name}-{number}", number + 1
         folders[out / name] = each
-    return [path for folder in watch(list(folders)) for path in write_report(folders[folder], folder)]
+    return folders
 
 
 def _as_dict(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_lr, rule_options
+from rmsprop.cli.completion import one_of
+from rmsprop.dialects import DIALECTS
 from rmsprop.lab.format import short
 from rmsprop.lab.options import rule_of_options
 
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+_DIALECT = one_of(lambda: DIALECTS)
 
 
 @click.command()
-@click.argument("dialect")
+@click.argument("dialect", shell_complete=_DIALECT)
 @rule_options
 @click.option("--lr", type=float, help="Learning rate.  [default: the dialect's, in formulas a symbol]")
 @_JSON
@@ -49,8 +52,8 @@ def explain(dialect: str, lr: float | None, as_json: bool, **given: Any) -> None
 
 
 @click.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", shell_complete=_DIALECT)
+@click.argument("second", shell_complete=_DIALECT)
 @rule_options
 @click.option("--lr", type=float, help="Learning rate of the small run.  [default: 0.05]")
 @_JSON

@@ -14,6 +14,7 @@ from rmsprop.cli.diagnose import diagnose
 from rmsprop.cli.explain import diff, explain
 from rmsprop.cli.listings import dialects, recipes
 from rmsprop.cli.predict import predict
+from rmsprop.cli.runs import runs
 from rmsprop.cli.scale import scale
 from rmsprop.cli.train import train
 from rmsprop.cli.trajectory import trajectory
@@ -65,19 +66,9 @@ def rmsprop() -> None:
     """RMSProp in every framework's dialect: train with it, and see that it works."""
 
 
-for command in (
-    train,
-    predict,
-    compare,
-    convert,
-    dialects,
-    explain,
-    diff,
-    recipes,
-    scale,
-    trajectory,
-    tune,
-    window,
-    diagnose,
-):
+_COMMANDS = (
+    *(train, predict, runs, compare, tune, diagnose),
+    *(convert, dialects, explain, diff, recipes, scale, trajectory, window),
+)
+for command in _COMMANDS:
     rmsprop.add_command(command)

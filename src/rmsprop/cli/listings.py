@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from rmsprop.cli.completion import one_of
 from rmsprop.dialects import DIALECTS, Dialect
 from rmsprop.lab.errors import InputError
 from rmsprop.recipes import RECIPES, Recipe, get_recipe
@@ -57,7 +58,7 @@ def _left_out(headings: Sequence[str]) -> list[str]:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=one_of(lambda: RECIPES))
 @_JSON
 def recipes(name: str | None, as_json: bool) -> None:
     """List published settings, or show one in full."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import check_file
 from rmsprop.lab.problems.defaults import STANDARD_INPUT, TEXT_SUFFIXES, table_suffix
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def _score_line(model: TrainedModel, scores: dict[str, Any]) -> str:
 def _check_out(out: Path | None, table: Path) -> None:
     if out is None:
         return
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder: give a file, such as {out / 'predictions.csv'}")
+    check_file(out)
     if table_suffix(str(out)) not in (None, TEXT_SUFFIXES[0]):
         raise InputError(f"--out {out}: predictions are written as CSV: give a name that ends in .csv")
     if str(table) != STANDARD_INPUT and out.exists() and table.exists() and out.samefile(table):

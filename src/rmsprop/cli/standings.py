@@ -49,6 +49,37 @@ def shown(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
         yield _Lines(console).show
 
 
+class Counted:
+    """Counts the runs of a comparison, and those that came from the cache, and passes its steps on.
+
+    Args:
+        show: Takes the steps.
+    """
+
+    def __init__(self, show: Callable[[Step], None]) -> None:
+        self._show = show
+        self._last: dict[str, Step] = {}
+
+    def __call__(self, step: Step) -> None:
+        """Take a step."""
+        self._last[step.phase] = step
+        self._show(step)
+
+    @property
+    def runs(self) -> int:
+        """How many runs were done."""
+        return sum(step.done for step in self._trained)
+
+    @property
+    def cached(self) -> int:
+        """How many of them came from the cache."""
+        return sum(step.cached for step in self._trained)
+
+    @property
+    def _trained(self) -> list[Step]:
+        return [step for phase, step in self._last.items() if phase != "timing"]
+
+
 class _Board:
     """A bar per phase, and the standings below it."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmsprop.cli.choices import out_option
+from rmsprop.cli.completion import one_of, several_of
 from rmsprop.lab.format import short
+from rmsprop.lab.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from rmsprop.lab.surfaces.picture import Scene
@@ -28,10 +31,17 @@ def _point(_: click.Context, param: click.Parameter, value: str | None) -> tuple
     return x, y
 
 
+def _surfaces() -> Iterable[str]:
+    from rmsprop.lab.problems.builtin.surfaces import SURFACES
+
+    return SURFACES
+
+
 @click.command()
-@click.argument("surface")
+@click.argument("surface", shell_complete=one_of(_surfaces))
 @click.option(
     "--optimizers",
+    shell_complete=several_of(lambda: OPTIMIZERS),
     metavar="NAMES",
     help="Which, such as rmsprop,rmsprop-keras,adam.  [default: sgd,adagrad,adam,rmsprop-d2l]",
 )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.choices import chosen_problem, problem_options, rule_options
+from rmsprop.cli.kept import fresh_option, interrupted, taken
 from rmsprop.dialects import DIALECTS, get_dialect
+from rmsprop.lab.folders import TUNING, check_folder, claim_folder
 from rmsprop.lab.options import rule_of_options, train_command
 from rmsprop.lab.problems.defaults import short_name
 from rmsprop.lab.tune.budgets import BUDGETS
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=click.IntRange(min=2), help="Seeds of the last comparison.  [default: the budget's]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: runs/tune-PROBLEM]")
+@fresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")
 @click.pass_context
 def tune(
@@ -43,6 +46,7 @@ def tune(
     budget: str,
     seeds: int | None,
     out: Path | None,
+    fresh: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -53,34 +57,47 @@ def tune(
     compared in runs of full length with seeds of their own. Learning rates are constant; the test rows have no part.
 
     An option of the rule fixes it; the rest is the dialect's, except for decay and ε, which are searched. DIR receives
-    tune.html, tune.png and result.json.
+    tune.html, tune.png and result.json. Runs are kept in a cache ($RMSPROP_CACHE), and never done twice.
 
-    Exit codes: 0 done, 1 nothing trains or a failure, 2 bad input, 130 interrupted (then nothing is written).
+    Exit codes: 0 done, 1 nothing trains or a failure, 2 bad input, 130 interrupted (the same command goes on).
     """
     rule = {field.name: given.pop(field.name) for field in fields(Rule)}
     rule_of_options(dialect, rule)  # refused before anything is read
     from rmsprop.cli import output
     from rmsprop.cli.output import bar
+    from rmsprop.lab.compare.cache import default_folder
     from rmsprop.lab.tune import report, tuning
 
     folder = Path("runs", f"tune-{short_name(given['problem'])}") if out is None else out
-    report.check_folder(folder)
-    problem = chosen_problem(given)
-    try:
-        with _progress(quiet=as_json) as show:
-            found = tuning.tune(problem, dialect=dialect, budget=budget, seeds=seeds, on_progress=show, **rule)
-    except KeyboardInterrupt:
-        advice = "--epochs N shortens the runs" if budget == "quick" else "--budget quick takes less time"
-        click.echo(f"interrupted: nothing was written; {advice}", err=True)
-        ctx.exit(130)
-    try:
-        with bar("pictures", 1, quiet=as_json):
-            report.write_report(found, folder)
-    finally:  # a full disk doesn't lose what took minutes
-        if as_json:
-            output.print_json(report.content(found) | {"out": str(folder)})
-        else:
-            _print(found, _train_line(given, found.recommended.tried.setting))
+    check_folder(folder, TUNING)
+    problem, cache = chosen_problem(given), default_folder()
+    with claim_folder(folder, TUNING):
+        try:
+            with _progress(quiet=as_json) as show:
+                found = tuning.tune(
+                    problem,
+                    dialect=dialect,
+                    budget=budget,
+                    seeds=seeds,
+                    cache=cache,
+                    fresh=fresh,
+                    on_progress=show,
+                    **rule,
+                )
+        except KeyboardInterrupt:
+            click.echo(interrupted(cache, fresh=fresh), err=True)
+            ctx.exit(130)
+        if not as_json:
+            for note in (*taken(found.cached, found.runs, cache), *found.notes):
+                click.echo(f"note: {note}", err=True)
+        try:
+            with bar("pictures", 1, quiet=as_json):
+                report.write_report(found, folder)
+        finally:  # a full disk doesn't lose what took minutes
+            if as_json:
+                output.print_json(report.content(found) | {"out": str(folder)})
+            else:
+                _print(found, _train_line(given, found.recommended.tried.setting))
     if not as_json:
         click.echo(f"Files: {folder}")
     ctx.exit(0 if found.works else 1)

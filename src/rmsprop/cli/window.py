@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmsprop.cli import completion
 from rmsprop.cli.choices import known, out_option
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.format import percent, short
@@ -27,6 +28,7 @@ _KINDS = (".png", ".svg")
     "--problem",
     metavar="PROBLEM",
     callback=known,
+    shell_complete=completion.problem,
     help="Look at the gradients of a short real run, too: digits, wine, FILE.csv, ...",
 )
 @click.option("--target", metavar="COLUMN", help="The column of FILE to predict.")

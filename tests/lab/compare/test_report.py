@@ -13,7 +13,7 @@ from rmsprop.lab.compare import report, sentences, tables
 from rmsprop.lab.compare.analysis import analyse
 from rmsprop.lab.compare.results import Comparison
 from rmsprop.lab.compare.statistics import Estimate
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import COMPARISON, check_folder
 
 ENDS = {"sgd": 0.2, "adam": 0.1, "rmsprop": 0.101, "adagrad": 0.05, "momentum": 0.3}
 
@@ -267,33 +267,7 @@ def test_the_files_can_be_read_again(known, tmp_path):
     }
     again = analyse(Comparison.from_dict(json.loads((folder / "result.json").read_text())))
     assert sentences.verdicts(again) == sentences.verdicts(known)
-    report.check_folder(folder)
-
-
-def test_a_process_that_was_killed_while_it_wrote_the_first_file_can_be_repeated(known, tmp_path, monkeypatch):
-    left = tmp_path / ".result.json.0123abcd.tmp"
-    left.write_text("{")
-    report.check_folder(tmp_path)
-    monkeypatch.setattr(report, "pictures", lambda analysis: [])
-    report.write(known, tmp_path)
-    assert not left.exists()
-
-
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds other files: give a new folder"):
-        report.check_folder(tmp_path)
-    with pytest.raises(InputError, match="is a file: give a folder"):
-        report.check_folder(tmp_path / "thesis.tex")
-    with pytest.raises(InputError, match=r"thesis.tex is a file: give a folder"):
-        report.check_folder(tmp_path / "thesis.tex" / "new" / "er")
-    report.check_folder(tmp_path / "new")
-
-
-def test_a_folder_that_cannot_be_written_in_is_refused_before_anything_is_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
-    with pytest.raises(InputError, match="can't be written in: give another folder"):
-        report.check_folder(tmp_path / "new" / "er")
+    check_folder(folder, COMPARISON)
 
 
 @pytest.mark.parametrize(

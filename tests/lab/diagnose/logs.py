@@ -78,6 +78,7 @@ WHOLE = {
     "bars": ("log.txt", table(ENDS, PLAIN, " | "), ENDS),
     "spaces": ("log.txt", table(ENDS, PLAIN, "  "), ENDS),
     "a declared delimiter": ("log.csv", "sep=;\n" + table(ENDS, PLAIN, ";"), ENDS),
+    "a declared delimiter in quotes": ("log.csv", '"sep=;"\n' + table(ENDS, PLAIN, ";"), ENDS),
     "a comment first": ("log.csv", '#{"start": 1}\n' + table(ENDS, PLAIN), ENDS),
     "blank lines": ("log.csv", table(ENDS, PLAIN).replace("\n", "\n\n"), ENDS),
     "delimiters at the end": ("log.csv", table(ENDS, each(lambda n, a, b: [n, a, b, ""])), ENDS),

@@ -201,7 +201,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 def test_other_files_of_the_same_names_are_left_alone(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     for choice in ({}, {"force": True}, {"resuming": True}):
-        with pytest.raises(InputError, match=rf"holds other files \({name}\), not a run"):
+        with pytest.raises(InputError, match=rf"holds other files \({name}\): give a new folder"):
             train(tmp_path, **choice)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, content)]
 
@@ -209,7 +209,7 @@ def test_other_files_of_the_same_names_are_left_alone(tmp_path, name, content):
 def test_a_folder_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / CONFIG).mkdir()
     for folder in (tmp_path, tmp_path / ("x" * 300)):
-        with pytest.raises(InputError, match=r"can't read .*: give another --out"):
+        with pytest.raises(InputError, match=r"can't be (read|written) \(.*\): give another folder"):
             train(folder)
 
 

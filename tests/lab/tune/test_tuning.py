@@ -22,7 +22,7 @@ from rmsprop.lab.tune import figures
 from rmsprop.lab.tune.budgets import BUDGETS
 from rmsprop.lab.tune.comparison import DEFAULT, FOUND, Contender, outcome
 from rmsprop.lab.tune.maps import draw_maps
-from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, check_folder, rows, write_report
+from rmsprop.lab.tune.report import FIGURE, REPORT, RESULT, rows, write_report
 from rmsprop.lab.tune.sentences import summary, verdict
 from rmsprop.lab.tune.trials import Setting, Trials
 from rmsprop.lab.tune.tuning import tune
@@ -307,18 +307,6 @@ def test_the_rows_mark_the_recommended_setting(found):
     marked = [row for row in rows(found) if row["chosen"]]
     assert [row["loss"] for row in marked] == [f"{found.recommended.tried.typical:.3g}"]
     assert rows(found)[0]["difference"] == ""
-
-
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds other files"):
-        check_folder(tmp_path)
-    for folder in ("mine.txt", "mine.txt/sub"):
-        with pytest.raises(InputError, match=r"mine\.txt is not a folder"):
-            check_folder(tmp_path / folder)
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(InputError, match="is read-only for you"):
-        check_folder(tmp_path / "new")
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,11 @@ class Cache:
     Args:
         folder: Where runs are kept; None keeps them for the life of the object only.
         common: What `identity` returned.
+        fresh: Take nothing from the folder, and replace what is there. Default False.
     """
 
-    def __init__(self, folder: Path | None, common: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, common: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.folder, self.fresh = folder, fresh
         self.damaged = 0
         self.unwritable = ""  # why nothing could be written
         self._common = common
@@ -210,6 +211,43 @@ class Cache:
         self._known[key] = curve
         self._write(f"{key}.json", {"job": asdict(job), "curve": curve_as_dict(curve)})
 
+    def get_together(self, jobs: Sequence[Job]) -> list[Curve] | None:
+        """Return what came of runs that were trained together, which decides the last bits of each.
+
+        Args:
+            jobs: All of them, in their order. They aren't judged on the test rows.
+
+        Returns:
+            Their curves, or None.
+        """
+        return self._read(self._file_of(jobs), lambda content: [curve_from(curve) for curve in content["curves"]])
+
+    def put_together(self, jobs: Sequence[Job], curves: Sequence[Curve]) -> None:
+        """Keep what came of runs that were trained together.
+
+        Args:
+            jobs: All of them, in their order.
+            curves: What came of each.
+        """
+        self._write(self._file_of(jobs), {"curves": [curve_as_dict(curve) for curve in curves]})
+
+    def _file_of(self, jobs: Sequence[Job]) -> str:
+        defined = {**self._common, "threads": torch.get_num_threads(), "together": [asdict(job) for job in jobs]}
+        return f"{hashlib.sha256(_canonical(defined).encode()).hexdigest()}.json"
+
+    def notes(self) -> list[str]:
+        """Return what a person should know about it, a sentence each."""
+        said = []
+        if self.damaged:
+            files = "1 damaged file" if self.damaged == 1 else f"{self.damaged} damaged files"
+            said.append(f"{files} in the cache had to be computed again.")
+        if self.unwritable:
+            said.append(
+                f"The cache {self.folder} can't be written ({self.unwritable}): a temporary one, in memory, was used, "
+                "and the same command begins anew. RMSPROP_CACHE names another folder."
+            )
+        return said
+
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         if self.folder is None or self.unwritable:
             return
@@ -225,7 +263,7 @@ class Cache:
         return self.folder / name[:2] / name
 
     def _read(self, name: str, parsed: Callable[[Any], _Content]) -> _Content | None:
-        if self.folder is None:
+        if self.folder is None or self.fresh:
             return None
         try:
             content = json.loads(self._path(name).read_bytes())

@@ -6,41 +6,21 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from rmsprop.files import leftovers, write_atomically
+from rmsprop.files import write_atomically
 from rmsprop.lab.compare import differences, figures, sentences, tables
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
 from rmsprop.lab.compare.targets import LossTarget
 from rmsprop.lab.drawing import draw_figure, single
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import COMPARISON
 from rmsprop.lab.page import Picture, render
 
-HTML, MARKDOWN, RUNS, TRIALS, JSON = "report.html", "report.md", "runs.csv", "trials.csv", "result.json"
-LOSS, DIFFERENCES = "loss.png", "differences.png"
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder in which something else would be overwritten or mixed up.
-
-    Args:
-        folder: Where the files of a comparison shall go.
-
-    Raises:
-        InputError: If it is a file or below one, can't be written in, or holds other files than an earlier comparison.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"--out {folder}{'' if there == folder else f': {there}'} is a file: give a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: {there} can't be written in: give another folder")
-    if folder.is_dir() and not (folder / JSON).exists() and {*folder.iterdir()} - {*_left(folder)}:
-        raise InputError(f"--out {folder} holds other files: give a new folder, or one of an earlier comparison")
+HTML, MARKDOWN, RUNS, TRIALS, JSON, LOSS, DIFFERENCES = COMPARISON.files
 
 
 def write(analysis: Analysis, folder: Path) -> None:
@@ -51,8 +31,6 @@ def write(analysis: Analysis, folder: Path) -> None:
         folder: Where to; it is made if it isn't there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in _left(folder):
-        path.unlink(missing_ok=True)
     contents = {
         JSON: json.dumps(analysis.comparison.as_dict(), indent=1),
         RUNS: runs_csv(analysis),
@@ -63,12 +41,6 @@ def write(analysis: Analysis, folder: Path) -> None:
     for name, content in contents.items():
         write_atomically(folder / name, content.encode())
     _write_pictures(analysis, folder)
-
-
-def _left(folder: Path) -> list[Path]:
-    """What a process that was killed while it wrote has left."""
-    names = (HTML, MARKDOWN, RUNS, TRIALS, JSON, LOSS, DIFFERENCES)
-    return [path for name in names for path in leftovers(folder / name)]
 
 
 def _write_pictures(analysis: Analysis, folder: Path) -> None:

@@ -50,6 +50,7 @@ def compare(
     batch_size: int | None = None,
     jobs: int = 1,
     cache: Path | str | None = None,
+    fresh: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Comparison:
     """Compare optimizers on a problem, with their defaults and equally tuned.
@@ -72,6 +73,7 @@ def compare(
         jobs: Processes to train in, at least 1; they are spawned, so a script needs the usual
             ``if __name__ == "__main__"``. The results are the same. Default 1: in this process.
         cache: The folder of runs that are done already; one that can't be written in is noted. Default: none is kept.
+        fresh: Do all runs anew, and replace those in the cache. Default False.
         on_progress: Called with a `Progress` as runs end. Default: nothing is.
 
     Returns:
@@ -95,22 +97,13 @@ def compare(
     batch_size = whole_number("batch_size", problem.batch_size if batch_size is None else batch_size)
     jobs = whole_number("jobs", jobs)
     check(problem)
-    kept = Cache(None if cache is None else Path(cache), identity(problem, epochs, batch_size))
+    kept = Cache(None if cache is None else Path(cache), identity(problem, epochs, batch_size), fresh=fresh)
     with workers(problem, epochs, batch_size, kept, jobs) as crew:
         comparing = _Comparing(names, budget, crew, on_progress)
         seconds = kept.seconds(names, lambda: comparing.time(problem, batch_size))
         comparing.tell("timing", len(names), len(names))
         comparing.tune()
         comparing.report()
-    notes = comparing.notes()
-    if kept.damaged:
-        files = "1 damaged file" if kept.damaged == 1 else f"{kept.damaged} damaged files"
-        notes.append(f"{files} in the cache had to be computed again.")
-    if kept.unwritable:
-        notes.append(
-            f"The cache {kept.folder} can't be written ({kept.unwritable}): a temporary one, in memory, was used, and "
-            "the same command begins anew. RMSPROP_CACHE names another folder."
-        )
     return Comparison(
         facts=_facts(problem, epochs, batch_size),
         budget=budget,
@@ -120,7 +113,7 @@ def compare(
         seconds_per_step=seconds,
         evaluations={name: row(name).evaluations for name in names},
         reference=reference(names),
-        notes=tuple(notes),
+        notes=(*comparing.notes(), *kept.notes()),
         versions=versions(),
     )
 

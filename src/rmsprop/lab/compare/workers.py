@@ -87,14 +87,15 @@ class Workers:
         found = {job: self._cache.get(job, test=test) for job in dict.fromkeys(jobs)}
         known = [job for job, curve in found.items() if curve is not None]
         on_done(known, [curve for curve in found.values() if curve is not None], True)
-        batches = [[job for job in batch if found[job] is None] for batch in self._batches(list(found))]
+        parts = batches(self._problem, list(found), self._epochs, self._batch_size)
+        missing = [[job for job in batch if found[job] is None] for batch in parts]
 
         def keep(batch: Batch, curves: Sequence[Curve]) -> None:
             for job, curve in zip(batch, curves, strict=True):
                 self._cache.put(job, curve, test=test)
             on_done(batch, curves, False)
 
-        left = deque(batch for batch in batches if batch)
+        left = deque(batch for batch in missing if batch)
         if self._pool is None:
             for batch in left:
                 keep(batch, self._train_here(batch, test, on_part))
@@ -107,14 +108,6 @@ class Workers:
 
         return _train(self._problem, batch, self._epochs, self._batch_size, test, on_epoch)
 
-    def _batches(self, jobs: Batch) -> list[Batch]:
-        """Part all runs, done or not: an even number of equal batches, which two processes can share."""
-        if len(jobs) <= _LEAST_AT_ONCE:
-            return [jobs]
-        at_once = _at_once(self._problem, self._epochs, self._batch_size)
-        count = 2 * math.ceil(len(jobs) / (2 * at_once))
-        return [[jobs[i] for i in some] for some in np.array_split(np.arange(len(jobs)), count)]
-
     def _run_in_pool(self, pool: ProcessPoolExecutor, left: deque[Batch], test: bool, keep: Keep) -> None:
         running: dict[Future[list[Curve]], Batch] = {}
         while left or running:
@@ -124,6 +117,24 @@ class Workers:
             done = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED).done
             for future in sorted(done, key=lambda future: future.exception() is not None):  # first keep what is whole
                 keep(running.pop(future), future.result())
+
+
+def batches(problem: Problem, jobs: Batch, epochs: int, batch_size: int) -> list[Batch]:
+    """Part runs, done or not, into an even number of equal batches, which two processes can share.
+
+    Args:
+        problem: The problem.
+        jobs: The runs.
+        epochs: How often the training rows are gone through.
+        batch_size: Rows per step.
+
+    Returns:
+        Who is trained together; all if they are few.
+    """
+    if len(jobs) <= _LEAST_AT_ONCE:
+        return [jobs]
+    count = 2 * math.ceil(len(jobs) / (2 * _at_once(problem, epochs, batch_size)))
+    return [[jobs[i] for i in some] for some in np.array_split(np.arange(len(jobs)), count)]
 
 
 def _at_once(problem: Problem, epochs: int, batch_size: int) -> int:

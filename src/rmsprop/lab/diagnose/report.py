@@ -9,9 +9,10 @@ from rmsprop.files import write_atomically
 from rmsprop.lab.diagnose.finding import Diagnosis
 from rmsprop.lab.diagnose.pictures import pictures
 from rmsprop.lab.drawing import draw_figure
+from rmsprop.lab.folders import DIAGNOSIS
 from rmsprop.lab.page import render
 
-REPORT, FIGURE = "diagnosis.html", "diagnosis.png"
+REPORT, FIGURE = DIAGNOSIS.files
 
 
 def write_report(diagnosis: Diagnosis, folder: Path) -> list[Path]:

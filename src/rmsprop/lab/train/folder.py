@@ -1,23 +1,20 @@
-"""The folder of a run: what may be in it, who may write in it, and what it was begun with."""
+"""The folder of a run: what is in it, and what it was begun with."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from rmsprop.files import leftovers, write_atomically
+from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import FolderKind, check_folder
 
 CONFIG, HISTORY, CHECKPOINT, MODEL = "config.json", "history.csv", "checkpoint.safetensors", "model.safetensors"
 FIGURE, REPORT, RESULT = "loss.png", "report.html", "result.json"
 OURS = (CONFIG, HISTORY, CHECKPOINT, MODEL, FIGURE, REPORT, RESULT)
-_LOCK = ".lock"
 _PARTS = ("settings", "data", "versions")
 
 
@@ -38,19 +35,12 @@ def config_to_resume(folder: Path, *, resuming: bool, force: bool) -> Mapping[st
     try:
         return _config(folder, resuming=resuming, force=force)
     except OSError as error:
-        raise InputError(f"can't read {folder}: {error.strerror or error}: give another --out") from error
+        raise InputError(f"--out {folder} can't be read ({error.strerror or error}): give another folder") from error
 
 
 def _config(folder: Path, *, resuming: bool, force: bool) -> Mapping[str, Any] | None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file: give a folder")
-    path = folder / CONFIG
-    if not is_of_a_run(path):
-        strangers = _strangers(folder)
-        if strangers:
-            raise InputError(f"{folder} holds other files ({strangers[0]}), not a run: give another --out")
-        return None
-    if force:
+    check_folder(folder, RUN)
+    if force or not RUN.is_in(folder):
         return None
     if not resuming:
         raise InputError(f"{folder} holds a run already: add --resume to continue it, or --force to replace it")
@@ -115,43 +105,4 @@ def is_of_a_run(path: Path) -> bool:
     return isinstance(config, dict) and config.keys() >= set(_PARTS)
 
 
-def _strangers(folder: Path) -> list[str]:
-    if not folder.exists():
-        return []
-    # The lock is the first file of a run, so without it the others are somebody's of the same names.
-    begun = (folder / _LOCK).exists() and not (folder / CONFIG).exists()
-    ours = {_LOCK, *OURS, *(path.name for path in _halves(folder))} if begun else {_LOCK}
-    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
-
-
-def _halves(folder: Path) -> list[Path]:
-    """Return what killed runs were writing."""
-    return [half for name in OURS for half in leftovers(folder / name)]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make a folder if there is none, keep other processes out of it, and remove what a killed one was writing.
-
-    The system lets go of the lock when this process ends in any way.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        InputError: If another process has it, or it can't be written in.
-    """
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        for half in _halves(folder):
-            half.unlink()
-    except Timeout:
-        raise InputError(f"another process is running in {folder}: wait for it, or give another --out") from None
-    except OSError as error:
-        raise InputError(f"can't write in {folder}: {error.strerror or error}: give another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
+RUN = FolderKind("run", CONFIG, OURS, is_of_a_run, grows=True)

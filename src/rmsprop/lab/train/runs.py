@@ -15,6 +15,7 @@ import torch
 import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import claim_folder
 from rmsprop.lab.format import finite
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import few_threads
@@ -32,8 +33,8 @@ from rmsprop.lab.train.folder import (
     OURS,
     REPORT,
     RESULT,
+    RUN,
     config_to_resume,
-    locked,
     write_config,
 )
 from rmsprop.lab.train.history import Epoch
@@ -246,7 +247,7 @@ def begin(
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = checked or _settings_and_problem(given, config)
     run = TrainingRun(settings, problem, folder, Training(problem, settings), _versions())
-    with locked(folder), few_threads(run.training.model, settings.batch_size):
+    with claim_folder(folder, RUN), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
         try:
             if config:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rmsprop.files import write_atomically
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.drawing import SIZE, draw_figure, single
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.folders import TUNING
 from rmsprop.lab.format import finite, short
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.tune import figures
@@ -30,25 +29,7 @@ if TYPE_CHECKING:
 
 # Not the difference of the two rows' losses, which are interquartile means themselves.
 DIFFERENCE = "interquartile mean of the differences from the first row, seed by seed"
-REPORT, FIGURE, RESULT = "tune.html", "tune.png", "result.json"
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder in which something else would be mixed up with the report.
-
-    Args:
-        folder: Where the report shall go.
-
-    Raises:
-        InputError: If it is a file or in one, can't be written to, or holds other files than an earlier report.
-    """
-    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise InputError(f"--out {folder}: {there} is not a folder: give another one")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder} can't be written: {there} is read-only for you")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).exists():
-        raise InputError(f"--out {folder} holds other files: give a new folder, or one of an earlier tuning")
+REPORT, FIGURE, RESULT = TUNING.files
 
 
 def write_report(found: Tuning, folder: Path) -> None:

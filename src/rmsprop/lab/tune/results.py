@@ -44,6 +44,9 @@ class Tuning:
         untrained: The loss of the models of the last comparison before their first step.
         good_lrs: The learning rates whose loss is at most 5 % above the best, with the given rule.
         versions: The versions it ran with.
+        runs: How many runs there were, without the range test.
+        cached: How many of them came from the cache.
+        notes: What a person should know about the cache, a sentence each.
     """
 
     problem: Problem
@@ -65,6 +68,9 @@ class Tuning:
     untrained: float
     good_lrs: tuple[float, float]
     versions: Mapping[str, str]
+    runs: int
+    cached: int
+    notes: tuple[str, ...]
 
     @property
     def measure(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from rmsprop.dialects import get_dialect
 from rmsprop.keywords import TORCH
 from rmsprop.lab.batched import Curve, Job, train_together
+from rmsprop.lab.compare.cache import Cache, identity
 from rmsprop.lab.compare.statistics import interquartile_mean
+from rmsprop.lab.compare.workers import batches
 from rmsprop.lab.dialects.calls import calls, overrides
 from rmsprop.lab.dialects.formulas import number
 from rmsprop.lab.optimizers import Choice
@@ -105,17 +108,28 @@ class Tried:
         return {**numbers, **placement, "loss": self.typical, "diverged": self.diverged, "losses": self.losses.tolist()}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trials:
     """Tries settings on a problem.
 
     Args:
         problem: The problem.
         on_progress: Called with the stage, what is done and what there is to do. Default None.
+        folder: Where runs that are done are kept, and found again. Default: nowhere.
+        fresh: Do all runs anew, and replace those that are kept. Default False.
+
+    Attributes:
+        runs: How many runs there have been.
+        cached: How many of them were done already.
     """
 
     problem: Problem
     on_progress: Callable[[str, int, int], object] | None = None
+    folder: Path | None = None
+    fresh: bool = False
+    runs: int = field(default=0, init=False)
+    cached: int = field(default=0, init=False)
+    _caches: dict[int, Cache] = field(default_factory=dict, init=False)
 
     @property
     def least(self) -> float:
@@ -148,7 +162,7 @@ class Trials:
             self.on_progress(stage, done, total)
 
     def run(self, stage: str, settings: Sequence[Setting], seeds: Sequence[int], epochs: int) -> list[Tried]:
-        """Train each setting with each seed, all of them together.
+        """Train each setting with each seed, as many together as it takes some seconds to train.
 
         Args:
             stage: What to call it while it runs.
@@ -159,15 +173,49 @@ class Trials:
         Returns:
             What came of each setting, in their order.
         """
-        self.report(stage, 0, epochs)
         different = list(dict.fromkeys(settings))
         jobs = [Job(choice=setting.choice, seed=seed) for setting in different for seed in seeds]
-        curves = train_together(
-            self.problem, jobs, epochs=epochs, on_epoch=lambda epoch: self.report(stage, epoch, epochs)
-        )
+        curves = self._curves(stage, jobs, epochs)
         ends = np.array([_end(curve) - self.least for curve in curves]).reshape(len(different), len(seeds))
         losses = dict(zip(different, ends, strict=True))
         return [Tried(setting=setting, losses=losses[setting]) for setting in settings]
+
+    def _curves(self, stage: str, jobs: list[Job], epochs: int) -> list[Curve]:
+        """Return what comes of runs, batch by batch; each batch is kept as a whole, as its runs share the rounding."""
+        curves: list[Curve] = []
+        parts = batches(self.problem, jobs, epochs, self.problem.batch_size)
+        total = epochs * len(parts)
+        for place, batch in enumerate(parts):
+            self.report(stage, place * epochs, total)
+            tell = partial(self._tell_part, stage, place * epochs, total)
+            curves += self._kept(batch, epochs) or self._trained(batch, epochs, tell)
+        self.runs += len(jobs)
+        self.report(stage, total, total)
+        return curves
+
+    def _kept(self, batch: list[Job], epochs: int) -> list[Curve] | None:
+        found = self._cache(epochs).get_together(batch)
+        self.cached += len(found or ())
+        return found
+
+    def _trained(self, batch: list[Job], epochs: int, on_epoch: Callable[[int], object]) -> list[Curve]:
+        curves = train_together(self.problem, batch, epochs=epochs, on_epoch=on_epoch)
+        self._cache(epochs).put_together(batch, curves)
+        return curves
+
+    def _tell_part(self, stage: str, before: int, total: int, epoch: int) -> None:
+        self.report(stage, before + epoch, total)
+
+    def _cache(self, epochs: int) -> Cache:
+        if epochs not in self._caches:
+            common = identity(self.problem, epochs, self.problem.batch_size) if self.folder else {}
+            self._caches[epochs] = Cache(self.folder, common, fresh=self.fresh)
+        return self._caches[epochs]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about what is kept, a sentence each."""
+        return list(dict.fromkeys(note for cache in self._caches.values() for note in cache.notes()))
 
 
 def _end(curve: Curve) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ def tune(
     dialect: str = "torch",
     budget: str = "standard",
     seeds: int | None = None,
+    cache: Path | str | None = None,
+    fresh: bool = False,
     on_progress: Callable[[str, int, int], object] | None = None,
     **rule: Any,
 ) -> Tuning:
@@ -47,11 +50,15 @@ def tune(
     another rule is recommended only if its loss is lower by more than 5 % and by more than chance. What comes of the
     recommended one is told from as many seeds more, with which nothing was chosen.
 
+    A tuning that was interrupted goes on where it was if ``cache`` is the same, to the same result.
+
     Args:
         problem: The problem.
         dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. Default ``"torch"``.
         budget: How much is tried: a key of `rmsprop.lab.tune.budgets.BUDGETS`. Default ``"standard"``.
         seeds: Seeds of the last comparison, at least 2. Default: the budget's.
+        cache: The folder of runs that are done already; one that can't be written in is noted. Default: none is kept.
+        fresh: Do all runs anew, and replace those in the cache. Default False.
         on_progress: Called with the stage, what is done and what there is to do. Default None.
         **rule: Fields of `rmsprop.Rule` that are fixed; the others start from the dialect's and may be changed.
 
@@ -71,7 +78,7 @@ def tune(
     """
     rows, count = _checked(problem, budget, seeds)
     fixed = {name: value for name, value in rule.items() if value is not None}
-    trials = Trials(problem, on_progress)
+    trials = Trials(problem, on_progress, None if cache is None else Path(cache), fresh)
     start = Setting(dialect=dialect, rule=get_dialect(dialect).rule_with(**fixed), lr=_FALLBACK_LR)
     short = min(problem.epochs, max(_FEWEST_EPOCHS, round(rows.short * problem.epochs)))
     final_seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + count))
@@ -85,7 +92,7 @@ def tune(
         ladder, contenders = compare(trials, centre, winners(centre, maps, samples), final_seeds)
         chosen = recommended(contenders)
         fresh_seeds = range(FRESH_SEEDS, FRESH_SEEDS + count)
-        (fresh,) = trials.run("fresh seeds", [chosen.tried.setting], fresh_seeds, problem.epochs)
+        (told,) = trials.run("fresh seeds", [chosen.tried.setting], fresh_seeds, problem.epochs)
     return Tuning(
         problem=problem,
         dialect=dialect,
@@ -102,10 +109,13 @@ def tune(
         ladder=ladder,
         contenders=contenders,
         recommended=chosen,
-        fresh=fresh,
+        fresh=told,
         untrained=trials.untrained(final_seeds),
         good_lrs=good_lrs(contenders),
         versions={"rmsprop": rmsprop.__version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        runs=trials.runs,
+        cached=trials.cached,
+        notes=tuple(trials.notes),
     )
 
 

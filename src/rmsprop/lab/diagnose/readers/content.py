@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import sys
 import unicodedata
-import zlib
 from pathlib import Path
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.text_files import unpacked
 
 STANDARD_INPUT = Path("-")
-_PACKED = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -29,12 +27,7 @@ def content_of(path: Path) -> bytes:
         InputError: If it is packed and damaged.
     """
     content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
-    if not content.startswith(_PACKED):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can't be unpacked ({error}): copy it once more") from error
+    return unpacked(str(path), content)
 
 
 def name_of(path: Path) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from rmsprop.lab.diagnose.readers.log import Log
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.text_files import declared_separator
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DECLARED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # as Excel writes it
 _DECIMAL = re.compile(r"[+-]?(\d*|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?$")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?$")
 # From so large a share of short rows on it is a habit of the writer that leaves out empty cells at the end.
@@ -73,8 +73,8 @@ def parse(text: str, where: str, name: str) -> Log:
 def _delimited(text: str) -> tuple[str, list[tuple[int, str]]]:
     """Return the delimiter, and the lines that say something with their numbers."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip() and line[0] != "#"]
-    if lines and (declared := _DECLARED.match(lines[0][1])):
-        return declared[1], lines[1:]
+    if lines and (declared := declared_separator(lines[0][1])):
+        return declared, lines[1:]
     header = [line for _, line in lines[:1]]
     fields = {each: len(next(csv.reader(header, delimiter=each), [])) for each in _DELIMITERS}
     best = max(fields, key=lambda delimiter: fields[delimiter])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +15,14 @@ import polars as pl
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.table.options import TableOptions
 from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.text_files import declared_separator, unpacked
 
 # What stands for a missing value in a text file: pandas' words, and the question mark of the UCI repository.
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "none")
 _DELIMITERS = (",", ";", "\t", "|", " ")  # a space last: it is in names too
 # How many lines show which delimiter is meant.
 _HEAD = 50
-_GZIP = b"\x1f\x8b"
 _LINE_END = r"\r\n?|\n"
-_SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 # How many rows are Python's before they are polars': bounds what the many small strings take.
 _ROWS = 20_000
 
@@ -65,7 +62,7 @@ def read_delimited(name: str, content: bytes, options: TableOptions) -> Delimite
     Raises:
         InputError: If it isn't one; the message names the line.
     """
-    content = _unpacked(name, content)
+    content = unpacked(name, content)
     encoding = options.encoding or _encoding(content)
     lines = _lines(name, content, encoding)
     first, separator = _begin(name, lines, options)
@@ -79,15 +76,6 @@ def read_delimited(name: str, content: bytes, options: TableOptions) -> Delimite
         frame = frame.with_columns(pl.all().str.normalize("NFC"))
     notes = (f"read as {encoding}, as its first bytes say",) if encoding.startswith(("utf-16", "utf-32")) else ()
     return DelimitedTable(header, frame, delimiter, Places("line", numbers), () if options.encoding else notes, blank)
-
-
-def _unpacked(name: str, content: bytes) -> bytes:
-    if not content.startswith(_GZIP):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{name} is not a readable gzip file: {error}") from error
 
 
 def _encoding(content: bytes) -> str:
@@ -131,12 +119,12 @@ def _undecodable(content: bytes, encoding: str) -> str:
 def _begin(name: str, lines: list[str], options: TableOptions) -> tuple[int, str | None]:
     """Return which line is the header, and the delimiter that was given or that Excel's ``sep=;`` names."""
     first = _after_blanks(lines, 0)
-    said = _SEP.fullmatch(lines[first])
+    said = declared_separator(lines[first])
     if said:
         first = _after_blanks(lines, first + 1)
         if first == len(lines):
             raise InputError(f"{name} has nothing below its line sep=: give a table with a header and rows")
-    return first, options.separator or (said[1] if said else None)
+    return first, options.separator or said
 
 
 def _after_blanks(lines: Sequence[str], start: int) -> int:
