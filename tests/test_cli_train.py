@@ -183,7 +183,7 @@ def test_the_example_of_the_readme_needs_no_word_about_its_identifiers():
 def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
     options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
-    options += "--eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
+    options += "--keep best --early-stop 2 --eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
         "problem": "wine",
@@ -217,6 +217,8 @@ def test_options_are_named_as_the_field_names_them():
         "gamma": 0.5,
         "step_size": None,
         "seed": 3,
+        "keep": "best",
+        "early_stop": 2,
     }
 
 

@@ -15,7 +15,7 @@ from rmsprop.cli.output import print_json as print_object
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.runs import TrainingRun
-from rmsprop.lab.train.sentences import statements
+from rmsprop.lab.train.sentences import kept, statements
 from rmsprop.lab.train.training import Divergence
 
 # Without a terminal there is no bar; so many lines tell how it goes.
@@ -82,7 +82,7 @@ def print_result(result: Result) -> None:
     out = page()
     metric = result.problem.metric
     if result.scores:
-        table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, after training")
+        table = Table("rows", "number", "loss", metric.name, title=f"{result.problem.name}, {_whose(result)}")
         for column in table.columns[1:]:
             column.justify = "right"
         for name, number, loss, value in result.table:
@@ -96,7 +96,13 @@ def print_result(result: Result) -> None:
         out.print(f"Learned line: {result.line}")
     for said in statements(result):
         out.print(f"{said.headline[0].upper()}{said.headline[1:]}. {said.evidence} {said.remedy}".rstrip())
+    if sentence := kept(result):
+        out.print(sentence)
     out.print(f"Files: {result.folder}", soft_wrap=True)
+
+
+def _whose(result: Result) -> str:
+    return "after training" if result.kept == len(result.epochs) else f"weights of epoch {result.kept}"
 
 
 def print_json(result: Result) -> None:

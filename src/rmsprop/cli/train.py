@@ -10,7 +10,7 @@ import click
 
 from rmsprop.cli.choices import problem_options, rule_options
 from rmsprop.dialects import DIALECTS
-from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Schedule
+from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Keep, Schedule
 from rmsprop.lab.train.settings import show
 
 _COLUMNS = ("model", "hidden", "epochs", "batch_size", "lr", "schedule", "weight_decay")
@@ -41,6 +41,8 @@ def _row(defaults: Defaults) -> tuple[str, ...]:
     "--gamma", type=float, help="Factor of step and plateau [default: 0.1], per epoch of exponential [0.01 in all]."
 )
 @click.option("--step-size", type=int, metavar="EPOCHS", help="Between two drops of step.  [default: a third]")
+@click.option("--keep", type=click.Choice(get_args(Keep)), help="Whose weights.  [default: best, by validation loss]")
+@click.option("--early-stop", type=int, metavar="N", help="Stop after N epochs without a lower validation loss.")
 @click.option("--seed", type=int, help="Decides weights and order of rows.  [default: 0]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Continue the run in DIR; its settings are kept.")

@@ -12,7 +12,7 @@ from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
-from rmsprop.lab.train.sentences import statements
+from rmsprop.lab.train.sentences import kept, statements
 from rmsprop.lab.train.settings import show
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _pictures(result: Result) -> list[Picture]:
                     result.steps_per_epoch,
                     result.problem.loss_name,
                     result.problem.optimum,
+                    kept=result.kept if settings.keep == "best" else None,
                 )
             ),
         )
@@ -141,6 +142,7 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         result=result,
         statements=statements(result),
         lead=_lead(result),
+        kept=kept(result),
         problem=result.problem,
         metric=result.problem.metric,
         pictures=pictures,

@@ -32,9 +32,10 @@ class Result:
         steps_per_epoch: Steps per epoch.
         curves: Its losses.
         facts: How it is judged; the first is the verdict.
-        scores: For each part of the split the loss and the metric; empty after a divergence.
+        scores: For each part of the split the loss and the metric of the weights that were kept; empty if none were.
         baseline: The same of the best constant answer; empty where there is no such thing.
         line: The learned line of a linear model with one input.
+        kept: The epoch whose weights were kept, which are what the scores are of; None if none were.
         versions: The versions that it ran with.
     """
 
@@ -48,11 +49,12 @@ class Result:
     scores: Scores
     baseline: Scores
     line: str | None
+    kept: int | None
     versions: Mapping[str, str]
 
     @property
     def excess(self) -> float | None:
-        """How far the training loss lies above the least one; None if that isn't known or the run diverged."""
+        """How far the training loss lies above the least one; None if that isn't known or nothing was kept."""
         optimum = self.problem.optimum
         return None if optimum is None or not self.scores else self.scores["train"][0] - optimum
 
@@ -60,6 +62,11 @@ class Result:
     def diverged(self) -> bool:
         """Whether the run lost its loss."""
         return self.curves.lost is not None
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the run was stopped because its validation loss got no lower."""
+        return self.curves.patience is not None
 
     @property
     def table(self) -> list[tuple[str, int, float, float]]:
@@ -80,6 +87,8 @@ class Result:
                 "kind": self.facts[0].kind,
                 "epochs": len(self.epochs),
                 "steps": self.epochs[-1].step if self.epochs else 0,
+                "stopped_early": self.stopped_early,
+                "kept": self.kept and self._kept(self.kept),
                 "scores": {part: {"loss": loss, metric: value} for part, (loss, value) in self.scores.items()},
                 "baseline": baseline
                 and {
@@ -96,6 +105,10 @@ class Result:
         # What the loss became tells what happened, also where JSON has no number for it.
         values["lost"] = None if lost is None else {"step": lost.step, "loss": number(lost.loss)}
         return values
+
+    def _kept(self, epoch: int) -> dict[str, Any]:
+        loss = self.epochs[epoch - 1].validation_loss if self.problem.holds_out else None
+        return {"weights": self.settings.keep, "epoch": epoch, "validation_loss": loss}
 
     def write(self, path: Path) -> None:
         """Write what came of it as JSON.

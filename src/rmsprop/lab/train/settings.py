@@ -12,13 +12,15 @@ from typing import Any, get_args
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import option, rule_of_options
-from rmsprop.lab.problems.defaults import Defaults, Model, Schedule, Task, architecture, check_choices, row_of
+from rmsprop.lab.problems.defaults import Defaults, Keep, Model, Schedule, Task, architecture, check_choices, row_of
 from rmsprop.rule import Rule
 
 # Which schedules use which number of their own. A run with cosine or linear can't be resumed for more epochs.
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
 STEP_SIZE_SCHEDULES = ("step",)
 FIXED_LENGTH_SCHEDULES = ("cosine", "linear")
+# Epochs without a lower validation loss that plateau allows: torch's default.
+PLATEAU_PATIENCE = 10
 
 RULE_FIELDS = tuple(field.name for field in fields(Rule))
 
@@ -51,6 +53,9 @@ class Settings:
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
         step_size: Epochs between two drops of the step schedule.
         seed: Decides the initial weights and the order of the rows.
+        keep: Whose weights are kept: the last epoch's, or the best one's by validation loss; None: the best where there
+            are validation rows.
+        early_stop: Epochs without a lower validation loss after which the run stops; None: it doesn't.
 
     Raises:
         InputError: If a value is out of range or two contradict each other.
@@ -81,12 +86,16 @@ class Settings:
     gamma: float | None
     step_size: int | None
     seed: int
+    keep: Keep | None = None
+    early_stop: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
         check_choices(self.task, self.model, self.hidden)
         if self.schedule not in get_args(Schedule):
             raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
+        if self.keep not in (None, *get_args(Keep)):
+            raise InputError(f"--keep is {self.keep!r}: choose one of {', '.join(get_args(Keep))}")
         for name, (allowed, is_allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not is_allowed(value):
@@ -132,6 +141,7 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "step_size": ("a whole number of epochs, at least 1", lambda v: v >= 1),
     # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
     "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
+    "early_stop": ("a whole number of epochs, at least 1", lambda v: v >= 1),
 }
 
 
@@ -186,11 +196,12 @@ def schedule_numbers(schedule: str, epochs: int) -> dict[str, object]:
 
 
 def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
-    """Return the settings to continue a run with: those it began with, perhaps for more epochs.
+    """Return the settings to continue a run with: those it began with, perhaps for more epochs or with more patience.
 
     Args:
         kept: What the run began with.
-        given: Settings named now; None stands for "as it was". The problem may have moved to another path.
+        given: Settings named now; None stands for "as it was". The problem may have moved to another path,
+            and the run may stop later than it would have.
 
     Returns:
         The settings.
@@ -203,6 +214,10 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
         200
     """
     began_with = kept.as_dict()
+    patience = kept.early_stop and given.get("early_stop")
+    if patience and patience >= kept.early_stop:  # type: ignore[operator]
+        kept = replace(kept, early_stop=patience)  # type: ignore[arg-type]
+        began_with["early_stop"] = patience
     for name, value in given.items():
         if name not in ("problem", "epochs") and value is not None and value != began_with[name]:
             raise InputError(
