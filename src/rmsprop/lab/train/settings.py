@@ -41,6 +41,9 @@ class Settings:
         na: What stands for a missing value in it, besides the usual words.
         delimiter: What separates its columns, if it is text; None: what splits its header.
         encoding: Its encoding, if it is text; None: UTF-8, or what its first bytes say.
+        split: How its rows are split: ``random``, ``time``, ``time:COLUMN`` or ``group:COLUMN``; None: at random.
+        group_input: Whether its column of groups is an input; None: it isn't.
+        test: The path of a table of its own to test on; None: a fifth of the rows.
         dialect: The framework whose RMSProp is meant.
         lr: The learning rate at the top of the schedule, above 0.
         rule: The RMSProp. Elsewhere its fields are settings of their own, under their own names.
@@ -74,6 +77,9 @@ class Settings:
     na: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    split: str | None = None
+    group_input: bool | None = None
+    test: str | None = None
     dialect: str
     lr: float
     rule: Rule
@@ -120,7 +126,7 @@ class Settings:
         Raises:
             InputError: If a field is missing, unknown or out of range.
         """
-        if values.keys() != {*(field.name for field in fields(cls)), *RULE_FIELDS} - {"rule"}:
+        if values.keys() != set(FIELDS):
             raise InputError("the settings were written by another version of rmsprop: start over with --force")
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls._of(plain)
@@ -132,6 +138,7 @@ class Settings:
         return cls(rule=rule, **{name: value for name, value in values.items() if name not in RULE_FIELDS})
 
 
+FIELDS = (*(field.name for field in fields(Settings) if field.name != "rule"), *RULE_FIELDS)
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
     "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),
@@ -200,7 +207,7 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
 
     Args:
         kept: What the run began with.
-        given: Settings named now; None stands for "as it was". The problem may have moved to another path,
+        given: Settings named now; None stands for "as it was". Its tables may have moved to other paths,
             and the run may stop later than it would have.
 
     Returns:
@@ -218,13 +225,14 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
     if patience and patience >= kept.early_stop:  # type: ignore[operator]
         kept = replace(kept, early_stop=patience)  # type: ignore[arg-type]
         began_with["early_stop"] = patience
+    may_differ = {"problem", "epochs", "test" if kept.test else ""}
     for name, value in given.items():
-        if name not in ("problem", "epochs") and value is not None and value != began_with[name]:
+        if name not in may_differ and value is not None and value != began_with[name]:
             raise InputError(
                 f"{option(name)} is {show(value)} here and {show(began_with[name])} in the run: "
                 f"leave it out to resume, or start over with --force"
             )
-    kept = replace(kept, problem=given.get("problem", kept.problem))  # type: ignore[arg-type]
+    kept = replace(kept, problem=given.get("problem", kept.problem), test=given.get("test") or kept.test)  # type: ignore[arg-type]
     epochs = given.get("epochs")
     if epochs is None or epochs == kept.epochs:
         return kept

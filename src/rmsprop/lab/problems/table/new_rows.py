@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.table.columns import LARGEST, as_input
-from rmsprop.lab.problems.table.datasets import FARTHEST
+from rmsprop.lab.problems.table.columns import FARTHEST, LARGEST, as_input
 from rmsprop.lab.problems.table.dates import written_dates
 from rmsprop.lab.problems.table.durations import written_hours
 from rmsprop.lab.problems.table.encoding import Floats
@@ -70,7 +69,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list[str]]:
-    values = as_input(_values(series, row.get("format", {}), places))
+    values = as_input(values_of(series, row.get("format", {}), places))
     values = values.fill_nan(None)
     _refuse(series, values.abs() > LARGEST, f"must be finite and at most {LARGEST:g}", places)
     notes = _missing(values, f"{row['missing']:.15g}, the median in training")
@@ -86,8 +85,20 @@ def _refuse(series: pl.Series, bad: pl.Series, allowed: str, places: Places) -> 
         )
 
 
-def _values(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
-    """Return a column's values: numbers, truth values or times; null where one is missing."""
+def values_of(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
+    """Return a column's values: numbers, truth values or times; null where one is missing.
+
+    Args:
+        series: The column; text is as it stands in its file.
+        written: The format of the column that was trained on.
+        places: Where the rows stand in their file.
+
+    Returns:
+        The values.
+
+    Raises:
+        InputError: If one isn't of that kind.
+    """
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     kind = written.get("kind", "")

@@ -61,7 +61,7 @@ def labels_of(goal: pl.Series, task: Task) -> tuple[npt.NDArray[Any], tuple[str,
         raise InputError(f"the target {goal.name!r} is a date or time: turn it into a number or a class first")
     if goal.n_unique() == 1:
         what = "has one class only" if goal.dtype == pl.String else "is constant"
-        raise InputError(f"the target {goal.name!r} {what} ({_shown(goal[0])}): there is nothing to learn from it")
+        raise InputError(f"the target {goal.name!r} {what} ({class_name(goal[0])}): there is nothing to learn from it")
     if task == "regression":
         if not (goal.dtype.is_float() or goal.dtype == pl.Boolean):
             raise InputError(f"--task regression needs numbers, and the target {goal.name!r} holds {goal[0]!r}")
@@ -71,9 +71,9 @@ def labels_of(goal: pl.Series, task: Task) -> tuple[npt.NDArray[Any], tuple[str,
         advice = "add --task regression, or " if goal.dtype.is_float() else plainly(goal)
         raise InputError(
             f"the target {goal.name!r} has {len(classes):,} classes in {len(goal):,} rows, too many to learn (such as "
-            f"{_shown(classes[0])}): {advice}choose another --target"
+            f"{class_name(classes[0])}): {advice}choose another --target"
         )
-    names = tuple(map(_shown, classes))
+    names = tuple(map(class_name, classes))
     counts = "add --task regression if these are counts or amounts, or " if goal.dtype.is_float() else ""
     if (fewest := int(sizes.min())) < FEWEST_PER_CLASS:
         raise InputError(
@@ -100,7 +100,19 @@ def task_note(goal: pl.Series, classes: Sequence[str], task: Task) -> str:
     return f"{goal.name}: taken for {what}, so this is {task} (--task decides otherwise)"
 
 
-def _shown(value: object) -> str:
+def class_name(value: object) -> str:
+    """Return what a class is called.
+
+    Args:
+        value: A value of the target.
+
+    Returns:
+        Its name.
+
+    Examples:
+        >>> class_name(3.0), class_name("yes")
+        ('3', 'yes')
+    """
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 2.0**53 else f"{value:.15g}"
     return str(value)
