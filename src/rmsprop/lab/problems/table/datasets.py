@@ -201,10 +201,7 @@ def prepare(
     with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
         x, names, preparation = encode(inputs, parts[0], options.max_categories)
         y = labels if classes else ((labels - mean) / scale).astype(np.float32)[:, None]
-    formats = {column.values.name: column.format for column in columns if column.format}
-    preparation = tuple(
-        row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation
-    )
+    preparation = _with_formats(preparation, columns)
     notes += grouped(preparation)
     _refuse_outliers(x, names, there.places)
     if not classes:
@@ -254,6 +251,11 @@ def _column_notes(column: Column) -> list[str]:
     if counts_rows(series):
         notes.append(f"{series.name}: counts the rows; if it only numbers them, {leave_out(series.name)}")
     return notes
+
+
+def _with_formats(preparation: Sequence[dict[str, Any]], columns: Sequence[Column]) -> tuple[dict[str, Any], ...]:
+    formats = {column.values.name: column.format for column in columns if column.format}
+    return tuple(row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation)
 
 
 def _without_groups(frame: pl.DataFrame, options: TableOptions) -> tuple[pl.DataFrame, list[str]]:
