@@ -47,9 +47,19 @@ RUNS: Mapping[str, tuple[str, str, Sequence[str]]] = {
         ["train longer", "raise lr"],
     ),
     "overfitting": (
+        "diabetes --model mlp --hidden 64 --keep last",
+        "overfitting",
+        ["stop earlier", "smaller model", "more weight decay"],
+    ),
+    "overfitting, the best kept": (
         "diabetes --model mlp --hidden 64",
         "overfitting",
         ["stop earlier", "smaller model", "more weight decay"],
+    ),
+    "impatient": (
+        "digits --lr 1e-3 --schedule constant --batch-size 8 --early-stop 1",
+        "stopped early",
+        ["more patience"],
     ),
     "spikes": (
         "digits --lr 0.01 --momentum 0.9 --schedule constant --weight-decay 0 --epochs 20",

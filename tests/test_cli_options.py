@@ -58,7 +58,7 @@ def test_an_option_that_needs_another_names_both(command, option, needs, tmp_pat
 
 
 # What isn't a setting of a run.
-OF_THE_COMMAND = ("problem", "out", "resume", "force", "as_json")
+OF_THE_COMMAND = ("problem", "out", "resume", "force", "as_json", "config")
 SETTINGS = {param.name: param for param in rmsprop.commands["train"].params if param.name not in OF_THE_COMMAND}
 
 

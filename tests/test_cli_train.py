@@ -184,6 +184,7 @@ def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
     options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
     options += "--eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
+    options += " --keep best --early-stop 2"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
         "problem": "wine",
@@ -195,6 +196,9 @@ def test_options_are_named_as_the_field_names_them():
         "na": [],
         "delimiter": None,
         "encoding": None,
+        "split": None,
+        "group_input": None,
+        "test": None,
         "dialect": "keras",
         "lr": 0.01,
         "decay": 0.9,
@@ -218,6 +222,8 @@ def test_options_are_named_as_the_field_names_them():
         "step_size": None,
         "seed": 3,
         "class_weights": "none",
+        "keep": "best",
+        "early_stop": 2,
     }
 
 
@@ -487,3 +493,44 @@ def test_the_commands_in_the_documentation_run():
     for command in commands:
         words, _, code = command.partition("  # exit ")
         run(*shlex.split(words)[1:], code=int(code or 0))
+
+
+def test_the_commands_on_visits_in_the_documentation_run():
+    random = np.random.default_rng(1)
+    age = random.integers(18, 80, 200)
+    columns = {
+        "customer": [f"c{i % 20}" for i in range(200)],
+        "day": [f"2024-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(200)],
+        "age": age,
+        "churn": np.where(age + random.normal(scale=5.0, size=200) > 45, "yes", "no"),
+    }
+    pl.DataFrame(columns).write_csv("visits.csv")
+    pl.DataFrame(columns)[:50].write_csv("later.csv")
+    page = Path(__file__).parent.parent / "docs" / "train.md"
+    (block,) = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    tested = [json.loads(run(*shlex.split(command)[1:], "--json").stdout) for command in block.splitlines()]
+    assert [result["settings"]["split"] for result in tested] == ["time", "time:day", "group:customer", None]
+    assert tested[-1]["settings"]["test"] == "later.csv"
+
+
+def test_a_split_and_a_table_to_test_on_are_kept_and_resumed():
+    columns = {"x": range(60), "who": [f"g{i % 6}" for i in range(60)], "y": [0.5 * i for i in range(60)]}
+    pl.DataFrame(columns).write_csv("t.csv")
+    pl.DataFrame(columns)[:9].write_csv("new.csv")
+    options = ["t.csv", "--target", "y", "--split", "group:who", "--group-input", "--test", "new.csv", "--epochs", 2]
+    said = run("train", *options, "--out", "a").stderr
+    assert "note: --test new.csv: its 9 rows are what is tested on" in said
+    config = json.loads(Path("a/config.json").read_text())
+    assert [config["settings"][name] for name in ("split", "group_input", "test")] == ["group:who", True, "new.csv"]
+    assert config["data"]["rows"] == {"train": 40, "validation": 20, "test": 9}
+    Path("new.csv").rename("moved.csv")
+    assert "there is no file new.csv" in run("train", "t.csv", "--out", "a", "--resume", code=2).stderr
+    run("train", "t.csv", "--out", "a", "--resume", "--test", "moved.csv")
+    assert (
+        "--split is random here" in run("train", "t.csv", "--out", "a", "--resume", "--split", "random", code=2).stderr
+    )
+    Path("moved.csv").write_text("x,who,y\n1,g1,2\n2,g2,3\n")
+    refused = run("train", "t.csv", "--out", "a", "--resume", code=2).stderr
+    assert "t.csv has changed since the run began" in refused
+    scores = [float(line.split(",")[0]) for line in run("predict", "a", "moved.csv").stdout.split()[1:]]
+    assert len(scores) == 2

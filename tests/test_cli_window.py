@@ -66,6 +66,8 @@ BAD = {
     "gradient": (["0.9", "--gradient", "0"], "--gradient is 0: it must be a number from 1e-150 to 1e+150"),
     "steps alone": (["0.9", "--steps", "9"], "--steps is for a real run: name one with --problem"),
     "steps": (["0.9", "--problem", "wine", "--steps", "0"], "--steps is 0: it must be from 2 to 100000"),
+    "split alone": (["0.9", "--split", "time"], "--split is for a real run: name one with --problem"),
+    "drop alone": (["0.9", "--drop", "x"], "--drop is for a real run: name one with --problem"),
     "target alone": (["0.9", "--target", "y"], "--target is for a real run: name one with --problem"),
     "problem": (["0.9", "--problem", "zebra"], "there is no problem 'zebra': choose one of linear, digits, "),
     "long problem": (["0.9", "--problem", 5000 * "z"], "there is no problem 'zzz"),
@@ -94,7 +96,9 @@ def test_a_decay_next_to_another_is_told_from_it():
 
 def test_a_table_has_gradients_too():
     Path("t.csv").write_text("x,y\n" + "".join(f"{row % 7},{row * 0.5}\n" for row in range(40)))
-    assert "First steps on the gradients of t.csv" in run(0.9, "--problem", "t.csv", "--target", "y").stdout
+    table = ["--problem", "t.csv", "--target", "y"]
+    assert "First steps on the gradients of t.csv" in run(0.9, *table).stdout
+    assert run(0.9, *table, "--split", "time").stdout != run(0.9, *table).stdout
 
 
 def test_what_a_bar_is_for_is_no_markup(monkeypatch, capsys):

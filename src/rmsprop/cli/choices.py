@@ -117,8 +117,7 @@ def known(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
     return value
 
 
-_OPTIONS = (
-    click.argument("problem", callback=known, shell_complete=completion.problem),
+_TABLE_OPTIONS = (
     click.option("--target", metavar="COLUMN", help="The column of FILE to predict (.npz: the array; default y)."),
     click.option("--task", type=click.Choice(get_args(Task)), help="What to do with the target.  [default: inferred]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Leave out a column of FILE; may be repeated."),
@@ -132,6 +131,9 @@ _OPTIONS = (
     click.option("--na", metavar="WORD", multiple=True, help="What else means missing in FILE; may be repeated."),
     click.option("--delimiter", metavar="CHAR", help="Between columns: ';', tab, ...  [default: the header shows it]"),
     click.option("--encoding", metavar="NAME", help="Encoding of FILE, such as cp1252.  [default: UTF-8]"),
+    click.option("--split", metavar="HOW", help="random, time, time:COLUMN or group:COLUMN.  [default: random]"),
+    click.option("--group-input", is_flag=True, default=None, help="Use the column of groups as an input, too."),
+    click.option("--test", metavar="FILE", help="A table of its own to test on.  [default: a fifth of the rows]"),
     click.option("--model", type=click.Choice(get_args(Model)), help="The model.  [default: the problem's]"),
     click.option("--hidden", metavar="WIDTHS", callback=_widths, help="Widths of an mlp's hidden layers: 64,32."),
     click.option(
@@ -139,9 +141,27 @@ _OPTIONS = (
         type=click.Choice(get_args(ClassWeights)),
         help="balanced: each class of a table counts alike in the loss.  [default: none]",
     ),
+)
+_OPTIONS = (
+    click.argument("problem", callback=known, shell_complete=completion.problem),
+    *_TABLE_OPTIONS,
     click.option("--epochs", type=click.IntRange(min=1), help="How often to go through the training rows."),
     click.option("--batch-size", type=click.IntRange(min=1), help="Rows per step."),
 )
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that shape a problem, `ABOUT_PROBLEM`, but not the problem itself.
+
+    Args:
+        command: The function to decorate.
+
+    Returns:
+        The function.
+    """
+    for give in reversed(_TABLE_OPTIONS):
+        command = give(command)
+    return command
 
 
 def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.runs import TrainingRun
 from rmsprop.lab.train.score_table import ScoreTable, explanation, recall_line
-from rmsprop.lab.train.sentences import statements
+from rmsprop.lab.train.sentences import kept, statements
 from rmsprop.lab.train.training import Divergence
 
 # Without a terminal there is no bar; so many lines tell how it goes.
@@ -83,7 +83,7 @@ def print_result(result: Result) -> None:
     out = page()
     if result.scores:
         scores = ScoreTable(result, short=True)
-        table = Table(*scores.headings, title=f"{result.problem.name}, after training")
+        table = Table(*scores.headings, title=f"{result.problem.name}, {_whose(result)}")
         for column in table.columns[1:]:
             column.justify = "right"
             column.no_wrap = True  # a name of a class is folded instead
@@ -99,7 +99,13 @@ def print_result(result: Result) -> None:
         out.print(f"Learned line: {result.line}")
     for said in statements(result):
         out.print(f"{said.headline[0].upper()}{said.headline[1:]}. {said.evidence} {said.remedy}".rstrip())
+    if sentence := kept(result):
+        out.print(sentence)
     out.print(f"Files: {result.folder}", soft_wrap=True)
+
+
+def _whose(result: Result) -> str:
+    return "after training" if result.kept == len(result.epochs) else f"weights of epoch {result.kept}"
 
 
 def print_json(result: Result) -> None:

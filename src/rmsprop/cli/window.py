@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli import completion
-from rmsprop.cli.choices import known, out_option
+from rmsprop.cli.choices import known, out_option, table_options
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.format import percent, short
+from rmsprop.lab.options import option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,7 @@ _KINDS = (".png", ".svg")
     shell_complete=completion.problem,
     help="Look at the gradients of a short real run, too: digits, wine, FILE.csv, ...",
 )
-@click.option("--target", metavar="COLUMN", help="The column of FILE to predict.")
+@table_options
 @click.option("--steps", type=int, help="How many steps of it.  [default: 300]")
 @out_option(_KINDS, "Draw it, as .png or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
@@ -39,25 +40,25 @@ def window(
     decays: tuple[float, ...],
     gradient: float | None,
     problem: str | None,
-    target: str | None,
     steps: int | None,
     out: Path | None,
     as_json: bool,
+    **about: Any,
 ) -> None:
     """Show what a decay remembers.
 
     For each DECAY, up to six of them: how long a squared gradient counts in the average v, how far v has filled after
     some steps, and how large the first steps are if v starts from 0, from 1, or is bias-corrected.
     """
-    for option, value in (("--steps", steps), ("--target", target)):
-        if value is not None and problem is None:
-            raise InputError(f"{option} is for a real run: name one with --problem, such as --problem digits")
+    for name, value in {"steps": steps, **about}.items():
+        if value not in (None, ()) and problem is None:
+            raise InputError(f"{option(name)} is for a real run: name one with --problem, such as --problem digits")
     from rmsprop.lab.window.decay import GRADIENT, check, measure
 
     check(decays)
     gradient = GRADIENT if gradient is None else gradient
     windows = measure(decays, gradient)
-    recorded = None if problem is None else _record(problem, target, steps, quiet=as_json)
+    recorded = None if problem is None else _record(problem, steps, about, quiet=as_json)
     if out:
         from rmsprop.files import write_atomically
         from rmsprop.lab.window.picture import draw
@@ -72,13 +73,13 @@ def window(
         _print(windows, gradient, recorded, out)
 
 
-def _record(problem: str, target: str | None, steps: int | None, *, quiet: bool) -> Recorded:
+def _record(problem: str, steps: int | None, about: dict[str, Any], *, quiet: bool) -> Recorded:
     from rmsprop.cli.output import bar
     from rmsprop.lab.window.gradients import STEPS, record
 
     steps = STEPS if steps is None else steps
     with bar(problem, steps, quiet=quiet) as advance:
-        return record(problem, steps, advance, target=target)
+        return record(problem, steps, advance, **about)
 
 
 def _content(windows: list[Window], gradient: float, recorded: Recorded | None, out: Path | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Terms:
         point: What the curves have a point for.
         start: When the first point was.
         judged: What the loss is called that the course is told of.
+        kept: The best point, if its weights were kept. Default None: they weren't.
     """
 
     settings: Mapping[Change, str | None]
@@ -28,6 +29,7 @@ class Terms:
     point: str
     start: str
     judged: str
+    kept: int | None = None
 
     def last(self, duration: float) -> str:
         """Return words that go on from "the last": ``"epoch"``, ``"5 epochs"``.
@@ -48,6 +50,7 @@ _ORDERS: Mapping[Change, str] = {
     "another lr": "try another learning rate",
     "let lr fall": "let it fall",
     "train longer": "train longer",
+    "more patience": "wait longer for a lower one",
     "stop earlier": "stop earlier",
     "smaller model": "shrink the model",
     "larger model": "try a larger model",
@@ -136,13 +139,25 @@ def _not_finite(fact: Fact, terms: Terms) -> str:
     return f"{which}: {only} {n['value']} at {terms.unit} {n['first']:.0f}, and {last}."
 
 
-def _overfitting(fact: Fact, _: Terms) -> str:
+def _overfitting(fact: Fact, terms: Terms) -> str:
     n = fact.numbers
     went = "fell" if n["train_now"] < n["train_then"] else "stayed"
     course = f"fell from {n['train_then']:.3g} to" if went == "fell" else "stayed at"
+    kept = "" if terms.kept is None else f" The best {terms.unit} was {terms.kept}: its weights were kept."
     return (
         f"Since then the validation loss rose from {n['lowest']:.3g} to {n['end']:.3g} while the training loss "
-        f"{course} {n['train_now']:.3g}."
+        f"{course} {n['train_now']:.3g}.{kept}"
+    )
+
+
+def _stopped_early(fact: Fact, terms: Terms) -> str:
+    n = fact.numbers
+    stopped = f"the run stopped after {terms.unit} {n['last']:.0f}"
+    if "best" not in n:
+        return f"Over the last {terms.last(n['patience'])} the validation loss got no lower, so {stopped}."
+    return (
+        f"The validation loss was lowest at {terms.unit} {n['best']:.0f}, {n['lowest']:.3g}, and got no lower in "
+        f"{n['patience']:.0f} {terms.unit}{'s' * (n['patience'] != 1)}, so {stopped}."
     )
 
 
@@ -206,6 +221,7 @@ _EVIDENCE: Mapping[str, Callable[[Fact, Terms], str]] = {
     "stalled": _stalled,
     "loss no better than guessing": _guessing,
     "still falling": _falling,
+    "stopped early": _stopped_early,
     "converged": _converged,
     "spikes": _spikes,
 }

@@ -26,6 +26,7 @@ SEVERITIES: Mapping[Kind, Severity] = {
     "loss no better than guessing": "warning",
     "stalled": "warning",
     "still falling": "note",
+    "stopped early": "note",
     "converged": "fine",
 }
 

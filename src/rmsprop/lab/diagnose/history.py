@@ -117,6 +117,7 @@ class History:
         group: What the optimizer computes with, under the names of a `Rule`: that of its first parameter group.
         statistics: What was measured of the layers; None if nothing was.
         given_up: How `rmsprop train` gave the run up after the last epoch of these curves. Default None.
+        patience: The epochs without a lower validation loss after which `rmsprop train` stopped it. Default None.
         loss_name: What the loss is, for an axis. Default only that it is one.
         reading: What a reader took for what, and how many rows it read; None if no reader did.
         terms: How to speak of it. Default: as of anybody's loop.
@@ -137,6 +138,7 @@ class History:
     group: Mapping[str, Any] = field(default_factory=dict)
     statistics: Statistics | None = None
     given_up: Lost | None = None
+    patience: int | None = None
     loss_name: str = "loss"
     reading: Reading | None = None
     terms: Terms | None = None

@@ -50,6 +50,7 @@ def curves_of(history: History) -> LossCurves | str:
         gaps=gaps,
         validation_gaps=gaps_of(history.validation.times, history.validation.values),
         first_steps_largest=_begins_at_zero(history),
+        patience=history.patience,
         can_clip=history.terms is None,
     )
 

@@ -17,6 +17,7 @@ Task = Literal["regression", "classification"]
 ClassWeights = Literal["none", "balanced"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
+Keep = Literal["best", "last"]
 # Text may be compressed besides, as in ``.csv.gz``.
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".xlsx", ".parquet", ".npz")

@@ -60,6 +60,9 @@ def load(
     na: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    split: str | None = None,
+    group_input: bool | None = None,
+    test: str | os.PathLike[str] | None = None,
     class_weights: ClassWeights | None = None,
 ) -> Problem:
     """Return the problem that a name stands for.
@@ -78,6 +81,10 @@ def load(
         na: What stands for a missing value in the table besides the usual words, or one such word. Default nothing.
         delimiter: What separates the columns of a table of text. Default None: what splits its header.
         encoding: The encoding of a table of text. Default None: UTF-8, or what its first bytes say.
+        split: How the table's rows are split: ``random``, ``time`` (by its only column of dates), ``time:COLUMN`` or
+            ``group:COLUMN``. Default None: at random.
+        group_input: Whether the column of groups is an input too. Default None: it isn't.
+        test: A table of its own to test on, with the same columns. Default None: a fifth of the rows.
         class_weights: ``balanced`` lets each class of a table count alike in the loss, however rare. Default None: each
             row does.
 
@@ -98,6 +105,9 @@ def load(
         "na": na,
         "delimiter": delimiter,
         "encoding": encoding,
+        "split": split,
+        "group_input": group_input,
+        "test": None if test is None else os.fspath(test),
     }
     about_table: dict[str, object] = {"target": target, "task": task, "drop": drop, **reading}
     about_model: dict[str, object] = {"model": model, "hidden": hidden, "class_weights": class_weights}

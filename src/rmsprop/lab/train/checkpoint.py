@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rmsprop.files import write_atomically
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.train.best import Best
 from rmsprop.lab.train.training import Training
 
 # One entry, because safetensors writes several in no fixed order, and equal states are to give equal files.
@@ -41,11 +42,14 @@ def save_checkpoint(path: Path, training: Training) -> None:
     tensors = {f"model.{name}": tensor for name, tensor in training.model.state_dict().items()}
     for index, arrays in state["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in arrays.items()}
+    if best := training.best:
+        tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     facts = {
         "epoch": training.epoch,
         "step": training.step,
         "groups": state["param_groups"],
         "schedule": training.schedule.state_dict(),
+        "best": {"epoch": best.epoch, "loss": best.loss} if best and best.epoch else None,
     }
     save_tensors(path, tensors, facts)
 
@@ -71,15 +75,17 @@ def load_checkpoint(path: Path, training: Training) -> None:
 
 def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    weights = {}
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
     for name, tensor in tensors.items():
         kind, rest = name.split(".", 1)
-        if kind == "model":
-            weights[rest] = tensor
+        if kind in weights:
+            weights[kind][rest] = tensor
         else:
             index, slot = rest.split(".")
             state.setdefault(int(index), {})[slot] = tensor
-    training.model.load_state_dict(weights)
+    training.model.load_state_dict(weights["model"])
     training.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
     training.schedule.load_state_dict(facts["schedule"])
     training.epoch, training.step = int(facts["epoch"]), int(facts["step"])
+    if training.best and facts["best"]:
+        training.best = Best(int(facts["best"]["epoch"]), float(facts["best"]["loss"]), weights["best"])

@@ -24,8 +24,10 @@ _LOG_RANGE = 20.0
 _LONGEST_NAME, _LETTERS_ABREAST = 14, 36
 
 
-def loss_curve(curves: LossCurves, per_epoch: int, name: str, optimum: float | None, axes: Axes) -> None:
-    """Paint the training and validation loss, and where the run was lost if it was.
+def loss_curve(
+    curves: LossCurves, per_epoch: int, name: str, optimum: float | None, axes: Axes, *, kept: int | None = None
+) -> None:
+    """Paint the training and validation loss, which epoch's weights were kept, and where the run was lost if it was.
 
     Args:
         curves: The run's losses.
@@ -33,10 +35,14 @@ def loss_curve(curves: LossCurves, per_epoch: int, name: str, optimum: float | N
         name: What the loss is.
         optimum: The least training loss, where it is known.
         axes: Where to paint.
+        kept: The epoch whose weights were kept, to be marked. Default None: it isn't.
     """
     _curves(axes, _parts(curves.train, curves.validation), first=0)
     if optimum:  # a logarithmic axis has no place for 0
         axes.axhline(optimum, color="black", linestyle="--", linewidth=1.2, label=f"optimum {optimum:.4g}")
+    if kept is not None:
+        (mark,) = axes.plot([kept], [curves.judged[kept]], "o", color="black", label=f"weights kept: epoch {kept}")
+        mark.set(markersize=9, markerfacecolor="white", markeredgewidth=2, zorder=3)
     losses, lost = [*curves.train, *curves.validation], curves.lost
     if lost is not None:
         losses += [lost.loss] if math.isfinite(lost.loss) else []

@@ -60,11 +60,26 @@ def read_config(folder: Path, remedy: str) -> Mapping[str, Any]:
     Raises:
         InputError: If the file is damaged.
     """
-    path = folder / CONFIG
+    return read_config_file(folder / CONFIG, remedy)
+
+
+def read_config_file(path: Path, remedy: str) -> Mapping[str, Any]:
+    """Return what a run was begun with.
+
+    Args:
+        path: Its config.json, perhaps under another name.
+        remedy: What to do if that can't be told.
+
+    Returns:
+        The content.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
     try:
         config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         whole = config["checksum"] == _checksum(config)
-    except (ValueError, KeyError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise InputError(f"{path} is damaged or was changed: {remedy}")

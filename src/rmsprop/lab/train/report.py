@@ -13,7 +13,7 @@ from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
 from rmsprop.lab.train.score_table import ScoreTable, explanation, shown
-from rmsprop.lab.train.sentences import statements
+from rmsprop.lab.train.sentences import kept, statements
 from rmsprop.lab.train.settings import show
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def _pictures(result: Result) -> list[Picture]:
                     result.steps_per_epoch,
                     result.problem.loss_name,
                     result.problem.optimum,
+                    kept=result.kept if settings.keep == "best" else None,
                 )
             ),
         )
@@ -180,6 +181,7 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         result=result,
         statements=statements(result),
         lead=_lead(result),
+        kept=kept(result),
         problem=result.problem,
         scores=ScoreTable(result),
         explanation=explanation(result),

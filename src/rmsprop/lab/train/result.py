@@ -33,10 +33,11 @@ class Result:
         steps_per_epoch: Steps per epoch.
         curves: Its losses.
         facts: How it is judged; the first is the verdict.
-        scores: For each part of the split the loss and the metric; empty after a divergence.
+        scores: For each part of the split the loss and the metric of the weights that were kept; empty if none were.
         baseline: The same of the best constant answer; empty where there is no such thing.
         evaluations: Other scores of both, where outputs are classes or numbers.
         line: The learned line of a linear model with one input.
+        kept: The epoch whose weights were kept, which are what the scores are of; None if none were.
         versions: The versions that it ran with.
     """
 
@@ -51,11 +52,12 @@ class Result:
     baseline: Scores
     evaluations: Evaluations
     line: str | None
+    kept: int | None
     versions: Mapping[str, str]
 
     @property
     def excess(self) -> float | None:
-        """How far the training loss lies above the least one; None if that isn't known or the run diverged."""
+        """How far the training loss lies above the least one; None if that isn't known or nothing was kept."""
         optimum = self.problem.optimum
         return None if optimum is None or not self.scores else self.scores["train"][0] - optimum
 
@@ -63,6 +65,11 @@ class Result:
     def diverged(self) -> bool:
         """Whether the run lost its loss."""
         return self.curves.lost is not None
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the run was stopped because its validation loss got no lower."""
+        return self.curves.patience is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what came of it as plain values for JSON: a number that isn't finite is None, a lost loss a word."""
@@ -73,6 +80,8 @@ class Result:
                 "kind": self.facts[0].kind,
                 "epochs": len(self.epochs),
                 "steps": self.epochs[-1].step if self.epochs else 0,
+                "stopped_early": self.stopped_early,
+                "kept": self.kept and self._kept(self.kept),
                 "classes": list(found.answers.classes) if found.answers else [],
                 "positive": found.answers.sought if found.answers else None,
                 "scores": self._scores(self.scores, found.model),
@@ -103,6 +112,10 @@ class Result:
             return None
         part, last = list(self.evaluations.model.items())[-1]
         return None if last.confusion is None else {"rows": part, "matrix": last.confusion.tolist()}
+
+    def _kept(self, epoch: int) -> dict[str, Any]:
+        loss = self.epochs[epoch - 1].validation_loss if self.problem.holds_out else None
+        return {"weights": self.settings.keep, "epoch": epoch, "validation_loss": loss}
 
     def write(self, path: Path) -> None:
         """Write what came of it as JSON.

@@ -23,6 +23,7 @@ from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM
 from rmsprop.lab.problems.table.tabular import ACTIVATION, learned_line
 from rmsprop.lab.train import history
+from rmsprop.lab.train.best import is_early, keeping, schedule_notes
 from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from rmsprop.lab.train.folder import (
     CHECKPOINT,
@@ -92,7 +93,7 @@ class TrainingRun:
         Raises:
             Divergence: If the loss is lost.
         """
-        while self.training.epoch < self.settings.epochs:
+        while self.training.epoch < self.settings.epochs and not is_early(self.settings, self.epochs):
             epoch = self.training.run_epoch()
             with (self.folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
                 file.write(history.line(epoch))
@@ -107,10 +108,13 @@ class TrainingRun:
             divergence: How it was lost, if it was.
 
         Returns:
-            The result. A run that diverged leaves no model.
+            The result. A run that diverged keeps the best weights before, or leaves no model.
         """
+        kept = self.training.kept_epoch(divergence)
+        if kept is not None:
+            self.training.take(kept)
         curves = self.training.curves(self.epochs, divergence)
-        scores, line = ({}, None) if divergence else self._scores()
+        scores, line = ({}, None) if kept is None else self._scores()
         result = Result(
             self.settings,
             self.problem,
@@ -123,9 +127,10 @@ class TrainingRun:
             self.problem.baseline_scores(),
             evaluate_parts(self.problem, self.training.model if scores else None),
             line,
+            kept,
             self.versions,
         )
-        self._write_model(divergence)
+        self._write_model(kept)
         result.write(self.folder / RESULT)
         write_report(result, self.folder / FIGURE, self.folder / REPORT)
         return result
@@ -136,12 +141,12 @@ class TrainingRun:
         scores = {name: problem.evaluate(model, data) for name, data in parts.items()}
         return scores, learned_line(problem.dataset, model) if problem.dataset else None
 
-    def _write_model(self, divergence: Divergence | None) -> None:
+    def _write_model(self, kept: int | None) -> None:
         path = self.folder / MODEL
-        if divergence:
+        if kept is None:
             path.unlink(missing_ok=True)
         else:
-            save_tensors(path, self.training.model.state_dict(), self._data_facts())
+            save_tensors(path, self.training.model.state_dict(), self._data_facts() | {"epoch": kept})
 
     def _write_config(self) -> None:
         config = {
@@ -246,7 +251,8 @@ def begin(
     if config and config["data"]["name"] != name:
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = checked or _settings_and_problem(given, config)
-    run = TrainingRun(settings, problem, folder, Training(problem, settings), _versions())
+    settings = keeping(settings, problem)
+    run = TrainingRun(settings, problem, folder, Training(problem, settings), _versions(), schedule_notes(settings))
     with claim_folder(folder, RUN), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
         try:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from rmsprop.lab.train.settings import Settings
+from rmsprop.lab.train.settings import PLATEAU_PATIENCE, Settings
 
 
 class LearningRate:
@@ -23,7 +23,7 @@ class LearningRate:
 
     The learning rate rises linearly over ``warmup`` epochs, then follows the schedule. Every schedule changes with the
     step, except plateau: once the warm-up is over, that multiplies by ``gamma`` when the validation loss hasn't
-    improved for torch's default of 10 epochs.
+    improved for `PLATEAU_PATIENCE` epochs.
 
     Args:
         settings: The run's settings.
@@ -38,7 +38,7 @@ class LearningRate:
         self._plateau: ReduceLROnPlateau | None = None
         if settings.schedule == "plateau":
             assert settings.gamma is not None
-            self._plateau = ReduceLROnPlateau(optimizer, factor=settings.gamma)
+            self._plateau = ReduceLROnPlateau(optimizer, factor=settings.gamma, patience=PLATEAU_PATIENCE)
 
     def after_step(self) -> None:
         """Set the learning rate of the next step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rmsprop.lab.train.best import best_epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.settings import schedule_numbers
 from rmsprop.lab.verdict.facts import Change
@@ -15,6 +16,7 @@ _OPTIONS: Mapping[Change, str] = {
     "raise lr": "--lr {:.2g}",
     "warm up": "--warmup 1",
     "let lr fall": "--schedule cosine",
+    "more patience": "--resume --early-stop {:.0f}",
     "stop earlier": "--epochs {:.0f} --force",
     "smaller model": "--hidden",
     "larger model": "--hidden",
@@ -28,12 +30,13 @@ _LARGEST_LR = 0.01
 _GO_ON = ("constant", "plateau", "inverse-sqrt")
 
 
-def terms(settings: Mapping[str, Any], *, holds_out: bool) -> Terms:
+def terms(settings: Mapping[str, Any], *, holds_out: bool, kept: int | None = None) -> Terms:
     """Return how to speak of a run.
 
     Args:
         settings: Its settings, as plain values.
         holds_out: Whether its validation rows are others than its training rows.
+        kept: The epoch whose weights were kept. Default None: the run hasn't ended, or none were.
 
     Returns:
         The terms.
@@ -53,8 +56,11 @@ def terms(settings: Mapping[str, Any], *, holds_out: bool) -> Terms:
         options["warm up"] = None
     if settings.get("lr", 0.0) > _LARGEST_LR and "larger model" in options:
         options["larger model"] = f"--lr {_LARGEST_LR} {options['larger model']}"
+    best = settings.get("keep") == "best"
+    if best:  # the weights of then are there
+        options["stop earlier"] = None
     judged = "validation loss" if holds_out else "loss"
-    return Terms(options, "epoch", "epoch", "before the first step", judged)
+    return Terms(options, "epoch", "epoch", "before the first step", judged, kept if best else None)
 
 
 def statements(result: Result) -> tuple[Statement, ...]:
@@ -66,8 +72,32 @@ def statements(result: Result) -> tuple[Statement, ...]:
     Returns:
         A statement for each of its facts.
     """
-    spoken = terms(result.settings.as_dict(), holds_out=result.problem.holds_out)
+    spoken = terms(result.settings.as_dict(), holds_out=result.problem.holds_out, kept=result.kept)
     return tuple(statement(fact, spoken) for fact in result.facts)
+
+
+def kept(result: Result) -> str:
+    """Return whose weights were kept, a sentence; empty where no validation rows could tell a better epoch.
+
+    Args:
+        result: The run.
+
+    Returns:
+        The sentence.
+    """
+    if not result.problem.holds_out:
+        return ""
+    best = best_epoch(result.epochs)
+    if result.kept is None:
+        return "No weights were kept."
+    if best is None:
+        return "No epoch had a finite validation loss: the weights of the last one were kept."
+    if result.settings.keep == "last":
+        later = f", though epoch {best.epoch} had a lower validation loss, {best.validation_loss:.4g}"
+        return f"The weights of the last epoch were kept{later * (best.epoch != result.kept)}."
+    why = f"its validation loss, {best.validation_loss:.4g}, is the lowest"
+    before = " before the run diverged" if result.diverged else ", the last" * (best.epoch == len(result.epochs))
+    return f"The weights of epoch {best.epoch}{before} were kept: {why}."
 
 
 def _longer(settings: Mapping[str, Any]) -> str:

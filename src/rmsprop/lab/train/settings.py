@@ -15,6 +15,7 @@ from rmsprop.lab.options import option, rule_of_options
 from rmsprop.lab.problems.defaults import (
     ClassWeights,
     Defaults,
+    Keep,
     Model,
     Schedule,
     Task,
@@ -28,6 +29,8 @@ from rmsprop.rule import Rule
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
 STEP_SIZE_SCHEDULES = ("step",)
 FIXED_LENGTH_SCHEDULES = ("cosine", "linear")
+# Epochs without a lower validation loss that plateau allows: torch's default.
+PLATEAU_PATIENCE = 10
 
 RULE_FIELDS = tuple(field.name for field in fields(Rule))
 
@@ -48,6 +51,9 @@ class Settings:
         na: What stands for a missing value in it, besides the usual words.
         delimiter: What separates its columns, if it is text; None: what splits its header.
         encoding: Its encoding, if it is text; None: UTF-8, or what its first bytes say.
+        split: How its rows are split: ``random``, ``time``, ``time:COLUMN`` or ``group:COLUMN``; None: at random.
+        group_input: Whether its column of groups is an input; None: it isn't.
+        test: The path of a table of its own to test on; None: a fifth of the rows.
         dialect: The framework whose RMSProp is meant.
         lr: The learning rate at the top of the schedule, above 0.
         rule: The RMSProp. Elsewhere its fields are settings of their own, under their own names.
@@ -61,6 +67,9 @@ class Settings:
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
         step_size: Epochs between two drops of the step schedule.
         seed: Decides the initial weights and the order of the rows.
+        keep: Whose weights are kept: the last epoch's, or the best one's by validation loss; None: the best where there
+            are validation rows.
+        early_stop: Epochs without a lower validation loss after which the run stops; None: it doesn't.
 
     Raises:
         InputError: If a value is out of range or two contradict each other.
@@ -79,6 +88,9 @@ class Settings:
     na: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    split: str | None = None
+    group_input: bool | None = None
+    test: str | None = None
     dialect: str
     lr: float
     rule: Rule
@@ -92,12 +104,16 @@ class Settings:
     gamma: float | None
     step_size: int | None
     seed: int
+    keep: Keep | None = None
+    early_stop: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
         check_choices(self.task, self.model, self.hidden, self.class_weights)
         if self.schedule not in get_args(Schedule):
             raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
+        if self.keep not in (None, *get_args(Keep)):
+            raise InputError(f"--keep is {self.keep!r}: choose one of {', '.join(get_args(Keep))}")
         for name, (allowed, is_allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not is_allowed(value):
@@ -122,7 +138,7 @@ class Settings:
         Raises:
             InputError: If a field is missing, unknown or out of range.
         """
-        if values.keys() != {*(field.name for field in fields(cls)), *RULE_FIELDS} - {"rule"}:
+        if values.keys() != set(FIELDS):
             raise InputError("the settings were written by another version of rmsprop: start over with --force")
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls._of(plain)
@@ -134,6 +150,7 @@ class Settings:
         return cls(rule=rule, **{name: value for name, value in values.items() if name not in RULE_FIELDS})
 
 
+FIELDS = (*(field.name for field in fields(Settings) if field.name != "rule"), *RULE_FIELDS)
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
     "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),
@@ -143,6 +160,7 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "step_size": ("a whole number of epochs, at least 1", lambda v: v >= 1),
     # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
     "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
+    "early_stop": ("a whole number of epochs, at least 1", lambda v: v >= 1),
 }
 
 
@@ -197,11 +215,12 @@ def schedule_numbers(schedule: str, epochs: int) -> dict[str, object]:
 
 
 def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
-    """Return the settings to continue a run with: those it began with, perhaps for more epochs.
+    """Return the settings to continue a run with: those it began with, perhaps for more epochs or with more patience.
 
     Args:
         kept: What the run began with.
-        given: Settings named now; None stands for "as it was". The problem may have moved to another path.
+        given: Settings named now; None stands for "as it was". Its tables may have moved to other paths,
+            and the run may stop later than it would have.
 
     Returns:
         The settings.
@@ -214,13 +233,18 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
         200
     """
     began_with = kept.as_dict()
+    patience = kept.early_stop and given.get("early_stop")
+    if patience and patience >= kept.early_stop:  # type: ignore[operator]
+        kept = replace(kept, early_stop=patience)  # type: ignore[arg-type]
+        began_with["early_stop"] = patience
+    may_differ = {"problem", "epochs", "test" if kept.test else ""}
     for name, value in given.items():
-        if name not in ("problem", "epochs") and value is not None and value != began_with[name]:
+        if name not in may_differ and value is not None and value != began_with[name]:
             raise InputError(
                 f"{option(name)} is {show(value)} here and {show(began_with[name])} in the run: "
                 f"leave it out to resume, or start over with --force"
             )
-    kept = replace(kept, problem=given.get("problem", kept.problem))  # type: ignore[arg-type]
+    kept = replace(kept, problem=given.get("problem", kept.problem), test=given.get("test") or kept.test)  # type: ignore[arg-type]
     epochs = given.get("epochs")
     if epochs is None or epochs == kept.epochs:
         return kept

@@ -45,7 +45,8 @@ class TrainedModel(nn.Module):
         columns: The names of the columns that it is predicted from.
         classes: The names of the classes; none for numbers.
         positive: Of two classes, the one whose F1 counts; None of more, and for numbers.
-        notes: What a person should know about the table that was last prepared, a sentence each.
+        notes: What a person should know about the model and the table that was last prepared, a sentence each.
+        about: What of that is about the model.
     """
 
     def __init__(self, data: Mapping[str, Any], options: TableOptions | None = None) -> None:
@@ -57,6 +58,7 @@ class TrainedModel(nn.Module):
         self.positive: str | None = data["positive"]
         self.columns: tuple[str, ...] = tuple(row["column"] for row in data["preparation"])
         self.notes: tuple[str, ...] = ()
+        self.about: tuple[str, ...] = ()
         self._preparation = data["preparation"]
         self._format = data["target_format"]
         self._answers = Answers(
@@ -97,7 +99,7 @@ class TrainedModel(nn.Module):
         """
         frame, places, notes = self._read(table)
         inputs, told = inputs_of(frame, self._preparation, self.target, places)
-        self.notes = (*notes, *told)
+        self.notes = (*self.about, *notes, *told)
         return torch.from_numpy(inputs)
 
     def _outputs(self, table: pl.DataFrame | str | os.PathLike[str]) -> Tensor:
@@ -211,7 +213,7 @@ def _load(folder: Path) -> TrainedModel:
     settings, data = config["settings"], config["data"]
     if settings["model"] is None:
         raise InputError(f"{folder} holds a run of {data['name']}, which is no table: only what learnt one can predict")
-    _check_ended(folder)
+    about = _ended(folder)
     if not data.keys() >= {"network", "target_format"}:
         raise InputError(f"{folder} was written by an earlier version: {again}")
     options = TableOptions(na=tuple(settings["na"]), delimiter=settings["delimiter"], encoding=settings["encoding"])
@@ -220,6 +222,7 @@ def _load(folder: Path) -> TrainedModel:
         model.layers.load_state_dict(load_file(folder / MODEL))
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}") from error
+    model.about = about
     return model.eval()
 
 
@@ -233,17 +236,21 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} holds no run (no {CONFIG} of one): {of_a_run}")
 
 
-def _check_ended(folder: Path) -> None:
-    """Refuse a run without a model, and one that is being continued, whose model is of before."""
+def _ended(folder: Path) -> tuple[str, ...]:
+    """Refuse a run without a model, and one that is being continued, whose model is of before; return notes on it."""
     path = folder / RESULT
     try:
         result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         lost = result["lost"] if result else None
+        kept = result.get("kept") if result else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
-    if lost:
+    if lost and not kept:
         raise InputError(
             f"the run in {folder} diverged at step {lost['step']} and left no model: train again with a smaller --lr"
         )
     if result is None or not (folder / MODEL).exists():
         raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")
+    if lost and kept:
+        return (f"the run diverged at step {lost['step']}: these are the weights of epoch {kept['epoch']}, before",)
+    return ()

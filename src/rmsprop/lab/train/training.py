@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from rmsprop.keywords import TORCH
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Problem
+from rmsprop.lab.train.best import Best, is_early
 from rmsprop.lab.train.effective import effective_steps, layer_names
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.schedules import LearningRate
@@ -58,6 +59,7 @@ class Training:
         self.schedule = LearningRate(settings, self.optimizer, self.steps_per_epoch)
         self.epoch = 0
         self.step = 0
+        self.best = Best() if settings.keep == "best" else None
         self.initial_loss, _ = problem.evaluate(self.model, problem.train)
         self.initial_validation_loss, _ = problem.evaluate(self.model, problem.validation)
 
@@ -82,9 +84,36 @@ class Training:
             raise Divergence(self.step, train_loss)
         validation_loss, validation_metric = self.problem.evaluate(self.model, self.problem.validation)
         self.schedule.after_epoch(validation_loss)
+        if self.best:
+            self.best.see(self.epoch, validation_loss, self.model)
         steps = effective_steps(self.model, self.optimizer, self.rule, lr)
         losses = (train_loss, validation_loss, train_metric, validation_metric)
         return Epoch(self.epoch, self.step, lr, *losses, worst, steps)
+
+    def kept_epoch(self, divergence: Divergence | None) -> int | None:
+        """Return the epoch whose weights are to be kept; None if none are.
+
+        A run that diverged keeps the best weights if they learnt anything, that is if they are better than none.
+
+        Args:
+            divergence: What `run_epoch` raised, if it did.
+
+        Returns:
+            Its number.
+        """
+        best = self.best.epoch if self.best else 0
+        if divergence:
+            return best if self.best and self.best.loss < self.initial_validation_loss else None
+        return best or self.epoch
+
+    def take(self, epoch: int) -> None:
+        """Give the model the weights that are kept.
+
+        Args:
+            epoch: Whose, as `kept_epoch` told.
+        """
+        if self.best and epoch == self.best.epoch:
+            self.model.load_state_dict(self.best.weights)
 
     def curves(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> LossCurves:
         """Return the curves of this training, for a verdict and for figures.
@@ -114,6 +143,7 @@ class Training:
             lost=Lost(divergence.step, divergence.loss) if divergence else None,
             validation_gaps=gaps,
             first_steps_largest=not (self.rule.initial_square_avg or self.rule.bias_correction or self.settings.warmup),
+            patience=self.settings.early_stop if is_early(self.settings, epochs) and not divergence else None,
         )
 
     def _batches(self) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Rules about where a loss goes: overfitting, still falling, converged."""
+"""Rules about where a loss goes: overfitting, still falling, stopped early, converged."""
 
 from __future__ import annotations
 
@@ -86,8 +86,27 @@ def last_lowest(smoothed: Sequence[float], losses: Sequence[float]) -> int:
     return min(range(len(losses)), key=lambda n: (smoothed[n], losses[n], -n))
 
 
+def stopped_early(curves: LossCurves) -> Fact | None:
+    """Say that a run was stopped because its validation loss got no lower, though the end of its curve may fall."""
+    if curves.patience is None:
+        return None
+    seen = range(1 if curves.knows_start else 0, len(curves.validation))
+    best = min(seen, key=lambda n: curves.validation[n], default=None)
+    lowest = {} if best is None else {"lowest": curves.validation[best], "best": curves.times[best]}
+    return Fact(
+        kind="stopped early",
+        sign="no lower validation loss",
+        numbers={**lowest, "patience": curves.patience, "last": curves.times[-1]},
+        advice=(Advice("more patience", 2 * curves.patience),) if _fall(curves) else (),
+    )
+
+
 def falling(curves: LossCurves) -> Fact | None:
     """Find a loss that would fall further if the run went on, or had its learning rate longer."""
+    return None if curves.patience is not None else _fall(curves)
+
+
+def _fall(curves: LossCurves) -> Fact | None:
     fall, train = last_fall(curves.judged), last_fall(curves.train)
     by_train = _falls_with_training(curves, train)
     if not (_is_falling(curves, fall, train) or by_train):

@@ -95,6 +95,8 @@ class LossCurves:
         validation_gaps: The same of the validation losses.
         first_steps_largest: Whether the optimizer's first steps are its largest, as they are from v₀ = 0. Default
             False.
+        patience: How many epochs or steps the run was stopped early after, because none of them had a lower validation
+            loss. Default None: it wasn't.
         can_clip: Whether gradients can be clipped where it was trained: `rmsprop train` can't. Default False.
     """
 
@@ -111,6 +113,7 @@ class LossCurves:
     gaps: Gaps | None = None
     validation_gaps: Gaps | None = None
     first_steps_largest: bool = False
+    patience: int | None = None
     can_clip: bool = False
 
     @property

@@ -17,6 +17,7 @@ Kind = Literal[
     "stalled",
     "loss no better than guessing",
     "still falling",
+    "stopped early",
     "converged",
 ]
 Cause = Literal["learning rate too high", "learning rate too low"]
@@ -35,6 +36,7 @@ Sign = Literal[
     "training loss",
     "validation loss",
     "batches stood out",
+    "no lower validation loss",
 ]
 Change = Literal[
     "lower lr",
@@ -43,6 +45,7 @@ Change = Literal[
     "warm up",
     "let lr fall",
     "train longer",
+    "more patience",
     "stop earlier",
     "smaller model",
     "larger model",

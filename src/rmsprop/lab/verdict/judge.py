@@ -25,7 +25,7 @@ def judge(curves: LossCurves) -> tuple[Fact, ...]:
         curves: Its losses, at least two unless the run was given up.
 
     Returns:
-        The verdict; after it whatever else there is, losses that weren't finite and spikes.
+        The verdict; after it whatever else there is: an early stop, losses that weren't finite, and spikes.
 
     Examples:
         >>> judge(LossCurves(times=range(21), train=[1.0] + [0.2] * 20))[0].kind
@@ -34,6 +34,8 @@ def judge(curves: LossCurves) -> tuple[Fact, ...]:
     lost = outliers.diverged(curves)
     if lost is not None:
         return (lost,)
-    main = next((fact for rule in _RULES if (fact := rule(curves))), None) or course.converged(curves)
+    early = course.stopped_early(curves)
+    found = next((fact for rule in _RULES if (fact := rule(curves))), None)
+    main = [fact for fact in (found, early) if fact] or [course.converged(curves)]
     spikes = outliers.spikes(curves)
-    return (main, *outliers.not_finite(curves), *((spikes,) if spikes else ()))
+    return (*main, *outliers.not_finite(curves), *((spikes,) if spikes else ()))

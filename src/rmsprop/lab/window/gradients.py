@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,16 +57,14 @@ class Recorded:
         return {name: self.gradients[:, order[place]] for place, name in places.items()}
 
 
-def record(
-    name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda: None, *, target: str | None = None
-) -> Recorded:
+def record(name: str, steps: int = STEPS, on_step: Callable[[], object] = lambda: None, **about: Any) -> Recorded:
     """Train a problem with RMSProp for some steps, and keep the gradients of some of its coordinates.
 
     Args:
         name: What `rmsprop.lab.problems.load` takes.
         steps: How many steps, from 2 to 100,000. Default 300.
         on_step: Called after each step. Default: nothing.
-        target: The column to predict, if it is a table. Default none.
+        about: What shapes it, as `rmsprop.lab.problems.load` takes it: of a table, ``target`` is needed.
 
     Returns:
         The gradients.
@@ -79,7 +78,7 @@ def record(
     """
     if not 2 <= steps <= MOST_STEPS:
         raise InputError(f"--steps is {steps}: it must be from 2 to {MOST_STEPS}")
-    problem, lr = load(name, target=target), row_of(name).lr
+    problem, lr = load(name, **about), row_of(name).lr
     model = problem.model(seed=0)
     with few_threads(model, problem.batch_size):
         found = _gradients(problem, model, lr, steps, on_step)

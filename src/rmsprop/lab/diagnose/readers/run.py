@@ -52,6 +52,7 @@ def read(path: Path) -> History:
 def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]) -> History:
     settings, start = config["settings"], config["start"]
     epochs = tuple(int(row["epoch"]) for row in rows)
+    result = _result(path / RESULT)
 
     def curve(column: str) -> Series:
         return Series(epochs, tuple(row[column] for row in rows))
@@ -70,9 +71,10 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         holds_out=start["holds_out"],
         group={name: settings[name] for name in _GROUP},
         statistics=_statistics(rows, settings["eps"]),
-        given_up=_given_up(path / RESULT),
+        given_up=_given_up(result),
+        patience=settings["early_stop"] if result.get("stopped_early") else None,
         loss_name=f"loss: {start['loss_name']}" if "loss_name" in start else "loss",  # older folders lack it
-        terms=terms(settings, holds_out=start["holds_out"]),
+        terms=terms(settings, holds_out=start["holds_out"], kept=(result.get("kept") or {}).get("epoch")),
     )
 
 
@@ -80,9 +82,14 @@ def _or_infinity(loss: float | None) -> float:
     return math.inf if loss is None else loss
 
 
-def _given_up(path: Path) -> Lost | None:
+def _result(path: Path) -> Mapping[str, Any]:
+    """Return what came of a run; of one that hasn't ended yet, that it isn't lost."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"lost": None}
+
+
+def _given_up(result: Mapping[str, Any]) -> Lost | None:
     """Return how a run was given up; None if it wasn't, or hasn't ended yet."""
-    lost = json.loads(path.read_text(encoding="utf-8"))["lost"] if path.exists() else None
+    lost = result["lost"]
     return None if lost is None else Lost(int(lost["step"]), float(lost["loss"]))
 
 

@@ -19,6 +19,8 @@ from rmsprop.lab.problems.table.understood import MOSTLY, Notation, Understood, 
 MANY, FEW = 200, 20
 # Above this the square that standardising needs overflows a float64.
 LARGEST = 1e150
+# A row that isn't trained on may be far from those that are; the square of a larger number may not be a float32.
+FARTHEST = 1e12
 # Whole numbers from here on aren't all float64, so that two of them may become one.
 _FIRST_INEXACT = 2.0**53
 # What whole numbers are if they are dates without anything between year, month and day.

@@ -1,4 +1,4 @@
-"""Makes a table ready to train on: the task, a fixed 60/20/20 split, and inputs prepared on the training rows only."""
+"""Makes a table ready to train on: the task, a fixed split, and inputs prepared with what the training rows tell."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import numpy.typing as npt
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.defaults import Task, short_name
-from rmsprop.lab.problems.table.columns import Column, as_input, leave_out, typed
+from rmsprop.lab.problems.defaults import STANDARD_INPUT, Task, short_name
+from rmsprop.lab.problems.table.columns import FARTHEST, Column, as_input, leave_out, typed
 from rmsprop.lab.problems.table.encoding import Floats, encode, grouped
+from rmsprop.lab.problems.table.held_out import Trained, held_out_rows
 from rmsprop.lab.problems.table.identifiers import counts_rows, names_rows, needless
 from rmsprop.lab.problems.table.numerals import file_decimal
-from rmsprop.lab.problems.table.options import TableOptions, composed
+from rmsprop.lab.problems.table.options import GROUP, TableOptions, composed
 from rmsprop.lab.problems.table.places import Places
+from rmsprop.lab.problems.table.splits import Rows, split
 from rmsprop.lab.problems.table.tables import read_table
 from rmsprop.lab.problems.table.targets import infer_task, labels_of, task_note
 from rmsprop.lab.problems.table.understood import Notation
 
 # Below this a fifth of the rows is too few to judge anything by.
 FEWEST_ROWS = 10
-# A row that isn't trained on may be far from those that are; the square of a larger number may not be a float32.
-FARTHEST = 1e12
-_SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Dataset:
         name: What to call it.
         task: Regression or classification.
         target: The name of the target column.
-        train: 60 % of the rows.
+        train: 60 % of the rows; 80 % if there is a table of its own to test on.
         validation: 20 % of the rows.
-        test: 20 % of the rows, to be read once.
+        test: 20 % of the rows, or that table; to be read once.
         inputs: The names of the columns of ``x``.
         classes: The names of the classes, in the order of their indices; empty for regression.
         target_mean: What was subtracted from a number to predict.
@@ -115,6 +114,7 @@ def from_file(
     Raises:
         InputError: If the table can't be read, or not be trained on.
     """
+    _check_test(path, options)
     table = read_table(path, target, options)
     frame, target = table.frame, table.target
     for column in (drop := list(map(composed, drop))):
@@ -125,14 +125,24 @@ def from_file(
             raise InputError(f"--drop {column}: {column!r} {why}{'' if column == target else meant}")
     read = prepare(
         short_name(str(path)),
-        frame.drop(drop),
+        frame,
         target,
         task,
+        drop=drop,
         options=options,
         places=table.places,
         delimiter=table.delimiter,
     )
     return replace(read, notes=(*table.notes, *read.notes))
+
+
+def _check_test(path: Path, options: TableOptions | None) -> None:
+    """Refuse to test on the rows that are trained on."""
+    if options is None or options.test is None:
+        return
+    test = Path(options.test)
+    if (path.exists() and test.exists() and path.samefile(test)) or str(path) == options.test == STANDARD_INPUT:
+        raise InputError(f"--test {options.test} is the table that is trained on: give another one, or leave it out")
 
 
 def prepare(
@@ -141,6 +151,7 @@ def prepare(
     target: str,
     task: Task | None,
     *,
+    drop: Sequence[str] = (),
     options: TableOptions | None = None,
     places: Places | None = None,
     delimiter: str | None = None,
@@ -152,6 +163,7 @@ def prepare(
         frame: The table.
         target: The column to predict.
         task: What to do with it; None infers it from the column.
+        drop: Columns that are no inputs; rows may be split by them. Default none.
         options: How to understand the columns. Default None leaves it to them.
         places: Where the rows stand in their file. Default None: they count from 1.
         delimiter: What separates the columns in their file. Default None: nothing.
@@ -163,7 +175,7 @@ def prepare(
         InputError: If the table can't be trained on.
     """
     options, places = options or TableOptions(), places or Places()
-    text = [series for series in frame if series.dtype == pl.String]
+    text = [series for series in frame if series.dtype == pl.String and series.name not in drop]
     notation = Notation(places, options.dayfirst, file_decimal(text, delimiter))
     answer = typed(frame[target], "choose another --target", notation)
     notes = [f"{target}: {answer.note}"] if answer.note else []
@@ -172,30 +184,38 @@ def prepare(
     has_target = answer.values.is_not_null()
     goal = answer.values.drop_nulls()
     if len(goal) < FEWEST_ROWS:
-        raise InputError(f"{name}: rows with a target: {len(goal)}, and a 60/20/20 split needs at least {FEWEST_ROWS}")
+        shares = "an 80/20 split" if options.test else "a 60/20/20 split"
+        raise InputError(f"{name}: rows with a target: {len(goal)}, and {shares} needs at least {FEWEST_ROWS}")
     inferred = infer_task(goal)
     labels, classes = labels_of(goal, task or inferred)
     if task is None:
         notes.append(task_note(goal, classes, inferred))
     task = task or inferred
-    parts = _split(labels if task == "classification" else np.zeros(len(goal), np.int64))
-    columns, told = _columns(frame.drop(target), has_target, target, notation)
+    rows = has_target.arg_true().to_list()
+    there = replace(notation, places=places.only(rows))
+    parts, told = split(Rows(frame.filter(has_target), labels, classes, target, there), options)
+    notes += told
+    possible, told = _without_groups(frame.drop([target, *drop]), options)
+    notes += told
+    columns, told = _columns(possible, has_target, target, notation)
     notes += told
     inputs = [as_input(column.values, options.max_categories) for column in columns]
     mean, scale = (0.0, 1.0) if classes else _standard(labels[parts[0]])
     with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
         x, names, preparation = encode(inputs, parts[0], options.max_categories)
         y = labels if classes else ((labels - mean) / scale).astype(np.float32)[:, None]
-    formats = {column.values.name: column.format for column in columns if column.format}
-    preparation = tuple(
-        row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation
-    )
+    preparation = _with_formats(preparation, columns)
     notes += grouped(preparation)
-    rows = has_target.arg_true().to_numpy()
-    _refuse_outliers(x, names, rows, places)
+    _refuse_outliers(x, names, there.places)
     if not classes:
-        _refuse_outliers(y, (target,), rows, places, "choose another --target")
-    train, validation, test = (Part(x[rows], y[rows]) for rows in parts)
+        _refuse_outliers(y, (target,), there.places, "choose another --target")
+    three = [Part(x[rows], y[rows]) for rows in parts]
+    if options.test:
+        trained = Trained(frame, answer, classes, mean, scale, preparation)
+        *part, told = held_out_rows(Path(options.test), options, trained)
+        three.append(Part(*part))
+        notes += told
+    train, validation, test = three
     return Dataset(
         name,
         task,
@@ -250,28 +270,27 @@ def _column_notes(column: Column) -> list[str]:
     return notes
 
 
-def _split(groups: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Split 60/20/20 within each group, always in the same way, and return the rows of each part in order."""
-    # The legacy generator's stream is frozen, so the split outlives new versions of NumPy.
-    random = np.random.RandomState(_SPLIT_SEED)
-    parts: list[list[npt.NDArray[np.int64]]] = [[], [], []]
-    for group in np.unique(groups):
-        rows = random.permutation(np.flatnonzero(groups == group))
-        cuts = [round(0.6 * len(rows)), round(0.8 * len(rows))]
-        for part, chosen in zip(parts, np.split(rows, cuts), strict=True):
-            part.append(chosen)
-    return [np.sort(np.concatenate(part)) for part in parts]
+def _with_formats(preparation: Sequence[dict[str, Any]], columns: Sequence[Column]) -> tuple[dict[str, Any], ...]:
+    formats = {column.values.name: column.format for column in columns if column.format}
+    return tuple(row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation)
 
 
-def _refuse_outliers(
-    values: Floats, names: Sequence[str], rows: npt.NDArray[Any], places: Places, remedy: str = ""
-) -> None:
+def _without_groups(frame: pl.DataFrame, options: TableOptions) -> tuple[pl.DataFrame, list[str]]:
+    """Return the input columns without that of the groups, which other rows don't share, and a note."""
+    kind, column = options.split_by
+    name = composed(column.strip())
+    if kind != GROUP or options.group_input or name not in frame.columns:
+        return frame, []
+    return frame.drop(name), [f"{name}: tells the group of a row, so it is left out (--group-input keeps it)"]
+
+
+def _refuse_outliers(values: Floats, names: Sequence[str], places: Places, remedy: str = "") -> None:
     far = (values.max(axis=0) > FARTHEST) | (values.min(axis=0) < -FARTHEST)
     if far.any():
         column = int(far.argmax())
-        row = rows[np.abs(values[:, column]).argmax()]
+        row = int(np.abs(values[:, column]).argmax())
         raise InputError(
-            f"column {names[column]!r} holds a value in {places.of(int(row))} that is over {FARTHEST:g} standard "
+            f"column {names[column]!r} holds a value in {places.of(row)} that is over {FARTHEST:g} standard "
             f"deviations from the training rows: correct it, or {remedy or leave_out(names[column])}"
         )
 

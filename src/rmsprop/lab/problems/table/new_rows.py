@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.table.columns import LARGEST, as_input
-from rmsprop.lab.problems.table.datasets import FARTHEST
+from rmsprop.lab.problems.table.columns import FARTHEST, LARGEST, as_input
 from rmsprop.lab.problems.table.dates import written_dates
 from rmsprop.lab.problems.table.durations import written_hours
 from rmsprop.lab.problems.table.encoding import Floats

@@ -21,11 +21,15 @@ ABOUT_PROBLEM = (
     "na",
     "delimiter",
     "encoding",
+    "split",
+    "group_input",
+    "test",
     "model",
     "hidden",
     "class_weights",
 )
 FEWEST_CATEGORIES = 2
+RANDOM, TIME, GROUP = "random", "time", "group"
 # Characters that are awkward to type in a shell.
 _NAMED_DELIMITERS: Mapping[str, str] = {
     "tab": "\t",
@@ -50,6 +54,9 @@ class TableOptions:
         delimiter: What separates the columns of a text file: a character, or a name such as ``tab``. Default None:
             what splits the header into the most names.
         encoding: The encoding of a text file, by Python's name. Default None: UTF-8, or what its first bytes say.
+        split: How its rows are split: ``random``, ``time``, ``time:COLUMN`` or ``group:COLUMN``. Default None: random.
+        group_input: Whether the column of groups is an input too. Default None: it isn't.
+        test: The path of a table of its own to test on. Default None: a fifth of the rows.
 
     Raises:
         InputError: If a value can't be used.
@@ -64,6 +71,9 @@ class TableOptions:
     na: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str | None = None
+    split: str | None = None
+    group_input: bool | None = None
+    test: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -76,11 +86,28 @@ class TableOptions:
             )
         if self.encoding is not None and not _is_text_encoding(self.encoding):
             raise InputError(f"--encoding is {self.encoding!r}: give one such as utf-8, cp1252, latin-1 or utf-16")
+        _check_split(self.split, *self.split_by)
+        if self.group_input and self.split_by[0] != GROUP:
+            raise InputError("--group-input is for --split group:COLUMN: leave it out")
+
+    @property
+    def split_by(self) -> tuple[str, str]:
+        """How rows are split, and by which column; empty if none was named."""
+        kind, _, column = (self.split or RANDOM).partition(":")
+        return kind, column
 
     @property
     def separator(self) -> str | None:
         """The character that separates columns, if it was given."""
         return None if self.delimiter is None else _NAMED_DELIMITERS.get(self.delimiter.lower(), self.delimiter)
+
+
+def _check_split(split: str | None, kind: str, column: str) -> None:
+    allowed = "give random, time, time:COLUMN or group:COLUMN"
+    if split is not None and (kind not in (RANDOM, TIME, GROUP) or not split or split.endswith(":")):
+        raise InputError(f"--split is {split!r}: {allowed}")
+    if kind != TIME and (kind == GROUP) != bool(column):
+        raise InputError(f"--split {split} {'needs a' if kind == GROUP else 'takes no'} column: {allowed}")
 
 
 def _is_text_encoding(name: str) -> bool:

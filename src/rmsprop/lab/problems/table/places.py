@@ -31,4 +31,22 @@ class Places:
         Returns:
             The place in words.
         """
-        return f"{self.word} {row + 1 if self.numbers is None else self.numbers[row]}"
+        return f"{self.word} {self._number(row)}"
+
+    def only(self, rows: Sequence[int]) -> Places:
+        """Return the places of some of the rows.
+
+        Args:
+            rows: Their indices.
+
+        Returns:
+            The places.
+
+        Examples:
+            >>> Places("line", [2, 3, 5]).only([0, 2]).of(1)
+            'line 5'
+        """
+        return Places(self.word, [self._number(row) for row in rows])
+
+    def _number(self, row: int) -> int:
+        return row + 1 if self.numbers is None else self.numbers[row]
