@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name beside it, and put it in place once it is whole.
 
     Args:
-        path: The file. A symbolic link stays one, and the file that it leads to is replaced.
+        path: The file. A symbolic link stays one, and the file that it leads to is replaced. Who may read and write
+            what is there may do so with what replaces it, and nobody else at any time.
 
     Yields:
         The temporary file to write to, new and empty. It is removed if writing fails.
@@ -28,14 +30,30 @@ def replacing(path: Path) -> Iterator[Path]:
     file = Path(os.path.realpath(path))
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # never a file of somebody else's
+        mode = _created(temporary, _mode(file))
         try:
             yield temporary
+            os.chmod(temporary, mode)  # safetensors puts a file of its own there
             os.replace(temporary, file)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:  # a full disk doesn't say in which file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _mode(file: Path) -> int | None:
+    """Return who may read and write a file, or None if there is none."""
+    return stat.S_IMODE(file.stat().st_mode) & 0o777 if file.exists() else None
+
+
+def _created(path: Path, mode: int | None) -> int:
+    """Make an empty file that this process can write, never one of somebody else's; return the mode it is to have."""
+    own = 0o666 if mode is None else mode | stat.S_IWUSR | stat.S_IRUSR
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, own)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode) if mode is None else mode
+    finally:
+        os.close(descriptor)
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -329,14 +329,15 @@ def _import(module: str) -> Any:
 
 
 def _check_free(path: Path, format: str, force: bool) -> None:
-    file = path.with_name(path.name + ".index") if _module(format) == "tensorflow" else path
-    if file.is_dir():
-        raise CheckpointError(f"{file} is a folder: give the name of a file")
-    if file.exists() and not file.is_file():
-        raise CheckpointError(f"{file} is not a regular file: give the name of one")
-    if os.path.lexists(file) and not force:
-        raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
-    if file.parent.exists() and not file.parent.is_dir():
-        raise CheckpointError(f"{file.parent} is not a folder: give a file in one")
-    if not file.parent.is_dir():
-        raise CheckpointError(f"there is no folder {file.parent}: make it first")
+    module = _module(format)
+    for file in _import(module).files_of(path) if module == "tensorflow" else (path,):
+        if file.is_dir():
+            raise CheckpointError(f"{file} is a folder: give the name of a file")
+        if file.exists() and not file.is_file():
+            raise CheckpointError(f"{file} is not a regular file: give the name of one")
+        if os.path.lexists(file) and not force:
+            raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
+        if file.parent.exists() and not file.parent.is_dir():
+            raise CheckpointError(f"{file.parent} is not a folder: give a file in one")
+        if not file.parent.is_dir():
+            raise CheckpointError(f"there is no folder {file.parent}: make it first")
