@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import secrets
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = ".tmp"
+# What a packed file may hold, for its size, before it is taken for one that was made to fill the memory. Averages of a
+# trained model hardly shrink and text does to a tenth; those of an untrained one are zeros, of which zlib packs 1000 to
+# one.
+LARGEST_RATIO, ALWAYS_ALLOWED = 100, 2**26
 
 
 @contextmanager
@@ -54,6 +61,33 @@ def _created(path: Path, mode: int | None) -> int:
         return stat.S_IMODE(os.fstat(descriptor).st_mode) if mode is None else mode
     finally:
         os.close(descriptor)
+
+
+def unpacked(content: bytes) -> bytes:
+    """Return what gzip packed, as far as it is in proportion to it.
+
+    Args:
+        content: What gzip made.
+
+    Returns:
+        The content.
+
+    Raises:
+        ValueError: If it is damaged, or swells beyond any text.
+
+    Examples:
+        >>> unpacked(gzip.compress(b"epoch,loss"))
+        b'epoch,loss'
+    """
+    most = ALWAYS_ALLOWED + LARGEST_RATIO * len(content)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            whole = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from error
+    if len(whole) > most:
+        raise ValueError(f"it holds over {LARGEST_RATIO} times its size")
+    return whole
 
 
 def leftovers(path: Path) -> list[Path]:

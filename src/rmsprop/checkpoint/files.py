@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rmsprop.checkpoint.neutral import CheckpointError
+from rmsprop.files import ALWAYS_ALLOWED, LARGEST_RATIO
 
 # Why a file can't be written, where a library says it in words only.
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".safetensors", ".zip")
-# Averages of a trained model hardly shrink; those of an untrained one are zeros, of which zlib packs 1000 to one.
-_LARGEST_RATIO, _ALWAYS_ALLOWED = 100, 2**26
 # What zipfile raises for an archive that is cut, changed, encrypted or made up.
-_BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 
 
@@ -78,11 +77,11 @@ def check_size(path: Path, size: int) -> None:
     Raises:
         CheckpointError: If it is not.
     """
-    most = _ALWAYS_ALLOWED + _LARGEST_RATIO * path.stat().st_size
+    most = ALWAYS_ALLOWED + LARGEST_RATIO * path.stat().st_size
     if size > most:
         raise unreadable(
             path,
-            f"says that it holds {size:,} bytes, more than {_LARGEST_RATIO} times its size: no optimizer's state is "
+            f"says that it holds {size:,} bytes, more than {LARGEST_RATIO} times its size: no optimizer's state is "
             "packed like that, so it is damaged or made to fill the memory",
         )
 
@@ -100,7 +99,7 @@ def whole_zip(path: Path) -> None:
             bad = archive.testzip()
     except CheckpointError:
         raise
-    except _BAD_ZIP as error:
+    except BAD_ZIP as error:
         raise damaged(path, "zip archive, which such a checkpoint is") from error
     except OSError as error:  # of the disk, or of a place that a made-up directory points to
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error

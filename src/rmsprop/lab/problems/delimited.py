@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from rmsprop.files import unpacked
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.options import TableOptions
 from rmsprop.lab.problems.places import Places
@@ -85,8 +84,8 @@ def _unpacked(name: str, content: bytes) -> bytes:
     if not content.startswith(_GZIP):
         return content
     try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
+        return unpacked(content)
+    except ValueError as error:
         raise InputError(f"{name} is not a readable gzip file: {error}") from error
 
 

@@ -23,6 +23,19 @@ from rmsprop.lab.problems.problem import predict
 from rmsprop.lab.problems.tables import read_new_rows, typed_without
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT, is_of_a_run, read_config
 
+_AGAIN = "train again with --force"
+# What comes of facts that no run wrote, though their checksum is right; and what is said of them.
+_MADE_UP = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pl.exceptions.PolarsError,
+)
+_NO_RUNS = f"isn't what a run writes there: {_AGAIN}"
 # The column of answers; those of probabilities begin with the second.
 PREDICTION, PROBABILITY = "prediction", "probability_"
 
@@ -57,7 +70,7 @@ class TrainedModel(nn.Module):
         self._mean, self._scale = float(data["target_mean"]), float(data["target_scale"])
         self._options = options or TableOptions()
         network = data["network"]
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        with torch.device("meta"):  # without memory: how much of it there is to be is for the file of weights to say
             self.layers = models.build(network["inputs"], network["hidden"], network["outputs"])
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -85,7 +98,12 @@ class TrainedModel(nn.Module):
             InputError: If it can't be read, lacks a column, or holds a value of another kind.
         """
         frame, places, notes = self._read(table)
-        inputs, told = inputs_of(frame, self._preparation, self.target, places)
+        try:
+            inputs, told = inputs_of(frame, self._preparation, self.target, places)
+        except InputError:
+            raise
+        except _MADE_UP as error:
+            raise InputError(f"the preparation of {self.target!r} in the run's {CONFIG} {_NO_RUNS}") from error
         self.notes = (*notes, *told)
         return torch.from_numpy(inputs)
 
@@ -160,21 +178,32 @@ def load(run: str | os.PathLike[str]) -> TrainedModel:
 
 def _load(folder: Path) -> TrainedModel:
     _check_folder(folder)
-    again = "train again with --force"
-    config = read_config(folder, again)
-    settings, data = config["settings"], config["data"]
+    config = read_config(folder, _AGAIN)
+    try:
+        model = _built(folder, config["settings"], config["data"])
+    except InputError:
+        raise
+    except _MADE_UP as error:
+        raise InputError(f"{folder / CONFIG} {_NO_RUNS}") from error
+    try:
+        weights = load_file(folder / MODEL)
+        if any(weight.dtype != torch.float32 for weight in weights.values()):
+            raise RuntimeError("the weights are of another dtype")
+        model.layers.load_state_dict(weights, assign=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {_AGAIN}") from error
+    return model.eval()
+
+
+def _built(folder: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> TrainedModel:
+    """Return the model of a run, without its weights."""
     if settings["model"] is None:
         raise InputError(f"{folder} holds a run of {data['name']}, which is no table: only what learnt one can predict")
     _check_ended(folder)
     if "network" not in data:
-        raise InputError(f"{folder} was written by an earlier version: {again}")
+        raise InputError(f"{folder} was written by an earlier version: {_AGAIN}")
     options = TableOptions(na=tuple(settings["na"]), delimiter=settings["delimiter"], encoding=settings["encoding"])
-    model = TrainedModel(data, options)
-    try:
-        model.layers.load_state_dict(load_file(folder / MODEL))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}") from error
-    return model.eval()
+    return TrainedModel(data, options)
 
 
 def _check_folder(folder: Path) -> None:
@@ -193,11 +222,12 @@ def _check_ended(folder: Path) -> None:
     try:
         result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         lost = result["lost"] if result else None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        step = int(lost["step"]) if lost else None
+    except _MADE_UP as error:
         raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
-    if lost:
+    if step is not None:
         raise InputError(
-            f"the run in {folder} diverged at step {lost['step']} and left no model: train again with a smaller --lr"
+            f"the run in {folder} diverged at step {step} and left no model: train again with a smaller --lr"
         )
     if result is None or not (folder / MODEL).exists():
         raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import sys
 import unicodedata
-import zlib
 from pathlib import Path
 
+from rmsprop.files import unpacked
 from rmsprop.lab.errors import InputError
 
 STANDARD_INPUT = Path("-")
@@ -32,8 +31,8 @@ def content_of(path: Path) -> bytes:
     if not content.startswith(_PACKED):
         return content
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        return unpacked(content)
+    except ValueError as error:
         raise InputError(f"{path} can't be unpacked ({error}): copy it once more") from error
 
 
