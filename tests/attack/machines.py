@@ -37,8 +37,10 @@ RULES = st.builds(
 )
 # What may be changed between two steps without another state.
 CHANGES = st.sampled_from(
-    [("lr", 0.1), ("lr", 0.0), ("lr", -0.01), ("eps", 1e-4), ("decay", 0.5), ("decay", 0.95), ("weight_decay", 0.2)]
-    + [("maximize", True), ("maximize", False)]
+    [
+        *(("lr", 0.1), ("lr", 0.0), ("lr", -0.01), ("eps", 1e-4), ("decay", 0.5), ("decay", 0.95)),
+        *(("weight_decay", 0.2), ("maximize", True), ("maximize", False)),
+    ]
 )
 PRESENT = st.lists(st.sampled_from([True, True, True, False]), min_size=8, max_size=8)
 SEEDS = st.integers(0, 2**16)
