@@ -200,3 +200,16 @@ def test_bad_input_is_said_in_one_sentence():
         reference.update(rule, 0.1, 1, param, np.ones(3), reference.init(rule, param))
     with pytest.raises(ValueError, match="step is 0, but the first update is step 1"):
         reference.update(rule, 0.1, 0, param, param, reference.init(rule, param))
+
+
+def test_the_smallest_normal_number_is_that_of_float32():
+    assert np.finfo(np.float32).smallest_normal == reference.SMALLEST_NORMAL
+
+
+@pytest.mark.parametrize("rule", [Rule(), Rule(decay=0.3), Rule(centered=True), Rule(momentum=0.9), Rule(momentum=0.3)])
+def test_an_infinite_average_that_meets_an_infinity_stays_infinite(rule):
+    state = {name: np.full(2, np.inf) for name in rule.state_names}
+    grad = np.array([np.inf, -np.inf])
+    _, new = reference.update(rule, 0.1, 2, np.ones(2), grad, state)
+    if not rule.centered:  # whose deviation is inf − inf
+        np.testing.assert_array_equal(new["square_avg"], [np.inf, np.inf])

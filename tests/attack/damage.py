@@ -168,7 +168,7 @@ def _part_of_archive(rng, content):
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             parts = [(item.filename, archive.read(item), item.compress_type) for item in archive.infolist()]
-    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError, OSError, KeyError):
+    except Exception:  # it is damaged already, and zipfile fails in many ways
         return _flip(rng, content)
     if not parts:
         return _flip(rng, content)

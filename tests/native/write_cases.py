@@ -20,9 +20,12 @@ COLUMNS = (("square_avg", "grad_var"), ("grad_avg",), ("momentum_buffer",))
 LARGE = 600_011  # enough for the library's threads to divide
 
 
+UPDATE = {"maximize": True, "grad_scale": 0.7}
+
+
 def packed(rule, lr, step):
     """Return the struct `rmsprop_rule`."""
-    numbers = native.numbers_of(rule, lr, step)
+    numbers = native.numbers_of(rule, lr, step, **UPDATE)
     return bytes(native._Rule(**{name: numbers[name] for name in native.NUMBERS}))
 
 
@@ -42,14 +45,19 @@ def columns(state):
     return [next((state[name] for name in names if name in state), None) for names in COLUMNS]
 
 
+def _averages(rng, size):
+    """Return averages, some of which have met an infinite gradient and meet another."""
+    return np.where(rng.random(size) < 0.1, np.inf, np.abs(rng.standard_normal(size)))
+
+
 def case(rng, rule, name, size):
     """Return one update, as driver.cpp reads it."""
     dtype = DTYPES[name]
     with np.errstate(all="ignore"):
         param, grad = rng.standard_normal(size).astype(dtype), wild_gradients(rng, size).astype(dtype)
     state = reference.init(rule, param)
-    state = {key: value + np.abs(rng.standard_normal(size)).astype(value.dtype) for key, value in state.items()}
-    new, new_state = reference.update(rule, 0.01, 3, param, grad, state)
+    state = {key: value + _averages(rng, size).astype(value.dtype) for key, value in state.items()}
+    new, new_state = reference.update(rule, 0.01, 3, param, grad, state, **UPDATE)
     head = packed(rule, 0.01, 3) + struct.pack("<iq", native.DTYPES[name], size)
     return head + rows([param, grad, *columns(state)]) + rows([new, *columns(new_state)])
 
