@@ -177,6 +177,8 @@ def start(function, folder, limit=None):
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)
+        except KeyboardInterrupt:  # somebody's own loop; commands say it in a line
+            code = 130
         except BaseException as error:
             os.write(2, f"Traceback: {error!r}".encode())
     os._exit(code)

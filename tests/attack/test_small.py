@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import ALL_RULES, kernel_update, same_bits, wild_gradients
+from support import ALL_RULES, BOUNDARY_RULES, kernel_update, same_bits, wild_gradients
 
 from rmsprop import reference
 
@@ -10,7 +10,7 @@ from rmsprop import reference
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_kernel_has_the_bits_of_the_specification(dtype):
     rng = np.random.default_rng(2)
-    for rule in ALL_RULES[::7]:
+    for rule in [*ALL_RULES[::7], *BOUNDARY_RULES]:
         param = rng.standard_normal(19).astype(dtype)
         state = reference.init(rule, param)
         ours, our_state = param.copy(), {name: value.copy() for name, value in state.items()}
