@@ -1,6 +1,7 @@
 """The specification itself: against the textbook formulas, and by the properties that any RMSProp has."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,3 +214,24 @@ def test_an_infinite_average_that_meets_an_infinity_stays_infinite(rule):
     _, new = reference.update(rule, 0.1, 2, np.ones(2), grad, state)
     if not rule.centered:  # whose deviation is inf − inf
         np.testing.assert_array_equal(new["square_avg"], [np.inf, np.inf])
+
+
+def test_no_gradient_asks_for_no_step_whatever_the_library_has():
+    """One with ``finite`` is asked for 0/0 only where ε doesn't keep it from happening."""
+    names = ("sqrt", "where", "real", "conj")
+    library = SimpleNamespace(**{name: getattr(np, name) for name in names}, finite=lambda values: values)
+    state = {"square_avg": np.zeros(2)}
+    new, _ = reference.apply(Rule(eps=0.0), 0.1, 1, np.ones(2), np.zeros(2), state, library)
+    np.testing.assert_array_equal(new, np.ones(2))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_averages_of_squares_are_real_and_others_complex(dtype):
+    rule, param = Rule(centered=True, momentum=0.9), np.ones(2, dtype)
+    _, after = reference.update(rule, 0.1, 1, param, param, reference.init(rule, param))
+    for state in (reference.init(rule, param), after):
+        assert {name: array.dtype for name, array in state.items()} == {
+            "grad_var": np.zeros(0, dtype).real.dtype,
+            "grad_avg": dtype,
+            "momentum_buffer": dtype,
+        }
