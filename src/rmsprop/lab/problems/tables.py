@@ -49,6 +49,8 @@ class RawTable:
     blank: int | None = None
 
 
+# What polars raises for a damaged file: where it didn't expect the damage, its Rust code panics, which is no Exception.
+_BAD_BINARY = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _Reader: TypeAlias = Callable[[str, Path, str, TableOptions], RawTable]
 
 
@@ -187,7 +189,7 @@ def _is_number(text: str) -> bool:
 def _read_parquet(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
     try:
         frame = pl.read_parquet(path, glob=False)
-    except pl.exceptions.PolarsError as error:
+    except _BAD_BINARY as error:
         raise InputError(f"{name} is not a readable Parquet file: {_first_line(error)}") from error
     frame.columns = _tidy(name, frame.columns)
     return RawTable(typed_without(name, frame, options), target)
@@ -205,7 +207,7 @@ def _read_sheet(name: str, path: Path, target: str, options: TableOptions) -> Ra
         _check_archive(path)
         sheets = fastexcel.read_excel(path).sheet_names
         frame = pl.read_excel(path, sheet_id=1, infer_schema_length=None, drop_empty_rows=False, drop_empty_cols=False)
-    except (fastexcel.FastExcelError, pl.exceptions.PolarsError, zipfile.BadZipFile) as error:
+    except (fastexcel.FastExcelError, zipfile.BadZipFile, *_BAD_BINARY) as error:
         raise InputError(f"{name} is not a readable Excel file: {_first_line(error)}") from error
     frame.columns = _tidy(name, [re.sub(r"^__UNNAMED__\d+$", "", column) for column in frame.columns])
     _check_header(name, frame.columns)
