@@ -165,6 +165,7 @@ def start(function, folder, limit=None):
         return child
     code = 70
     with contextlib.suppress(BaseException):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
         os.chdir(folder)
         os.environ["RMSPROP_CACHE"] = str(folder / "cache")
         output = os.open("output", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
