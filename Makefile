@@ -1,13 +1,14 @@
 # One command per verb, the same for a person and for CI.
 PYTHON ?= python3
 BIN := .venv/bin
+MINUTES := 60
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find native src -type f -not -name '*.pyc' -not -name 'rmsprop_native.*')
 # Pins hold for installs and for build environments; newer pips read the second name for the latter.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench bench-gpu pages docs sanitize wheels constraints clean
+.PHONY: demo test lint format bench bench-gpu pages docs sanitize attack mutants wheels constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
@@ -39,6 +40,12 @@ docs: .venv/docs  ## the documentation as a site
 
 sanitize: .venv/test  ## the kernel under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	$(BIN)/python tests/native/sanitize.py build/sanitize
+
+attack: .venv/test  ## damaged files, kills, full disks and any order of uses, for an hour; make attack MINUTES=10
+	cd tests && ../$(BIN)/python -m attack $(MINUTES)
+
+mutants: .venv/test  ## small faults in the rule, the dialects, the reference and the kernel: do tests notice?
+	cd tests && ../$(BIN)/python -m attack.mutants ../build/mutants.jsonl
 
 wheels: .venv/release  ## wheels for every platform and the source archive in build/release, checked
 	$(BIN)/python -m release.wheels build/release

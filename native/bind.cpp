@@ -27,16 +27,34 @@ bool has_state_type(const rmsprop_dltensor& tensor, int32_t dtype) {
   return is_float(tensor, kFloat, dtype == RMSPROP_FLOAT64 ? 64 : 32);
 }
 
+// No memory holds more elements than this.
+constexpr int64_t kMostElements = int64_t{1} << 56;
+constexpr int kHalfOfThoseBits = 28;
+
+// The number of elements, or -1 for a shape that no array has.
 int64_t elements(const rmsprop_dltensor& tensor) {
+  if (tensor.ndim < 0 || (tensor.ndim > 0 && (!tensor.shape || !tensor.strides))) return -1;
   int64_t product = 1;
-  for (int32_t d = 0; d < tensor.ndim; ++d) product *= tensor.shape[d];
-  return product;
+  bool none = false;
+  for (int32_t d = 0; d < tensor.ndim; ++d) {
+    const int64_t length = tensor.shape[d];
+    if (length < 0) return -1;
+    none = none || length == 0;
+    if (length == 0) continue;
+    if ((product | length) >> kHalfOfThoseBits != 0 && product > kMostElements / length) return -1;  // rarely divides
+    product *= length;
+  }
+  return none ? 0 : product;
 }
 
-char* address(const rmsprop_dltensor& tensor) { return static_cast<char*>(tensor.data) + tensor.byte_offset; }
+char* address(const rmsprop_dltensor& tensor) {  // of no array, perhaps: arithmetic on integers may do that
+  return reinterpret_cast<char*>(reinterpret_cast<uint64_t>(tensor.data) + tensor.byte_offset);
+}
 
 // Whether the elements fill one stretch of memory, each once, in any order of the dimensions.
 bool is_dense(const rmsprop_dltensor& tensor) {
+  const int64_t total = elements(tensor);
+  if (total <= 0) return total == 0;
   int64_t expected = 1, open = 0;
   for (int32_t d = tensor.ndim; d-- > 0;) {  // row-major: the common case, in one pass
     if (tensor.shape[d] == 1) continue;
@@ -47,8 +65,7 @@ bool is_dense(const rmsprop_dltensor& tensor) {
   }
   if (open == 0) return true;
   expected = 1;
-  const int64_t total = elements(tensor);
-  while (expected < total) {
+  while (expected < total) {  // each turn at least doubles it
     int32_t d = 0;
     while (d < tensor.ndim && (tensor.shape[d] == 1 || tensor.strides[d] != expected)) ++d;
     if (d == tensor.ndim) return false;
@@ -59,13 +76,21 @@ bool is_dense(const rmsprop_dltensor& tensor) {
 
 bool same_order(const rmsprop_dltensor& a, const rmsprop_dltensor& b) {
   if (a.ndim != b.ndim || (a.dtype.code == kComplex) != (b.dtype.code == kComplex)) return false;
+  if (b.ndim > 0 && (!b.shape || !b.strides)) return false;
   for (int32_t d = 0; d < a.ndim; ++d)
     if (a.shape[d] != b.shape[d] || (a.shape[d] > 1 && a.strides[d] != b.strides[d])) return false;
   return true;
 }
 
+// Of a tensor whose type was checked, so that its items have a size.
+bool is_aligned(const rmsprop_dltensor& tensor) {
+  const uint64_t itemsize = tensor.dtype.bits / 8 / (tensor.dtype.code == kComplex ? 2 : 1);
+  return reinterpret_cast<uint64_t>(address(tensor)) % itemsize == 0;
+}
+
 bool overlaps(const rmsprop_stretches& written, const rmsprop_dltensor& tensor, int64_t size) {
   const uint64_t begin = reinterpret_cast<uint64_t>(address(tensor)), end = begin + size * (tensor.dtype.bits / 8);
+  if (end < begin) return true;  // past the end of all memory
   const uint64_t* found = std::upper_bound(written.ends, written.ends + written.count, begin);
   return begin < end && found != written.ends + written.count && written.begins[found - written.ends] < end;
 }
@@ -104,12 +129,10 @@ class Binding {
   static constexpr int kGrads = 1, kLost = 5;
 
   bool fits(const rmsprop_dltensor& tensor, const rmsprop_dltensor& param, int column) const {
-    const int64_t itemsize = tensor.dtype.bits / 8 / (tensor.dtype.code == kComplex ? 2 : 1);
     return tensor.device.type == batch_.device.type && tensor.device.id == batch_.device.id &&
-           reinterpret_cast<uint64_t>(address(tensor)) % itemsize == 0 &&
            (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype)
                                               : has_storage_type(tensor, batch_.dtype)) &&
-           (column == 0 ? is_dense(tensor) : same_order(param, tensor));
+           is_aligned(tensor) && (column == 0 ? is_dense(tensor) : same_order(param, tensor));
   }
 
   int64_t step(int64_t i, int64_t position) {

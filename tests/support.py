@@ -33,6 +33,16 @@ ALL_RULES = [
     )
 ]
 
+# Numbers at which an update takes another way.
+BOUNDARY_RULES = [
+    Rule(decay=0.5, momentum=0.5),
+    Rule(decay=0.5, momentum=0.5, nesterov=True, weight_decay=0.1),
+    Rule(decay=0.5, momentum=0.5, centered=True, lr_in_momentum=True, nesterov=True),
+    Rule(eps=0.0),
+    Rule(eps=0.0, momentum=0.9),
+    Rule(eps=0.0, eps_inside_sqrt=True, centered=True),
+]
+
 
 def kernel_batch(rule, params, grads, states, dtype=None):
     """Return a batch over arrays; the caller keeps them alive."""

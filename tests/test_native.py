@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from support import ALL_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
+from support import ALL_RULES, BOUNDARY_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
 
 from rmsprop import Rule, native, reference
 
@@ -49,7 +49,7 @@ def instruction_set(request):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_rule_has_the_bits_of_the_reference(instruction_set, dtype):
     rng = np.random.default_rng(1)
-    for rule in ALL_RULES:
+    for rule in [*ALL_RULES, *BOUNDARY_RULES]:
         param = rng.standard_normal(83).astype(dtype)
         state = reference.init(rule, param)
         ours, our_state = param.copy(), {name: value.copy() for name, value in state.items()}

@@ -1,6 +1,7 @@
 """The specification itself: against the textbook formulas, and by the properties that any RMSProp has."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,3 +201,37 @@ def test_bad_input_is_said_in_one_sentence():
         reference.update(rule, 0.1, 1, param, np.ones(3), reference.init(rule, param))
     with pytest.raises(ValueError, match="step is 0, but the first update is step 1"):
         reference.update(rule, 0.1, 0, param, param, reference.init(rule, param))
+
+
+def test_the_smallest_normal_number_is_that_of_float32():
+    assert np.finfo(np.float32).smallest_normal == reference.SMALLEST_NORMAL
+
+
+@pytest.mark.parametrize("rule", [Rule(), Rule(decay=0.3), Rule(centered=True), Rule(momentum=0.9), Rule(momentum=0.3)])
+def test_an_infinite_average_that_meets_an_infinity_stays_infinite(rule):
+    state = {name: np.full(2, np.inf) for name in rule.state_names}
+    grad = np.array([np.inf, -np.inf])
+    _, new = reference.update(rule, 0.1, 2, np.ones(2), grad, state)
+    if not rule.centered:  # whose deviation is inf − inf
+        np.testing.assert_array_equal(new["square_avg"], [np.inf, np.inf])
+
+
+def test_no_gradient_asks_for_no_step_whatever_the_library_has():
+    """One with ``finite`` is asked for 0/0 only where ε doesn't keep it from happening."""
+    names = ("sqrt", "where", "real", "conj")
+    library = SimpleNamespace(**{name: getattr(np, name) for name in names}, finite=lambda values: values)
+    state = {"square_avg": np.zeros(2)}
+    new, _ = reference.apply(Rule(eps=0.0), 0.1, 1, np.ones(2), np.zeros(2), state, library)
+    np.testing.assert_array_equal(new, np.ones(2))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_averages_of_squares_are_real_and_others_complex(dtype):
+    rule, param = Rule(centered=True, momentum=0.9), np.ones(2, dtype)
+    _, after = reference.update(rule, 0.1, 1, param, param, reference.init(rule, param))
+    for state in (reference.init(rule, param), after):
+        assert {name: array.dtype for name, array in state.items()} == {
+            "grad_var": np.zeros(0, dtype).real.dtype,
+            "grad_avg": dtype,
+            "momentum_buffer": dtype,
+        }

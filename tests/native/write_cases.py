@@ -11,18 +11,22 @@ import ml_dtypes
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support import ALL_RULES, wild_gradients
+from support import ALL_RULES, BOUNDARY_RULES, wild_gradients
 
 from rmsprop import native, reference
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 COLUMNS = (("square_avg", "grad_var"), ("grad_avg",), ("momentum_buffer",))
+RULES = [*ALL_RULES, *BOUNDARY_RULES * 5]
 LARGE = 600_011  # enough for the library's threads to divide
+
+
+UPDATE = {"maximize": True, "grad_scale": 0.7}
 
 
 def packed(rule, lr, step):
     """Return the struct `rmsprop_rule`."""
-    numbers = native.numbers_of(rule, lr, step)
+    numbers = native.numbers_of(rule, lr, step, **UPDATE)
     return bytes(native._Rule(**{name: numbers[name] for name in native.NUMBERS}))
 
 
@@ -42,14 +46,20 @@ def columns(state):
     return [next((state[name] for name in names if name in state), None) for names in COLUMNS]
 
 
+def _averages(rng, size):
+    """Return averages, some of which have met an infinite gradient, and some no gradient but 0."""
+    special = rng.choice([np.inf, 0.0, 0.0], size)
+    return np.where(rng.random(size) < 0.3, special, np.abs(rng.standard_normal(size)))
+
+
 def case(rng, rule, name, size):
     """Return one update, as driver.cpp reads it."""
     dtype = DTYPES[name]
     with np.errstate(all="ignore"):
         param, grad = rng.standard_normal(size).astype(dtype), wild_gradients(rng, size).astype(dtype)
     state = reference.init(rule, param)
-    state = {key: value + np.abs(rng.standard_normal(size)).astype(value.dtype) for key, value in state.items()}
-    new, new_state = reference.update(rule, 0.01, 3, param, grad, state)
+    state = {key: value + _averages(rng, size).astype(value.dtype) for key, value in state.items()}
+    new, new_state = reference.update(rule, 0.01, 3, param, grad, state, **UPDATE)
     head = packed(rule, 0.01, 3) + struct.pack("<iq", native.DTYPES[name], size)
     return head + rows([param, grad, *columns(state)]) + rows([new, *columns(new_state)])
 
@@ -57,9 +67,7 @@ def case(rng, rule, name, size):
 def main(path):
     """Write the file."""
     rng = np.random.default_rng(0)
-    cases = [
-        case(rng, rule, name, size) for rule in ALL_RULES for name, size in zip(DTYPES, (83, 31, 66, 5), strict=True)
-    ]
+    cases = [case(rng, rule, name, size) for rule in RULES for name, size in zip(DTYPES, (83, 31, 66, 5), strict=True)]
     cases += [case(rng, ALL_RULES[-1], name, LARGE) for name in DTYPES]
     Path(path).write_bytes(struct.pack("<q", len(cases)) + b"".join(cases))
 

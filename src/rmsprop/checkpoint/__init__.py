@@ -341,10 +341,11 @@ def _check_no_key(key: str | None) -> None:
 
 
 def _check_free(path: Path, format: str, force: bool) -> None:
-    file = path.with_name(path.name + ".index") if _module(format) == "tensorflow" else path
-    if wrong := obstacle(file):
-        raise CheckpointError(wrong)
-    if os.path.lexists(file) and not force:
-        raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
-    if not file.parent.is_dir():
-        raise CheckpointError(f"there is no folder {file.parent}: make it first")
+    module = _module(format)
+    for file in _import(module).files_of(path) if module == "tensorflow" else (path,):
+        if wrong := obstacle(file):
+            raise CheckpointError(wrong)
+        if os.path.lexists(file) and not force:
+            raise CheckpointError(f"{file} exists already: give another name, or replace it with {called('force')}")
+        if not file.parent.is_dir():
+            raise CheckpointError(f"there is no folder {file.parent}: make it first")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import zipfile
 import zlib
@@ -11,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rmsprop.checkpoint.neutral import CheckpointError
+from rmsprop.files import ALWAYS_ALLOWED, LARGEST_RATIO
 
 # Why a file can't be written, where a library says it in words only.
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".safetensors", ".zip")
+# What zipfile raises for an archive that is cut, changed, encrypted or made up.
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 
 
@@ -63,18 +67,42 @@ def check_is_file(path: Path) -> None:
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
 
 
+def check_size(path: Path, size: int) -> None:
+    """Check that what a file says it holds is in proportion to the file.
+
+    Args:
+        path: The file.
+        size: The bytes that it says it holds.
+
+    Raises:
+        CheckpointError: If it is not.
+    """
+    most = ALWAYS_ALLOWED + LARGEST_RATIO * path.stat().st_size
+    if size > most:
+        raise unreadable(
+            path,
+            f"says that it holds {size:,} bytes, more than {LARGEST_RATIO} times its size: no optimizer's state is "
+            "packed like that, so it is damaged or made to fill the memory",
+        )
+
+
 def whole_zip(path: Path) -> None:
-    """Check every checksum in a zip archive (.pt, .npz, .keras).
+    """Check every checksum in a zip archive (.pt, .npz, .keras), and that it doesn't swell when it is unpacked.
 
     Raises:
         CheckpointError: If one is wrong, or it is no archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
             entries = len(archive.infolist())
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            check_size(path, sum(entry.file_size for entry in archive.infolist()))
+            bad = archive.testzip()
+    except CheckpointError:
+        raise
+    except BAD_ZIP as error:
         raise damaged(path, "zip archive, which such a checkpoint is") from error
+    except OSError as error:  # of the disk, or of a place that a made-up directory points to
+        raise unreadable(path, f"can't be read: {error.strerror or error}") from error
     if bad is not None:
         raise unreadable(path, f"is damaged: the checksum of its part {bad!r} is wrong")
     # The directory has no checksum: a wrong length in one entry can hide all that follow.

@@ -16,6 +16,7 @@ import numpy as np
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.contents import check_contents
 from rmsprop.checkpoint.files import damaged, unreadable, whole_zip
+from rmsprop.checkpoint.hdf5 import Items, plain_items
 from rmsprop.checkpoint.neutral import Array, CheckpointError, quoted
 from rmsprop.files import replacing
 
@@ -92,13 +93,17 @@ def _h5py() -> Any:
 
 def _stored(path: Path, file: Any, optimizer: Any, key: str | None) -> Stored:
     with _h5py().File(file, "r") as h5:
+        items = plain_items(h5, path)
         if "training_config" in h5.attrs:
             optimizer = json.loads(h5.attrs["training_config"]).get("optimizer_config")
-        group, places = _places(h5, path, key)
-        arrays = {number: np.array(h5[place]) for number, place in places.items()}
-        model = _model_shapes(h5)
-    if any(array.dtype.kind == "V" for array in arrays.values()):
-        raise unreadable(path, "keeps the optimizer's variables in bfloat16: convert the live optimizer instead")
+        group, places = _places(h5, items, path, key)
+        kinds = {items[place].dtype.kind for place in places.values()}
+        if "V" in kinds:
+            raise unreadable(path, "keeps the optimizer's variables in bfloat16: convert the live optimizer instead")
+        if not kinds <= set("fiu"):
+            raise unreadable(path, "keeps something else than numbers in the optimizer's variables: it is damaged")
+        arrays = {number: np.array(items[place]) for number, place in places.items()}
+        model = _model_shapes(items)
     own = _configuration(optimizer, group)
     if own is not None and own.get("class_name", "").rpartition(">")[2] != "RMSprop":
         raise unreadable(path, f"is of the optimizer {own.get('class_name')}, not of RMSprop")
@@ -124,21 +129,21 @@ def _configuration(optimizer: Any, group: str) -> Mapping[str, Any] | None:
     return optimizer if isinstance(optimizer, Mapping) else None
 
 
-def _places(h5: Any, path: Path, key: str | None) -> tuple[str, dict[str, str]]:
+def _places(h5: Any, items: Items, path: Path, key: str | None) -> tuple[str, dict[str, str]]:
     """Return the optimizer's name and, per number, where in the file the variable is."""
-    if _NAMED in h5:
+    if _NAMED in items:
         names = h5[_NAMED].attrs["weight_names"]
         texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
         found = {_OPTIMIZER: {str(number): f"{_NAMED}/{name}" for number, name in enumerate(texts)}}
     else:
-        counted = _counted(h5)
+        counted = _counted(items)
         # An optimizer around another one keeps copies of its variables.
         inner = [name for name in counted if not any(other.startswith(f"{name}/") for other in counted)]
-        groups = {name: h5[name + _VARIABLES] for name in inner}
+        groups = {name: items[name + _VARIABLES] for name in inner}
         found = {
             name: {number: f"{name}{_VARIABLES}/{number}" for number in group}
             for name, group in groups.items()
-            if len(group) > 2 or any(variable.shape for variable in group.values())
+            if len(group) > 2 or any(items[f"{name}{_VARIABLES}/{number}"].shape for number in group)
         }
     if not found:
         raise unreadable(
@@ -152,31 +157,17 @@ def _places(h5: Any, path: Path, key: str | None) -> tuple[str, dict[str, str]]:
     return name, found[name]
 
 
-def _counted(h5: Any) -> list[str]:
+def _counted(items: Items) -> list[str]:
     """Return what may be an optimizer: its numbered variables start with a count."""
-    names: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if name.endswith(_VARIABLES) and hasattr(item, "keys") and "0" in item:
-            first = item["0"]
-            if first.shape == () and first.dtype.kind in "iu":
-                names.append(name.removesuffix(_VARIABLES))
-
-    h5.visititems(visit)
-    return names
+    first = f"{_VARIABLES}/0"
+    counts = [(name, item) for name, item in items.items() if name.endswith(first) and hasattr(item, "dtype")]
+    return [name.removesuffix(first) for name, item in counts if item.shape == () and item.dtype.kind in "iu"]
 
 
-def _model_shapes(h5: Any) -> list[tuple[int, ...]]:
+def _model_shapes(items: Items) -> list[tuple[int, ...]]:
     """Return the shapes of all variables but those of optimizers and metrics."""
-    apart = ("metrics", f"{_NAMED}/", *(f"{name}{_VARIABLES}/" for name in _counted(h5)))
-    shapes: list[tuple[int, ...]] = []
-
-    def visit(name: str, item: Any) -> None:
-        if hasattr(item, "shape") and not name.startswith(apart):
-            shapes.append(item.shape)
-
-    h5.visititems(visit)
-    return shapes
+    apart = ("metrics", f"{_NAMED}/", *(f"{name}{_VARIABLES}/" for name in _counted(items)))
+    return [item.shape for name, item in items.items() if hasattr(item, "shape") and not name.startswith(apart)]
 
 
 def write_file(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
@@ -213,6 +204,7 @@ def _copy_archive(arrays: Mapping[str, Array], path: Path, like: Path) -> None:
 
 def _replace(arrays: Mapping[str, Array], file: Any, like: Path) -> None:
     with _h5py().File(file, "r+") as h5:
-        _, places = _places(h5, like, None)
+        items = plain_items(h5, like)
+        _, places = _places(h5, items, like, None)
         for number, array in arrays.items():
-            h5[places[number]][...] = array
+            items[places[number]][...] = array

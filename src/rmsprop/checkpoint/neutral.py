@@ -22,6 +22,10 @@ class CheckpointError(ValueError):
         'run.pt is empty: give a checkpoint that was written to its end'
     """
 
+    def __init__(self, message: str) -> None:
+        """Put what quotes names of somebody's file into one line."""
+        super().__init__(" ".join(message.splitlines()))
+
 
 class ConversionWarning(UserWarning):
     """What changes for a run by moving its checkpoint, or what the move is exact for.

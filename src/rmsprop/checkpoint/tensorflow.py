@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
 from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group, narrowed, quoted, wide_enough
 from rmsprop.checkpoint.translate import Target
+from rmsprop.files import replacing
 
 _NAME = "RMSProp"  # of the optimizer, unless it was given another
 _OTHERS = ("Adadelta", "Adagrad", "AdagradDA", "Adam", "Ftrl", "Momentum", "ProximalAdagrad")  # TensorFlow's own
@@ -319,12 +321,33 @@ def write(content: Mapping[str, Any], path: Path, like: Any) -> None:
     """
     tf = _tensorflow()
     names = sorted(content)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}", dir=path.parent) as folder, tf.device("cpu"):
+    data, index = files_of(path)
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{path.name}", dir=path.parent) as folder,
+        replacing(index) as new_index,
+        replacing(data) as new_data,
+        tf.device("cpu"),
+    ):
         tf.raw_ops.SaveV2(
             prefix=os.path.join(folder, "new"),
             tensor_names=names,
             shape_and_slices=[""] * len(names),
             tensors=[tf.constant(content[name]) for name in names],
         )
-        for suffix in (".data-00000-of-00001", ".index"):
-            os.replace(os.path.join(folder, "new" + suffix), path.with_name(path.name + suffix))
+        for written, new in zip(files_of(Path(folder, "new")), (new_data, new_index), strict=True):
+            shutil.move(written, new)
+
+
+def files_of(prefix: Path) -> tuple[Path, Path]:
+    """Return the files of a checkpoint that is written here: its data, and the index that says what is in them.
+
+    Args:
+        prefix: The prefix of their names.
+
+    Returns:
+        Their paths.
+    """
+    return (
+        prefix.with_name(prefix.name + ".data-00000-of-00001"),
+        prefix.with_name(prefix.name + ".index"),
+    )

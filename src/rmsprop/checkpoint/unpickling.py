@@ -8,12 +8,15 @@ Python itself and isn't listed here is refused, because it is what a hostile fil
 
 from __future__ import annotations
 
+import io
+import pickletools
 import re
 import sys
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -21,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from rmsprop.checkpoint.files import damaged, unreadable
+from rmsprop.checkpoint.files import BAD_ZIP, check_size, damaged, unreadable
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
 
 
@@ -84,6 +87,8 @@ _HARMLESS = re.compile(
     r"|int|float|bool|str|bytes|list|dict|tuple|frozenset|slice|range|object|type"  # of builtins
     r"|numpy\.(_?core\.multiarray\._reconstruct|ndarray|(float|int|uint|complex|bool|str|bytes)\w*)"
 )
+_LONGEST_NAME = 1000
+_OLD_PICKLES = 5  # before PyTorch 1.6: a number, a version, the machine, the content, the names of storages
 _PYTHONS = sys.stdlib_module_names | {"commands"}  # the latter is of Python 2, whose names pickles still use
 _REFUSED = re.compile(r"unsupported (?:global|class)\W+(?:global )?([\w.<>]+)", re.IGNORECASE)
 _CONTAINER = re.compile(r"Can only (\w+) .*but got <class 'stand-in\.([\w.<>]+)'>")
@@ -102,6 +107,7 @@ def read_pickled(path: Path, file: Path | BinaryIO) -> tuple[Any, list[str]]:
     Raises:
         CheckpointError: If it is damaged, or holds what only running it would bring back.
     """
+    _check_names(path, file)
     allowed = dict(_REBUILT)
     while True:
         try:
@@ -114,6 +120,38 @@ def read_pickled(path: Path, file: Path | BinaryIO) -> tuple[Any, list[str]]:
         allowed |= found
         if not isinstance(file, Path):
             file.seek(0)
+
+
+def _check_names(path: Path, file: Path | BinaryIO) -> None:
+    """Check that no class has a name as long as nobody's is: PyTorch's error for one takes the square of its length."""
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+        pickles = _pickles(path, stream)
+        if any(len(name) > _LONGEST_NAME for pickled in pickles for name in _classes(pickled)):
+            raise damaged(path, "PyTorch checkpoint")
+        stream.seek(0)
+
+
+def _pickles(path: Path, stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the pickles in a file of ``torch.save``: those in an archive, or one after the other at its start."""
+    is_archive = stream.read(2) == b"PK"
+    stream.seek(0)
+    if not is_archive:
+        yield from [stream] * _OLD_PICKLES
+        return
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            check_size(path, sum(entry.file_size for entry in archive.infolist()))
+            names = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            contents = [archive.read(name) for name in names]
+    except (*BAD_ZIP, OSError) as error:  # an archive in an archive may be made up where the outer one isn't
+        raise error if isinstance(error, CheckpointError) else damaged(path, "PyTorch checkpoint") from error
+    yield from map(io.BytesIO, contents)
+
+
+def _classes(stream: BinaryIO) -> Iterator[str]:
+    """Yield the names of the classes and functions in a pickle, as far as it can be read."""
+    with suppress(Exception):  # unpickling what is damaged can fail in any way, and PyTorch says that it is
+        yield from (str(name) for code, name, _ in pickletools.genops(stream) if code.name in ("GLOBAL", "INST"))
 
 
 @contextmanager

@@ -8,3 +8,7 @@ class InputError(ValueError):
         >>> str(InputError("data.csv is empty: give a table with a header and rows"))
         'data.csv is empty: give a table with a header and rows'
     """
+
+    def __init__(self, message: str) -> None:
+        """Put what quotes lines of somebody's file into one line."""
+        super().__init__(" ".join(message.splitlines()))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 
+from rmsprop.files import gunzipped
 from rmsprop.lab.errors import InputError
 
 _GZIP = b"\x1f\x8b"
@@ -23,13 +22,13 @@ def unpacked(name: str, content: bytes) -> bytes:
         The content; the same if it isn't packed.
 
     Raises:
-        InputError: If it is packed and damaged.
+        InputError: If it is packed, and damaged or far larger than it looks.
     """
     if not content.startswith(_GZIP):
         return content
     try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
+        return gunzipped(content)
+    except ValueError as error:
         raise InputError(f"{name} is not a readable gzip file ({error}): copy it once more") from error
 
 

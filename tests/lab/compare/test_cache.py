@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from rmsprop.lab.batched import Job, train_together
-from rmsprop.lab.compare.cache import Cache, can_be_written, default_folder, identity
+from rmsprop.lab.compare.cache import Cache, _canonical, _checksum, can_be_written, default_folder, identity
 from rmsprop.lab.optimizers import choose
 from rmsprop.lab.problems import Data
 
@@ -97,7 +97,21 @@ def test_a_run_is_found_by_another_process(kept):
     assert reopened(folder).get(Job(choice=choose("rmsprop"), seed=4), test=True) is None
 
 
+def with_number(number):
+    """Return damage that only a look at the number shows: the checksum is right."""
+
+    def damage(content):
+        values = json.loads(content)
+        del values["checksum"]
+        values["curve"]["train"][0] = number
+        return _canonical({**values, "checksum": _checksum(values)}).encode()
+
+    return damage
+
+
 DAMAGE = {
+    "an integer of 400 digits": with_number(10**400),
+    "no number": with_number([]),
     "cut short": lambda content: content[:-20],
     "empty": lambda content: b"",
     "another number": lambda content: content.replace(b'"epochs":3', b'"epochs":4'),

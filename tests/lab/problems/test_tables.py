@@ -326,3 +326,15 @@ def test_an_option_that_cannot_be_used_is_one_line(options, message):
     with pytest.raises(InputError) as caught:
         TableOptions(**options)
     assert message in str(caught.value)
+
+
+def test_a_panic_of_polars_is_a_table_that_cannot_be_read(tmp_path, monkeypatch):
+    """It is no Exception: found by `make attack` on a Parquet file with a changed length."""
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+
+    def panic(*_, **__):
+        raise pl.exceptions.PanicException("assertion failed: offset + length <= self.length")
+
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(InputError, match=r"a\.parquet is not a readable Parquet file: assertion failed"):
+        read_table(tmp_path / "a.parquet", "y")

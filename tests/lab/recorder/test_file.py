@@ -139,7 +139,10 @@ def test_a_full_disk_leaves_the_hooks_of_others_alone(path):
     assert len(optimizer._optimizer_step_post_hooks) == 1
 
 
-HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"a"}]}\n'
+LAYER = '{"name":"a","size":1,"dtype":"float32","weights":true,"averages":null}'
+HEADER = f'{{"record":1,"from":0,"optimizer":"x","groups":[{{}}],"layers":[{LAYER}]}}\n'
+LOSSES = '{"steps":[1],"loss":[1],"largest":[1],"lr":1}\n'
+MEASURED = '{"step":1,"lr":1,"layers":{"gradient":[1]}}\n'
 
 
 @pytest.mark.parametrize(
@@ -152,9 +155,35 @@ HEADER = '{"record":1,"from":0,"optimizer":"x","groups":[{}],"layers":[{"name":"
         ('{"record": 1}\n', "is damaged"),
         (HEADER.replace("{}", '{"decay":"hm"}'), "is damaged: could not convert string to float: 'hm'"),
         (HEADER + '{"step":1,"lr":1,"layers":{"gradient":[1,2]}}\n', "step 1 doesn't have a number for each layer"),
+        (HEADER + MEASURED + '{"step":2,"lr":1,"layers":{"ratio":[1]}}\n', "step 2 doesn't have the statistics"),
+        (HEADER.replace('"name":"a",', ""), "a layer's name is missing or of the wrong type"),
+        (HEADER.replace("true", "1"), "a layer's weights is missing or of the wrong type"),
+        (HEADER.replace("null", "[]"), "a layer's averages is missing or of the wrong type"),
+        (HEADER.replace('"from":0', '"from":-1'), "the step to begin from is no whole number"),
+        (HEADER.replace("[{}]", "{}"), "groups is no list"),
+        (HEADER + LOSSES.replace("[1],", f"[1{'0' * 400}],"), "a step is no whole number from 0 on"),
+        (HEADER + LOSSES.replace('"lr":1', '"lr":[1]'), "a list, an object or a truth value stands"),
+        (HEADER + LOSSES.replace(',"lr":1', ""), "a line lacks 'lr'"),
+        (HEADER + '{"step":1,"validation":[1]}\n', "a validation is no object with names"),
+        (HEADER + "[1]\n", "a line is no object with names"),
+        (HEADER + "[" * 100_000 + "\n", "a line isn't JSON"),
     ],
 )
 def test_what_is_no_record_is_refused(path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read(path)
+
+
+def test_a_number_of_any_number_of_digits_is_infinite(path):
+    path.write_text(HEADER + LOSSES.replace('"loss":[1]', f'"loss":[-1{"0" * 400}]'))
+    assert read(path).losses[0].mean == -math.inf
+
+
+@pytest.mark.parametrize("existing", ["continue", "replace"])
+@pytest.mark.parametrize("end", [0, 5, 19, 40, -1])
+def test_a_file_torn_in_its_first_line_can_be_replaced(path, existing, end):
+    path.write_text(HEADER[:end])
+    with Recorder(torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1), path, existing=existing):
+        pass
+    assert read(path).optimizer.endswith("SGD")

@@ -272,7 +272,7 @@ class Cache:
             return parsed(content)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
             self.damaged += 1
             return None
 

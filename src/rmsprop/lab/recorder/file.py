@@ -7,11 +7,12 @@ lines can take the file.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -22,11 +23,14 @@ from torch.optim import Optimizer
 
 from rmsprop.keywords import TORCH
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.recorder import fields
 from rmsprop.lab.recorder.layers import Sampling, members
 from rmsprop.lab.recorder.moments import moments
 from rmsprop.rule import Rule
 
 VERSION = 1
+_BEGINNING = b'{"record":%d,"from":' % VERSION
+_LONGEST_HEADER = 2**26
 Existing = Literal["refuse", "continue", "replace"]
 
 
@@ -69,11 +73,18 @@ def opened(path: Path, existing: Existing) -> tuple[FileIO, BaseFileLock]:
 
 
 def _opened(path: Path, existing: Existing) -> FileIO:
-    if path.exists() and path.stat().st_size:
+    if path.exists() and not _is_torn_at_once(path):
         lines(path)  # nobody else's file is replaced or continued
     file = FileIO(path, {"refuse": "x", "continue": "a", "replace": "w"}[existing])
     _end_torn_line(path, file)
     return file
+
+
+def _is_torn_at_once(path: Path) -> bool:
+    """Tell whether a file is empty, or the beginning of a first line, whose writer was killed."""
+    with path.open("rb") as file:
+        start = file.readline(_LONGEST_HEADER)
+    return not start.endswith(b"\n") and (_BEGINNING.startswith(start) or start.startswith(_BEGINNING))
 
 
 def _end_torn_line(path: Path, file: FileIO) -> None:
@@ -153,7 +164,7 @@ class Recording:
         return max((row.step for found in rows for row in found), default=0)
 
 
-def lines(path: Path, content: bytes | None = None) -> Iterator[dict[str, Any]]:
+def lines(path: Path, content: bytes | None = None) -> Iterator[Any]:
     """Return the lines of a recorder's file, without one that a killed process left unfinished.
 
     Args:
@@ -169,7 +180,7 @@ def lines(path: Path, content: bytes | None = None) -> Iterator[dict[str, Any]]:
     whole = (path.read_bytes() if content is None else content).split(b"\n")[:-1]
     try:
         rows = [json.loads(each) for each in whole]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of brackets in brackets in brackets
         raise InputError(f"{path} is not a recorder's file, or is damaged: a line isn't JSON") from error
     if not rows:
         raise InputError(f"{path} holds nothing: no step was recorded")
@@ -195,56 +206,65 @@ def read(path: Path, content: bytes | None = None) -> Recording:
         InputError: If it isn't a recorder's file, or damaged.
     """
     recording = Recording("", [], [])
+    rows = lines(path, content)
     try:
-        for row in lines(path, content):
-            _take(recording, row)
+        for row in rows:
+            _take(recording, fields.entries(row, "a line"))
         _check(recording)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path} is damaged: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    except KeyError as error:
+        raise InputError(f"{path} is damaged: a line lacks {error}") from error
     return recording
 
 
 def _check(recording: Recording) -> None:
-    """See that each measurement has a number per layer."""
+    """See that each measurement has a number per layer, of what the first has numbers of."""
     for row in recording.statistics:
         if any(len(numbers) != len(recording.layers) for numbers in row.values.values()):
             raise ValueError(f"step {row.step} doesn't have a number for each layer")
+        if row.values.keys() != recording.statistics[0].values.keys():
+            raise ValueError(f"step {row.step} doesn't have the statistics that others have")
 
 
-def _take(recording: Recording, row: dict[str, Any]) -> None:
+def _take(recording: Recording, row: Mapping[str, Any]) -> None:
     if "record" in row:
         _begin(recording, row)
     elif "validation" in row:
-        recording.validation.append((row["step"], {name: _number(x) for name, x in row["validation"].items()}))
+        named = fields.entries(row["validation"], "a validation")
+        values = {name: fields.number(value) for name, value in named.items()}
+        recording.validation.append((fields.whole(row["step"], "a step"), values))
     elif "layers" in row:
-        values = {name: tuple(map(_number, numbers)) for name, numbers in row["layers"].items()}
-        recording.statistics.append(StepStatistics(row["step"], _number(row["lr"]), values))
+        recording.statistics.append(_measured(row))
     else:
-        lr = _number(row["lr"])
-        for step, mean, largest in zip(row["steps"], row["loss"], row["largest"], strict=True):
-            recording.losses.append(Losses(step, _number(mean), _number(largest), lr))
+        lr = fields.number(row["lr"])
+        columns = (fields.items(row[name], name) for name in ("steps", "loss", "largest"))
+        for step, mean, largest in zip(*columns, strict=True):
+            losses = Losses(fields.whole(step, "a step"), fields.number(mean), fields.number(largest), lr)
+            recording.losses.append(losses)
 
 
-def _begin(recording: Recording, row: dict[str, Any]) -> None:
-    start = row["from"]
-    if [layer["name"] for layer in row["layers"]] != [layer["name"] for layer in recording.layers]:
+def _measured(row: Mapping[str, Any]) -> StepStatistics:
+    named = fields.entries(row["layers"], "what was measured")
+    values = {name: tuple(map(fields.number, fields.items(each, name))) for name, each in named.items()}
+    return StepStatistics(fields.whole(row["step"], "a step"), fields.number(row["lr"]), values)
+
+
+def _begin(recording: Recording, row: Mapping[str, Any]) -> None:
+    start = fields.whole(row["from"], "the step to begin from")
+    layers = [fields.layer(each) for each in fields.items(row["layers"], "layers")]
+    if [layer["name"] for layer in layers] != [layer["name"] for layer in recording.layers]:
         recording.statistics.clear()
-    recording.optimizer, recording.layers = str(row["optimizer"]), row["layers"]
-    recording.groups = [
-        {name: value if isinstance(value, bool) else _number(value) for name, value in group.items()}
-        for group in row["groups"]
-    ]
+    recording.optimizer, recording.layers = str(row["optimizer"]), layers
+    groups = [fields.entries(group, "a parameter group") for group in fields.items(row["groups"], "groups")]
+    recording.groups = [{name: fields.option(value) for name, value in group.items()} for group in groups]
     recording.losses[:] = [kept for kept in recording.losses if kept.step <= start]
     recording.statistics[:] = [kept for kept in recording.statistics if kept.step <= start]
     recording.validation[:] = [kept for kept in recording.validation if kept[0] <= start]
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
 # Options of a parameter group that say what it computes -> their names in a `Rule`.
-_OPTIONS = {TORCH.get(name, name): name for name in ("lr", *(field.name for field in fields(Rule)))}
+_OPTIONS = {TORCH.get(name, name): name for name in ("lr", *(field.name for field in dataclasses.fields(Rule)))}
 
 
 def header(optimizer: Optimizer, sampling: Sampling, step: int) -> dict[str, Any]:

@@ -138,10 +138,13 @@ class Settings:
         Raises:
             InputError: If a field is missing, unknown or out of range.
         """
-        if values.keys() != set(FIELDS):
+        if not isinstance(values, Mapping) or values.keys() != set(FIELDS):
             raise InputError("the settings were written by another version of rmsprop: start over with --force")
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls._of(plain)
+        try:
+            return cls._of(plain)
+        except (LookupError, TypeError) as error:  # a value of another type; InputError says what is out of range
+            raise InputError(f"the settings of the run were changed ({error}): start over with --force") from error
 
     @classmethod
     def _of(cls, values: Mapping[str, Any]) -> Settings:

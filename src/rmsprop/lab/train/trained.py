@@ -25,6 +25,19 @@ from rmsprop.lab.problems.table.tables import read_new_rows, typed_without
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT, is_of_a_run, read_config
 from rmsprop.lab.train.scores import evaluate
 
+_AGAIN = "train again with --force"
+# What comes of facts that no run wrote, though their checksum is right; and what is said of them.
+_MADE_UP = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pl.exceptions.PolarsError,
+)
+_NO_RUNS = f"isn't what a run writes there: {_AGAIN}"
 # The column of answers; those of probabilities begin with the second.
 PREDICTION, PROBABILITY = "prediction", "probability_"
 
@@ -70,7 +83,7 @@ class TrainedModel(nn.Module):
         self._scored: tuple[Tensor, Tensor] | None = None
         self._options = options or TableOptions()
         network = data["network"]
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced
+        with torch.device("meta"):  # without memory: how much of it there is to be is for the file of weights to say
             self.layers = tabular.build(network["inputs"], network["hidden"], network["outputs"])
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -98,15 +111,22 @@ class TrainedModel(nn.Module):
             InputError: If it can't be read, lacks a column, or holds a value of another kind.
         """
         frame, places, notes = self._read(table)
-        inputs, told = inputs_of(frame, self._preparation, self.target, places)
+        return self._inputs(frame, places, notes)
+
+    def _inputs(self, frame: pl.DataFrame, places: Places, notes: tuple[str, ...]) -> Tensor:
+        try:
+            inputs, told = inputs_of(frame, self._preparation, self.target, places)
+        except InputError:
+            raise
+        except _MADE_UP as error:
+            raise InputError(f"the preparation of {self.target!r} in the run's {CONFIG} {_NO_RUNS}") from error
         self.notes = (*self.about, *notes, *told)
         return torch.from_numpy(inputs)
 
     def _outputs(self, table: pl.DataFrame | str | os.PathLike[str]) -> Tensor:
         frame, places, notes = self._read(table)
-        inputs, told = inputs_of(frame, self._preparation, self.target, places)
-        self.notes = (*notes, *told)
-        outputs = predict(self, torch.from_numpy(inputs).to(next(self.parameters()).device)).cpu()
+        inputs = self._inputs(frame, places, notes)
+        outputs = predict(self, inputs.to(next(self.parameters()).device)).cpu()
         self._scored = self._with_targets(frame, places, outputs) if self.target in frame.columns else None
         return outputs
 
@@ -208,22 +228,34 @@ def load(run: str | os.PathLike[str]) -> TrainedModel:
 
 def _load(folder: Path) -> TrainedModel:
     _check_folder(folder)
-    again = "train again with --force"
-    config = read_config(folder, again)
-    settings, data = config["settings"], config["data"]
+    config = read_config(folder, _AGAIN)
+    try:
+        model = _built(folder, config["settings"], config["data"])
+    except InputError:
+        raise
+    except _MADE_UP as error:
+        raise InputError(f"{folder / CONFIG} {_NO_RUNS}") from error
+    try:
+        weights = load_file(folder / MODEL)
+        if any(weight.dtype != torch.float32 for weight in weights.values()):
+            raise RuntimeError("the weights are of another dtype")
+        model.layers.load_state_dict(weights, assign=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {_AGAIN}") from error
+    return model.eval()
+
+
+def _built(folder: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> TrainedModel:
+    """Return the model of a run, without its weights."""
     if settings["model"] is None:
         raise InputError(f"{folder} holds a run of {data['name']}, which is no table: only what learnt one can predict")
     about = _ended(folder)
     if not data.keys() >= {"network", "target_format"}:
-        raise InputError(f"{folder} was written by an earlier version: {again}")
+        raise InputError(f"{folder} was written by an earlier version: {_AGAIN}")
     options = TableOptions(na=tuple(settings["na"]), delimiter=settings["delimiter"], encoding=settings["encoding"])
     model = TrainedModel(data, options)
-    try:
-        model.layers.load_state_dict(load_file(folder / MODEL))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}") from error
     model.about = about
-    return model.eval()
+    return model
 
 
 def _check_folder(folder: Path) -> None:
@@ -241,16 +273,17 @@ def _ended(folder: Path) -> tuple[str, ...]:
     path = folder / RESULT
     try:
         result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        lost = result["lost"] if result else None
-        kept = result.get("kept") if result else None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        lost, whose = (result["lost"], result.get("kept")) if result else (None, None)
+        step = int(lost["step"]) if lost else None
+        kept = int(whose["epoch"]) if whose else None
+    except _MADE_UP as error:
         raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
-    if lost and not kept:
+    if lost and kept is None:
         raise InputError(
-            f"the run in {folder} diverged at step {lost['step']} and left no model: train again with a smaller --lr"
+            f"the run in {folder} diverged at step {step} and left no model: train again with a smaller --lr"
         )
     if result is None or not (folder / MODEL).exists():
         raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")
-    if lost and kept:
-        return (f"the run diverged at step {lost['step']}: these are the weights of epoch {kept['epoch']}, before",)
+    if lost:
+        return (f"the run diverged at step {step}: these are the weights of epoch {kept}, before",)
     return ()

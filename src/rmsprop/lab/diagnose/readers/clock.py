@@ -99,12 +99,13 @@ def _steps(label: str, epochs: Times, batches: Times, train: Numbers) -> Clock:
     """Return the steps of epochs and their batches, where the training loss tells how many there are."""
     trained = sorted({b for b, loss in zip(batches, train, strict=True) if b is not None and loss is not None})
     stride = min((b - a for a, b in pairwise(trained)), default=1)
-    length = trained[-1] - trained[0] + stride if trained else 1
+    start, end = (trained[0], trained[-1]) if trained else (0, 0)
+    length = end - start + stride
     first = min(epoch for epoch in epochs if epoch is not None)
     times: Times = []
     last = None
     for epoch, batch, loss in zip(epochs, batches, train, strict=True):
-        time = None if epoch is None or batch is None else (epoch - first) * length + batch - trained[0] + stride
+        time = None if epoch is None or batch is None else (epoch - first) * length + batch - start + stride
         if loss is None and time is not None and last is not None:
             time = max(time, last)  # a validation counts its own batches
         last = time if time is not None else last

@@ -30,6 +30,8 @@ def parse(text: str, where: str, name: str) -> Log:
         return _whole(json.loads(text), where, name)
     except json.JSONDecodeError:
         return _lines(text, where, name)
+    except RecursionError as error:
+        raise InputError(f"{where} has lists or objects too deep in each other: write one object per row") from error
 
 
 def first_of(content: bytes) -> Any:
@@ -43,7 +45,7 @@ def first_of(content: bytes) -> Any:
     """
     try:
         return json.loads(content.split(b"\n", 1)[0])
-    except ValueError:
+    except (ValueError, RecursionError):  # of brackets in brackets in brackets
         return None
 
 
@@ -85,7 +87,7 @@ def _lines(text: str, where: str, name: str) -> Log:
     for number, line in lines:
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number != lines[-1][0] or not rows:
                 raise InputError(f"{where}: line {number} isn't JSON: correct or remove it") from error
             dropped = [f"line {number} left out: it was written by half"]

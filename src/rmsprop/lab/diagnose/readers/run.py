@@ -45,7 +45,7 @@ def read(path: Path) -> History:
         with (path / HISTORY).open(encoding="utf-8", newline="") as lines:
             rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(lines)]
         return _history(path, config, rows)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{path} is damaged: its {CONFIG}, {HISTORY} or {RESULT} can't be read") from error
 
 
@@ -65,11 +65,11 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         worst=curve("worst_step_loss"),
         validation=curve("validation_loss"),
         lr=curve("lr"),
-        initial=(start["loss"], start["validation_loss"]),
+        initial=(float(start["loss"]), float(start["validation_loss"])),
         constant_loss=_or_infinity(start["constant_loss"]),
         constant_validation_loss=_or_infinity(start.get("constant_validation_loss")),  # older folders lack it
-        holds_out=start["holds_out"],
-        group={name: settings[name] for name in _GROUP},
+        holds_out=bool(start["holds_out"]),
+        group={name: _option(settings[name]) for name in _GROUP},
         statistics=_statistics(rows, settings["eps"]),
         given_up=_given_up(result),
         patience=settings["early_stop"] if result.get("stopped_early") else None,
@@ -79,7 +79,11 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
 
 
 def _or_infinity(loss: float | None) -> float:
-    return math.inf if loss is None else loss
+    return math.inf if loss is None else float(loss)
+
+
+def _option(value: Any) -> float | bool:
+    return value if isinstance(value, bool) else float(value)
 
 
 def _result(path: Path) -> Mapping[str, Any]:

@@ -76,12 +76,19 @@ def _delimited(text: str) -> tuple[str, list[tuple[int, str]]]:
     if lines and (declared := declared_separator(lines[0][1])):
         return declared, lines[1:]
     header = [line for _, line in lines[:1]]
-    fields = {each: len(next(csv.reader(header, delimiter=each), [])) for each in _DELIMITERS}
+    fields = {each: _fields(header, each) for each in _DELIMITERS}
     best = max(fields, key=lambda delimiter: fields[delimiter])
     widths = {len(line.split()) for _, line in lines[:2]}
     if fields[best] < 2 and len(widths) == 1 and widths != {1}:
         return "\t", [(n, "\t".join(line.split())) for n, line in lines]  # columns set apart by spaces
     return best, lines
+
+
+def _fields(header: Sequence[str], delimiter: str) -> int:
+    try:
+        return len(next(csv.reader(header, delimiter=delimiter), []))
+    except csv.Error:  # a field of over 131,072 characters: another delimiter is meant
+        return 0
 
 
 def _split(lines: Sequence[tuple[int, str]], delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rmsprop.files import ALWAYS_ALLOWED, LARGEST_RATIO
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import STANDARD_INPUT, TABLE_SUFFIXES, table_suffix
 from rmsprop.lab.problems.table.delimited import MISSING, read_delimited
@@ -46,6 +49,8 @@ class RawTable:
     blank: int | None = None
 
 
+# What polars raises for a damaged file: where it didn't expect the damage, its Rust code panics, which is no Exception.
+_BAD_BINARY = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _Reader: TypeAlias = Callable[[str, Path, str, TableOptions], RawTable]
 
 
@@ -184,7 +189,7 @@ def _is_number(text: str) -> bool:
 def _read_parquet(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
     try:
         frame = pl.read_parquet(path, glob=False)
-    except pl.exceptions.PolarsError as error:
+    except _BAD_BINARY as error:
         raise InputError(f"{name} is not a readable Parquet file: {_first_line(error)}") from error
     frame.columns = _tidy(name, frame.columns)
     return RawTable(typed_without(name, frame, options), target)
@@ -199,9 +204,10 @@ def _read_sheet(name: str, path: Path, target: str, options: TableOptions) -> Ra
             f"{name} is an Excel file, and reading one needs fastexcel: pip install 'rmsprop[excel]', or save it as CSV"
         ) from error
     try:
+        _check_archive(path)
         sheets = fastexcel.read_excel(path).sheet_names
         frame = pl.read_excel(path, sheet_id=1, infer_schema_length=None, drop_empty_rows=False, drop_empty_cols=False)
-    except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:
+    except (fastexcel.FastExcelError, zipfile.BadZipFile, *_BAD_BINARY) as error:
         raise InputError(f"{name} is not a readable Excel file: {_first_line(error)}") from error
     frame.columns = _tidy(name, [re.sub(r"^__UNNAMED__\d+$", "", column) for column in frame.columns])
     _check_header(name, frame.columns)
@@ -236,7 +242,10 @@ def typed_without(name: str, frame: pl.DataFrame, options: TableOptions) -> pl.D
 
 
 # What NumPy, zipfile and zlib raise for a file that was cut, changed, encrypted or made up.
-_BAD_NPZ = (ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
+_BAD_NPZ = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
+    *(SyntaxError, lzma.LZMAError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def _read_npz(name: str, path: Path, target: str, options: TableOptions) -> RawTable:
@@ -266,11 +275,22 @@ def _loaded(path: Path, wanted: Sequence[str]) -> tuple[dict[str, npt.NDArray[An
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not a .npz file: write one with numpy.savez(path, X=inputs, y=target)")
     try:
+        _check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files if name in wanted}
             return arrays, ", ".join(file.files)
+    except InputError:
+        raise
     except _BAD_NPZ as error:
         raise InputError(f"{path} is not a readable .npz file: {_first_line(error)}") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Check that an archive doesn't swell when it is unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > ALWAYS_ALLOWED + LARGEST_RATIO * path.stat().st_size:
+        raise InputError(f"{path} says that it holds {size:,} bytes, over {LARGEST_RATIO} times its size: save it anew")
 
 
 def _inputs(path: Path, arrays: Mapping[str, npt.NDArray[Any]], names: str) -> pl.DataFrame:
