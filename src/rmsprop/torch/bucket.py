@@ -6,6 +6,7 @@ DLPack's exchange interface, over tables that are built once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, repeat
@@ -19,7 +20,9 @@ from torch import Tensor
 from rmsprop import native
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
+from rmsprop.threads import torch_threads
 from rmsprop.torch.device import dlpack_device, is_on_gpu
+from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
     dense_copy,
     inside,
@@ -34,6 +37,7 @@ from rmsprop.torch.local import (
 from rmsprop.torch.overlap import meets
 from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
 from rmsprop.torch.state import ParamState, state_dtype
+from rmsprop.torch.update_rms import update_scales
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
 
@@ -76,6 +80,7 @@ class Bucket:
         alone: Whether the kernel is to read copies of the gradients, made right before the update: they may lie where
             it writes, or where others have written since the step began.
         rounding: How parameters of 16 bits are rounded.
+        limits_updates: Whether the root mean square of each tensor's update is limited.
         numbers: The number of each parameter in the optimizer.
     """
 
@@ -90,6 +95,7 @@ class Bucket:
         copied: torch.dtype | None,
         alone: bool,
         rounding: RoundingChoice,
+        limits_updates: bool,
         numbers: Sequence[int],
     ) -> None:
         self.group, self.params, self.states, self.rule = group, params, states, rule
@@ -114,6 +120,8 @@ class Bucket:
         self.batch = native.Batch(
             DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps, how, rounding.seed
         )
+        self._update_scales = self.batch.limit_updates() if limits_updates else None
+        self._max_update_rms = math.inf
         self._seed, self._places = rounding.seed, []
         if how == "stochastic":
             self._places = list(map(place_of, numbers, params))
@@ -278,14 +286,14 @@ class Bucket:
         self._objects[1] = None
         self._grads = ()
 
-    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, scale: float) -> None:
+    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, limits: Limits) -> None:
         """Set what the next update computes, if it changed.
 
         Args:
             rule: What to compute, with the same state as before.
             lr: The learning rate, a number or a tensor of one element.
             maximize: Ascend instead of descend.
-            scale: What gradients are multiplied with first.
+            limits: What gradients are multiplied with first, and what is limited then.
         """
         self.device_lr = None
         if isinstance(lr, Tensor):
@@ -293,7 +301,21 @@ class Bucket:
             lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
         step = int(self.batch.struct.step) + 1 if self.batch.struct.equal_steps else 1
         self.rule = rule
-        self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=scale, rule=rule)
+        self._max_update_rms = limits.max_update_rms
+        self.batch.set_numbers(
+            lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+        )
+
+    @property
+    def limits_updates(self) -> bool:
+        """Whether the root mean square of each tensor's update is limited."""
+        return self._update_scales is not None
+
+    def limit_updates(self) -> None:
+        """Compute what the update of each tensor is to be scaled by, right before it is made."""
+        assert self._update_scales is not None
+        words = native.update_squares(self.batch, *torch_threads())
+        self._update_scales[:] = update_scales(self.params, words, self._max_update_rms)
 
     def count(self, counted: Tensor | None) -> None:
         """Count a step of every parameter that takes part, where no update of the compiled kernel does.

@@ -14,7 +14,7 @@ from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
-from rmsprop.torch.device import missing
+from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
 from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
@@ -77,6 +77,19 @@ def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule) -> str | No
     return None
 
 
+def unfit_limit(param: Tensor, limits_updates: bool) -> str | None:
+    """Return why no kernel can limit the update of a parameter, or None if one can.
+
+    Args:
+        param: The parameter.
+        limits_updates: Whether its group has ``max_update_rms``.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    return "has max_update_rms, which the Triton kernel doesn't know" if limits_updates and is_on_gpu(param) else None
+
+
 def asked_for(group: Mapping[str, Any]) -> str | None:
     """Return which option of a group asks for tensor operations, or None."""
     if group["differentiable"]:
@@ -126,6 +139,7 @@ class Members:
         self.params: list[Tensor] = list(group["params"])
         self.on_device = on_device or bool(group["capturable"])
         self._number, self._names, self._first = number, names, first
+        self.limits_updates = group["max_update_rms"] is not None
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
@@ -151,7 +165,11 @@ class Members:
                 continue
             check_param(name, param, states.get(param, {}))
             check_dtype(name, param, self.rounding)
-            if group["fused"] and (reason := unfit(param) or unfit_rounding(param, self.rounding)):
+            if group["fused"] and (
+                reason := unfit(param)
+                or unfit_rounding(param, self.rounding)
+                or unfit_limit(param, self.limits_updates)
+            ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
                     f"parameter {name} {reason}: use fused=None"
@@ -178,7 +196,12 @@ class Members:
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
 
     def _unfit(self, param: Tensor, state: ParamState) -> str | None:
-        return unfit(param) or unfit_rounding(param, self.rounding) or unfit_state(param, state, self.rule)
+        return (
+            unfit(param)
+            or unfit_rounding(param, self.rounding)
+            or unfit_limit(param, self.limits_updates)
+            or unfit_state(param, state, self.rule)
+        )
 
     def refresh(self, group: Mapping[str, Any]) -> bool:
         """Take over the options of a group as they are now; return whether its parameters are still sorted right.
@@ -201,6 +224,7 @@ class Members:
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
         same = same and options[flags] == self.options[flags]
+        same = same and self.limits_updates == (group["max_update_rms"] is not None)
         self.options, self.rule = options, rule
         self._may_change_unseen = any(isinstance(option, Tensor) for option in options)
         return same

@@ -21,7 +21,8 @@ from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.local import inside, is_plain_class, is_shard
+from rmsprop.torch.exact_sum import home_of
+from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
 from rmsprop.torch.stage import Stage
@@ -46,6 +47,7 @@ class Plan:
         stages: All that kernels update, in order.
         composite: What tensor operations update.
         composite_by_group: The same, in a list per group.
+        by_tensor: All but what is updated at once by kernels.
         unasked: The members that tensor operations update though nobody asked for it.
         sequence: The parameters that share memory, in the order of the for-loop: a stage for a kernel, or a member that
             tensor operations update.
@@ -102,6 +104,7 @@ class Plan:
         self._composite_memories = [m for m in (*self.composite, *self._solos) if m.reason and _has_memory(m.param)]
         self._places = [member.param.data_ptr() for member in self._composite_memories]
         self._is_simple = not self._composite_memories and not self._solos
+        self.by_tensor = [*self.composite, *self._solos]
         on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
         self.all_on_cpu = only_kernels and not any(on_gpu)
@@ -133,6 +136,7 @@ class Plan:
                 copied=copied,
                 alone=alone,
                 rounding=of_group.rounding,
+                limits_updates=of_group.limits_updates,
                 numbers=[member.number for member in alike],
             )
             if bucket.bind(written, counters_stay=False):
@@ -148,7 +152,7 @@ class Plan:
         step = None if counts_there else (state.counter.dtype, state.has_pinned_counter())
         count = state.counter.item() if of_group.rule.bias_correction and not counts_there else None
         copied = copy_dtype(param, state, of_group.rule)
-        return member.group, copied, param.device, copied or param.dtype, is_shard(param), step, count
+        return member.group, copied, param.device, copied or param.dtype, home_of(param), step, count
 
     def bind(self, groups: Groups, states: States, counts_on_device: bool) -> bool:
         """Look at everything as it is now; return whether the plan serves the next step.

@@ -26,6 +26,7 @@ class Stage:
         self._on_gpu = [bucket for bucket in buckets if bucket.on_gpu]
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
+        self._limited = [bucket for bucket in buckets if bucket.limits_updates]
         self._update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
@@ -59,6 +60,8 @@ class Stage:
         """
         for bucket in self._copied:
             bucket.copy_in()
+        for bucket in self._limited:
+            bucket.limit_updates()
         for bucket in self._on_gpu:  # first, because a Ctrl-C is raised right after what C code was doing
             bucket.count(scaling.counted(bucket.device) if scaling.found_inf is not None else None)
         if self._copied:
