@@ -206,6 +206,23 @@ class Bucket:
         replaced = [grad for grad, copy in zip(grads, in_order, strict=True) if copy is not grad]
         return bool(replaced) and not meets(written, replaced) and self._bind(in_order, written)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but memory of plain tensors, whose step counters stay, must be looked at."""
+        is_odd_one = self.is_sharded or self.copied or self._alone or bool(self._may_be_lazy)
+        return not is_odd_one and not self.on_gpu and self._pins_counters
+
+    def bind_plain(self, written: native.Stretches) -> bool:
+        """Do as `bind` does, for a bucket that is plain and holds gradients of plain tensors."""
+        grads = [param.grad for param in self.params]
+        if not all(type(grad) is Tensor for grad in grads):
+            return False
+        self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
+        try:
+            return self.batch.bind(self._address, describe(), written, True) is None
+        except (BufferError, RuntimeError):
+            return False
+
     def _some_are_lazy(self, grads: Sequence[Any]) -> bool:
         return any(grads[i] is not None and is_lazy(grads[i]) for i in self._may_be_lazy)
 

@@ -27,6 +27,7 @@ from rmsprop.rule import ChoiceOptions, Rule
 from rmsprop.storage import Rounding
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
+from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits
@@ -184,6 +185,7 @@ class RMSprop(torch.optim.RMSprop):
     _dialect: str = "torch"
     _given: Mapping[str, Any] = MappingProxyType({})
     _max_grad_norm: float | None = None
+    in_backward: StepInBackward | None = None  # what lets backward take the steps
 
     @property
     def max_grad_norm(self) -> float | None:
@@ -192,6 +194,8 @@ class RMSprop(torch.optim.RMSprop):
 
     @max_grad_norm.setter
     def max_grad_norm(self, value: float | None) -> None:
+        if value is not None and self.in_backward is not None:
+            raise RuntimeError(NEEDS_ALL_GRADIENTS)
         self._max_grad_norm = check_limit("max_grad_norm", value)
 
     @property
@@ -265,6 +269,8 @@ class RMSprop(torch.optim.RMSprop):
         super().add_param_group(param_group)
         self.param_groups[-1] = slimmed(self.param_groups[-1])
         self._stepper.forget()
+        if self.in_backward is not None:
+            self.in_backward.include()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy keeps."""
@@ -399,7 +405,8 @@ class RMSprop(torch.optim.RMSprop):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        self._stepper.step(self)
+        if self.in_backward is None or _has_gradients(self.param_groups):
+            self._stepper.step(self)
         return loss
 
     def _step_hooked(self, closure: Callable[[], Any] | None) -> Any:
@@ -486,6 +493,10 @@ class RMSprop(torch.optim.RMSprop):
                         if isinstance(value, Tensor):
                             value.share_memory_()
         return self
+
+
+def _has_gradients(groups: list[dict[str, Any]]) -> bool:
+    return any(param.grad is not None for group in groups for param in group["params"])
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:

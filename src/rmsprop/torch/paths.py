@@ -56,5 +56,10 @@ class ScalesGradients:
         """Return the answer for an optimizer; a class has none."""
         if optimizer is None:
             raise AttributeError("_step_supports_amp_scaling belongs to an optimizer, not to its class")
+        if getattr(optimizer, "in_backward", None) is not None:
+            raise RuntimeError(
+                "a step in backward can't serve GradScaler, which finds out after backward whether gradients were "
+                "infinite: train in bfloat16, which needs no scaling, or leave the steps to step()"
+            )
         groups = as_groups(optimizer.param_groups)
         return all(group["fused"] and all(missing(p.device) is None for p in group["params"]) for group in groups)

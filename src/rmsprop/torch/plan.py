@@ -6,7 +6,7 @@ rests; parameters without state wait until they have a gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from operator import is_
@@ -29,6 +29,7 @@ from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
 
 Groups = list[dict[str, Any]]
+Numbering = Sequence[tuple[list[str], int]]  # per group the names of its parameters and the number of the first
 
 
 class Plan:
@@ -40,6 +41,7 @@ class Plan:
         counts_on_device: Whether steps are counted where the parameters are, because only there it will be known
             whether a step happens.
         kernel: Whether kernels may be used. Default True.
+        numbering: What parameters are called, and how they are numbered. Default None: as the groups have them.
 
     Attributes:
         groups: The members of each group.
@@ -58,11 +60,18 @@ class Plan:
         RuntimeError: If a gradient or a state tensor can't be used, or ``fused=True`` meets what the kernels can't do.
     """
 
-    def __init__(self, groups: Groups, states: States, counts_on_device: bool, kernel: bool = True) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        states: States,
+        counts_on_device: bool,
+        kernel: bool = True,
+        numbering: Numbering | None = None,
+    ) -> None:
         self.counts_on_device, self._may_use_kernels = counts_on_device, kernel
         self.groups = [
             Members(n, group, names, first, counts_on_device or _are_counted_there(group, states), kernel)
-            for n, (group, names, first) in enumerate(zip(groups, names_of(groups), _firsts(groups), strict=True))
+            for n, (group, (names, first)) in enumerate(zip(groups, numbering or _numbering(groups), strict=True))
         ]
         for members, group in zip(self.groups, groups, strict=True):
             members.check(group, states)
@@ -178,6 +187,16 @@ class Plan:
             self._changes.counters_shown = False
         return serves
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the compiled kernel updates everything, in one bucket, where it lies."""
+        return self._is_simple and self.all_on_cpu and len(self.first.buckets) == 1 and self.first.buckets[0].is_plain
+
+    def bind_first(self) -> bool:
+        """Look at the gradients alone, of a plan that is plain; return whether it serves the next step."""
+        changes = self._changes
+        return not (changes.seen or changes.counters_shown) and self.first.buckets[0].bind_plain(self._written)
+
     def _are_planned(self, states: States) -> bool:
         """Whether each parameter has the state that it had; what else is kept beside them may come and go."""
         if (
@@ -217,9 +236,10 @@ class Plan:
         return not meets(self._written_at_once, (m.grad for m in memories if m.grad is not None))
 
 
-def _firsts(groups: Groups) -> Iterable[int]:
-    """Return the number of the first parameter of each group."""
-    return [0, *accumulate(len(group["params"]) for group in groups)][:-1]
+def _numbering(groups: Groups) -> Numbering:
+    """Return what the parameters of each group are called and the number of the first."""
+    firsts = [0, *accumulate(len(group["params"]) for group in groups)][:-1]
+    return list(zip(names_of(groups), firsts, strict=True))
 
 
 def _are_counted_there(group: Mapping[str, Any], states: States) -> bool:

@@ -27,7 +27,7 @@ class Stage:
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
         self._limited = [bucket for bucket in buckets if bucket.limits_updates]
-        self._update = TorchUpdate(on_cpu) if on_cpu else None
+        self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
 
@@ -74,9 +74,9 @@ class Stage:
                 torch.autograd.graph.increment_version(bucket.active)  # as in-place operations do, for autograd
 
     def _run(self) -> None:
-        if self._update:
+        if self.update:
             # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
-            status, *_ = map(call, [self._update.prepared(), *self._copies_out(on_gpu=False)])
+            status, *_ = map(call, [self.update.prepared(), *self._copies_out(on_gpu=False)])
             if status:
                 raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
         for launch in [*self._ready, *self._copies_out(on_gpu=True)]:

@@ -22,7 +22,7 @@ from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, lr_of
 from rmsprop.torch.limits import Limits, limits_of
 from rmsprop.torch.members import Member
-from rmsprop.torch.plan import Plan
+from rmsprop.torch.plan import Numbering, Plan
 from rmsprop.torch.stage import Stage
 
 # Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
@@ -32,9 +32,18 @@ _check_capture: Callable[[Optimizer], None] = getattr(
 
 
 class Stepper:
-    """What takes the steps of an optimizer, one at a time, and keeps the plan between them."""
+    """What takes the steps of an optimizer, one at a time, and keeps the plan between them.
 
-    def __init__(self) -> None:
+    Args:
+        numbering: For each group what its parameters are called and the number of the first, where they are some of an
+            optimizer's. Default None: they are all.
+
+    Attributes:
+        plan: The plan of the last step, if it is of use.
+    """
+
+    def __init__(self, numbering: Numbering | None = None) -> None:
+        self._numbering = numbering
         self._lock = lock_of(self)
         self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
         self._has_warned = self._is_stepping = False
@@ -48,7 +57,7 @@ class Stepper:
 
     def forget(self) -> None:
         """Make a new plan at the next step."""
-        self._plan: Plan | None = None
+        self.plan: Plan | None = None
 
     def step(self, optimizer: Optimizer) -> None:
         """Update all parameters that have a gradient.
@@ -132,18 +141,18 @@ class Stepper:
 
     def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
         """Return what tensor operations update in a step that a compiler traces, per group."""
-        self._plan = None
+        self.plan = None
         plan = Plan(optimizer.param_groups, optimizer.state, counts_on_device=False, kernel=False)
         return [(members.rule, composite.gathered(members.all, optimizer.state)) for members in plan.groups]
 
     def _current_plan(self, optimizer: Optimizer, counts_on_device: bool) -> Plan:
         """Return the plan of the last step if it serves this one too, else a new one."""
         groups, states = optimizer.param_groups, optimizer.state
-        if self._plan is not None and self._plan.bind(groups, states, counts_on_device):
-            return self._plan
-        self._plan = None  # what it holds may be what memory is needed for
-        self._plan = Plan(groups, states, counts_on_device)
-        return self._plan
+        if self.plan is not None and self.plan.bind(groups, states, counts_on_device):
+            return self.plan
+        self.plan = None  # what it holds may be what memory is needed for
+        self.plan = Plan(groups, states, counts_on_device, numbering=self._numbering)
+        return self.plan
 
     def _warn(self, unasked: list[Member]) -> None:
         """Say once that tensor operations update parameters though nobody asked for it."""

@@ -5,6 +5,8 @@ This module needs Triton; `rmsprop.torch.gpu_norm` imports it when a GPU is to b
 
 # No `from __future__ import annotations`: Triton reads the annotations themselves.
 
+import struct
+
 import triton
 import triton.language as tl
 
@@ -13,7 +15,8 @@ from rmsprop import clipping
 _LIMB_BITS = tl.constexpr(clipping.LIMB_BITS)
 _LIMBS, _LOWEST = tl.constexpr(clipping.LIMBS), tl.constexpr(clipping.LOWEST_LIMB)
 _INFINITIES, _NANS = tl.constexpr(clipping.WORDS - 2), tl.constexpr(clipping.WORDS - 1)
-_STABILIZER = tl.constexpr(clipping.STABILIZER)
+# As bits, because a number would become a float32.
+_STABILIZER = tl.constexpr(struct.unpack("<q", struct.pack("<d", clipping.STABILIZER))[0])
 _BIAS = tl.constexpr(1023)
 _INFINITY = tl.constexpr(0x7FF0000000000000)
 _MAGNITUDE = tl.constexpr(0x7FFFFFFFFFFFFFFF)
@@ -21,9 +24,21 @@ _MOST = tl.constexpr((_BIAS.value + clipping.LIMB_BITS * (clipping.LIMBS + clipp
 
 
 @triton.jit
+def total(values):
+    """Return the sum of some numbers."""
+    return tl.sum(values, 0)
+
+
+@triton.jit
+def largest_of(values):
+    """Return the largest of some numbers."""
+    return tl.max(values, 0)
+
+
+@triton.jit
 def _magic(limb):
     # 1.5·2^52 times a limb's weight: adding it leaves the nearest multiple of the weight in the last bits.
-    bits = ((52 + _BIAS + _LIMB_BITS * (limb + _LOWEST)).to(tl.int64) << 52) | (1 << 51)
+    bits = (((limb + _LOWEST) * _LIMB_BITS + (_BIAS + 52)).to(tl.int64) << 52) | (1 << 51)
     return bits, bits.to(tl.float64, bitcast=True)
 
 
@@ -50,7 +65,7 @@ def add_squares(tensors, grads, owners, span, words, STORED: tl.constexpr, BLOCK
         offsets = begin + nth * BLOCK + tl.arange(0, BLOCK)
         value = tl.load(grad + offsets, mask=offsets < size, other=0.0).to(tl.float64)
         square = value * value
-        largest = tl.max(square.to(tl.int64, bitcast=True) & _MAGNITUDE)
+        largest = largest_of(square.to(tl.int64, bitcast=True) & _MAGNITUDE)
         if largest >= _MOST:
             tl.atomic_add(words + tl.where(largest > _INFINITY, _NANS, _INFINITIES), 1)
         elif largest > 0:
@@ -65,8 +80,8 @@ def add_squares(tensors, grads, owners, span, words, STORED: tl.constexpr, BLOCK
             low_bits, low_magic = _magic(limb - 1)
             above = square + high_magic
             below = (square - (above - high_magic)) + low_magic
-            high += tl.sum(above.to(tl.int64, bitcast=True) - high_bits)
-            low += tl.sum(below.to(tl.int64, bitcast=True) - low_bits)
+            high += total(above.to(tl.int64, bitcast=True) - high_bits)
+            low += total(below.to(tl.int64, bitcast=True) - low_bits)
     place = words + 2 * limb
     tl.atomic_add(place, high & 0xFFFFFFFF)
     tl.atomic_add(place + 1, high >> 32)
@@ -76,7 +91,7 @@ def add_squares(tensors, grads, owners, span, words, STORED: tl.constexpr, BLOCK
 
 @triton.jit
 def _at(places, values, place):
-    return tl.sum(tl.where(places == place, values, 0)).to(tl.float64)
+    return total(tl.where(places == place, values, 0)).to(tl.float64)
 
 
 @triton.jit(do_not_specialize=["max_norm", "scale"])
@@ -99,11 +114,11 @@ def finish(words, max_norm, scale, grad_scale, found_inf, skipped, numbers, foun
     high = tl.load(words + 2 * places + 1, mask=places < _LIMBS, other=0)
     high += low >> 32
     low = low & 0xFFFFFFFF
-    top = tl.max(tl.where((low | high) != 0, places, 1))
-    total = (_at(places, high, top) * 4294967296.0 + _at(places, low, top)) * 1099511627776.0
-    total += _at(places, high, top - 1) * 4294967296.0 + _at(places, low, top - 1)
-    weight = ((_BIAS + _LIMB_BITS * (top - 1 + _LOWEST)).to(tl.int64) << 52).to(tl.float64, bitcast=True)
-    norm = tl.sqrt(total * weight) * scale.to(tl.int64).to(tl.float64, bitcast=True)
+    top = largest_of(tl.where((low | high) != 0, places, 1))
+    sum_of_squares = (_at(places, high, top) * 4294967296.0 + _at(places, low, top)) * 1099511627776.0
+    sum_of_squares += _at(places, high, top - 1) * 4294967296.0 + _at(places, low, top - 1)
+    weight = (((top - 1 + _LOWEST) * _LIMB_BITS + _BIAS).to(tl.int64) << 52).to(tl.float64, bitcast=True)
+    norm = tl.sqrt(sum_of_squares * weight) * scale.to(tl.int64).to(tl.float64, bitcast=True)
     norm = tl.where(tl.load(words + _INFINITIES) != 0, float("inf"), norm)
     norm = tl.where(tl.load(words + _NANS) != 0, float("nan"), norm)
     if grad_scale is not None:
@@ -111,7 +126,8 @@ def finish(words, max_norm, scale, grad_scale, found_inf, skipped, numbers, foun
     stop = ~(tl.abs(norm) < float("inf"))
     if found_inf is not None:
         stop = stop | (tl.load(found_inf) != 0.0)
-    factor = max_norm.to(tl.int64).to(tl.float64, bitcast=True) / (norm + _STABILIZER)
+    stabilizer = tl.full((), _STABILIZER, tl.int64).to(tl.float64, bitcast=True)
+    factor = max_norm.to(tl.int64).to(tl.float64, bitcast=True) / (norm + stabilizer)
     tl.store(numbers, norm)
     tl.store(numbers + 1, tl.where(factor < 1.0, factor, 1.0))
     tl.store(found, stop.to(tl.float32))
