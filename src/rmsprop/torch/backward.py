@@ -1,7 +1,7 @@
 """A step inside backward: each parameter is updated, and its gradient freed, as soon as that is accumulated.
 
-Every parameter has a plan of its own. What all steps of a backward have in common, the options of the groups, is looked
-at once, when the first gradient of the backward arrives.
+Every parameter has a plan of its own, or one with small ones that arrive right before it. What all steps of a backward
+have in common, the options of the groups, is looked at once, when the first gradient of the backward arrives.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import gc
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
 from rmsprop.torch.limits import limits_of
+from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.step import Stepper
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class StepInBackward:
         self._hooks: list[Any] = []
         self._hooked: set[Tensor] = set()
         self._groups: list[_SharedGroup] = []
-        self._task = -1
+        self._waiting: list[_Single] = []
+        self._sets: dict[tuple[int, ...], _Together] = {}
+        self._task, self._small = -1, 0
         self._accumulates = self._has_looked_for_ddp = False
         _check_not_replicated(optimizer)
         self.include()
@@ -96,9 +99,10 @@ class StepInBackward:
             for param, name in zip(group["params"], of_group, strict=True):
                 if param not in self._hooked and param.requires_grad:
                     self._hooked.add(param)
-                    single = _Single(self._optimizer, shared, param, name, number)
+                    single = _Single(shared, param, name, number)
                     self._hooks.append(param.register_post_accumulate_grad_hook(self._hook(single)))
                 number += 1
+        self._small = min(_MOST_SMALL, int(_SMALL * sum(map(_size, self._hooked))))
 
     def remove(self) -> None:
         """Leave the steps to ``optimizer.step()`` again."""
@@ -136,10 +140,26 @@ class StepInBackward:
             with self._lock:
                 if (task := _graph_task()) != self._task:
                     self._begin(task)
-                single.step()
-                param.grad = None
+                self._waiting.append(single)
+                if param.numel() > self._small or task < 0:
+                    self._flush()
 
         return accumulated
+
+    def _flush(self) -> None:
+        """Update the parameters that wait, and free their gradients."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        key = tuple(single.number for single in waiting)
+        together = self._sets.get(key)
+        if together is None:
+            if len(self._sets) >= _MOST_SETS:  # gradients arrive in another order each time
+                self._sets.clear()
+            together = self._sets[key] = _Together(self._optimizer, waiting)
+        together.step()
+        for single in waiting:
+            single.param.grad = None
 
     def _begin(self, task: int) -> None:
         """Look at what all steps of a backward have in common."""
@@ -150,9 +170,21 @@ class StepInBackward:
         as_groups(self._optimizer.param_groups)
         for shared in self._groups:
             shared.refresh()
+        self._waiting = []  # of a backward that failed
+        if task >= 0:
+            torch.autograd.Variable._execution_engine.queue_callback(self._end)
         self._optimizer._opt_called = True  # type: ignore[attr-defined]  # what schedulers ask for
         self._task = task
 
+    def _end(self) -> None:
+        with self._lock:
+            self._flush()
+
+
+# A parameter as small as this waits for the next one that is not, or for the end of backward: what it costs to look at
+# one would be more than its update. A share of all elements, and never more than 64 kB.
+_SMALL, _MOST_SMALL = 1 / 128, 16384
+_MOST_SETS = 4096
 
 NEEDS_ALL_GRADIENTS = (
     "a step in backward can't clip by `max_grad_norm`: the norm is known after the last gradient, and the first are "
@@ -164,7 +196,7 @@ class _SharedGroup:
     """A parameter group as the parameters in it see it, one at a time.
 
     Attributes:
-        group: Its options, with one parameter.
+        group: Its options, without parameters.
         lr: Its learning rate.
         version: Rises with every change of another option.
     """
@@ -175,11 +207,6 @@ class _SharedGroup:
         self.lr: float | Tensor = 0.0
         self._seen: Any = None
 
-    @property
-    def limits_updates(self) -> bool:
-        """Whether the root mean square of each update is limited."""
-        return self.group["max_update_rms"] is not None
-
     def refresh(self) -> None:
         """Take over the options as they are now."""
         group = self._optimizer.param_groups[self._number]
@@ -187,109 +214,126 @@ class _SharedGroup:
         self.lr = lr_of(group)
         if seen != self._seen or not all(isinstance(option, _PLAIN) for option in seen):
             check_group(group)
-            self.group = ParamGroup({**group, "params": [], "param_names": []})
+            self.group = ParamGroup({key: group[key] for key in group.keys() - {"params", "param_names"}})
             self._seen, self.version = seen, self.version + 1
-        self.group["lr"] = self.lr
 
 
 # Options of these types don't change in place.
 _PLAIN = (bool, int, float, str, type(None))
 
 
-class _View:
-    """What a `Stepper` sees of an optimizer that has one parameter.
+class _Single(NamedTuple):
+    """A parameter, as backward comes upon it.
 
     Args:
-        optimizer: The whole optimizer.
-        param: The parameter.
-    """
-
-    def __init__(self, optimizer: RMSprop, param: Tensor) -> None:
-        self._optimizer = optimizer
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, Any] = defaultdict(dict)
-        if param in optimizer.state:
-            self.state[param] = optimizer.state[param]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._optimizer, name)
-
-
-class _Single:
-    """A parameter that is updated by itself.
-
-    Args:
-        optimizer: The optimizer.
         shared: Its group.
         param: The parameter.
         name: What it is called.
         number: Its number in the optimizer.
     """
 
-    def __init__(self, optimizer: RMSprop, shared: _SharedGroup, param: Tensor, name: str, number: int) -> None:
-        self._optimizer, self._shared, self._param, self._list = optimizer, shared, param, [param]
-        self._stepper = Stepper(numbering=[([name], number)])
-        self._view: _View | None = None
-        self._version = -1
-        self._ready: _Ready | None = None
-
-    def step(self) -> None:
-        """Update the parameter."""
-        if self._is_ready() and self._ready is not None and self._ready.step():
-            return
-        if self._view is None or self._optimizer.state.get(self._param) is not self._view.state[self._param]:
-            self._view = _View(self._optimizer, self._param)
-            self._stepper.forget()
-        group = self._shared.group
-        group["params"] = self._list
-        self._view.param_groups = [group]
-        self._stepper.step(self._view)  # type: ignore[arg-type]
-        self._optimizer.state[self._param] = self._view.state[self._param]
-        plan, is_fixed = self._stepper.plan, not (self._shared.limits_updates or isinstance(self._shared.lr, Tensor))
-        self._ready = _Ready(plan, self._shared, self._param) if plan and plan.is_plain and is_fixed else None
-        self._version = self._shared.version
-
-    def _is_ready(self) -> bool:
-        """Whether nothing has changed since the last step but the gradient."""
-        return (
-            self._version == self._shared.version
-            and self._view is not None
-            and self._optimizer.state.get(self._param) is self._view.state[self._param]
-        )
+    shared: _SharedGroup
+    param: Tensor
+    name: str
+    number: int
 
 
-class _Ready:
-    """The update of a parameter that the compiled kernel makes and of which nothing but gradient and rate change.
+class _View:
+    """What a `Stepper` sees of an optimizer that has some of its parameters alone.
 
     Args:
-        plan: The plan of the parameter, which is plain.
-        shared: Its group.
-        param: The parameter.
+        optimizer: The whole optimizer.
+        params: The parameters.
     """
 
-    def __init__(self, plan: Plan, shared: _SharedGroup, param: Tensor) -> None:
-        self._plan, self._shared, self._list = plan, shared, [param]
-        (self._bucket,) = plan.first.buckets
-        self._update = plan.first.update
-        self._lr: float | Tensor | None = None
+    def __init__(self, optimizer: RMSprop, params: Iterable[Tensor]) -> None:
+        self._optimizer = optimizer
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, Any] = defaultdict(dict)
+        self.state.update({param: optimizer.state[param] for param in params if param in optimizer.state})
 
-    def step(self) -> bool:
-        """Update the parameter; return False, and do nothing, if something else has changed after all."""
-        bucket, lr = self._bucket, self._shared.lr
-        if not self._plan.bind_first():
+    def is_current(self) -> bool:
+        """Whether the parameters still have the state that they have here."""
+        states = self._optimizer.state
+        return all(states.get(param) is state for param, state in self.state.items())
+
+    def show(self) -> None:
+        """Let the optimizer have the state that was made here."""
+        self._optimizer.state.update(self.state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
+
+
+class _Together:
+    """Parameters that are updated at once.
+
+    Args:
+        optimizer: The optimizer.
+        singles: The parameters.
+    """
+
+    def __init__(self, optimizer: RMSprop, singles: Sequence[_Single]) -> None:
+        self._optimizer = optimizer
+        self._params = [single.param for single in singles]
+        by_group: dict[_SharedGroup, list[_Single]] = {}
+        for single in singles:
+            by_group.setdefault(single.shared, []).append(single)
+        self._groups = list(by_group)
+        self._param_lists = [[single.param for single in alike] for alike in by_group.values()]
+        numbering = [([each.name for each in alike], [each.number for each in alike]) for alike in by_group.values()]
+        self._stepper = Stepper(numbering=numbering)
+        self._view: _View | None = None
+        self._versions: list[int] = []
+        self._rates: list[Any] = []
+        self._is_plain = False
+
+    def step(self) -> None:
+        """Update the parameters."""
+        view = self._view
+        if view is None or not view.is_current():
+            view = self._view = _View(self._optimizer, self._params)
+            self._stepper.forget()
+        elif self._is_plain and self._versions == [shared.version for shared in self._groups] and self._step_plain():
+            return
+        view.param_groups = [
+            ParamGroup({**shared.group, "lr": shared.lr, "params": params})
+            for shared, params in zip(self._groups, self._param_lists, strict=True)
+        ]
+        self._stepper.step(view)  # type: ignore[arg-type]
+        view.show()
+        self._versions = [shared.version for shared in self._groups]
+        self._rates = []
+        self._is_plain = self._stepper.plan is not None and self._stepper.plan.is_plain
+
+    def _step_plain(self) -> bool:
+        """Update where nothing but gradients and rates has changed; return False, and do nothing, if more has."""
+        plan, rates = self._stepper.plan, [shared.lr for shared in self._groups]
+        assert plan is not None
+        assert plan.first.update is not None
+        if any(isinstance(lr, Tensor) for lr in rates) or not plan.bind_first():
             return False
         try:
-            if lr != self._lr or bucket.rule.bias_correction:
-                group = self._shared.group
-                bucket.set_numbers(bucket.rule, lr, group["maximize"], limits_of(group, 1.0))
-                self._lr = lr
-            assert self._update is not None
-            if status := self._update():
+            if rates != self._rates:
+                self._set_numbers(plan)
+                self._rates = rates
+            if status := plan.first.update():
                 raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
         finally:
-            bucket.release()
-        torch.autograd.graph.increment_version(self._list)
+            for bucket in plan.first.buckets:
+                bucket.release()
+        torch.autograd.graph.increment_version(self._params)
         return True
+
+    def _set_numbers(self, plan: Plan) -> None:
+        for bucket in plan.first.buckets:
+            shared = self._groups[bucket.group]
+            limits = limits_of(shared.group, 1.0)
+            bucket.set_numbers(bucket.rule, shared.lr, shared.group["maximize"], limits)
+
+
+def _size(param: Tensor) -> int:
+    return 0 if is_uninitialized(param) else param.numel()
 
 
 def _check_not_reentrant() -> None:

@@ -209,13 +209,13 @@ class Bucket:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but memory of plain tensors, whose step counters stay, must be looked at."""
-        is_odd_one = self.is_sharded or self.copied or self._alone or bool(self._may_be_lazy)
+        is_odd_one = self.is_sharded or self.copied or self._alone or self.limits_updates or bool(self._complex)
         return not is_odd_one and not self.on_gpu and self._pins_counters
 
     def bind_plain(self, written: native.Stretches) -> bool:
         """Do as `bind` does, for a bucket that is plain and holds gradients of plain tensors."""
         grads = [param.grad for param in self.params]
-        if not all(type(grad) is Tensor for grad in grads):
+        if not all(type(grad) is Tensor for grad in grads) or (self._may_be_lazy and self._some_are_lazy(grads)):
             return False
         self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rmsprop.clipping import check_limit
@@ -38,6 +38,19 @@ def limits_of(group: Mapping[str, Any], scale: float) -> Limits:
     """Return the limits of a parameter group, which is checked, where gradients are multiplied with a scale."""
     value, rms = group["max_grad_value"], group["max_update_rms"]
     return Limits(scale, math.inf if value is None else float(value), math.inf if rms is None else float(rms))
+
+
+def check_not_differentiable(groups: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse to clip by the norm in a step that is part of a graph.
+
+    Args:
+        groups: The parameter groups.
+
+    Raises:
+        RuntimeError: If one is differentiable.
+    """
+    if any(group["differentiable"] for group in groups):
+        raise RuntimeError("`max_grad_norm` does not support `differentiable`: clip in the graph, or set it to None")
 
 
 def check_limits(group: Mapping[str, Any]) -> None:

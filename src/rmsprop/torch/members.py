@@ -125,20 +125,26 @@ class Members:
         number: The number of the group.
         group: The parameter group.
         names: What its parameters are called.
-        first: The number of its first parameter in the optimizer.
+        numbers: The number of each in the optimizer.
         on_device: Whether steps must be counted where the parameters are.
         kernel: Whether kernels may be used.
     """
 
     def __init__(
-        self, number: int, group: Mapping[str, Any], names: Sequence[str], first: int, on_device: bool, kernel: bool
+        self,
+        number: int,
+        group: Mapping[str, Any],
+        names: Sequence[str],
+        numbers: Sequence[int],
+        on_device: bool,
+        kernel: bool,
     ) -> None:
         self.options = read_options(group)
         self.rule, self.rounding = check_group(group), choice_of(group)
         self._may_change_unseen = any(isinstance(option, Tensor) for option in self.options)
         self.params: list[Tensor] = list(group["params"])
         self.on_device = on_device or bool(group["capturable"])
-        self._number, self._names, self._first = number, names, first
+        self._number, self._names, self._numbers = number, names, numbers
         self.limits_updates = group["max_update_rms"] is not None
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
@@ -183,7 +189,7 @@ class Members:
             changes: Where the states are to tell of later changes.
         """
         self._changes = changes
-        for number, (name, param) in enumerate(self.named(), self._first):
+        for number, (name, param) in zip(self._numbers, self.named(), strict=True):
             if param.grad is None and (is_uninitialized(param) or not states.get(param)):
                 self._waiting.append(param)
                 continue

@@ -30,7 +30,7 @@ from rmsprop.torch import composite
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
-from rmsprop.torch.limits import LIMITS, Limits
+from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
@@ -153,8 +153,8 @@ class RMSprop(torch.optim.RMSprop):
             }
         )
         check_new_group(defaults)
-        self.max_grad_norm = max_grad_norm
         Optimizer.__init__(self, params, slimmed(defaults))
+        self.max_grad_norm = max_grad_norm
 
     @classmethod
     def from_recipe(cls, params: ParamsT, name: str, **overrides: Any) -> Self:
@@ -196,6 +196,8 @@ class RMSprop(torch.optim.RMSprop):
     def max_grad_norm(self, value: float | None) -> None:
         if value is not None and self.in_backward is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
+        if value is not None:
+            check_not_differentiable(as_groups(self.param_groups))
         self._max_grad_norm = check_limit("max_grad_norm", value)
 
     @property

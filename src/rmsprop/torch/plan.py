@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import is_
 from typing import Any
 
@@ -29,7 +29,7 @@ from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
 
 Groups = list[dict[str, Any]]
-Numbering = Sequence[tuple[list[str], int]]  # per group the names of its parameters and the number of the first
+Numbering = Sequence[tuple[list[str], Sequence[int]]]  # per group the names and the numbers of its parameters
 
 
 class Plan:
@@ -70,8 +70,8 @@ class Plan:
     ) -> None:
         self.counts_on_device, self._may_use_kernels = counts_on_device, kernel
         self.groups = [
-            Members(n, group, names, first, counts_on_device or _are_counted_there(group, states), kernel)
-            for n, (group, (names, first)) in enumerate(zip(groups, numbering or _numbering(groups), strict=True))
+            Members(n, group, names, numbers, counts_on_device or _are_counted_there(group, states), kernel)
+            for n, (group, (names, numbers)) in enumerate(zip(groups, numbering or _numbering(groups), strict=True))
         ]
         for members, group in zip(self.groups, groups, strict=True):
             members.check(group, states)
@@ -189,13 +189,15 @@ class Plan:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the compiled kernel updates everything, in one bucket, where it lies."""
-        return self._is_simple and self.all_on_cpu and len(self.first.buckets) == 1 and self.first.buckets[0].is_plain
+        """Whether the compiled kernel updates everything where it lies."""
+        return self._is_simple and self.all_on_cpu and all(bucket.is_plain for bucket in self.first.buckets)
 
     def bind_first(self) -> bool:
         """Look at the gradients alone, of a plan that is plain; return whether it serves the next step."""
         changes = self._changes
-        return not (changes.seen or changes.counters_shown) and self.first.buckets[0].bind_plain(self._written)
+        if changes.seen or changes.counters_shown:
+            return False
+        return all(bucket.bind_plain(self._written) for bucket in self.first.buckets)
 
     def _are_planned(self, states: States) -> bool:
         """Whether each parameter has the state that it had; what else is kept beside them may come and go."""
@@ -237,9 +239,9 @@ class Plan:
 
 
 def _numbering(groups: Groups) -> Numbering:
-    """Return what the parameters of each group are called and the number of the first."""
-    firsts = [0, *accumulate(len(group["params"]) for group in groups)][:-1]
-    return list(zip(names_of(groups), firsts, strict=True))
+    """Return what the parameters of each group are called, and their numbers."""
+    ends = [0, *accumulate(len(group["params"]) for group in groups)]
+    return list(zip(names_of(groups), (range(*pair) for pair in pairwise(ends)), strict=True))
 
 
 def _are_counted_there(group: Mapping[str, Any], states: States) -> bool:

@@ -20,7 +20,7 @@ from rmsprop.torch.bucket import DTYPES
 from rmsprop.torch.clipping import Clipper
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, lr_of
-from rmsprop.torch.limits import Limits, limits_of
+from rmsprop.torch.limits import Limits, check_not_differentiable, limits_of
 from rmsprop.torch.members import Member
 from rmsprop.torch.plan import Numbering, Plan
 from rmsprop.torch.stage import Stage
@@ -35,7 +35,7 @@ class Stepper:
     """What takes the steps of an optimizer, one at a time, and keeps the plan between them.
 
     Args:
-        numbering: For each group what its parameters are called and the number of the first, where they are some of an
+        numbering: For each group what its parameters are called, and their numbers, where they are some of an
             optimizer's. Default None: they are all.
 
     Attributes:
@@ -86,6 +86,8 @@ class Stepper:
         groups = as_groups(optimizer.param_groups)
         lrs = [lr_of(group) for group in groups]
         on_gpu = is_on_gpu(found_inf) or (max_norm is not None and _are_on_gpu(groups))
+        if max_norm is not None:
+            check_not_differentiable(groups)
         plan = self._current_plan(optimizer, on_gpu)
         try:
             if plan.unasked and not self._has_warned:
