@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
@@ -24,13 +25,12 @@ from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.step import Stepper
 
 if TYPE_CHECKING:
-    from rmsprop.torch.optimizer import RMSprop
     from rmsprop.torch.plan import Plan
 
 _graph_task: Any = torch._C._current_graph_task_id  # which backward runs
 
 
-def step_in_backward(optimizer: RMSprop) -> StepInBackward:
+def step_in_backward(optimizer: Optimizer) -> StepInBackward:
     """Let backward take the steps: no gradient outlives the update of its parameter.
 
     ``loss.backward()`` then trains. ``optimizer.step()`` and ``zero_grad()`` may stay in the loop, where they find
@@ -49,6 +49,7 @@ def step_in_backward(optimizer: RMSprop) -> StepInBackward:
             already, or the parameters belong to a `DistributedDataParallel`, which averages gradients later.
 
     Examples:
+        >>> from rmsprop.torch import RMSprop
         >>> model = torch.nn.Linear(2, 1)
         >>> optimizer = RMSprop(model.parameters(), lr=0.1)
         >>> handle = step_in_backward(optimizer)
@@ -71,7 +72,7 @@ class StepInBackward:
         optimizer: The optimizer.
     """
 
-    def __init__(self, optimizer: RMSprop) -> None:
+    def __init__(self, optimizer: Any) -> None:
         if optimizer.max_grad_norm is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
         if optimizer.in_backward is not None:
@@ -83,7 +84,7 @@ class StepInBackward:
         self._hooked: set[Tensor] = set()
         self._groups: list[_SharedGroup] = []
         self._waiting: list[_Single] = []
-        self._sets: dict[tuple[int, ...], _Together] = {}
+        self._sets: dict[tuple[int, ...], _Joint] = {}
         self._task, self._small = -1, 0
         self._accumulates = self._has_looked_for_ddp = False
         _check_not_replicated(optimizer)
@@ -117,6 +118,7 @@ class StepInBackward:
         """Return a context in which backward adds to gradients and takes no steps: for all micro-batches but the last.
 
         Examples:
+            >>> from rmsprop.torch import RMSprop
             >>> weight = torch.zeros(1, requires_grad=True)
             >>> handle = step_in_backward(RMSprop([weight]))
             >>> with handle.accumulating():
@@ -156,7 +158,7 @@ class StepInBackward:
         if together is None:
             if len(self._sets) >= _MOST_SETS:  # gradients arrive in another order each time
                 self._sets.clear()
-            together = self._sets[key] = _Together(self._optimizer, waiting)
+            together = self._sets[key] = _Joint(self._optimizer, waiting)
         together.step()
         for single in waiting:
             single.param.grad = None
@@ -173,7 +175,7 @@ class StepInBackward:
         self._waiting = []  # of a backward that failed
         if task >= 0:
             torch.autograd.Variable._execution_engine.queue_callback(self._end)
-        self._optimizer._opt_called = True  # type: ignore[attr-defined]  # what schedulers ask for
+        self._optimizer._opt_called = True  # what schedulers ask for
         self._task = task
 
     def _end(self) -> None:
@@ -201,7 +203,7 @@ class _SharedGroup:
         version: Rises with every change of another option.
     """
 
-    def __init__(self, optimizer: RMSprop, number: int) -> None:
+    def __init__(self, optimizer: Any, number: int) -> None:
         self._optimizer, self._number = optimizer, number
         self.group, self.version = ParamGroup(), 0
         self.lr: float | Tensor = 0.0
@@ -246,7 +248,7 @@ class _View:
         params: The parameters.
     """
 
-    def __init__(self, optimizer: RMSprop, params: Iterable[Tensor]) -> None:
+    def __init__(self, optimizer: Any, params: Iterable[Tensor]) -> None:
         self._optimizer = optimizer
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, Any] = defaultdict(dict)
@@ -265,7 +267,7 @@ class _View:
         return getattr(self._optimizer, name)
 
 
-class _Together:
+class _Joint:
     """Parameters that are updated at once.
 
     Args:
@@ -273,7 +275,7 @@ class _Together:
         singles: The parameters.
     """
 
-    def __init__(self, optimizer: RMSprop, singles: Sequence[_Single]) -> None:
+    def __init__(self, optimizer: Any, singles: Sequence[_Single]) -> None:
         self._optimizer = optimizer
         self._params = [single.param for single in singles]
         by_group: dict[_SharedGroup, list[_Single]] = {}
@@ -350,7 +352,7 @@ def _check_not_reentrant() -> None:
             )
 
 
-def _check_not_replicated(optimizer: RMSprop) -> None:
+def _check_not_replicated(optimizer: Any) -> None:
     """Refuse parameters that a `DistributedDataParallel` has wrapped."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return

@@ -37,7 +37,6 @@ from rmsprop.torch.local import (
 from rmsprop.torch.overlap import meets
 from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
 from rmsprop.torch.state import ParamState, state_dtype
-from rmsprop.torch.update_rms import update_scales
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
 
@@ -98,7 +97,7 @@ class Bucket:
         limits_updates: bool,
         numbers: Sequence[int],
     ) -> None:
-        self.group, self.params, self.states, self.rule = group, params, states, rule
+        self.group, self.params, self.states, self.rule, self.numbers = group, params, states, rule, numbers
         self.is_sharded = is_shard(params[0])
         self.on_gpu = is_on_gpu(params[0])
         self.copied = copied is not None
@@ -328,11 +327,15 @@ class Bucket:
         """Whether the root mean square of each tensor's update is limited."""
         return self._update_scales is not None
 
-    def limit_updates(self) -> None:
-        """Compute what the update of each tensor is to be scaled by, right before it is made."""
-        assert self._update_scales is not None
+    def measured_updates(self) -> list[tuple[int, Tensor, np.ndarray[Any, Any], float]]:
+        """Return of each tensor its number, itself, the sum of the squares of its g/√v, and the limit to their RMS."""
         words = native.update_squares(self.batch, *torch_threads())
-        self._update_scales[:] = update_scales(self.params, words, self._max_update_rms)
+        return [(*each, self._max_update_rms) for each in zip(self.numbers, self.params, words, strict=True)]
+
+    def scale_updates(self, scales: Mapping[int, float]) -> None:
+        """Set what g/√v of each tensor is multiplied with, by its number."""
+        assert self._update_scales is not None
+        self._update_scales[:] = [scales[number] for number in self.numbers]
 
     def count(self, counted: Tensor | None) -> None:
         """Count a step of every parameter that takes part, where no update of the compiled kernel does.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rmsprop.torch.plan import Plan
 
 
-class Part:
+class GradientSum:
     """Gradients that are summed over the processes together: those of one mesh, or of plain tensors.
 
     Args:
@@ -73,13 +73,13 @@ class Part:
         return (squares_of(inside(grad)) for grad in grads if grad is not None)
 
 
-def parts_of(plan: Plan) -> list[Part]:
+def parts_of(plan: Plan) -> list[GradientSum]:
     """Return the gradients of a plan, by how they are summed."""
-    parts: dict[Any, Part] = {}
+    parts: dict[Any, GradientSum] = {}
 
-    def part(param: Tensor) -> Part | None:
+    def part(param: Tensor) -> GradientSum | None:
         home = home_of(param)
-        found = parts.setdefault(home[0], Part(home[0], inside(param).device))
+        found = parts.setdefault(home[0], GradientSum(home[0], inside(param).device))
         return found if counts_here(home) else None
 
     for bucket in plan.first.buckets:
@@ -104,7 +104,7 @@ class Clipper:
         self.norm: float | Tensor | None = None
         self._skipped: int | Tensor = 0
         self._plan: Plan | None = None
-        self._parts: list[Part] = []
+        self._parts: list[GradientSum] = []
 
     @property
     def skipped(self) -> int:

@@ -95,7 +95,7 @@ class Stream:
             self.kept += tensors
 
 
-class Table:
+class WordTable:
     """Words for the kernel, and the copy of them on the device."""
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class Launch:
         self._rows: _Words = np.zeros(0)
         self._owners: _Words = np.zeros(0)
         self._span = 1
-        self._row_table, self._owner_table, self._moving_table = Table(), Table(), Table()
+        self._row_table, self._owner_table, self._moving_table = WordTable(), WordTable(), WordTable()
 
     @property
     def has_work(self) -> bool:
@@ -229,7 +229,7 @@ class Launch:
         programs = -(blocks // -self._span)
         rows[:, 5] = np.cumsum(programs) - programs
         self._rows, self._owners = rows, np.repeat(np.arange(self._count, dtype=np.int32), programs)
-        self._row_table, self._owner_table = Table(), Table()  # of other sizes
+        self._row_table, self._owner_table = WordTable(), WordTable()  # of other sizes
 
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
         """Return what may differ from step to step: numbers of rules, addresses of gradients, numbers of updates."""

@@ -53,7 +53,7 @@ class SquaresLaunch:
         self._buckets = buckets
         self.device = buckets[0].device
         self._stored = gpu.stored_type(buckets[0].batch.dtype)
-        self._row_table, self._owner_table, self._grad_table = gpu.Table(), gpu.Table(), gpu.Table()
+        self._row_table, self._owner_table, self._grad_table = gpu.WordTable(), gpu.WordTable(), gpu.WordTable()
         self._sizes: bytes = b""
 
     def add_to(self, words: Tensor, kept: list[Any]) -> None:
@@ -88,7 +88,7 @@ class SquaresLaunch:
         programs = -(blocks // -self._span)
         self._rows = np.stack([numbers, np.cumsum(programs) - programs], axis=1)
         self._owners = np.repeat(np.arange(len(numbers), dtype=np.int32), programs)
-        self._row_table, self._owner_table = gpu.Table(), gpu.Table()
+        self._row_table, self._owner_table = gpu.WordTable(), gpu.WordTable()
 
 
 _LEAST_SPAN = 8

@@ -166,7 +166,8 @@ class RMSprop(torch.optim.RMSprop):
             **overrides: Arguments of the class, which win over the recipe's; None stands for the recipe's.
 
         Returns:
-            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at.
+            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at. It clips
+            gradients where the recipe says by how much; ``max_grad_norm=math.inf`` leaves that to you.
 
         Raises:
             TypeError: If an override is unknown or of the wrong type.
@@ -179,7 +180,8 @@ class RMSprop(torch.optim.RMSprop):
             >>> optimizer.param_groups[0]["eps"]
             0.001
         """
-        return cls(params, **get_recipe(name).arguments(KEYS, overrides))
+        recipe = get_recipe(name)
+        return cls(params, **recipe.clipping | recipe.arguments(KEYS, overrides))
 
     # A subclass may leave all of the above to itself and call `Optimizer.__init__`.
     _dialect: str = "torch"

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from operator import call
 from typing import Any
 
+import numpy as np
 import torch
 
 from rmsprop import native
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu
 from rmsprop.torch.bucket import Bucket
+from rmsprop.torch.update_rms import update_scales
 
 
 class Stage:
@@ -60,8 +62,8 @@ class Stage:
         """
         for bucket in self._copied:
             bucket.copy_in()
-        for bucket in self._limited:
-            bucket.limit_updates()
+        if self._limited:
+            self._limit_updates()
         for bucket in self._on_gpu:  # first, because a Ctrl-C is raised right after what C code was doing
             bucket.count(scaling.counted(bucket.device) if scaling.found_inf is not None else None)
         if self._copied:
@@ -72,6 +74,16 @@ class Stage:
         for bucket in self.buckets:
             if not bucket.copied:  # copying raises it
                 torch.autograd.graph.increment_version(bucket.active)  # as in-place operations do, for autograd
+
+    def _limit_updates(self) -> None:
+        """Compute what the update of each tensor is to be scaled by; in an order that all processes have."""
+        measured = sorted(
+            (row for bucket in self._limited for row in bucket.measured_updates()), key=lambda row: row[0]
+        )
+        numbers, params, words, limits = zip(*measured, strict=True)
+        scales = dict(zip(numbers, update_scales(params, np.stack(words), limits), strict=True))
+        for bucket in self._limited:
+            bucket.scale_updates(scales)
 
     def _run(self) -> None:
         if self.update:

@@ -15,21 +15,22 @@ from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import inside
 
 
-def update_scales(params: Sequence[Tensor], words: np.ndarray[Any, Any], max_rms: float) -> list[float]:
+def update_scales(params: Sequence[Tensor], words: np.ndarray[Any, Any], limits: Sequence[float]) -> list[float]:
     """Return what the quotients g/√v of each tensor are to be multiplied with.
 
     Args:
-        params: The parameters: all plain, or all spread over one mesh.
+        params: The parameters, on every process in the same order.
         words: A row per parameter, the sum of the squares of this process' quotients.
-        max_rms: The largest allowed root mean square.
+        limits: The largest allowed root mean square of each.
     """
-    mesh, _ = home = home_of(params[0])
-    if mesh is not None:
-        own = torch.from_numpy(words * counts_here(home)).to(mesh.device_type)
-        words = summed(own, mesh).cpu().numpy()
+    homes = list(map(home_of, params))
+    for mesh in dict.fromkeys(mesh for mesh, _ in homes if mesh is not None):
+        rows = [i for i, home in enumerate(homes) if home[0] == mesh]
+        own = words[rows] * np.array([[counts_here(homes[i])] for i in rows])
+        words[rows] = summed(torch.from_numpy(own).to(mesh.device_type), mesh).cpu().numpy()
     return [
-        clipping.update_scale(row, _size(param), max_rms) if row.any() else 1.0
-        for param, row in zip(params, words, strict=True)
+        clipping.update_scale(row, _size(param), limit) if row.any() else 1.0
+        for param, row, limit in zip(params, words, limits, strict=True)
     ]
 
 
@@ -55,7 +56,7 @@ def update_scale(param: Tensor, quotients: Any, max_rms: float) -> float:
     """
     found = torch.from_numpy(quotients) if isinstance(quotients, np.ndarray) else quotients
     words = squares_of(inside(found)).cpu().numpy()
-    return update_scales([param], words[None], max_rms)[0]
+    return update_scales([param], words[None], [max_rms])[0]
 
 
 def _size(param: Tensor) -> int:
