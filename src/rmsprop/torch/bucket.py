@@ -121,6 +121,7 @@ class Bucket:
         )
         self._update_scales = self.batch.limit_updates() if limits_updates else None
         self._max_update_rms = math.inf
+        self._numbers: tuple[Any, ...] = ()
         self._seed, self._places = rounding.seed, []
         if how == "stochastic":
             self._places = list(map(place_of, numbers, params))
@@ -317,10 +318,14 @@ class Bucket:
             lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
         step = int(self.batch.struct.step) + 1 if self.batch.struct.equal_steps else 1
         self.rule = rule
-        self._max_update_rms = limits.max_update_rms
-        self.batch.set_numbers(
-            lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
-        )
+        numbers = rule, lr, step, maximize, limits
+        if numbers != self._numbers:
+            self._numbers = ()  # unknown, should a Ctrl-C come in between
+            self._max_update_rms = limits.max_update_rms
+            self.batch.set_numbers(
+                lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+            )
+            self._numbers = numbers
 
     @property
     def limits_updates(self) -> bool:

@@ -29,6 +29,10 @@ class Limits(NamedTuple):
         """Whether there is a limit to what an update makes of a tensor."""
         return self.max_update_rms < math.inf
 
+    def scaled(self, scale: float) -> Limits:
+        """Return the limits where gradients are multiplied with another scale first."""
+        return self if scale == self.scale else self._replace(scale=scale)
+
     def negated(self) -> Limits:
         """Return the limits of who ascends."""
         return self._replace(scale=-self.scale)

@@ -16,6 +16,7 @@ from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
+from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
 from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
 from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
@@ -145,7 +146,8 @@ class Members:
         self.params: list[Tensor] = list(group["params"])
         self.on_device = on_device or bool(group["capturable"])
         self._number, self._names, self._numbers = number, names, numbers
-        self.limits_updates = group["max_update_rms"] is not None
+        self.limits = limits_of(group, 1.0)
+        self.limits_updates = self.limits.of_updates
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
@@ -230,8 +232,8 @@ class Members:
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
         same = same and options[flags] == self.options[flags]
-        same = same and self.limits_updates == (group["max_update_rms"] is not None)
-        self.options, self.rule = options, rule
+        self.options, self.rule, self.limits = options, rule, limits_of(group, 1.0)
+        same = same and self.limits.of_updates == self.limits_updates
         self._may_change_unseen = any(isinstance(option, Tensor) for option in options)
         return same
 

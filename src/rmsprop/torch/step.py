@@ -20,7 +20,7 @@ from rmsprop.torch.bucket import DTYPES
 from rmsprop.torch.clipping import Clipper
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, lr_of
-from rmsprop.torch.limits import Limits, check_not_differentiable, limits_of
+from rmsprop.torch.limits import Limits, check_not_differentiable
 from rmsprop.torch.members import Member
 from rmsprop.torch.plan import Numbering, Plan
 from rmsprop.torch.stage import Stage
@@ -79,7 +79,7 @@ class Stepper:
                 self._is_stepping = False
 
     def _step(self, optimizer: Optimizer) -> None:
-        found_inf, max_norm = getattr(optimizer, "found_inf", None), getattr(optimizer, "max_grad_norm", None)
+        found_inf, max_norm = getattr(optimizer, "found_inf", None), getattr(optimizer, "_max_grad_norm", None)
         if found_inf is not None and not is_on_gpu(found_inf) and found_inf.item():
             self.clipper.skip(max_norm)
             return  # before any state is made
@@ -109,7 +109,7 @@ class Stepper:
             scaling, scale = self.clipper.clip(plan, max_norm, scaling, scale, self._captured)
             if scale is None:
                 return
-        limits = [limits_of(group, scale) for group in optimizer.param_groups]
+        limits = [members.limits.scaled(scale) for members in plan.groups]
         for stage in plan.stages:
             for bucket in stage.buckets:
                 group, rule = optimizer.param_groups[bucket.group], plan.groups[bucket.group].rule
