@@ -78,7 +78,7 @@ def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
 
 def test_a_capture_takes_no_pinned_memory_and_keeps_what_the_graph_reads(monkeypatch):
     cpu, words = torch.device("cpu"), [np.arange(5) + 10 * i for i in range(3)]
-    table, eager, captured = gpu._Table(), gpu.Stream(cpu, []), gpu.Stream(cpu, [])
+    table, eager, captured = gpu.WordTable(), gpu.Stream(cpu, []), gpu.Stream(cpu, [])
     captured.kept = []
     before = table.on_device(words[0], eager)
     with monkeypatch.context() as patch:
@@ -123,7 +123,7 @@ def test_tables_are_sent_from_pinned_memory_without_waiting(pretended):
 
 def test_another_stream_gets_tables_of_its_own(pretended):
     _, current = pretended
-    table, words, device = gpu._Table(), np.arange(5), torch.device("meta")
+    table, words, device = gpu.WordTable(), np.arange(5), torch.device("meta")
     first, again = (table.on_device(words, gpu.Stream(device, [])) for _ in range(2))
     current.cuda_stream = 7
     other = table.on_device(words, gpu.Stream(device, []))
