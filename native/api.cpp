@@ -4,20 +4,24 @@
 #include <cfenv>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
 #include <string>
 
 #include "cpu.hpp"
 #include "kernel.hpp"
 #include "pool.hpp"
 #include "rmsprop.h"
+#include "squares.hpp"
 
 namespace {
 
 using rmsprop::Kernel;
+using rmsprop::Squares;
 
 struct InstructionSet {
   const char* name;
   const Kernel* kernels;
+  const Squares* squares;
   bool available;
 };
 
@@ -31,10 +35,10 @@ constexpr int kInstructionSets = 1;
 const InstructionSet* instruction_sets() {
   static const InstructionSet sets[kInstructionSets] = {
 #if defined(RMSPROP_X86)
-      {"avx512", rmsprop::kernels_avx512, rmsprop::has_avx512()},
-      {"avx2", rmsprop::kernels_avx2, rmsprop::has_avx2()},
+      {"avx512", rmsprop::kernels_avx512, &rmsprop::squares_avx512, rmsprop::has_avx512()},
+      {"avx2", rmsprop::kernels_avx2, &rmsprop::squares_avx2, rmsprop::has_avx2()},
 #endif
-      {"baseline", rmsprop::kernels_baseline, true},
+      {"baseline", rmsprop::kernels_baseline, &rmsprop::squares_baseline, true},
   };
   return sets;
 }
@@ -91,6 +95,54 @@ void update_range(int64_t begin, int64_t end, void* context) {
   }
 }
 
+void add(const rmsprop_squares& part, rmsprop_squares& total) {
+  for (int k = 0; k < RMSPROP_LIMBS; ++k)
+    for (int word = 0; word < 2; ++word) total.limbs[k][word] += part.limbs[k][word];
+  total.infinities += part.infinities;
+  total.nans += part.nans;
+}
+
+struct Sum {
+  Work work;
+  const Squares* squares;
+  rmsprop_squares* total;  // of all gradients, or one per tensor
+  std::mutex mutex;
+};
+
+// As update_range, adding the squares of gradients.
+void add_range(int64_t begin, int64_t end, void* context) {
+  const StandardArithmetic whatever_the_thread_does_otherwise;
+  Sum& sum = *static_cast<Sum*>(context);
+  rmsprop_squares own{};
+  for (int64_t k = 0; k < sum.work.count && end > 0; ++k) {
+    const rmsprop_batch& batch = *sum.work.batches[k];
+    const int64_t size = elements(batch);
+    if (begin < size) sum.squares->add(batch, std::max<int64_t>(begin, 0), std::min(end, size), own);
+    begin -= size;
+    end -= size;
+  }
+  const std::lock_guard<std::mutex> lock(sum.mutex);
+  add(own, *sum.total);
+}
+
+// As update_range, adding the squares of what an update would divide, tensor by tensor.
+void measure_range(int64_t begin, int64_t end, void* context) {
+  const StandardArithmetic whatever_the_thread_does_otherwise;
+  Sum& sum = *static_cast<Sum*>(context);
+  const rmsprop_batch& batch = **sum.work.batches;
+  for (int64_t i = 0; i < batch.count && end > 0; ++i) {
+    const int64_t size = rmsprop::size_of(batch, i);
+    if (begin < size) {
+      rmsprop_squares own{};
+      sum.squares->measure(batch, i, std::max<int64_t>(begin, 0), std::min(end, size), own);
+      const std::lock_guard<std::mutex> lock(sum.mutex);
+      add(own, sum.total[i]);
+    }
+    begin -= size;
+    end -= size;
+  }
+}
+
 template <class T>
 void count_steps(const rmsprop_batch& batch) {
   for (int64_t i = 0; i < batch.count; ++i)
@@ -102,6 +154,16 @@ void count_steps(const rmsprop_batch& batch) {
 // the second thread has to be woken, which then spins for milliseconds.
 constexpr int64_t kTorchGrain = 128 * 1024;
 
+// Calls body on ranges that cover the elements of all batches; returns 0, or what parallel_for returned.
+int32_t in_parallel(const rmsprop_batch* const* batches, int64_t count, rmsprop_parallel_for parallel_for,
+                    int32_t threads, rmsprop_body body, void* context) {
+  int64_t total = 0;
+  for (int64_t k = 0; k < count; ++k) total += elements(*batches[k]);
+  if (total > 0 && parallel_for && total >= 2 * kTorchGrain) return parallel_for(0, total, kTorchGrain, body, context);
+  if (total > 0) rmsprop::run_on_pool(total, parallel_for ? 1 : threads, body, context);
+  return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -109,15 +171,21 @@ extern "C" {
 int32_t rmsprop_update(const rmsprop_batch* const* batches, int64_t count, rmsprop_parallel_for parallel_for,
                        int32_t threads) {
   Work work{batches, count, in_use().load()->kernels};
-  int64_t total = 0;
-  for (int64_t k = 0; k < count; ++k) total += elements(*batches[k]);
-  if (total > 0 && parallel_for && total >= 2 * kTorchGrain) {
-    if (const int32_t status = parallel_for(0, total, kTorchGrain, update_range, &work)) return status;
-  } else if (total > 0) {
-    rmsprop::run_on_pool(total, parallel_for ? 1 : threads, update_range, &work);
-  }
+  if (const int32_t status = in_parallel(batches, count, parallel_for, threads, update_range, &work)) return status;
   for (int64_t k = 0; k < count; ++k) rmsprop_count(batches[k]);
   return 0;
+}
+
+int32_t rmsprop_add_squares(const rmsprop_batch* const* batches, int64_t count, rmsprop_parallel_for parallel_for,
+                            int32_t threads, rmsprop_squares* sum) {
+  Sum work{{batches, count, nullptr}, in_use().load()->squares, sum, {}};
+  return in_parallel(batches, count, parallel_for, threads, add_range, &work);
+}
+
+int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for, int32_t threads,
+                                rmsprop_squares* sums) {
+  Sum work{{&batch, 1, nullptr}, in_use().load()->squares, sums, {}};
+  return in_parallel(&batch, 1, parallel_for, threads, measure_range, &work);
 }
 
 void rmsprop_count(const rmsprop_batch* batch) {
@@ -138,27 +206,65 @@ int32_t rmsprop_use_instruction_set(const char* name) {
   return 1;
 }
 
-#define RMSPROP_FIELD(of, name) #name ":" + std::to_string(offsetof(of, name)) + " "
+#define RMSPROP_FIELD(of, name) {#name, offsetof(of, name)}
+#define RMSPROP_SIZE(of) {#of, sizeof(of)}
 
 const char* rmsprop_layout(void) {
-  static const std::string* const layout = new std::string(
-      std::string() + RMSPROP_FIELD(rmsprop_rule, lr) + RMSPROP_FIELD(rmsprop_rule, grad_scale) +
-      RMSPROP_FIELD(rmsprop_rule, gain) + RMSPROP_FIELD(rmsprop_rule, keep) + RMSPROP_FIELD(rmsprop_rule, eps_inside) +
-      RMSPROP_FIELD(rmsprop_rule, eps_outside) + RMSPROP_FIELD(rmsprop_rule, momentum) +
-      RMSPROP_FIELD(rmsprop_rule, momentum_loss) + RMSPROP_FIELD(rmsprop_rule, weight_decay) +
-      RMSPROP_FIELD(rmsprop_rule, new_is_base) + RMSPROP_FIELD(rmsprop_rule, centered) +
-      RMSPROP_FIELD(rmsprop_rule, has_momentum) + RMSPROP_FIELD(rmsprop_rule, nesterov) +
-      RMSPROP_FIELD(rmsprop_rule, lr_in_momentum) + RMSPROP_FIELD(rmsprop_rule, weight_decay_mode) +
-      "rmsprop_rule:" + std::to_string(sizeof(rmsprop_rule)) + " " + RMSPROP_FIELD(rmsprop_batch, rule) +
-      RMSPROP_FIELD(rmsprop_batch, dtype) + RMSPROP_FIELD(rmsprop_batch, device) +
-      RMSPROP_FIELD(rmsprop_batch, equal_steps) + RMSPROP_FIELD(rmsprop_batch, count) +
-      RMSPROP_FIELD(rmsprop_batch, sizes) + RMSPROP_FIELD(rmsprop_batch, params) + RMSPROP_FIELD(rmsprop_batch, grads) +
-      RMSPROP_FIELD(rmsprop_batch, spreads) + RMSPROP_FIELD(rmsprop_batch, means) +
-      RMSPROP_FIELD(rmsprop_batch, buffers) + RMSPROP_FIELD(rmsprop_batch, steps) +
-      RMSPROP_FIELD(rmsprop_batch, wide_steps) + RMSPROP_FIELD(rmsprop_batch, step) +
-      RMSPROP_FIELD(rmsprop_batch, rounding) + RMSPROP_FIELD(rmsprop_batch, seed) +
-      RMSPROP_FIELD(rmsprop_batch, places) + RMSPROP_FIELD(rmsprop_batch, lost) +
-      "rmsprop_batch:" + std::to_string(sizeof(rmsprop_batch)));
+  static constexpr struct {
+    const char* name;
+    size_t place;
+  } fields[] = {
+      RMSPROP_FIELD(rmsprop_rule, lr),
+      RMSPROP_FIELD(rmsprop_rule, grad_scale),
+      RMSPROP_FIELD(rmsprop_rule, gain),
+      RMSPROP_FIELD(rmsprop_rule, keep),
+      RMSPROP_FIELD(rmsprop_rule, eps_inside),
+      RMSPROP_FIELD(rmsprop_rule, eps_outside),
+      RMSPROP_FIELD(rmsprop_rule, momentum),
+      RMSPROP_FIELD(rmsprop_rule, momentum_loss),
+      RMSPROP_FIELD(rmsprop_rule, weight_decay),
+      RMSPROP_FIELD(rmsprop_rule, max_grad),
+      RMSPROP_FIELD(rmsprop_rule, new_is_base),
+      RMSPROP_FIELD(rmsprop_rule, centered),
+      RMSPROP_FIELD(rmsprop_rule, has_momentum),
+      RMSPROP_FIELD(rmsprop_rule, nesterov),
+      RMSPROP_FIELD(rmsprop_rule, lr_in_momentum),
+      RMSPROP_FIELD(rmsprop_rule, weight_decay_mode),
+      RMSPROP_FIELD(rmsprop_rule, limits),
+      RMSPROP_SIZE(rmsprop_rule),
+      RMSPROP_FIELD(rmsprop_batch, rule),
+      RMSPROP_FIELD(rmsprop_batch, dtype),
+      RMSPROP_FIELD(rmsprop_batch, device),
+      RMSPROP_FIELD(rmsprop_batch, equal_steps),
+      RMSPROP_FIELD(rmsprop_batch, count),
+      RMSPROP_FIELD(rmsprop_batch, sizes),
+      RMSPROP_FIELD(rmsprop_batch, params),
+      RMSPROP_FIELD(rmsprop_batch, grads),
+      RMSPROP_FIELD(rmsprop_batch, spreads),
+      RMSPROP_FIELD(rmsprop_batch, means),
+      RMSPROP_FIELD(rmsprop_batch, buffers),
+      RMSPROP_FIELD(rmsprop_batch, steps),
+      RMSPROP_FIELD(rmsprop_batch, wide_steps),
+      RMSPROP_FIELD(rmsprop_batch, step),
+      RMSPROP_FIELD(rmsprop_batch, rounding),
+      RMSPROP_FIELD(rmsprop_batch, seed),
+      RMSPROP_FIELD(rmsprop_batch, places),
+      RMSPROP_FIELD(rmsprop_batch, lost),
+      RMSPROP_FIELD(rmsprop_batch, update_scales),
+      RMSPROP_SIZE(rmsprop_batch),
+      RMSPROP_FIELD(rmsprop_squares, limbs),
+      RMSPROP_FIELD(rmsprop_squares, infinities),
+      RMSPROP_FIELD(rmsprop_squares, nans),
+      RMSPROP_SIZE(rmsprop_squares),
+  };
+  static const std::string* const layout = [] {
+    auto* told = new std::string;
+    for (const auto& field : fields) {
+      if (!told->empty()) told->push_back(' ');
+      told->append(field.name).append(":").append(std::to_string(field.place));
+    }
+    return told;
+  }();
   return layout->c_str();
 }
 

@@ -111,11 +111,12 @@ void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers,
 
 template <bool centered, bool has_momentum, class T, bool usual>
 void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
-  const Numbers<T, usual> numbers(batch.rule);
+  Numbers<T, usual> numbers(batch.rule);
   int64_t offset = 0;
   for (int64_t i = 0; i < batch.count && offset < end; ++i) {
     const int64_t size = rmsprop::size_of(batch, i);
     const int64_t first = std::max<int64_t>(begin - offset, 0), last = std::min(end - offset, size);
+    if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
     if (first < last) update_tensor<centered, has_momentum>(batch, numbers, i, first, last);
     offset += size;
   }

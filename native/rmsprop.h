@@ -32,12 +32,14 @@ typedef struct {
   double momentum;
   double momentum_loss; /* 1 - momentum */
   double weight_decay;  /* times lr when decoupled */
+  double max_grad;      /* the largest magnitude of a scaled gradient, or infinity */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t has_momentum;
   int32_t nesterov;
   int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;
+  int32_t limits; /* whether there is a max_grad, or the batch has update_scales */
 } rmsprop_rule;
 
 /* DLPack's DLDevice. */
@@ -45,6 +47,14 @@ typedef struct {
   int32_t type; /* 1: the CPU, 2: CUDA, 10: ROCm */
   int32_t id;
 } rmsprop_device;
+
+/* A sum of squares: whole multiples of fixed places, in two words per limb, and how many blocks of numbers had none. */
+enum { RMSPROP_LIMBS = 50 };
+typedef struct {
+  int64_t limbs[RMSPROP_LIMBS][2]; /* limb k counts 2^(40·(k - 25)), its second word 2^32 of those */
+  int64_t infinities;              /* a square of 2^999 and above is one */
+  int64_t nans;
+} rmsprop_squares;
 
 /* Tensors that share a device, a rule and a storage type. Entry i of each table belongs to tensor i. */
 typedef struct {
@@ -68,6 +78,7 @@ typedef struct {
       places;  /* for random bits, four per tensor: the number of the parameter, the index of its first element
                   in the whole of it, the length of a run of elements, how far the next one begins from it */
   void** lost; /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
+  const double* update_scales; /* what the quotient of each tensor is multiplied with; null: nothing */
 } rmsprop_batch;
 
 /* Stretches of memory, in the order of their beginnings; ends never decrease. */
@@ -115,6 +126,16 @@ typedef int32_t (*rmsprop_parallel_for)(int64_t begin, int64_t end, int64_t grai
  * of its own. Returns 0, or what parallel_for returned. */
 RMSPROP_EXPORT int32_t rmsprop_update(const rmsprop_batch* const* batches, int64_t count,
                                       rmsprop_parallel_for parallel_for, int32_t threads);
+/* Adds the squares of all gradients of some batches to a sum, on threads as rmsprop_update does. The sum doesn't depend
+ * on how the work is shared. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_add_squares(const rmsprop_batch* const* batches, int64_t count,
+                                           rmsprop_parallel_for parallel_for, int32_t threads, rmsprop_squares* sum);
+
+/* Adds the squares of the quotients g / denominator that an update of one batch would compute, unscaled, to a sum per
+ * tensor; changes nothing else. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for,
+                                               int32_t threads, rmsprop_squares* sums);
+
 /* Counts a step of every tensor that takes part in a batch which somebody else updates. */
 RMSPROP_EXPORT void rmsprop_count(const rmsprop_batch* batch);
 

@@ -31,22 +31,26 @@ class Choice {
 };
 
 // Whether a rule makes none of the choices that cost something: averages and momentum that keep at least half of what
-// they had, no Nesterov momentum, no weight decay. Most training is like that, and it need not pay for the rest.
+// they had, no Nesterov momentum, no weight decay, no limit to an element or an update. Most training is like that, and
+// it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
-  return !rule.new_is_base && !rule.nesterov && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
+  return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
          (!rule.has_momentum || rule.momentum >= 0.5);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
 template <class T, bool usual>
 struct Numbers {
-  T lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside, momentum, momentum_loss, weight_decay;
+  T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
+      weight_decay;
+  T update_scale = 1;  // what the quotients of one tensor are multiplied with
   Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected;
 
   explicit Numbers(const rmsprop_rule& rule)
       : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
         lr_outside(static_cast<T>(rule.lr_in_momentum ? 1.0 : rule.lr)),
         grad_scale(static_cast<T>(rule.grad_scale)),
+        max_grad(static_cast<T>(rule.max_grad)),
         gain(static_cast<T>(rule.gain)),
         keep(static_cast<T>(rule.keep)),
         eps_inside(static_cast<T>(rule.eps_inside)),
@@ -67,6 +71,13 @@ struct Numbers {
     return choice(first, second);
   }
 
+  // A gradient within its limits; NaN stays NaN.
+  T limited(T g) const {
+    if constexpr (usual) return g;
+    g = -max_grad > g ? -max_grad : g;
+    return max_grad < g ? max_grad : g;
+  }
+
   // gain·new + keep·old from the side that weighs more; an infinite average stays infinite.
   T average(T old_value, T new_value) const {
     const T base = choose(new_or_old, new_value, old_value), other = choose(new_or_old, old_value, new_value);
@@ -83,10 +94,11 @@ struct Numbers {
   }
 };
 
-// Updates p, spread (v, or v − m² when centered), mean and buffer of one element with the gradient g.
-template <bool centered, bool has_momentum, class T, bool usual>
-inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
-  g = g * n.grad_scale;
+// Updates p by what comes before the step (decoupled weight decay), spread (v, or v − m² when centered) and mean of one
+// element with the gradient g; returns the quotient.
+template <bool centered, class T, bool usual>
+inline T quotient_of(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean) {
+  g = n.limited(g * n.grad_scale);
   const T with_decay = g + n.weight_decay * p, decayed = p - n.weight_decay * p;
   g = n.choose(n.decays_gradient, with_decay, g);
   p = n.choose(n.decays_param, decayed, p);
@@ -102,7 +114,14 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
   // One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
   const T denominator = std::sqrt(spread + n.eps_inside) + n.eps_outside;
   const T quotient = g / denominator;
-  T u = ((g == T(0)) & (denominator == T(0))) ? g : quotient;
+  return ((g == T(0)) & (denominator == T(0))) ? g : quotient;
+}
+
+// Updates p, spread, mean and buffer of one element with the gradient g.
+template <bool centered, bool has_momentum, class T, bool usual>
+inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
+  T u = quotient_of<centered>(n, g, p, spread, mean);
+  if constexpr (!usual) u = n.update_scale * u;
 
   if constexpr (has_momentum) {
     u = n.lr_inside * u;

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, step_in_backward
 
 TORCHS = torch.optim.RMSprop
 CASES = {}
@@ -144,6 +144,88 @@ def rounded(mesh):
             options = {"momentum": 0.9, "rounding": rounding, "seed": 5}
             optimizers = trained(mesh, [Shard(axis)], options, shapes, torch.bfloat16)
             found[f"{rounding}, along {axis}"] = compare(*optimizers)
+    return found
+
+
+LIMITS = {"max_grad_norm": 2.0, "max_grad_value": 0.1, "max_update_rms": 0.5}
+CUTS = {"rows": [Shard(0)], "copies": [Replicate()]}
+
+
+@case
+def clipped(mesh):
+    found = {}
+    for cut, placements in CUTS.items():
+        for fused in (None, False):
+            sharded, whole = trained(mesh, placements, LIMITS, fused=fused)
+            equal_norms = sharded.grad_norm.item() == whole.grad_norm.item()
+            params = zip(params_of(sharded), params_of(whole), strict=True)
+            equal = all(torch.equal(full(param.detach()), its.detach()) for param, its in params)
+            found[f"{cut}, {fused}"] = equal_norms and (equal or fused is False)
+    return found
+
+
+@case
+def clipped_beside_copies_and_plain_parameters(mesh):
+    """A norm over shards, over copies that count once, and over a parameter that is no DTensor."""
+    values = [noise((7, 4), 0), noise((5,), 1), noise((3,), 2)]
+    layouts = [[Shard(0)], [Replicate()], None]
+    laid_out = [v if layout is None else spread(v, mesh, layout) for v, layout in zip(values, layouts, strict=True)]
+    params = [torch.nn.Parameter(value.clone()) for value in laid_out]
+    whole = [torch.nn.Parameter(value.clone()) for value in values]
+    for i, (param, its, layout) in enumerate(zip(params, whole, layouts, strict=True)):
+        its.grad = noise(its.shape, 10 + i)
+        param.grad = its.grad if layout is None else spread(its.grad, mesh, layout)
+    optimizers = [RMSprop(each, max_grad_norm=1.0, max_update_rms=0.5) for each in (params, whole)]
+    for optimizer in optimizers:
+        optimizer.step()
+    equal = all(torch.equal(full(a.detach()), b.detach()) for a, b in zip(params, whole, strict=True))
+    return equal and optimizers[0].grad_norm.item() == optimizers[1].grad_norm.item()
+
+
+@case
+def norm_of_one_shard_infinite(mesh):
+    sharded, _ = trained(mesh, [Shard(0)], {"max_grad_norm": 1.0})
+    before = everything(sharded)
+    param = params_of(sharded)[0]
+    grad = torch.ones(param.shape)
+    grad[0, 0] = torch.inf  # on the first rank alone
+    param.grad = spread(grad, mesh, [Shard(0)])
+    sharded.step()
+    torch.testing.assert_close(everything(sharded), before, rtol=0, atol=0)
+    return sharded.skipped_steps
+
+
+@case
+def stepped_in_backward(mesh):
+    """FSDP2, whose gradients arrive where no node of the graph accumulates them."""
+    models = [a_model(), a_model()]
+    for model in models:
+        fully_shard(model, mesh=mesh)
+    optimizers = [RMSprop(model.parameters(), momentum=0.9) for model in models]
+    step_in_backward(optimizers[0])
+    for step in range(3):
+        for model in models:
+            model(noise((3, 4), 10 * step + mesh.get_rank())).square().sum().backward()
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    freed = all(param.grad is None for param in models[0].parameters())
+    pairs = zip(*(model.parameters() for model in models), strict=True)
+    return freed and all(torch.equal(full(a.detach()), full(b.detach())) for a, b in pairs)
+
+
+@case
+def stepped_in_backward_of_replicas(mesh):
+    found = []
+    for wrapped_first in (True, False):
+        model = a_model()
+        optimizer = RMSprop(model.parameters())
+        try:
+            replica = torch.nn.parallel.DistributedDataParallel(model) if wrapped_first else model
+            step_in_backward(optimizer)
+            replica = replica if wrapped_first else torch.nn.parallel.DistributedDataParallel(model)
+            replica(noise((3, 4), 0)).sum().backward()
+        except RuntimeError as error:
+            found.append(str(error))
     return found
 
 

@@ -16,6 +16,7 @@ TIERS = (
     {"recipes"},
     {"rmsprop"},
     {"storage"},
+    {"clipping"},
     {"native", "averaging", "rates", "reference"},
     {"threads"},
     {"torch", "numpy", "jax", "keras"},
@@ -27,6 +28,7 @@ TIERS = (
 # Packages that a room may import, beside the standard library.
 PACKAGES = {
     "storage": {"numpy"},
+    "clipping": {"numpy"},
     "reference": {"numpy"},
     "native": {"numpy"},
     "numpy": {"numpy"},
@@ -47,7 +49,7 @@ PUBLIC = {
     ],
     "rmsprop.reference": ["init", "update"],
     "rmsprop.native": ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"],
-    "rmsprop.torch": ["RMSprop"],
+    "rmsprop.torch": ["RMSprop", "step_in_backward"],
     "rmsprop.numpy": ["RMSprop"],
     "rmsprop.jax": ["RMSpropState", "from_recipe", "rmsprop", "scale_by_rmsprop"],
     "rmsprop.keras": ["RMSprop"],

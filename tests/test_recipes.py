@@ -39,6 +39,24 @@ FIELDS = ("decay", "momentum", "eps", "centered", "weight_decay")
 PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
 
 
+# Which of them clip, and how: typed from the sources too.
+CLIPPING = {
+    "char_rnn": {"max_grad_value": 5.0},
+    "a2c_baselines": {"max_grad_norm": 0.5},
+    "a2c_sb3": {"max_grad_norm": 0.5},
+    "impala_torchbeast": {"max_grad_norm": 40.0},
+    "qmix": {"max_grad_norm": 10.0},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_clipping_is_that_of_the_source(name):
+    recipe = RECIPES[name]
+    assert recipe.clipping == CLIPPING.get(name, {})
+    for limit in recipe.clipping.values():
+        assert re.search(rf"clipped (at|to) ±?{limit:g}\b", recipe.around)
+
+
 def given(name):
     """Field -> value, of what a source says."""
     return {field: value for field, value in zip(FIELDS, ROWS[name][2:], strict=True) if value is not None}

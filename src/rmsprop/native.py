@@ -7,6 +7,7 @@ objects before each update through DLPack's C exchange (`Batch.bind`).
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from array import array
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.clipping import LIMBS, WORDS
 from rmsprop.rule import Rule
 from rmsprop.storage import ROUNDINGS, Rounding
 
@@ -44,12 +46,14 @@ NUMBERS: dict[str, Any] = {
     "momentum": ctypes.c_double,
     "momentum_loss": ctypes.c_double,
     "weight_decay": ctypes.c_double,
+    "max_grad": ctypes.c_double,
     "new_is_base": ctypes.c_int32,
     "centered": ctypes.c_int32,
     "has_momentum": ctypes.c_int32,
     "nesterov": ctypes.c_int32,
     "lr_in_momentum": ctypes.c_int32,
     "weight_decay_mode": ctypes.c_int32,
+    "limits": ctypes.c_int32,
 }
 WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
@@ -79,6 +83,15 @@ class _Batch(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         ("places", ctypes.c_void_p),
         ("lost", ctypes.c_void_p),
+        ("update_scales", ctypes.c_void_p),
+    )
+
+
+class _Squares(ctypes.Structure):
+    _fields_ = (
+        ("limbs", ctypes.c_int64 * 2 * LIMBS),
+        ("infinities", ctypes.c_int64),
+        ("nans", ctypes.c_int64),
     )
 
 
@@ -100,7 +113,16 @@ def offset(number: str) -> int:
     return place
 
 
-def numbers_of(rule: Rule, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0) -> dict[str, Any]:
+def numbers_of(
+    rule: Rule,
+    lr: float,
+    step: int,
+    *,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    max_grad: float = math.inf,
+    limits_update: bool = False,
+) -> dict[str, Any]:
     """Return the numbers of an update, by their names in `NUMBERS`.
 
     Args:
@@ -109,6 +131,8 @@ def numbers_of(rule: Rule, lr: float, step: int, *, maximize: bool = False, grad
         step: The number of the update, counted from 1.
         maximize: Ascend instead of descend. Default False.
         grad_scale: What gradients are multiplied with first. Default 1.
+        max_grad: What the magnitude of each of their elements is then limited to. Default: nothing.
+        limits_update: Whether the quotients of a tensor are multiplied with a scale of its own. Default False.
 
     Returns:
         Name -> number.
@@ -134,6 +158,8 @@ def numbers_of(rule: Rule, lr: float, step: int, *, maximize: bool = False, grad
         "nesterov": rule.nesterov,
         "lr_in_momentum": rule.has_momentum and rule.lr_in_momentum,
         "weight_decay_mode": WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
+        "max_grad": max_grad,
+        "limits": max_grad < math.inf or limits_update,
     }
 
 
@@ -261,7 +287,14 @@ class Batch:
         return len(self._columns)
 
     def set_numbers(
-        self, lr: float, step: int, *, maximize: bool = False, grad_scale: float = 1.0, rule: Rule | None = None
+        self,
+        lr: float,
+        step: int,
+        *,
+        maximize: bool = False,
+        grad_scale: float = 1.0,
+        max_grad: float = math.inf,
+        rule: Rule | None = None,
     ) -> None:
         """Set what the next update computes, if it changed.
 
@@ -270,14 +303,25 @@ class Batch:
             step: The number of the update, counted from 1.
             maximize: Ascend instead of descend. Default False.
             grad_scale: What gradients are multiplied with first. Default 1.
+            max_grad: What the magnitude of each of their elements is then limited to. Default: nothing.
             rule: What to compute from now on, with the same state arrays. Default None: what it was.
         """
         rule = self.rule if rule is None else rule
-        numbers = rule, lr, step, maximize, grad_scale
+        numbers = rule, lr, step, maximize, grad_scale, max_grad
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
             self.rule = rule
-            self.struct.rule = _Rule(**numbers_of(rule, lr, step, maximize=maximize, grad_scale=grad_scale))
+            self.struct.rule = _Rule(
+                **numbers_of(
+                    rule,
+                    lr,
+                    step,
+                    maximize=maximize,
+                    grad_scale=grad_scale,
+                    max_grad=max_grad,
+                    limits_update=bool(self.struct.update_scales),
+                )
+            )
             self._numbers = numbers
 
     def place(self, sizes: Iterable[int], addresses: Iterable[int]) -> None:
@@ -309,6 +353,13 @@ class Batch:
         """
         self._places = array("q", chain.from_iterable(places))
         self.struct.places = self._places.buffer_info()[0]
+
+    def limit_updates(self) -> np.ndarray[Any, Any]:
+        """Return what the quotients of each tensor will be multiplied with, an array of ones to be written to."""
+        self._update_scales = np.ones(len(self.sizes))
+        self.struct.update_scales = self._update_scales.ctypes.data
+        self._numbers = ()
+        return self._update_scales
 
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.
@@ -404,8 +455,55 @@ def prepared(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 
     Returns:
         A function without arguments that returns 0, or what ``parallel_for`` returned.
     """
-    structs = (ctypes.POINTER(_Batch) * len(batches))(*(ctypes.pointer(batch.struct) for batch in batches))
-    return partial(_libraries()[0].rmsprop_update, structs, len(batches), parallel_for, threads)
+    return partial(_libraries()[0].rmsprop_update, _pointers(batches), len(batches), parallel_for, threads)
+
+
+def _pointers(batches: Sequence[Batch]) -> Any:
+    return (ctypes.POINTER(_Batch) * len(batches))(*(ctypes.pointer(batch.struct) for batch in batches))
+
+
+def squares(batches: Sequence[Batch], words: np.ndarray[Any, Any]) -> Callable[[int | None, int], int]:
+    """Return a call that adds the squares of the gradients of some batches to a sum.
+
+    Args:
+        batches: Whose gradients. Where they are when it is called is what counts.
+        words: The sum, as `rmsprop.clipping.squares` has it, added to in place.
+
+    Returns:
+        A function of ``parallel_for`` and ``threads``, as for `update`, which returns 0, or what ``parallel_for``
+        returned.
+    """
+    add, address = _libraries()[0].rmsprop_add_squares, words.ctypes.data
+    structs, count = _pointers(batches), len(batches)
+
+    def call(parallel_for: int | None, threads: int) -> int:
+        status: int = add(structs, count, parallel_for, threads, address)
+        return status
+
+    return call
+
+
+def update_squares(batch: Batch, parallel_for: int | None, threads: int) -> np.ndarray[Any, Any]:
+    """Return the sums of squares of the quotients g / denominator that an update of a batch would compute.
+
+    Args:
+        batch: The batch, with the numbers of the update; changed by nothing.
+        parallel_for: As for `update`.
+        threads: As for `update`.
+
+    Returns:
+        A row per tensor, a sum as `rmsprop.clipping.squares` returns it.
+
+    Raises:
+        RuntimeError: If ``parallel_for`` fails.
+    """
+    words = np.zeros((len(batch.sizes), WORDS), np.int64)
+    status = _libraries()[0].rmsprop_measure_updates(
+        ctypes.pointer(batch.struct), parallel_for, threads, words.ctypes.data
+    )
+    if status:
+        raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+    return words
 
 
 def instruction_set() -> str:
@@ -475,6 +573,17 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     """Load the library twice: once to run without the interpreter lock, once to read objects under it."""
     free, locked = _loaded()
     free.rmsprop_update.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
+    free.rmsprop_add_squares.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_int32,
+        ctypes.c_void_p,
+    )
+    free.rmsprop_measure_updates.argtypes = (
+        ctypes.POINTER(_Batch),
+        *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p),
+    )
     free.rmsprop_count.argtypes = (ctypes.POINTER(_Batch),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (
@@ -527,7 +636,7 @@ def _layout() -> str:
         places = [f"{field}:{getattr(struct, field).offset}" for field, *_ in struct._fields_]
         return [*places, f"{name}:{ctypes.sizeof(struct)}"]
 
-    return " ".join([*told("rmsprop_rule", _Rule), *told("rmsprop_batch", _Batch)])
+    return " ".join([*told("rmsprop_rule", _Rule), *told("rmsprop_batch", _Batch), *told("rmsprop_squares", _Squares)])
 
 
 def _check_layout(library: ctypes.CDLL) -> None:

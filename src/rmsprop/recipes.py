@@ -23,6 +23,8 @@ class Recipe:
         schedule: How the learning rate changes, in words.
         around: What belongs to the recipe beside the optimizer: batch size, clipping, averaging of weights.
         source: The paper, or the file and commit, that the numbers were read from.
+        max_grad_norm: What the norm of all gradients is clipped at, where that is the clipping. Default None.
+        max_grad_value: What each element of a gradient is clipped at, where that is. Default None.
 
     Examples:
         >>> RECIPES["efficientnet"].rule.eps
@@ -35,6 +37,8 @@ class Recipe:
     schedule: str
     around: str
     source: str
+    max_grad_norm: float | None = None
+    max_grad_value: float | None = None
 
     def __post_init__(self) -> None:
         """Make the settings read-only."""
@@ -44,6 +48,12 @@ class Recipe:
     def rule(self) -> Rule:
         """The rule with all its settings."""
         return get_dialect(self.dialect).rule_with(**self.settings)
+
+    @property
+    def clipping(self) -> dict[str, float]:
+        """The limits that its gradients have, by the keywords of `rmsprop.torch.RMSprop`."""
+        limits = {"max_grad_norm": self.max_grad_norm, "max_grad_value": self.max_grad_value}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     def arguments(self, keywords: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a front end is called with.
@@ -165,6 +175,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             around="batch 50, sequences of 50; gradients clipped to ±5, element by element. Lua Torch's rmsprop has "
             "today's form and ε.",
             source="karpathy/char-rnn, train.lua (a8c1582); torch/optim, rmsprop.lua (30f6bd3)",
+            max_grad_value=5.0,
         ),
         "wgan": Recipe(
             dialect="torch",
@@ -201,6 +212,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             schedule="linear to 0 over all environment steps (80 million)",
             around="5 steps of each environment per update; global gradient norm clipped at 0.5",
             source="openai/baselines, baselines/a2c/a2c.py (015dc21) and utils.py (45c0b17)",
+            max_grad_norm=0.5,
         ),
         "a2c_sb3": Recipe(
             dialect="sb3",
@@ -211,6 +223,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "Stable-Baselines3's A2C takes torch's RMSprop with the same numbers.",
             source="DLR-RM/rl-baselines3-zoo, hyperparams/a2c.yml (02846e4); stable_baselines3/a2c/a2c.py and "
             "common/sb2_compat/rmsprop_tf_like.py, Stable-Baselines3 2.9.2",
+            max_grad_norm=0.5,
         ),
         "impala": Recipe(
             dialect="tensorflow1",
@@ -228,6 +241,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             schedule="linear to 0 over all environment steps",
             around="Atari, batch 8 × 80 steps; the loss is a sum; gradient norm clipped at 40",
             source="facebookresearch/torchbeast, torchbeast/monobeast.py (ab0c488)",
+            max_grad_norm=40.0,
         ),
         "qmix": Recipe(
             dialect="torch",
@@ -238,6 +252,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "episodes",
             source="oxwhirl/pymarl, src/config/default.yaml (64111fc), src/config/algs/qmix.yaml (76286f5) and "
             "src/learners/q_learner.py (023de7e)",
+            max_grad_norm=10.0,
         ),
     }
 )

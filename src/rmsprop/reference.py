@@ -98,7 +98,16 @@ def _dtype(name: str, param: Any) -> Any:
     return real_dtype(dtype) if name in SQUARES else dtype
 
 
-def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
+def apply(
+    rule: Rule,
+    lr: Any,
+    step: Any,
+    p: Any,
+    g: Any,
+    state: Mapping[str, Any],
+    xp: Any,
+    limited: Callable[[Any], Any] | None = None,
+) -> tuple[Any, State]:
     """Return new parameter and state from arrays of any library: the update itself.
 
     Python numbers meet arrays of the working precision here, so that 1 − ρ and its like are computed in float64 and
@@ -115,6 +124,7 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
             ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``. Its ``isinf`` may return False for "nowhere". One
             whose operations are a pass over memory each may have ``finite``, which puts any finite number in the place
             of an infinite one; it then needs no ``isinf``.
+        limited: What is made of g/√v before it is used. Default None: nothing.
 
     Returns:
         The new parameter and the new state.
@@ -123,7 +133,7 @@ def apply(rule: Rule, lr: Any, step: Any, p: Any, g: Any, state: Mapping[str, An
         >>> apply(Rule(decay=0.75), 0.1, 1, np.ones(1), np.full(1, 2.0), {"square_avg": np.zeros(1)}, np)[0]
         array([0.8])
     """
-    moved_by, new_state = change(rule, lr, step, with_l2(rule, p, g), state, xp)
+    moved_by, new_state = change(rule, lr, step, with_l2(rule, p, g), state, xp, limited)
     if rule.decays_weights("decoupled"):
         p = p - decoupled_decay(rule, lr, p)
     return p - moved_by, new_state
@@ -165,7 +175,15 @@ def decoupled_decay(rule: Rule, lr: Any, p: Any) -> Any:
     return (lr * rule.weight_decay) * p
 
 
-def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp: Any) -> tuple[Any, State]:
+def change(
+    rule: Rule,
+    lr: Any,
+    step: Any,
+    g: Any,
+    state: Mapping[str, Any],
+    xp: Any,
+    limited: Callable[[Any], Any] | None = None,
+) -> tuple[Any, State]:
     """Return what an update subtracts from the parameter, weight decay aside, and the new state.
 
     Args:
@@ -175,6 +193,7 @@ def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp:
         g: The gradient, in the working precision, with L2 decay already added.
         state: Arrays named as `Rule.state_names`.
         xp: The library of these arrays, as for `apply`.
+        limited: As for `apply`.
 
     Returns:
         The change and the new state.
@@ -200,6 +219,7 @@ def change(rule: Rule, lr: Any, step: Any, g: Any, state: Mapping[str, Any], xp:
         nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
         denominator = xp.where(nothing, 1.0, denominator)
     u = g / denominator
+    u = u if limited is None else limited(u)
 
     if not rule.has_momentum:
         return lr * u, new_state

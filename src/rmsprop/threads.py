@@ -61,6 +61,11 @@ def one_thread() -> Iterator[None]:
         _own_threads = own_before
 
 
+def torch_threads() -> tuple[int | None, int]:
+    """Return ``parallel_for`` and ``threads`` of a call into C: torch's, in a forked child the library's own."""
+    return None if _forks else torch_parallel_for(), _own_threads or sys.modules["torch"].get_num_threads()
+
+
 class TorchUpdate:
     """The update of some batches as a call into C, on torch's threads; in a forked child on the library's own.
 
@@ -81,6 +86,6 @@ class TorchUpdate:
         """Return the call itself: no Python code runs in it, so no Ctrl-C comes between it and what C does next."""
         threads = _own_threads or sys.modules["torch"].get_num_threads()
         if (_forks, threads) != (self._forks, self._threads):
-            self._call = prepared(self._batches, None if _forks else torch_parallel_for(), threads)
+            self._call = prepared(self._batches, *torch_threads())
             self._forks, self._threads = _forks, threads
         return self._call

@@ -28,7 +28,7 @@ def test_it_takes_the_steps_of_the_class_with_the_same_arguments(name):
     ours, theirs = weights(), weights()
     optimizers = (
         RMSprop.from_recipe(ours, name),
-        RMSprop(theirs, lr=recipe.lr, dialect=recipe.dialect, **settings),
+        RMSprop(theirs, lr=recipe.lr, dialect=recipe.dialect, **settings, **recipe.clipping),
     )
     for step in range(3):
         for (weight,), optimizer in zip((ours, theirs), optimizers, strict=True):

@@ -39,6 +39,23 @@ def test_shards_get_the_bits_of_the_whole(case, found):
         assert result == dict.fromkeys(result, AS_ONE)
 
 
+def test_shards_are_clipped_as_the_whole(found):
+    for result in results(found, "clipped"):
+        assert result == dict.fromkeys(result, True)
+    assert all(results(found, "clipped_beside_copies_and_plain_parameters"))
+
+
+def test_one_infinite_shard_skips_the_step_on_every_process(found):
+    assert results(found, "norm_of_one_shard_infinite") == [1] * len(found)
+
+
+def test_backward_steps_shards_and_no_replicas(found):
+    assert all(results(found, "stepped_in_backward"))
+    for messages in results(found, "stepped_in_backward_of_replicas"):
+        assert len(messages) == 2
+        assert all("can't serve a model in DistributedDataParallel" in message for message in messages)
+
+
 def test_shards_are_not_rounded_by_tensor_operations(found):
     for message, is_untouched in results(found, "rounded_by_tensor_operations"):
         assert "rounding='stochastic' on plain CPU tensors alone" in message

@@ -8,6 +8,9 @@ From the outside in:
   `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
 - `bucket`: the tables that a kernel reads, from `state` and, beneath subclasses, shards and gaps, from `local`.
 - `gpu`: the Triton kernel, which `triton_kernel` holds, beside the compiled one; `device` tells which serves.
+- `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits` and `update_rms` the limits
+  of a group.
+- `backward`: steps that backward takes, parameter by parameter.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
 
@@ -16,6 +19,7 @@ try:
 except ImportError as error:
     raise ImportError("rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'") from error
 
+from rmsprop.torch.backward import step_in_backward
 from rmsprop.torch.optimizer import RMSprop
 
-__all__ = ["RMSprop"]
+__all__ = ["RMSprop", "step_in_backward"]

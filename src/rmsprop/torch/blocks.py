@@ -6,6 +6,7 @@ So the bits are those of `rmsprop.reference`, by construction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from rmsprop.reference import apply
 from rmsprop.rule import Rule
+from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_dense
 from rmsprop.torch.state import ParamState, as_real
+from rmsprop.torch.update_rms import limiting
 
 # Elements of a block: its arrays and temporaries share a second-level cache. torch copies no more than this on one
 # thread; a larger block would wake others for the copy, which then spin beside NumPy and double the processor time.
@@ -28,7 +31,7 @@ Array = np.ndarray[Any, Any]
 Updated = tuple[Tensor, Tensor, ParamState]  # a parameter, its gradient and its state
 
 
-def update_in_blocks(rule: Rule, lr: float, step: float, members: Sequence[Updated], scale: float) -> None:
+def update_in_blocks(rule: Rule, lr: float, step: float, members: Sequence[Updated], limits: Limits) -> None:
     """Update CPU parameters and their states.
 
     Args:
@@ -37,26 +40,33 @@ def update_in_blocks(rule: Rule, lr: float, step: float, members: Sequence[Updat
         step: The number of this update, counted from 1.
         members: The parameters, changed in place, their gradients and their states, changed in place; all with one
             dtype of state.
-        scale: What gradients are multiplied with first.
+        limits: What gradients are multiplied with first, and what is limited then. To limit an update, all of a
+            parameter is one block.
     """
+    scale, max_grad = limits.scale, limits.max_grad
 
     def update(p: Tensor, g: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
         """Return the new parameter and state of a block."""
         p_row, g_row, *rows = (_in_working_precision(row) for row in (p, g, *state))
         kept = dict(zip(rule.state_names, rows, strict=True))
         g_row = g_row if scale == 1.0 else g_row * p_row.dtype.type(scale)
-        new_p, new = apply(rule, lr, step, p_row, g_row, kept, _NumPy)
+        g_row = g_row if max_grad == math.inf else np.clip(g_row, -max_grad, max_grad)
+        new_p, new = apply(rule, lr, step, p_row, g_row, kept, _NumPy, limiting(p, limits))
         return [torch.from_numpy(each) for each in (new_p, *(new[name] for name in rule.state_names))]
 
     with torch.no_grad(), np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
         names = rule.state_names
         arrays = [[p, g, *(state[name] for name in names)] for p, g, state in members]
         arrays = [list(map(as_real, each)) if each[0].is_complex() else each for each in arrays]
+        if limits.of_updates:
+            for each in arrays:
+                _FlatParam(each).update(update, each[0].numel())
+            return
         small, large = list(filter(_is_small, arrays)), [_FlatParam(each) for each in arrays if not _is_small(each)]
         for block in _blocks(small):
             _update_together(update, block)
         for rows in large:
-            rows.update(update)
+            rows.update(update, BLOCK)
 
 
 _Update = Callable[[Tensor, Tensor, Sequence[Tensor]], list[Tensor]]
@@ -106,10 +116,10 @@ class _FlatParam:
         self._tensors = tensors
         self._rows = [t.as_strided((t.numel(),), (1,)) if in_memory_order else t.reshape(-1) for t in tensors]
 
-    def update(self, update: _Update) -> None:
-        """Update block by block."""
-        for start in range(0, self._rows[0].numel(), BLOCK):
-            p, g, *state = (row[start : start + BLOCK] for row in self._rows)
+    def update(self, update: _Update, size: int) -> None:
+        """Update block by block, each of so many elements."""
+        for start in range(0, self._rows[0].numel(), size or 1):
+            p, g, *state = (row[start : start + size] for row in self._rows)
             for row, new in zip((p, *state), update(p, g, state), strict=True):
                 row.copy_(new)
         self._write_back()

@@ -6,6 +6,7 @@ DLPack's exchange interface, over tables that are built once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, repeat
@@ -19,7 +20,9 @@ from torch import Tensor
 from rmsprop import native
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
+from rmsprop.threads import torch_threads
 from rmsprop.torch.device import dlpack_device, is_on_gpu
+from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
     dense_copy,
     inside,
@@ -76,6 +79,7 @@ class Bucket:
         alone: Whether the kernel is to read copies of the gradients, made right before the update: they may lie where
             it writes, or where others have written since the step began.
         rounding: How parameters of 16 bits are rounded.
+        limits_updates: Whether the root mean square of each tensor's update is limited.
         numbers: The number of each parameter in the optimizer.
     """
 
@@ -90,9 +94,10 @@ class Bucket:
         copied: torch.dtype | None,
         alone: bool,
         rounding: RoundingChoice,
+        limits_updates: bool,
         numbers: Sequence[int],
     ) -> None:
-        self.group, self.params, self.states, self.rule = group, params, states, rule
+        self.group, self.params, self.states, self.rule, self.numbers = group, params, states, rule, numbers
         self.is_sharded = is_shard(params[0])
         self.on_gpu = is_on_gpu(params[0])
         self.copied = copied is not None
@@ -114,6 +119,9 @@ class Bucket:
         self.batch = native.Batch(
             DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps, how, rounding.seed
         )
+        self._update_scales = self.batch.limit_updates() if limits_updates else None
+        self._max_update_rms = math.inf
+        self._numbers: tuple[Any, ...] = ()
         self._seed, self._places = rounding.seed, []
         if how == "stochastic":
             self._places = list(map(place_of, numbers, params))
@@ -198,6 +206,23 @@ class Bucket:
         replaced = [grad for grad, copy in zip(grads, in_order, strict=True) if copy is not grad]
         return bool(replaced) and not meets(written, replaced) and self._bind(in_order, written)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but memory of plain tensors, whose step counters stay, must be looked at."""
+        is_odd_one = self.is_sharded or self.copied or self._alone or self.limits_updates or bool(self._complex)
+        return not is_odd_one and not self.on_gpu and self._pins_counters
+
+    def bind_plain(self, written: native.Stretches) -> bool:
+        """Do as `bind` does, for a bucket that is plain and holds gradients of plain tensors."""
+        grads = [param.grad for param in self.params]
+        if not all(type(grad) is Tensor for grad in grads) or (self._may_be_lazy and self._some_are_lazy(grads)):
+            return False
+        self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
+        try:
+            return self.batch.bind(self._address, describe(), written, True) is None
+        except (BufferError, RuntimeError):
+            return False
+
     def _some_are_lazy(self, grads: Sequence[Any]) -> bool:
         return any(grads[i] is not None and is_lazy(grads[i]) for i in self._may_be_lazy)
 
@@ -278,14 +303,14 @@ class Bucket:
         self._objects[1] = None
         self._grads = ()
 
-    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, scale: float) -> None:
+    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, limits: Limits) -> None:
         """Set what the next update computes, if it changed.
 
         Args:
             rule: What to compute, with the same state as before.
             lr: The learning rate, a number or a tensor of one element.
             maximize: Ascend instead of descend.
-            scale: What gradients are multiplied with first.
+            limits: What gradients are multiplied with first, and what is limited then.
         """
         self.device_lr = None
         if isinstance(lr, Tensor):
@@ -293,7 +318,29 @@ class Bucket:
             lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
         step = int(self.batch.struct.step) + 1 if self.batch.struct.equal_steps else 1
         self.rule = rule
-        self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=scale, rule=rule)
+        numbers = rule, lr, step, maximize, limits
+        if numbers != self._numbers:
+            self._numbers = ()  # unknown, should a Ctrl-C come in between
+            self._max_update_rms = limits.max_update_rms
+            self.batch.set_numbers(
+                lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+            )
+            self._numbers = numbers
+
+    @property
+    def limits_updates(self) -> bool:
+        """Whether the root mean square of each tensor's update is limited."""
+        return self._update_scales is not None
+
+    def measured_updates(self) -> list[tuple[int, Tensor, np.ndarray[Any, Any], float]]:
+        """Return of each tensor its number, itself, the sum of the squares of its g/√v, and the limit to their RMS."""
+        words = native.update_squares(self.batch, *torch_threads())
+        return [(*each, self._max_update_rms) for each in zip(self.numbers, self.params, words, strict=True)]
+
+    def scale_updates(self, scales: Mapping[int, float]) -> None:
+        """Set what g/√v of each tensor is multiplied with, by its number."""
+        assert self._update_scales is not None
+        self._update_scales[:] = [scales[number] for number in self.numbers]
 
     def count(self, counted: Tensor | None) -> None:
         """Count a step of every parameter that takes part, where no update of the compiled kernel does.

@@ -7,6 +7,7 @@ class of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,10 +18,12 @@ from rmsprop.reference import apply
 from rmsprop.rule import Rule
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
+from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_lazy, is_plain_class
 from rmsprop.torch.members import Member
 from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
 from rmsprop.torch.state import ParamState, as_real, state_dtype
+from rmsprop.torch.update_rms import limiting
 
 # Elements that are updated together at most. A larger tensor keeps a device busy alone, and temporaries stay small.
 MOST_TOGETHER = 1 << 22
@@ -52,7 +55,7 @@ def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> N
         )
 
 
-def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], scale: float) -> None:
+def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], limits: Limits) -> None:
     """Count a step of parameters of a group and update them.
 
     Args:
@@ -60,20 +63,20 @@ def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mappin
         lr: The learning rate, a number or a tensor of one element.
         members: The parameters, changed in place, their gradients and their states, which are changed.
         group: The options of their group.
-        scale: What gradients are multiplied with first.
+        limits: What gradients are multiplied with first, and what is limited then.
     """
     lr = lr.squeeze() if isinstance(lr, Tensor) else lr
-    scale = -scale if group["maximize"] else scale
+    limits = limits.negated() if group["maximize"] else limits
     is_traced = torch.compiler.is_compiling()
     _count([state.counter for _, _, state in members])
     if group["differentiable"] or is_traced:
         for param, grad, state in members:
             step = state.counter
             step = step if is_traced or group["capturable"] or type(step) is not Tensor else step.item()
-            update(rule, lr, step, param, grad, state, scale, group["differentiable"])
+            update(rule, lr, step, param, grad, state, limits, group["differentiable"])
         return
     for kind, alike in _by_kind(rule, members, bool(group["capturable"])).items():
-        _update_alike(kind, rule, lr, alike, scale)
+        _update_alike(kind, rule, lr, alike, limits)
 
 
 def update_rounded(
@@ -82,7 +85,7 @@ def update_rounded(
     members: Sequence[Member],
     states: Mapping[Tensor, ParamState],
     group: Mapping[str, Any],
-    scale: float,
+    limits: Limits,
     choice: RoundingChoice,
 ) -> None:
     """Count a step of plain CPU parameters of 16 bits that are not rounded to the nearest, and update them one by one.
@@ -93,17 +96,17 @@ def update_rounded(
         members: The parameters, with gradients, changed in place.
         states: Their states, which are changed.
         group: The options of their group.
-        scale: What gradients are multiplied with first.
+        limits: What gradients are multiplied with first, and what is limited then.
         choice: How they are rounded.
     """
     lr = lr.item() if isinstance(lr, Tensor) else lr
-    scale = -scale if group["maximize"] else scale
+    limits = limits.negated() if group["maximize"] else limits
     _count([states[member.param].counter for member in members])
     for member, (param, grad, state) in zip(members, gathered(members, states), strict=True):
         step = int(state.counter.item())
         rounder = Rounder(choice, member.number, step, param, state.get(LOST))
         values = rounder.read()
-        update_in_blocks(rule, lr, step, [(values, grad, state)], scale)
+        update_in_blocks(rule, lr, step, [(values, grad, state)], limits)
         rounder.write(values)
 
 
@@ -159,17 +162,18 @@ def _only_kind(members: Sequence[Gathered]) -> _Kind | None:
     return _Kind(params[0].device, state_dtype(params[0]), True, 1.0, 0) if len(places) == 1 and is_plain else None
 
 
-def _update_alike(kind: _Kind, rule: Rule, lr: Any, members: Sequence[Gathered], scale: float) -> None:
+def _update_alike(kind: _Kind, rule: Rule, lr: Any, members: Sequence[Gathered], limits: Limits) -> None:
     """Update parameters of one kind."""
     step = members[0][2].counter if kind.step is None else kind.step
-    if not kind.is_plain:
-        for each in members:
-            update(rule, lr, step, *each, scale, differentiable=False)
-    elif kind.device.type in IN_BLOCKS:
-        update_in_blocks(rule, lr.item() if isinstance(lr, Tensor) else lr, step, members, scale)
-    else:
+    in_blocks = kind.is_plain and kind.device.type in IN_BLOCKS
+    if in_blocks:
+        update_in_blocks(rule, lr.item() if isinstance(lr, Tensor) else lr, step, members, limits)
+    elif kind.is_plain and not limits.of_updates:
         for batch in batches(members):
-            update_together(rule, lr, step, batch, scale)
+            update_together(rule, lr, step, batch, limits)
+    else:
+        for each in members:
+            update(rule, lr, step, *each, limits, differentiable=False)
 
 
 # Devices whose tensors NumPy can see.
@@ -193,7 +197,7 @@ def batches(members: Sequence[Gathered]) -> list[list[Gathered]]:
     return found
 
 
-def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Gathered], scale: float) -> None:
+def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Gathered], limits: Limits) -> None:
     """Update several parameters and their states with one call per operation.
 
     Args:
@@ -202,14 +206,17 @@ def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Gathered],
         step: The number of this update, counted from 1, a number or a 0-d tensor.
         members: The parameters, changed in place, their gradients and their states, changed in place; all of one
             device and one dtype of state.
-        scale: What gradients are multiplied with first.
+        limits: What gradients are multiplied with first, and what their elements are limited to then.
     """
     states = [state for _, _, state in members]
     kept = {name: TensorList([as_real(state[name]) for state in states]) for name in rule.state_names}
     working = next(iter(kept.values())).tensors[0].dtype
     p = TensorList([as_real(param).to(working) for param, _, _ in members])
     g = TensorList([as_real(grad).to(working) for _, grad, _ in members])
-    new_p, new_state = apply(rule, lr, step, p, g * scale, kept, Library)
+    g = g * limits.scale
+    if limits.max_grad < math.inf:
+        g = TensorList([grad.clamp(-limits.max_grad, limits.max_grad) for grad in g.tensors])
+    new_p, new_state = apply(rule, lr, step, p, g, kept, Library)
     for name, values in new_state.items():
         _copy([state[name] for state in states], values)
     _copy([param for param, _, _ in members], new_p)
@@ -220,7 +227,7 @@ def _copy(targets: list[Tensor], values: TensorList) -> None:
 
 
 def update(
-    rule: Rule, lr: Any, step: Any, param: Tensor, grad: Any, state: ParamState, scale: float, differentiable: bool
+    rule: Rule, lr: Any, step: Any, param: Tensor, grad: Any, state: ParamState, limits: Limits, differentiable: bool
 ) -> None:
     """Update a parameter and its state.
 
@@ -231,16 +238,18 @@ def update(
         param: The parameter, of any shape; changed in place.
         grad: Its gradient, of the same shape; left as it is.
         state: Its state. Changed in place, but replaced by new tensors if ``differentiable``.
-        scale: What the gradient is multiplied with first.
+        limits: What the gradient is multiplied with first, and what is limited then.
         differentiable: Keep the step part of the autograd graph.
     """
     p, g = as_real(param), as_real(grad)
     kept = {name: as_real(state[name]) for name in rule.state_names}
     working = next(iter(kept.values())).dtype
     working = torch.promote_types(working, torch.float32)
-    g = g.to(working) * scale
+    g = g.to(working) * limits.scale
+    g = g if limits.max_grad == math.inf else g.clamp(-limits.max_grad, limits.max_grad)
     p = p.to(working, copy=differentiable)  # what the graph keeps of it must not be overwritten below
-    new_p, new_state = apply(rule, lr, step, p, g, {name: value.to(working) for name, value in kept.items()}, torch)
+    kept = {name: value.to(working) for name, value in kept.items()}
+    new_p, new_state = apply(rule, lr, step, p, g, kept, torch, limiting(param, limits))
     for name, value in new_state.items():
         value = _like(param, value)
         if differentiable:

@@ -40,15 +40,17 @@ def _kernel() -> Any:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What ``torch.amp.GradScaler`` hands to a step, as far as the kernel reads it on the device.
+    """What ``torch.amp.GradScaler`` hands to a step, and clipping, as far as the kernel reads it on the device.
 
     Args:
         grad_scale: What gradients are to be divided by. Default None: nothing.
         found_inf: Anything but 0 means that nothing may change. Default None: it may.
+        factor: What gradients are multiplied with, beside that, so that they are clipped. Default None: nothing.
     """
 
     grad_scale: Tensor | None = None
     found_inf: Tensor | None = None
+    factor: Tensor | None = None
 
     def counted(self, device: torch.device) -> Tensor:
         """Return by how much step counters on a device rise: 1 unless ``found_inf`` says that nothing may change."""
@@ -59,7 +61,7 @@ class Scaling:
 NO_SCALING = Scaling()
 
 
-class _Stream:
+class Stream:
     """The stream on which a step's work is put in line.
 
     Args:
@@ -93,7 +95,7 @@ class _Stream:
             self.kept += tensors
 
 
-class _Table:
+class WordTable:
     """Words for the kernel, and the copy of them on the device."""
 
     def __init__(self) -> None:
@@ -102,7 +104,7 @@ class _Table:
         self._stream = 0
         self._room_in_capture: Tensor | None = None
 
-    def on_device(self, words: _Words, stream: _Stream) -> Tensor:
+    def on_device(self, words: _Words, stream: Stream) -> Tensor:
         """Return a copy on the device, a new one only if the words have changed.
 
         A copy that is captured is made when the graph runs, so no other step may rely on it. One made before is good
@@ -144,8 +146,7 @@ class Launch:
         self._options = {
             **kernel.types(buckets[0].batch.dtype),
             **code(buckets[0].rule, buckets[0].batch.rounding),
-            "BLOCK": kernel.BLOCK,
-            **kernel.launch_options(_warp_size(self._device)),
+            **block_options(self._device),
         }
         self._count = sum(len(bucket.params) for bucket in buckets)
         self._is_stochastic = buckets[0].batch.rounding == "stochastic"
@@ -160,7 +161,7 @@ class Launch:
         self._rows: _Words = np.zeros(0)
         self._owners: _Words = np.zeros(0)
         self._span = 1
-        self._row_table, self._owner_table, self._moving_table = _Table(), _Table(), _Table()
+        self._row_table, self._owner_table, self._moving_table = WordTable(), WordTable(), WordTable()
 
     @property
     def has_work(self) -> bool:
@@ -180,17 +181,17 @@ class Launch:
             The call, for the device's current stream.
         """
         update = _kernel().update
-        with _current(self._device):
-            stream = _Stream(self._device, kept)
+        with current(self._device):
+            stream = Stream(self._device, kept)
             stream.keep(*(copy for bucket in self._buckets for copy in bucket.dense_copies))
             self._place()
             rows = self._row_table.on_device(self._rows, stream)
             owners = self._owner_table.on_device(self._owners, stream)
-            lrs = [_here(bucket.device_lr, self._device) for bucket in self._buckets]
+            lrs = [here(bucket.device_lr, self._device) for bucket in self._buckets]
             moving = self._moving_table.on_device(self._moving_words(lrs), stream)
             rules, grads = moving[: self._rules.size], moving[self._rules.size :]
             steps = moving[-self._count :] if self._is_stochastic else None
-            scalars = [_here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf)]
+            scalars = [here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf, scaling.factor)]
             grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars, steps)
             kind = tuple(None if value is None else value.dtype for value in scalars)
             if kind not in self._compiled:
@@ -198,7 +199,7 @@ class Launch:
                 self._compiled.add(kind)
 
         def launch() -> None:
-            with _current(self._device):
+            with current(self._device):
                 self._set_gains(rules)
                 if len(self._owners):
                     update[grid](*arguments, **self._options)
@@ -228,7 +229,7 @@ class Launch:
         programs = -(blocks // -self._span)
         rows[:, 5] = np.cumsum(programs) - programs
         self._rows, self._owners = rows, np.repeat(np.arange(self._count, dtype=np.int32), programs)
-        self._row_table, self._owner_table = _Table(), _Table()  # of other sizes
+        self._row_table, self._owner_table = WordTable(), WordTable()  # of other sizes
 
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
         """Return what may differ from step to step: numbers of rules, addresses of gradients, numbers of updates."""
@@ -288,15 +289,32 @@ def code(rule: Rule, rounding: Rounding) -> dict[str, bool | str]:
     return {"CENTERED": rule.centered, "MOMENTUM": rule.has_momentum, "ROUNDING": rounding}
 
 
+def block_size() -> int:
+    """Return how many elements a program works on at a time."""
+    block: int = _kernel().BLOCK
+    return block
+
+
+def block_options(device: torch.device) -> dict[str, Any]:
+    """Return what a kernel that reads blocks on a device is launched with."""
+    return {"BLOCK": block_size(), **_kernel().launch_options(_warp_size(device))}
+
+
+def stored_type(dtype: str) -> Any:
+    """Return the type of gradients of a dtype, a key of `rmsprop.native.DTYPES`, for a kernel."""
+    return _kernel().types(dtype)["STORED"]
+
+
 def _warp_size(device: torch.device) -> int:
     return 32 if device.type == "cpu" else int(torch.cuda.get_device_properties(device).warp_size)
 
 
-def _current(device: torch.device) -> AbstractContextManager[Any]:
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which a device is the current one."""
     return nullcontext() if device.type == "cpu" else torch.cuda.device(device)
 
 
-def _here(value: Tensor | None, device: torch.device) -> Tensor | None:
+def here(value: Tensor | None, device: torch.device) -> Tensor | None:
     """Return a number on a device, in a type that the kernel reads; without waiting for it."""
     if value is None:
         return None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rmsprop.keywords import TORCH
 from rmsprop.rule import FLAGS, Rule, check_number, check_step_lr
+from rmsprop.torch.limits import LIMITS, check_limits
 from rmsprop.torch.rounding import choice_of
 
 # Field of `Rule` -> key of a parameter group.
@@ -22,7 +23,7 @@ KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}
 _TORCHS_RULE = {"decay", "eps", "momentum", "centered", "weight_decay"}
 # The keys that torch's groups don't have -> what torch does.
 EXTRA: Mapping[str, Any] = MappingProxyType(
-    {"fused": None, "rounding": "nearest", "seed": 0}
+    {"fused": None, "rounding": "nearest", "seed": 0, "max_grad_value": None, "max_update_rms": None}
     | {KEYS[field.name]: field.default for field in fields(Rule) if field.name not in _TORCHS_RULE}
 )
 _MEANING = {
@@ -36,7 +37,7 @@ _MEANING = {
 }
 # What decides who updates a parameter, and what state it needs beside that of the rule.
 FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed")
-_OPTIONS = (*KEYS.values(), *FLAGS_OF_GROUP)
+_OPTIONS = (*KEYS.values(), *LIMITS, *FLAGS_OF_GROUP)
 
 
 class ParamGroup(dict[str, Any]):
@@ -152,6 +153,7 @@ def check_group(group: Mapping[str, Any]) -> Rule:
     if group["fused"] and group["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
     choice_of(group)
+    check_limits(group)
     return rule_of(group)
 
 

@@ -14,8 +14,9 @@ from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
-from rmsprop.torch.device import missing
+from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
+from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
 from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
 from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
@@ -77,6 +78,19 @@ def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule) -> str | No
     return None
 
 
+def unfit_limit(param: Tensor, limits_updates: bool) -> str | None:
+    """Return why no kernel can limit the update of a parameter, or None if one can.
+
+    Args:
+        param: The parameter.
+        limits_updates: Whether its group has ``max_update_rms``.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    return "has max_update_rms, which the Triton kernel doesn't know" if limits_updates and is_on_gpu(param) else None
+
+
 def asked_for(group: Mapping[str, Any]) -> str | None:
     """Return which option of a group asks for tensor operations, or None."""
     if group["differentiable"]:
@@ -112,20 +126,28 @@ class Members:
         number: The number of the group.
         group: The parameter group.
         names: What its parameters are called.
-        first: The number of its first parameter in the optimizer.
+        numbers: The number of each in the optimizer.
         on_device: Whether steps must be counted where the parameters are.
         kernel: Whether kernels may be used.
     """
 
     def __init__(
-        self, number: int, group: Mapping[str, Any], names: Sequence[str], first: int, on_device: bool, kernel: bool
+        self,
+        number: int,
+        group: Mapping[str, Any],
+        names: Sequence[str],
+        numbers: Sequence[int],
+        on_device: bool,
+        kernel: bool,
     ) -> None:
         self.options = read_options(group)
         self.rule, self.rounding = check_group(group), choice_of(group)
         self._may_change_unseen = any(isinstance(option, Tensor) for option in self.options)
         self.params: list[Tensor] = list(group["params"])
         self.on_device = on_device or bool(group["capturable"])
-        self._number, self._names, self._first = number, names, first
+        self._number, self._names, self._numbers = number, names, numbers
+        self.limits = limits_of(group, 1.0)
+        self.limits_updates = self.limits.of_updates
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
@@ -151,7 +173,11 @@ class Members:
                 continue
             check_param(name, param, states.get(param, {}))
             check_dtype(name, param, self.rounding)
-            if group["fused"] and (reason := unfit(param) or unfit_rounding(param, self.rounding)):
+            if group["fused"] and (
+                reason := unfit(param)
+                or unfit_rounding(param, self.rounding)
+                or unfit_limit(param, self.limits_updates)
+            ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
                     f"parameter {name} {reason}: use fused=None"
@@ -165,7 +191,7 @@ class Members:
             changes: Where the states are to tell of later changes.
         """
         self._changes = changes
-        for number, (name, param) in enumerate(self.named(), self._first):
+        for number, (name, param) in zip(self._numbers, self.named(), strict=True):
             if param.grad is None and (is_uninitialized(param) or not states.get(param)):
                 self._waiting.append(param)
                 continue
@@ -178,7 +204,12 @@ class Members:
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
 
     def _unfit(self, param: Tensor, state: ParamState) -> str | None:
-        return unfit(param) or unfit_rounding(param, self.rounding) or unfit_state(param, state, self.rule)
+        return (
+            unfit(param)
+            or unfit_rounding(param, self.rounding)
+            or unfit_limit(param, self.limits_updates)
+            or unfit_state(param, state, self.rule)
+        )
 
     def refresh(self, group: Mapping[str, Any]) -> bool:
         """Take over the options of a group as they are now; return whether its parameters are still sorted right.
@@ -201,7 +232,8 @@ class Members:
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
         same = same and options[flags] == self.options[flags]
-        self.options, self.rule = options, rule
+        self.options, self.rule, self.limits = options, rule, limits_of(group, 1.0)
+        same = same and self.limits.of_updates == self.limits_updates
         self._may_change_unseen = any(isinstance(option, Tensor) for option in options)
         return same
 

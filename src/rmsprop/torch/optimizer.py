@@ -19,6 +19,7 @@ from torch.optim.optimizer import (
     _use_grad_for_differentiable,
 )
 
+from rmsprop.clipping import check_limit
 from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
@@ -26,8 +27,10 @@ from rmsprop.rule import ChoiceOptions, Rule
 from rmsprop.storage import Rounding
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
+from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
+from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
@@ -70,6 +73,13 @@ class RMSprop(torch.optim.RMSprop):
             a unit in the last place; ``"stochastic"``, which keeps it on average; ``"kahan"``, which keeps what is lost
             in a state of 16 bits more. Parameters of float32 are left alone. Default ``"nearest"``, as in torch.
         seed: Chooses the random bits of ``rounding="stochastic"``, from 0 to 2⁶⁴ − 1. Default 0.
+        max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
+            ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
+            that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
+        max_grad_value: Limit each element of a gradient to ± this, as ``torch.nn.utils.clip_grad_value_`` would; after
+            ``max_grad_norm``. Default None: no limit.
+        max_update_rms: Scale g/√v, tensor by tensor, so that its root mean square is at most this, as Adafactor does
+            with 1. Default None: no limit.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
@@ -91,7 +101,8 @@ class RMSprop(torch.optim.RMSprop):
         >>> optimizer.step()
 
     Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
-    centered: Graves, arXiv 1308.0850, equations 38 to 45.
+    centered: Graves, arXiv 1308.0850, equations 38 to 45; ``max_update_rms``: Shazeer and Stern, arXiv 1804.04235,
+    section 6.
     """
 
     # With it torch.amp.GradScaler leaves gradients as they are and passes grad_scale and found_inf to the step.
@@ -116,6 +127,9 @@ class RMSprop(torch.optim.RMSprop):
         fused: bool | None = None,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        max_grad_norm: float | None = None,
+        max_grad_value: float | None = None,
+        max_update_rms: float | None = None,
         **options: Unpack[ChoiceOptions],
     ) -> None:
         check_options(options, RMSprop.__init__)
@@ -134,10 +148,13 @@ class RMSprop(torch.optim.RMSprop):
                 "fused": fused,
                 "rounding": rounding,
                 "seed": seed,
+                "max_grad_value": max_grad_value,
+                "max_update_rms": max_update_rms,
             }
         )
         check_new_group(defaults)
         Optimizer.__init__(self, params, slimmed(defaults))
+        self.max_grad_norm = max_grad_norm
 
     @classmethod
     def from_recipe(cls, params: ParamsT, name: str, **overrides: Any) -> Self:
@@ -149,7 +166,8 @@ class RMSprop(torch.optim.RMSprop):
             **overrides: Arguments of the class, which win over the recipe's; None stands for the recipe's.
 
         Returns:
-            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at.
+            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at. It clips
+            gradients where the recipe says by how much; ``max_grad_norm=math.inf`` leaves that to you.
 
         Raises:
             TypeError: If an override is unknown or of the wrong type.
@@ -162,11 +180,52 @@ class RMSprop(torch.optim.RMSprop):
             >>> optimizer.param_groups[0]["eps"]
             0.001
         """
-        return cls(params, **get_recipe(name).arguments(KEYS, overrides))
+        recipe = get_recipe(name)
+        return cls(params, **recipe.clipping | recipe.arguments(KEYS, overrides))
 
     # A subclass may leave all of the above to itself and call `Optimizer.__init__`.
     _dialect: str = "torch"
     _given: Mapping[str, Any] = MappingProxyType({})
+    _max_grad_norm: float | None = None
+    in_backward: StepInBackward | None = None  # what lets backward take the steps
+
+    @property
+    def max_grad_norm(self) -> float | None:
+        """The largest norm of all gradients together that is left as it is; None: there is no limit. May be set."""
+        return self._max_grad_norm
+
+    @max_grad_norm.setter
+    def max_grad_norm(self, value: float | None) -> None:
+        if value is not None and self.in_backward is not None:
+            raise RuntimeError(NEEDS_ALL_GRADIENTS)
+        if value is not None:
+            check_not_differentiable(as_groups(self.param_groups))
+        self._max_grad_norm = check_limit("max_grad_norm", value)
+
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """The norm of all gradients in the last step, before clipping: one float64, on a GPU where they are all there.
+
+        None before the first step with ``max_grad_norm``.
+
+        Examples:
+            >>> weight = torch.zeros(2, requires_grad=True)
+            >>> optimizer = RMSprop([weight], max_grad_norm=0.5)
+            >>> (3 * weight[0] + 4 * weight[1]).backward()
+            >>> optimizer.step()
+            >>> optimizer.grad_norm.item()
+            5.0
+        """
+        norm = self._stepper.clipper.norm
+        return torch.tensor(norm, dtype=torch.float64) if isinstance(norm, float) else norm
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps ``max_grad_norm`` skipped, because the norm was not finite or `GradScaler` said so.
+
+        Reading it waits for a GPU that knows it.
+        """
+        return self._stepper.clipper.skipped
 
     @property
     def _stepper(self) -> Stepper:
@@ -214,10 +273,13 @@ class RMSprop(torch.optim.RMSprop):
         super().add_param_group(param_group)
         self.param_groups[-1] = slimmed(self.param_groups[-1])
         self._stepper.forget()
+        if self.in_backward is not None:
+            self.in_backward.include()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy keeps."""
-        return {**super().__getstate__(), "_dialect": self._dialect, "_given": dict(self._given)}
+        own = {"_dialect": self._dialect, "_given": dict(self._given), "_max_grad_norm": self._max_grad_norm}
+        return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over groups and state from a pickle, a copy, or a loaded state dict."""
@@ -347,7 +409,8 @@ class RMSprop(torch.optim.RMSprop):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        self._stepper.step(self)
+        if self.in_backward is None or _has_gradients(self.param_groups):
+            self._stepper.step(self)
         return loss
 
     def _step_hooked(self, closure: Callable[[], Any] | None) -> Any:
@@ -378,7 +441,7 @@ class RMSprop(torch.optim.RMSprop):
     def _step_traced(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
         for group, (rule, members) in zip(self.param_groups, self._traced_members(), strict=True):
-            composite.update_group(rule, group["lr"], members, group, 1.0)
+            composite.update_group(rule, group["lr"], members, group, Limits(1.0))
         return loss
 
     @_disable_dynamo
@@ -388,8 +451,10 @@ class RMSprop(torch.optim.RMSprop):
     @_disable_dynamo
     def _must_trace(self) -> bool:
         """Whether a compiler should see the step: the kernel can't serve all groups, and GradScaler waits for none."""
+        groups = as_groups(self.param_groups)
         kernel_serves = all(path.startswith("kernel") for path in self.paths().values())
-        return not kernel_serves and getattr(self, "found_inf", None) is None
+        clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
+        return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
 
     def paths(self) -> dict[str, str]:
         """Return what updates each parameter at the next step.
@@ -432,6 +497,10 @@ class RMSprop(torch.optim.RMSprop):
                         if isinstance(value, Tensor):
                             value.share_memory_()
         return self
+
+
+def _has_gradients(groups: list[dict[str, Any]]) -> bool:
+    return any(param.grad is not None for group in groups for param in group["params"])
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:

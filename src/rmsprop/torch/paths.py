@@ -13,7 +13,7 @@ from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard
-from rmsprop.torch.members import asked_for, unfit, unfit_state
+from rmsprop.torch.members import asked_for, unfit, unfit_limit, unfit_state
 from rmsprop.torch.rounding import choice_of, unfit_rounding
 from rmsprop.torch.state import ParamState
 
@@ -38,7 +38,8 @@ def paths_of(param_groups: list[dict[str, Any]], states: Mapping[Tensor, ParamSt
 def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, ParamState]) -> str:
     rule, state = rule_of(group), states.get(param) or ParamState()
     rounding = unfit_rounding(param, choice_of(group))
-    if reason := asked_for(group) or unfit(param) or rounding or unfit_state(param, state, rule):
+    limit = unfit_limit(param, group["max_update_rms"] is not None)
+    if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))
     return f"kernel{where} ({'triton' if is_on_gpu(param) else native.instruction_set()})"
@@ -55,5 +56,10 @@ class ScalesGradients:
         """Return the answer for an optimizer; a class has none."""
         if optimizer is None:
             raise AttributeError("_step_supports_amp_scaling belongs to an optimizer, not to its class")
+        if getattr(optimizer, "in_backward", None) is not None:
+            raise RuntimeError(
+                "a step in backward can't serve GradScaler, which finds out after backward whether gradients were "
+                "infinite: train in bfloat16, which needs no scaling, or leave the steps to step()"
+            )
         groups = as_groups(optimizer.param_groups)
         return all(group["fused"] and all(missing(p.device) is None for p in group["params"]) for group in groups)

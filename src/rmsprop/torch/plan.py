@@ -6,9 +6,9 @@ rests; parameters without state wait until they have a gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import is_
 from typing import Any
 
@@ -21,13 +21,15 @@ from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.local import inside, is_plain_class, is_shard
+from rmsprop.torch.exact_sum import home_of
+from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
 from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
 
 Groups = list[dict[str, Any]]
+Numbering = Sequence[tuple[list[str], Sequence[int]]]  # per group the names and the numbers of its parameters
 
 
 class Plan:
@@ -39,6 +41,7 @@ class Plan:
         counts_on_device: Whether steps are counted where the parameters are, because only there it will be known
             whether a step happens.
         kernel: Whether kernels may be used. Default True.
+        numbering: What parameters are called, and how they are numbered. Default None: as the groups have them.
 
     Attributes:
         groups: The members of each group.
@@ -46,6 +49,7 @@ class Plan:
         stages: All that kernels update, in order.
         composite: What tensor operations update.
         composite_by_group: The same, in a list per group.
+        by_tensor: All but what is updated at once by kernels.
         unasked: The members that tensor operations update though nobody asked for it.
         sequence: The parameters that share memory, in the order of the for-loop: a stage for a kernel, or a member that
             tensor operations update.
@@ -56,11 +60,18 @@ class Plan:
         RuntimeError: If a gradient or a state tensor can't be used, or ``fused=True`` meets what the kernels can't do.
     """
 
-    def __init__(self, groups: Groups, states: States, counts_on_device: bool, kernel: bool = True) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        states: States,
+        counts_on_device: bool,
+        kernel: bool = True,
+        numbering: Numbering | None = None,
+    ) -> None:
         self.counts_on_device, self._may_use_kernels = counts_on_device, kernel
         self.groups = [
-            Members(n, group, names, first, counts_on_device or _are_counted_there(group, states), kernel)
-            for n, (group, names, first) in enumerate(zip(groups, names_of(groups), _firsts(groups), strict=True))
+            Members(n, group, names, numbers, counts_on_device or _are_counted_there(group, states), kernel)
+            for n, (group, (names, numbers)) in enumerate(zip(groups, numbering or _numbering(groups), strict=True))
         ]
         for members, group in zip(self.groups, groups, strict=True):
             members.check(group, states)
@@ -102,6 +113,7 @@ class Plan:
         self._composite_memories = [m for m in (*self.composite, *self._solos) if m.reason and _has_memory(m.param)]
         self._places = [member.param.data_ptr() for member in self._composite_memories]
         self._is_simple = not self._composite_memories and not self._solos
+        self.by_tensor = [*self.composite, *self._solos]
         on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
         self.all_on_cpu = only_kernels and not any(on_gpu)
@@ -133,6 +145,7 @@ class Plan:
                 copied=copied,
                 alone=alone,
                 rounding=of_group.rounding,
+                limits_updates=of_group.limits_updates,
                 numbers=[member.number for member in alike],
             )
             if bucket.bind(written, counters_stay=False):
@@ -148,7 +161,7 @@ class Plan:
         step = None if counts_there else (state.counter.dtype, state.has_pinned_counter())
         count = state.counter.item() if of_group.rule.bias_correction and not counts_there else None
         copied = copy_dtype(param, state, of_group.rule)
-        return member.group, copied, param.device, copied or param.dtype, is_shard(param), step, count
+        return member.group, copied, param.device, copied or param.dtype, home_of(param), step, count
 
     def bind(self, groups: Groups, states: States, counts_on_device: bool) -> bool:
         """Look at everything as it is now; return whether the plan serves the next step.
@@ -173,6 +186,18 @@ class Plan:
         if serves:
             self._changes.counters_shown = False
         return serves
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the compiled kernel updates everything where it lies."""
+        return self._is_simple and self.all_on_cpu and all(bucket.is_plain for bucket in self.first.buckets)
+
+    def bind_first(self) -> bool:
+        """Look at the gradients alone, of a plan that is plain; return whether it serves the next step."""
+        changes = self._changes
+        if changes.seen or changes.counters_shown:
+            return False
+        return all(bucket.bind_plain(self._written) for bucket in self.first.buckets)
 
     def _are_planned(self, states: States) -> bool:
         """Whether each parameter has the state that it had; what else is kept beside them may come and go."""
@@ -213,9 +238,10 @@ class Plan:
         return not meets(self._written_at_once, (m.grad for m in memories if m.grad is not None))
 
 
-def _firsts(groups: Groups) -> Iterable[int]:
-    """Return the number of the first parameter of each group."""
-    return [0, *accumulate(len(group["params"]) for group in groups)][:-1]
+def _numbering(groups: Groups) -> Numbering:
+    """Return what the parameters of each group are called, and their numbers."""
+    ends = [0, *accumulate(len(group["params"]) for group in groups)]
+    return list(zip(names_of(groups), (range(*pair) for pair in pairwise(ends)), strict=True))
 
 
 def _are_counted_there(group: Mapping[str, Any], states: States) -> bool:

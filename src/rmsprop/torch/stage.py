@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from operator import call
 from typing import Any
 
+import numpy as np
 import torch
 
 from rmsprop import native
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu
 from rmsprop.torch.bucket import Bucket
+from rmsprop.torch.update_rms import update_scales
 
 
 class Stage:
@@ -26,7 +28,8 @@ class Stage:
         self._on_gpu = [bucket for bucket in buckets if bucket.on_gpu]
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
-        self._update = TorchUpdate(on_cpu) if on_cpu else None
+        self._limited = [bucket for bucket in buckets if bucket.limits_updates]
+        self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
 
@@ -59,6 +62,8 @@ class Stage:
         """
         for bucket in self._copied:
             bucket.copy_in()
+        if self._limited:
+            self._limit_updates()
         for bucket in self._on_gpu:  # first, because a Ctrl-C is raised right after what C code was doing
             bucket.count(scaling.counted(bucket.device) if scaling.found_inf is not None else None)
         if self._copied:
@@ -70,10 +75,20 @@ class Stage:
             if not bucket.copied:  # copying raises it
                 torch.autograd.graph.increment_version(bucket.active)  # as in-place operations do, for autograd
 
+    def _limit_updates(self) -> None:
+        """Compute what the update of each tensor is to be scaled by; in an order that all processes have."""
+        measured = sorted(
+            (row for bucket in self._limited for row in bucket.measured_updates()), key=lambda row: row[0]
+        )
+        numbers, params, words, limits = zip(*measured, strict=True)
+        scales = dict(zip(numbers, update_scales(params, np.stack(words), limits), strict=True))
+        for bucket in self._limited:
+            bucket.scale_updates(scales)
+
     def _run(self) -> None:
-        if self._update:
+        if self.update:
             # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
-            status, *_ = map(call, [self._update.prepared(), *self._copies_out(on_gpu=False)])
+            status, *_ = map(call, [self.update.prepared(), *self._copies_out(on_gpu=False)])
             if status:
                 raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
         for launch in [*self._ready, *self._copies_out(on_gpu=True)]:

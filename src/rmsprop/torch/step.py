@@ -17,10 +17,12 @@ from rmsprop.rule import Rule
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite, gpu
 from rmsprop.torch.bucket import DTYPES
+from rmsprop.torch.clipping import Clipper
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, lr_of
+from rmsprop.torch.limits import Limits, check_not_differentiable
 from rmsprop.torch.members import Member
-from rmsprop.torch.plan import Plan
+from rmsprop.torch.plan import Numbering, Plan
 from rmsprop.torch.stage import Stage
 
 # Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
@@ -30,12 +32,22 @@ _check_capture: Callable[[Optimizer], None] = getattr(
 
 
 class Stepper:
-    """What takes the steps of an optimizer, one at a time, and keeps the plan between them."""
+    """What takes the steps of an optimizer, one at a time, and keeps the plan between them.
 
-    def __init__(self) -> None:
+    Args:
+        numbering: For each group what its parameters are called, and their numbers, where they are some of an
+            optimizer's. Default None: they are all.
+
+    Attributes:
+        plan: The plan of the last step, if it is of use.
+    """
+
+    def __init__(self, numbering: Numbering | None = None) -> None:
+        self._numbering = numbering
         self._lock = lock_of(self)
         self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
         self._has_warned = self._is_stepping = False
+        self.clipper = Clipper()
         self.forget()
 
     @property
@@ -45,7 +57,7 @@ class Stepper:
 
     def forget(self) -> None:
         """Make a new plan at the next step."""
-        self._plan: Plan | None = None
+        self.plan: Plan | None = None
 
     def step(self, optimizer: Optimizer) -> None:
         """Update all parameters that have a gradient.
@@ -67,44 +79,54 @@ class Stepper:
                 self._is_stepping = False
 
     def _step(self, optimizer: Optimizer) -> None:
-        found_inf = getattr(optimizer, "found_inf", None)
+        found_inf, max_norm = getattr(optimizer, "found_inf", None), getattr(optimizer, "_max_grad_norm", None)
         if found_inf is not None and not is_on_gpu(found_inf) and found_inf.item():
+            self.clipper.skip(max_norm)
             return  # before any state is made
         groups = as_groups(optimizer.param_groups)
         lrs = [lr_of(group) for group in groups]
-        plan = self._current_plan(optimizer, is_on_gpu(found_inf))
+        on_gpu = is_on_gpu(found_inf) or (max_norm is not None and _are_on_gpu(groups))
+        if max_norm is not None:
+            check_not_differentiable(groups)
+        plan = self._current_plan(optimizer, on_gpu)
         try:
             if plan.unasked and not self._has_warned:
                 self._warn(plan.unasked)
-            self._run(optimizer, plan, lrs)
+            self._run(optimizer, plan, lrs, max_norm)
         finally:
             for stage in plan.stages:
                 stage.release()
 
-    def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[float | Tensor]) -> None:
+    def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[float | Tensor], max_norm: float | None) -> None:
         """Update everything in the order of a plan."""
         scaling, scale = _scaling(optimizer, plan)
         if scale is None:
+            self.clipper.skip(max_norm)
             return
         if not plan.all_on_cpu:
             _check_capture(optimizer)
+        if max_norm is not None:
+            scaling, scale = self.clipper.clip(plan, max_norm, scaling, scale, self._captured)
+            if scale is None:
+                return
+        limits = [members.limits.scaled(scale) for members in plan.groups]
         for stage in plan.stages:
             for bucket in stage.buckets:
                 group, rule = optimizer.param_groups[bucket.group], plan.groups[bucket.group].rule
-                bucket.set_numbers(rule, lrs[bucket.group], group["maximize"], scale)
+                bucket.set_numbers(rule, lrs[bucket.group], group["maximize"], limits[bucket.group])
             stage.prepare(scaling, self._captured)
 
         plan.first.run(scaling)
         for members in plan.composite_by_group:
-            self._update(optimizer, plan, members, lrs, scale)
+            self._update(optimizer, plan, members, lrs, limits)
         for each in plan.sequence:
             if isinstance(each, Stage):
                 each.run(scaling)
             else:
-                self._update(optimizer, plan, [each], lrs, scale)
+                self._update(optimizer, plan, [each], lrs, limits)
 
     def _update(
-        self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[float | Tensor], scale: float
+        self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[float | Tensor], limits: list[Limits]
     ) -> None:
         """Update members of one group by tensor operations."""
         number, states = members[0].group, optimizer.state
@@ -115,24 +137,24 @@ class Stepper:
         rounded = [member for member in others if member.param.grad is not None]
         with torch.set_grad_enabled(group["differentiable"]):
             if gathered:
-                composite.update_group(rule, lrs[number], gathered, group, scale)
+                composite.update_group(rule, lrs[number], gathered, group, limits[number])
             if rounded:
-                composite.update_rounded(rule, lrs[number], rounded, states, group, scale, choice)
+                composite.update_rounded(rule, lrs[number], rounded, states, group, limits[number], choice)
 
     def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
         """Return what tensor operations update in a step that a compiler traces, per group."""
-        self._plan = None
+        self.plan = None
         plan = Plan(optimizer.param_groups, optimizer.state, counts_on_device=False, kernel=False)
         return [(members.rule, composite.gathered(members.all, optimizer.state)) for members in plan.groups]
 
     def _current_plan(self, optimizer: Optimizer, counts_on_device: bool) -> Plan:
         """Return the plan of the last step if it serves this one too, else a new one."""
         groups, states = optimizer.param_groups, optimizer.state
-        if self._plan is not None and self._plan.bind(groups, states, counts_on_device):
-            return self._plan
-        self._plan = None  # what it holds may be what memory is needed for
-        self._plan = Plan(groups, states, counts_on_device)
-        return self._plan
+        if self.plan is not None and self.plan.bind(groups, states, counts_on_device):
+            return self.plan
+        self.plan = None  # what it holds may be what memory is needed for
+        self.plan = Plan(groups, states, counts_on_device, numbering=self._numbering)
+        return self.plan
 
     def _warn(self, unasked: list[Member]) -> None:
         """Say once that tensor operations update parameters though nobody asked for it."""
@@ -155,6 +177,10 @@ def _levels_to_the_user() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(("rmsprop.", "torch.")):
         frame, levels = frame.f_back, levels + 1
     return levels
+
+
+def _are_on_gpu(groups: list[dict[str, Any]]) -> bool:
+    return any(is_on_gpu(group["params"][0]) for group in groups if group["params"])
 
 
 def _could_be_fast(param: Tensor) -> bool:

@@ -32,6 +32,7 @@ _LR, _GRAD_SCALE, _WEIGHT_DECAY = (tl.constexpr(offset(name) // 8) for name in (
 _GAIN, _KEEP = (tl.constexpr(offset(name) // 8) for name in ("gain", "keep"))
 _EPS_INSIDE, _EPS_OUTSIDE = (tl.constexpr(offset(name) // 8) for name in ("eps_inside", "eps_outside"))
 _MOMENTUM, _MOMENTUM_LOSS = (tl.constexpr(offset(name) // 8) for name in ("momentum", "momentum_loss"))
+_MAX_GRAD = tl.constexpr(offset("max_grad") // 8)
 _NEW_IS_BASE, _NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
     tl.constexpr(offset(name) // 4) for name in ("new_is_base", "nesterov", "lr_in_momentum", "weight_decay_mode")
 )
@@ -99,8 +100,10 @@ def _update(
 ):
     # native/update.hpp, line by line; what the rule does not have stays as it is.
     lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside = numbers[:7]
-    momentum, momentum_loss, weight_decay, new_is_base, nesterov, weight_decay_mode = numbers[7:]
+    momentum, momentum_loss, weight_decay, max_grad, new_is_base, nesterov, weight_decay_mode = numbers[7:]
     g = g * grad_scale
+    g = tl.where(g < -max_grad, -max_grad, g)  # NaN stays NaN
+    g = tl.where(g > max_grad, max_grad, g)
     g = tl.where(weight_decay_mode == _L2, g + weight_decay * p, g)
     p = tl.where(weight_decay_mode == _DECOUPLED, p - weight_decay * p, p)
 
@@ -251,7 +254,7 @@ def _update_block(
 
 
 @triton.jit
-def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
+def _read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
     # Numbers are combined in float64 and then rounded once, as they are on the host.
     numbers, flags = rule.to(tl.pointer_type(tl.float64)), rule.to(tl.pointer_type(tl.int32))
     lr, scale, weight_decay = tl.load(numbers + _LR), tl.load(numbers + _GRAD_SCALE), tl.load(numbers + _WEIGHT_DECAY)
@@ -264,6 +267,8 @@ def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
         weight_decay = tl.where(weight_decay_mode == _DECOUPLED, weight_decay * lr, weight_decay)
     if grad_scale is not None:
         scale = scale * (1.0 / tl.load(grad_scale).to(tl.float64))
+    if factor is not None:
+        scale = scale * tl.load(factor)
     is_inside = tl.load(flags + _LR_IN_MOMENTUM) != 0
     return (
         tl.where(is_inside, lr, 1.0).to(WORKING),
@@ -276,6 +281,7 @@ def _read_numbers(rule, grad_scale, WORKING: tl.constexpr):
         tl.load(numbers + _MOMENTUM).to(WORKING),
         tl.load(numbers + _MOMENTUM_LOSS).to(WORKING),
         weight_decay.to(WORKING),
+        tl.load(numbers + _MAX_GRAD).to(WORKING),
         tl.load(flags + _NEW_IS_BASE) != 0,
         tl.load(flags + _NESTEROV) != 0,
         weight_decay_mode,
@@ -291,6 +297,7 @@ def update(
     span,
     grad_scale,
     found_inf,
+    factor,
     steps,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
@@ -309,6 +316,7 @@ def update(
         span: How many blocks a program updates.
         grad_scale: What gradients are to be divided by, one element on the device; or None.
         found_inf: Anything but 0 in it means that nothing may change; one element on the device; or None.
+        factor: What gradients are multiplied with beside that, one float64 on the device; or None.
         steps: The number of each tensor's update, 0 where a counter on the device knows it; None without random bits.
         STORED: The type of parameters and gradients.
         WORKING: The type of the state and of the arithmetic: float64 for float64, else float32.
@@ -327,7 +335,7 @@ def update(
     size, first_program = tl.load(row + 4), tl.load(row + 5)
     addresses = (grad, param, spread, mean, buffer)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
-    numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, WORKING)
+    numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
     key = _key(row, steps, tensor) if ROUNDING == "stochastic" else 0
 
     begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK

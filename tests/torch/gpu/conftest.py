@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from rmsprop.torch import device as devices
-from rmsprop.torch import gpu
+from rmsprop.torch import gpu, gpu_norm
 
 ON_GPU = torch.cuda.is_available()
 
@@ -29,8 +29,6 @@ def interpreted_kernel():
         pytest.skip("Triton is for Linux")
     from triton.runtime import interpreter
 
-    found = importlib.util.find_spec("rmsprop.torch.triton_kernel")
-    module = importlib.util.module_from_spec(found)
     convert = interpreter._convert_float
 
     def exactly(values, source, target, rounding):
@@ -41,10 +39,27 @@ def interpreted_kernel():
         return convert(values, source, target, rounding)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_convert_float", exactly)
+        yield interpreted("triton_kernel")
+
+
+def interpreted(name):
+    """A module of kernels, loaded again."""
+    found = importlib.util.find_spec(f"rmsprop.torch.{name}")
+    module = importlib.util.module_from_spec(found)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         found.loader.exec_module(module)
-        patch.setattr(interpreter, "_convert_float", exactly)
-        yield module
+    return module
+
+
+@pytest.fixture(scope="session")
+def interpreted_norm_kernels(interpreted_kernel):
+    """The module of the kernels of clipping, likewise. Triton's own functions are not loaded again."""
+    module, language = interpreted("triton_norm"), importlib.import_module("triton.language")
+    module.total = lambda values: language.reduce(values, 0, language.standard._sum_combine)
+    module.largest_of = lambda values: language.reduce(values, 0, language.standard._elementwise_max)
+    return module
 
 
 @pytest.fixture(params=["interpreter", *["cuda"] * ON_GPU])
@@ -57,6 +72,8 @@ def device(request, monkeypatch):
     monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
     monkeypatch.setattr(devices, "_obstacle", lambda: None)
     monkeypatch.setattr(gpu, "_kernel", lambda: kernel)
+    norm_kernels = request.getfixturevalue("interpreted_norm_kernels")
+    monkeypatch.setattr(gpu_norm, "_kernels", lambda: norm_kernels)
     with np.errstate(all="ignore"):
         yield "cpu"
 

@@ -216,11 +216,11 @@ def test_a_captured_step_keeps_the_dense_copies_that_its_graph_reads(device, mon
     copy = optimizer._stepper._plan.first.buckets[0].dense_copies[0]
     assert not any(kept is copy for kept in optimizer._stepper._captured)
 
-    class Captured(gpu._Stream):
+    class Captured(gpu.Stream):
         def __init__(self, device, kept):
             super().__init__(device, kept)
             self.kept = kept
 
-    monkeypatch.setattr(gpu, "_Stream", Captured)
+    monkeypatch.setattr(gpu, "Stream", Captured)
     optimizer.step()
     assert any(kept is copy for kept in optimizer._stepper._captured)

@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rmsprop import Rule, native
-from rmsprop.torch import RMSprop, gpu, triton_kernel
+from rmsprop.torch import RMSprop, gpu, triton_kernel, triton_norm
 from rmsprop.torch import device as devices
 
 HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
@@ -41,13 +41,14 @@ TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest"):
     kernel = triton_kernel.update
     steps = {"steps": "*i64" if rounding == "stochastic" else "constexpr"}
-    numbers = {"span": "i32", **steps, **dict.fromkeys(("grad_scale", "found_inf"), "*fp32" if scaled else "constexpr")}
+    scalars = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
+    numbers = {"span": "i32", **steps, **(scalars if scaled else dict.fromkeys(scalars, "constexpr"))}
     constants = {**triton_kernel.types(dtype), **gpu.code(rule, rounding), "BLOCK": triton_kernel.BLOCK}
     signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
     if rounding != "stochastic":
         constants |= {"steps": None}
     if not scaled:
-        constants |= {"grad_scale": None, "found_inf": None}
+        constants |= dict.fromkeys(scalars)
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
     source = ASTSource(
         kernel,
@@ -143,7 +144,7 @@ def test_a_new_number_in_the_struct_moves_all_that_the_kernel_reads(before, monk
     kernel = importlib.util.module_from_spec(found)
     found.loader.exec_module(kernel)
     for name, kind in native.NUMBERS.items():
-        if name not in ("a_new_number", "centered", "has_momentum"):  # the latter two are compiled in
+        if name not in ("a_new_number", "centered", "has_momentum", "limits"):  # compiled in, the last for the CPU
             place = getattr(kernel, f"_{name.upper()}").value * ctypes.sizeof(kind)
             assert place == getattr(struct, name).offset, name
     words = ctypes.sizeof(struct) // 8
@@ -174,3 +175,31 @@ def test_one_compiled_kernel_serves_all_options_but_those_that_decide_which_stat
         optimizer.step()
     assert len(launched) == len(CHANGES)
     assert len(set(map(id, launched))) == 1
+
+
+NORM_KERNELS = {
+    "add_squares": (
+        {"tensors": "*i64", "grads": "*i64", "owners": "*i32", "span": "i32", "words": "*i64"},
+        {"STORED": triton.language.bfloat16, "BLOCK": triton_kernel.BLOCK},
+    ),
+    "finish": (
+        {"words": "*i64", "max_norm": "i64", "scale": "i64", "grad_scale": "*fp32", "found_inf": "*fp32"}
+        | {"skipped": "*i64", "numbers": "*fp64", "found": "*fp32"},
+        {"PLACES": 64},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
+@pytest.mark.parametrize("name", NORM_KERNELS)
+def test_every_operation_of_the_norm_rounds_once(name, target):
+    kernel, (signature, constants) = getattr(triton_norm, name), NORM_KERNELS[name]
+    place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
+    constant_places = {place[name]: value for name, value in constants.items()}
+    source = ASTSource(kernel, signature | dict.fromkeys(constants, "constexpr"), constant_places, {})
+    assembly = triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+    if target is HOPPER:
+        found = instructions(assembly["ptx"])
+        wide = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad)\b.*\.f64", i)}
+        assert wide
+        assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f64", i) for i in wide)

@@ -237,3 +237,17 @@ def test_a_counter_that_went_to_a_device_stays_there_unread(place, is_there):
     assert plan._are_counted_there({"params": [param]}, {param: {"step": counter}}) is is_there
     assert not plan._are_counted_there({"params": [param]}, {})
     assert can_count(counter, param, on_device=True)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_clipping_waits_for_nothing(scaled, device):
+    param = torch.nn.Parameter(torch.ones(5, device=device))
+    optimizer = RMSprop([param], max_grad_norm=1.0, fused=True, lr=0.1)
+    for _ in range(3):
+        param.grad = torch.full((5,), 2.0, device=device)
+        if scaled:
+            optimizer.grad_scale = torch.full((), 4.0, device=device)
+            optimizer.found_inf = torch.zeros((), device=device)
+        with nobody_waits(device):
+            optimizer.step()
+    assert optimizer.grad_norm.item() == pytest.approx(20**0.5 / (4 if scaled else 1))

@@ -58,14 +58,14 @@ def test_gradients_stay_in_place_and_nothing_is_sent_again(pair, device, monkeyp
         param.grad = torch.ones_like(param)
     optimizer.step()
     sent = []
-    monkeypatch.setattr("rmsprop.torch.gpu._Stream.send", lambda _, words: sent.append(words))
+    monkeypatch.setattr("rmsprop.torch.gpu.Stream.send", lambda _, words: sent.append(words))
     optimizer.step()
     assert sent == []
 
 
 def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
-    optimizer, send, sent = RMSprop(pair[0], fused=True), gpu._Stream.send, []
-    monkeypatch.setattr(gpu._Stream, "send", lambda stream, words: sent.append(words.size) or send(stream, words))
+    optimizer, send, sent = RMSprop(pair[0], fused=True), gpu.Stream.send, []
+    monkeypatch.setattr(gpu.Stream, "send", lambda stream, words: sent.append(words.size) or send(stream, words))
     for _ in range(3):
         old = [param.grad for param in pair[0]]  # so that the new ones lie elsewhere
         for param in pair[0]:
@@ -78,11 +78,11 @@ def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
 
 def test_a_capture_takes_no_pinned_memory_and_keeps_what_the_graph_reads(monkeypatch):
     cpu, words = torch.device("cpu"), [np.arange(5) + 10 * i for i in range(3)]
-    table, eager, captured = gpu._Table(), gpu._Stream(cpu, []), gpu._Stream(cpu, [])
+    table, eager, captured = gpu.WordTable(), gpu.Stream(cpu, []), gpu.Stream(cpu, [])
     captured.kept = []
     before = table.on_device(words[0], eager)
     with monkeypatch.context() as patch:
-        patch.setattr(gpu._Stream, "room_for", lambda *_: pytest.fail("memory was asked for"))
+        patch.setattr(gpu.Stream, "room_for", lambda *_: pytest.fail("memory was asked for"))
         assert table.on_device(words[0], captured) is before
         moved = table.on_device(words[1], captured)
     assert moved.tolist() == words[1].tolist()
@@ -117,19 +117,19 @@ def pretended(monkeypatch):
 
 def test_tables_are_sent_from_pinned_memory_without_waiting(pretended):
     asked, _ = pretended
-    gpu._Stream(torch.device("meta"), []).send(np.arange(5))
+    gpu.Stream(torch.device("meta"), []).send(np.arange(5))
     assert asked == [("pinned", True), ("non-blocking", True)]
 
 
 def test_another_stream_gets_tables_of_its_own(pretended):
     _, current = pretended
-    table, words, device = gpu._Table(), np.arange(5), torch.device("meta")
-    first, again = (table.on_device(words, gpu._Stream(device, [])) for _ in range(2))
+    table, words, device = gpu.WordTable(), np.arange(5), torch.device("meta")
+    first, again = (table.on_device(words, gpu.Stream(device, [])) for _ in range(2))
     current.cuda_stream = 7
-    other = table.on_device(words, gpu._Stream(device, []))
+    other = table.on_device(words, gpu.Stream(device, []))
     assert first is again
     assert other is not first  # which may be on its way still, or be handed out again while this stream reads it
-    assert table.on_device(words, gpu._Stream(device, [])) is other
+    assert table.on_device(words, gpu.Stream(device, [])) is other
 
 
 @pytest.mark.parametrize("name", ["grad_var", "grad_avg", "momentum_buffer"])
@@ -185,7 +185,7 @@ def test_without_memory_or_a_compiler_nothing_changes(device, monkeypatch):
     param = torch.ones(3, device=device)
     optimizer = RMSprop([param], fused=True)
     param.grad = torch.ones_like(param)
-    for place in (gpu._Stream, "send"), (type(gpu._kernel().update), "run"):
+    for place in (gpu.Stream, "send"), (type(gpu._kernel().update), "run"):
         with monkeypatch.context() as patch:
             patch.setattr(*place, fail)
             with pytest.raises(RuntimeError, match="out of memory"):

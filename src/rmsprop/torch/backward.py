@@ -1,0 +1,369 @@
+"""A step inside backward: each parameter is updated, and its gradient freed, as soon as that is accumulated.
+
+Every parameter has a plan of its own, or one with small ones that arrive right before it. What all steps of a backward
+have in common, the options of the groups, is looked at once, when the first gradient of the backward arrives.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rmsprop.torch.checks import names_of
+from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
+from rmsprop.torch.limits import limits_of
+from rmsprop.torch.local import is_uninitialized
+from rmsprop.torch.step import Stepper
+
+if TYPE_CHECKING:
+    from rmsprop.torch.plan import Plan
+
+_graph_task: Any = torch._C._current_graph_task_id  # which backward runs
+
+
+def step_in_backward(optimizer: Optimizer) -> StepInBackward:
+    """Let backward take the steps: no gradient outlives the update of its parameter.
+
+    ``loss.backward()`` then trains. ``optimizer.step()`` and ``zero_grad()`` may stay in the loop, where they find
+    nothing to do; the optimizer's own step hooks run in ``step()`` alone. Schedulers, parameter groups, tied weights
+    and activation checkpoints (``use_reentrant=False``) work as they do otherwise. Of the ways to clip,
+    ``max_grad_value`` and ``max_update_rms`` need no other gradient, and work too.
+
+    Args:
+        optimizer: The optimizer. Parameters that are added to it later take part.
+
+    Returns:
+        A handle: `StepInBackward.remove` ends it, `StepInBackward.accumulating` sums gradients over micro-batches.
+
+    Raises:
+        RuntimeError: If gradients are clipped by their norm, the step is differentiable, backward takes the steps
+            already, or the parameters belong to a `DistributedDataParallel`, which averages gradients later.
+
+    Examples:
+        >>> from rmsprop.torch import RMSprop
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = RMSprop(model.parameters(), lr=0.1)
+        >>> handle = step_in_backward(optimizer)
+        >>> before = model.bias.item()
+        >>> model(torch.ones(1, 2)).sum().backward()
+        >>> model.bias.grad is None, round(before - model.bias.item(), 6)
+        (True, 1.0)
+        >>> handle.remove()
+
+    Source: Lv et al., "Full parameter fine-tuning for large language models with limited resources" (LOMO), arXiv
+    2306.09782.
+    """
+    return StepInBackward(optimizer)
+
+
+class StepInBackward:
+    """What lets backward take the steps of an optimizer, until it is removed.
+
+    Args:
+        optimizer: The optimizer.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        if optimizer.max_grad_norm is not None:
+            raise RuntimeError(NEEDS_ALL_GRADIENTS)
+        if optimizer.in_backward is not None:
+            raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
+        if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
+            raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
+        self._optimizer, self._lock = optimizer, RLock()
+        self._hooks: list[Any] = []
+        self._hooked: set[Tensor] = set()
+        self._groups: list[_SharedGroup] = []
+        self._waiting: list[_Single] = []
+        self._sets: dict[tuple[int, ...], _Joint] = {}
+        self._task, self._small = -1, 0
+        self._accumulates = self._has_looked_for_ddp = False
+        _check_not_replicated(optimizer)
+        self.include()
+        optimizer.in_backward = self
+
+    def include(self) -> None:
+        """Take over parameters that the optimizer has got since."""
+        groups = as_groups(self._optimizer.param_groups)
+        names, number = names_of(groups), 0
+        self._groups += [_SharedGroup(self._optimizer, n) for n in range(len(self._groups), len(groups))]
+        for shared, group, of_group in zip(self._groups, groups, names, strict=True):
+            for param, name in zip(group["params"], of_group, strict=True):
+                if param not in self._hooked and param.requires_grad:
+                    self._hooked.add(param)
+                    single = _Single(shared, param, name, number)
+                    self._hooks.append(param.register_post_accumulate_grad_hook(self._hook(single)))
+                number += 1
+        self._small = min(_MOST_SMALL, int(_SMALL * sum(map(_size, self._hooked))))
+
+    def remove(self) -> None:
+        """Leave the steps to ``optimizer.step()`` again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if self._optimizer.in_backward is self:
+            self._optimizer.in_backward = None
+
+    @contextmanager
+    def accumulating(self) -> Iterator[None]:
+        """Return a context in which backward adds to gradients and takes no steps: for all micro-batches but the last.
+
+        Examples:
+            >>> from rmsprop.torch import RMSprop
+            >>> weight = torch.zeros(1, requires_grad=True)
+            >>> handle = step_in_backward(RMSprop([weight]))
+            >>> with handle.accumulating():
+            ...     weight.sum().backward()
+            >>> weight.grad
+            tensor([1.])
+            >>> weight.sum().backward()
+            >>> weight.grad is None
+            True
+        """
+        before, self._accumulates = self._accumulates, True
+        try:
+            yield
+        finally:
+            self._accumulates = before
+
+    def _hook(self, single: _Single) -> Any:
+        def accumulated(param: Tensor) -> None:
+            if self._accumulates:
+                return
+            with self._lock:
+                if (task := _graph_task()) != self._task:
+                    self._begin(task)
+                self._waiting.append(single)
+                if param.numel() > self._small or task < 0:
+                    self._flush()
+
+        return accumulated
+
+    def _flush(self) -> None:
+        """Update the parameters that wait, and free their gradients."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        key = tuple(single.number for single in waiting)
+        together = self._sets.get(key)
+        if together is None:
+            if len(self._sets) >= _MOST_SETS:  # gradients arrive in another order each time
+                self._sets.clear()
+            together = self._sets[key] = _Joint(self._optimizer, waiting)
+        together.step()
+        for single in waiting:
+            single.param.grad = None
+
+    def _begin(self, task: int) -> None:
+        """Look at what all steps of a backward have in common."""
+        _check_not_reentrant()
+        if not self._has_looked_for_ddp:  # the model may have been wrapped since
+            _check_not_replicated(self._optimizer)
+            self._has_looked_for_ddp = True
+        as_groups(self._optimizer.param_groups)
+        for shared in self._groups:
+            shared.refresh()
+        self._waiting = []  # of a backward that failed
+        if task >= 0:
+            torch.autograd.Variable._execution_engine.queue_callback(self._end)
+        self._optimizer._opt_called = True  # what schedulers ask for
+        self._task = task
+
+    def _end(self) -> None:
+        with self._lock:
+            self._flush()
+
+
+# A parameter as small as this waits for the next one that is not, or for the end of backward: what it costs to look at
+# one would be more than its update. A share of all elements, and never more than 64 kB.
+_SMALL, _MOST_SMALL = 1 / 128, 16384
+_MOST_SETS = 4096
+
+NEEDS_ALL_GRADIENTS = (
+    "a step in backward can't clip by `max_grad_norm`: the norm is known after the last gradient, and the first are "
+    "used and freed by then; max_update_rms and max_grad_value need no other gradient"
+)
+
+
+class _SharedGroup:
+    """A parameter group as the parameters in it see it, one at a time.
+
+    Attributes:
+        group: Its options, without parameters.
+        lr: Its learning rate.
+        version: Rises with every change of another option.
+    """
+
+    def __init__(self, optimizer: Any, number: int) -> None:
+        self._optimizer, self._number = optimizer, number
+        self.group, self.version = ParamGroup(), 0
+        self.lr: float | Tensor = 0.0
+        self._seen: Any = None
+
+    def refresh(self) -> None:
+        """Take over the options as they are now."""
+        group = self._optimizer.param_groups[self._number]
+        seen = (*read_options(group), group["maximize"], isinstance(group["lr"], Tensor))
+        self.lr = lr_of(group)
+        if seen != self._seen or not all(isinstance(option, _PLAIN) for option in seen):
+            check_group(group)
+            self.group = ParamGroup({key: group[key] for key in group.keys() - {"params", "param_names"}})
+            self._seen, self.version = seen, self.version + 1
+
+
+# Options of these types don't change in place.
+_PLAIN = (bool, int, float, str, type(None))
+
+
+class _Single(NamedTuple):
+    """A parameter, as backward comes upon it.
+
+    Args:
+        shared: Its group.
+        param: The parameter.
+        name: What it is called.
+        number: Its number in the optimizer.
+    """
+
+    shared: _SharedGroup
+    param: Tensor
+    name: str
+    number: int
+
+
+class _View:
+    """What a `Stepper` sees of an optimizer that has some of its parameters alone.
+
+    Args:
+        optimizer: The whole optimizer.
+        params: The parameters.
+    """
+
+    def __init__(self, optimizer: Any, params: Iterable[Tensor]) -> None:
+        self._optimizer = optimizer
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, Any] = defaultdict(dict)
+        self.state.update({param: optimizer.state[param] for param in params if param in optimizer.state})
+
+    def is_current(self) -> bool:
+        """Whether the parameters still have the state that they have here."""
+        states = self._optimizer.state
+        return all(states.get(param) is state for param, state in self.state.items())
+
+    def show(self) -> None:
+        """Let the optimizer have the state that was made here."""
+        self._optimizer.state.update(self.state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._optimizer, name)
+
+
+class _Joint:
+    """Parameters that are updated at once.
+
+    Args:
+        optimizer: The optimizer.
+        singles: The parameters.
+    """
+
+    def __init__(self, optimizer: Any, singles: Sequence[_Single]) -> None:
+        self._optimizer = optimizer
+        self._params = [single.param for single in singles]
+        by_group: dict[_SharedGroup, list[_Single]] = {}
+        for single in singles:
+            by_group.setdefault(single.shared, []).append(single)
+        self._groups = list(by_group)
+        self._param_lists = [[single.param for single in alike] for alike in by_group.values()]
+        numbering = [([each.name for each in alike], [each.number for each in alike]) for alike in by_group.values()]
+        self._stepper = Stepper(numbering=numbering)
+        self._view: _View | None = None
+        self._versions: list[int] = []
+        self._rates: list[Any] = []
+        self._is_plain = False
+
+    def step(self) -> None:
+        """Update the parameters."""
+        view = self._view
+        if view is None or not view.is_current():
+            view = self._view = _View(self._optimizer, self._params)
+            self._stepper.forget()
+        elif self._is_plain and self._versions == [shared.version for shared in self._groups] and self._step_plain():
+            return
+        view.param_groups = [
+            ParamGroup({**shared.group, "lr": shared.lr, "params": params})
+            for shared, params in zip(self._groups, self._param_lists, strict=True)
+        ]
+        self._stepper.step(view)  # type: ignore[arg-type]
+        view.show()
+        self._versions = [shared.version for shared in self._groups]
+        self._rates = []
+        self._is_plain = self._stepper.plan is not None and self._stepper.plan.is_plain
+
+    def _step_plain(self) -> bool:
+        """Update where nothing but gradients and rates has changed; return False, and do nothing, if more has."""
+        plan, rates = self._stepper.plan, [shared.lr for shared in self._groups]
+        assert plan is not None
+        assert plan.first.update is not None
+        if any(isinstance(lr, Tensor) for lr in rates) or not plan.bind_first():
+            return False
+        try:
+            if rates != self._rates:
+                self._set_numbers(plan)
+                self._rates = rates
+            if status := plan.first.update():
+                raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+        finally:
+            for bucket in plan.first.buckets:
+                bucket.release()
+        torch.autograd.graph.increment_version(self._params)
+        return True
+
+    def _set_numbers(self, plan: Plan) -> None:
+        for bucket in plan.first.buckets:
+            shared = self._groups[bucket.group]
+            limits = limits_of(shared.group, 1.0)
+            bucket.set_numbers(bucket.rule, shared.lr, shared.group["maximize"], limits)
+
+
+def _size(param: Tensor) -> int:
+    return 0 if is_uninitialized(param) else param.numel()
+
+
+def _check_not_reentrant() -> None:
+    """Refuse a backward that another one has called, as reentrant checkpoints do."""
+    frame = sys._getframe(3)
+    for _ in range(8):
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+        if frame.f_code.co_name == "backward" and frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+            raise RuntimeError(
+                "a step in backward can't serve checkpoint(..., use_reentrant=True), whose segments each run a "
+                "backward of their own, after which a weight they share is not complete: use_reentrant=False"
+            )
+
+
+def _check_not_replicated(optimizer: Any) -> None:
+    """Refuse parameters that a `DistributedDataParallel` has wrapped."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    ddp = torch.nn.parallel.DistributedDataParallel
+    own = {param for group in optimizer.param_groups for param in group["params"]}
+    if any(not own.isdisjoint(model.parameters()) for model in _instances(ddp)):
+        raise RuntimeError(
+            "a step in backward can't serve a model in DistributedDataParallel, which averages gradients over the "
+            "processes after they are accumulated, so that replicas would drift apart: use fully_shard instead"
+        )
+
+
+def _instances(cls: type) -> Iterable[Any]:
+    return [each for each in gc.get_objects() if type(each) is cls]

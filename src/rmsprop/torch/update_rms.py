@@ -1,0 +1,64 @@
+"""What the update of each tensor is scaled by, so that its root mean square is within a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop import clipping
+from rmsprop.torch.exact_sum import counts_here, home_of, squares_of, summed
+from rmsprop.torch.limits import Limits
+from rmsprop.torch.local import inside
+
+
+def update_scales(params: Sequence[Tensor], words: np.ndarray[Any, Any], limits: Sequence[float]) -> list[float]:
+    """Return what the quotients g/√v of each tensor are to be multiplied with.
+
+    Args:
+        params: The parameters, on every process in the same order.
+        words: A row per parameter, the sum of the squares of this process' quotients.
+        limits: The largest allowed root mean square of each.
+    """
+    homes = list(map(home_of, params))
+    for mesh in dict.fromkeys(mesh for mesh, _ in homes if mesh is not None):
+        rows = [i for i, home in enumerate(homes) if home[0] == mesh]
+        own = words[rows] * np.array([[counts_here(homes[i])] for i in rows])
+        words[rows] = summed(torch.from_numpy(own).to(mesh.device_type), mesh).cpu().numpy()
+    return [
+        clipping.update_scale(row, _size(param), limit) if row.any() else 1.0
+        for param, row, limit in zip(params, words, limits, strict=True)
+    ]
+
+
+def limiting(param: Tensor, limits: Limits) -> Callable[[Any], Any] | None:
+    """Return what makes of the quotients g/√v of a tensor what is used of them, or None if that is all.
+
+    Args:
+        param: The parameter.
+        limits: The limits of its group.
+    """
+    if not limits.of_updates:
+        return None
+    return lambda quotients: quotients * update_scale(param, quotients, limits.max_update_rms)
+
+
+def update_scale(param: Tensor, quotients: Any, max_rms: float) -> float:
+    """Return what the quotients g/√v of a tensor are to be multiplied with.
+
+    Args:
+        param: The parameter.
+        quotients: The quotients, placed as it is, in complex numbers as pairs of real ones; a tensor, or an array.
+        max_rms: The largest allowed root mean square.
+    """
+    found = torch.from_numpy(quotients) if isinstance(quotients, np.ndarray) else quotients
+    words = squares_of(inside(found)).cpu().numpy()
+    return update_scales([param], words[None], [max_rms])[0]
+
+
+def _size(param: Tensor) -> int:
+    """Return of how many real numbers a parameter consists."""
+    return param.numel() * (2 if param.is_complex() else 1)

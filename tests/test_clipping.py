@@ -1,0 +1,112 @@
+"""The norm that gradients are clipped by: exact, and equal in any order, on any threads, by any instruction set."""
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from rmsprop import Rule, clipping, native
+
+DTYPES = ["float32", "float64", "float16", "bfloat16"]
+
+
+def random_values(rng, dtype, spread):
+    size = int(rng.integers(1, 6000))
+    values = rng.standard_normal(size) * 10.0 ** (spread * rng.uniform(-1, 1, size))
+    return values.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+
+
+def summed(arrays, dtype, cut=None):
+    """The kernel's sum over arrays, or over the pieces that they are cut into."""
+    pieces = [piece for array in arrays for piece in (np.split(array, cut) if cut else [array]) if piece.size]
+    batch = native.Batch(dtype, len(pieces), Rule())
+    batch.place([piece.size for piece in pieces], [piece.ctypes.data for _ in range(3) for piece in pieces])
+    words = np.zeros(clipping.WORDS, np.int64)
+    assert native.squares([batch], words)(None, 4) == 0
+    return words
+
+
+@pytest.fixture
+def every_instruction_set():
+    before = native.instruction_set()
+    yield [name for name in native.INSTRUCTION_SETS if _is_there(name)]
+    native.use_instruction_set(before)
+
+
+def _is_there(name):
+    try:
+        native.use_instruction_set(name)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("spread", [0, 4, 18])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_norm_is_the_same_in_any_order_and_by_any_kernel(dtype, spread, every_instruction_set):
+    rng = np.random.default_rng(spread)
+    for _ in range(10):
+        arrays = [random_values(rng, dtype, min(spread, 4) if dtype == "float16" else spread) for _ in range(3)]
+        whole = np.concatenate(arrays).astype(np.float64)
+        expected = clipping.norm(clipping.squares(whole))
+        assert expected == pytest.approx(math.sqrt(math.fsum(whole * whole)), rel=1e-9)
+        assert clipping.norm(clipping.squares(rng.permutation(whole))) == expected
+        assert clipping.norm(sum(clipping.squares(array) for array in arrays)) == expected
+        for name in every_instruction_set:
+            native.use_instruction_set(name)
+            assert clipping.norm(summed(arrays, dtype)) == expected
+            assert clipping.norm(summed(arrays, dtype, cut=[1, 17])) == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_do_not_matter(threads):
+    values = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
+    batch = native.Batch("float32", 1, Rule())
+    batch.place([values.size], [values.ctypes.data] * 3)
+    words = np.zeros(clipping.WORDS, np.int64)
+    native.squares([batch], words)(None, threads)
+    assert clipping.norm(words) == clipping.norm(clipping.squares(values))
+
+
+ROWS = {
+    "nothing": ([], 0.0),
+    "zeros": ([0.0, -0.0], 0.0),
+    "a triangle": ([3.0, -4.0], 5.0),
+    "beyond float32's squares": ([3e30, 4e30], 5e30),
+    "below float32's squares": ([3e-40, 4e-40], 5e-40),
+    "an outlier": ([1.0] + [1e-7] * 1000, math.sqrt(1 + 1000e-14)),
+    "infinite": ([1.0, -math.inf], math.inf),
+    "NaN": ([math.nan, math.inf], math.nan),
+    "too large for float64": ([1e200], math.inf),
+    "a power of two": ([2.0**20], 2.0**20),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), ROWS.values(), ids=ROWS)
+def test_norms(values, expected):
+    array = np.array(values, np.float64)
+    for words in (clipping.squares(array), summed([array], "float64")):
+        assert clipping.norm(words) == pytest.approx(expected, rel=1e-10, nan_ok=True)
+
+
+def test_a_half_of_a_limbs_weight_belongs_to_the_one_below():
+    for limb in range(-3, 4):
+        at = 2.0 ** (40 * limb - 1)
+        assert (clipping.limb_of(at), clipping.limb_of(np.nextafter(at, np.inf))) == (limb - 1, limb)
+
+
+BAD = [
+    (0.0, ValueError, "Invalid max_grad_norm: 0.0 (allowed: a number above 0, or None for no limit)"),
+    (-1, ValueError, "Invalid max_grad_norm: -1 (allowed: a number above 0, or None for no limit)"),
+    (math.nan, ValueError, "Invalid max_grad_norm: nan (allowed: a number above 0, or None for no limit)"),
+    ("1", TypeError, "Invalid max_grad_norm: '1' is a str (allowed: a number above 0, or None for no limit)"),
+    (True, TypeError, "Invalid max_grad_norm: True is a bool (allowed: a number above 0, or None for no limit)"),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "message"), BAD)
+def test_limits_that_mean_nothing_are_refused(value, error, message):
+    with pytest.raises(error) as raised:
+        clipping.check_limit("max_grad_norm", value)
+    assert str(raised.value) == message

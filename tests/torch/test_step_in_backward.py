@@ -1,0 +1,226 @@
+"""Steps that backward takes: those of `step()`, with no gradient left when they are done."""
+
+import gc
+import weakref
+from copy import deepcopy
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from rmsprop.torch import RMSprop, step_in_backward
+
+
+class Tied(torch.nn.Module):
+    """Embeds, and predicts with the same weight; small and large parameters, a scalar among them."""
+
+    def __init__(self, checkpoints=False):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(50, 16)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(16, 16) for _ in range(3))
+        self.norm = torch.nn.LayerNorm(16)
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+        self.checkpoints = checkpoints
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for layer in (*self.layers, self.layers[0]):
+            part = lambda x, layer=layer: torch.tanh(layer(x))  # noqa: E731
+            x = checkpoint(part, x, use_reentrant=False) if self.checkpoints else part(x)
+        return functional.linear(self.norm(x) * self.scale, self.embedding.weight)
+
+
+def pair(**options):
+    torch.manual_seed(0)
+    model = Tied(options.pop("checkpoints", False))
+    models = [model, deepcopy(model)]
+    return models, [RMSprop(each.parameters(), **options) for each in models]
+
+
+def backward(model, seed, scale=1.0):
+    tokens = torch.randint(50, (4, 6), generator=torch.Generator().manual_seed(seed))
+    (scale * functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())).backward()
+
+
+def same(models, optimizers):
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(ours, theirs)
+        found, expected = optimizers[0].state[ours], optimizers[1].state[theirs]
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+OPTIONS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9, "centered": True, "weight_decay": 0.1},
+    "bias correction": {"bias_correction": True},
+    "checkpoints": {"checkpoints": True},
+    "limits": {"max_grad_value": 1e-3, "max_update_rms": 0.5},
+    "tensor operations": {"fused": False},
+    "a tensor for a rate": {"lr": torch.tensor(0.01)},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_they_are_the_steps_of_step(options):
+    models, optimizers = pair(**options)
+    step_in_backward(optimizers[0])
+    for seed in range(4):
+        backward(models[0], seed)
+        assert all(param.grad is None for param in models[0].parameters())
+        backward(models[1], seed)
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    same(models, optimizers)
+
+
+def test_random_bits_are_those_of_the_whole_optimizer():
+    models, optimizers = [], []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(torch.nn.Sequential(*(torch.nn.Linear(16, 16) for _ in range(3))).bfloat16())
+        optimizers.append(RMSprop(models[-1].parameters(), rounding="stochastic", seed=3))
+    step_in_backward(optimizers[0])
+    for _ in range(3):
+        for model in models:
+            model(torch.ones(2, 16, dtype=torch.bfloat16)).sum().backward()
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    same(models, optimizers)
+
+
+def test_groups_schedules_and_loops_that_still_step():
+    models, optimizers = [], []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(Tied())
+        first, *rest = models[-1].parameters()
+        optimizers.append(RMSprop([{"params": [first], "lr": 1e-3}, {"params": rest, "momentum": 0.5}]))
+    handle = step_in_backward(optimizers[0])
+    schedules = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for optimizer in optimizers]
+    for seed in range(5):
+        for model, optimizer, schedule in zip(models, optimizers, schedules, strict=True):
+            optimizer.zero_grad()
+            backward(model, seed)
+            if not (optimizer is optimizers[0] and seed == 0):
+                optimizer.step()
+            schedule.step()
+        if seed == 2:
+            for optimizer in optimizers:
+                optimizer.param_groups[1]["momentum"] = 0.7
+        if seed == 3:
+            optimizers[0].load_state_dict(deepcopy(optimizers[0].state_dict()))
+    same(models, optimizers)
+    handle.remove()
+    backward(models[0], 9)
+    assert models[0].scale.grad is not None
+    step_in_backward(optimizers[0])
+
+
+def test_micro_batches_are_accumulated():
+    models, optimizers = pair()
+    handle = step_in_backward(optimizers[0])
+    for _ in range(2):
+        with handle.accumulating():
+            backward(models[0], 0, 0.5)
+        backward(models[0], 1, 0.5)
+        backward(models[1], 0, 0.5)
+        backward(models[1], 1, 0.5)
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    same(models, optimizers)
+
+
+def test_gradients_are_freed_while_backward_goes_on():
+    layers = torch.nn.Sequential(*(torch.nn.Linear(32, 32, bias=False) for _ in range(6)))
+    step_in_backward(RMSprop(layers.parameters()))
+    alive = []
+    for param in layers.parameters():
+        param.register_post_accumulate_grad_hook(
+            lambda _: alive.append(sum(each.grad is not None for each in layers.parameters()))
+        )
+    layers(torch.ones(1, 32)).sum().backward()
+    assert alive == [0] * 6
+
+
+def test_parameters_added_later_take_part():
+    first, second = (torch.ones(3, requires_grad=True) for _ in range(2))
+    optimizer = RMSprop([first])
+    step_in_backward(optimizer)
+    optimizer.add_param_group({"params": [second], "lr": 0.1})
+    (first.sum() + second.sum()).backward()
+    assert optimizer.state[second]["step"] == 1
+    assert second[0] == 1 - torch.tensor(0.1) / (torch.tensor(0.01).sqrt() + 1e-8)
+
+
+def test_a_backward_that_fails_leaves_the_next_one_right():
+    models, optimizers = pair()
+    step_in_backward(optimizers[0])
+
+    def fail(grad):
+        raise ArithmeticError
+
+    broken = models[0].embedding.weight.register_hook(fail)
+    before = deepcopy(models[0].embedding.weight)
+    with pytest.raises(ArithmeticError):
+        backward(models[0], 0)
+    broken.remove()
+    optimizers[0].zero_grad()
+    assert torch.equal(before, models[0].embedding.weight)
+    backward(models[0], 1)
+    assert all(param.grad is None for param in models[0].parameters())
+
+
+def test_it_keeps_no_optimizer_alive():
+    param = torch.ones(2, requires_grad=True)
+    optimizer = RMSprop([param])
+    step_in_backward(optimizer).remove()
+    kept = weakref.ref(optimizer)
+    del optimizer
+    gc.collect()
+    assert kept() is None
+
+
+def test_clipping_by_the_norm_is_refused():
+    optimizer = RMSprop([torch.ones(1, requires_grad=True)], max_grad_norm=1.0)
+    with pytest.raises(RuntimeError, match="can't clip by `max_grad_norm`: the norm is known after the last gradient"):
+        step_in_backward(optimizer)
+    optimizer.max_grad_norm = None
+    step_in_backward(optimizer)
+    with pytest.raises(RuntimeError, match="can't clip by `max_grad_norm`"):
+        optimizer.max_grad_norm = 1.0
+    with pytest.raises(RuntimeError, match="takes the steps of this optimizer already"):
+        step_in_backward(optimizer)
+
+
+def test_reentrant_checkpoints_are_refused():
+    layer = torch.nn.Linear(2, 2)
+    step_in_backward(RMSprop(layer.parameters()))
+    before = layer.weight.detach().clone()
+    x = torch.ones(1, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="use_reentrant=False"):
+        checkpoint(layer, x, use_reentrant=True).sum().backward()
+    assert torch.equal(layer.weight, before)
+
+
+def test_grad_scaler_is_refused():
+    param = torch.ones(1, requires_grad=True)
+    optimizer = RMSprop([param])
+    step_in_backward(optimizer)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(param.sum()).backward()
+    with pytest.raises(RuntimeError, match="can't serve GradScaler"):
+        scaler.step(optimizer)
+
+
+def test_a_differentiable_step_is_refused():
+    with pytest.raises(RuntimeError, match="can't be `differentiable`"):
+        step_in_backward(RMSprop([torch.ones(1, requires_grad=True)], differentiable=True))
+
+
+def test_copies_step_themselves():
+    param = torch.ones(1, requires_grad=True)
+    optimizer = RMSprop([param])
+    step_in_backward(optimizer)
+    assert deepcopy(optimizer).in_backward is None
