@@ -25,14 +25,16 @@ lint: .venv/lint  ## ruff, mypy --strict, clang-format
 format: .venv/lint  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/clang-format -i native/*
 
-bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
+bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/, medians to the history and its page
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m docs.generate.benchmarks docs
 
 bench-gpu: .venv/test  ## test and measure on a GPU, against torch's optimizers and a copy of memory
 	$(BIN)/python -m benchmarks.gpu
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m docs.generate.dialects docs
+	$(BIN)/python -m docs.generate.benchmarks docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site
