@@ -7,15 +7,23 @@ SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find native src -type
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without a C++ compiler the package is built without its kernel, and says so when it is used: enough for the demo.
+COMPILER := $(shell command -v $${CXX:-c++} || command -v g++ || command -v clang++)
+BUILT := dist/built$(if $(COMPILER),,-without-the-kernel)
+WITHOUT := $(if $(COMPILER),,--config-settings=wheel.cmake=false)
+GET_ONE := Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install
 
-.PHONY: demo test lint format bench bench-gpu pages docs sanitize attack mutants wheels constraints clean
+.PHONY: demo compiler test lint format bench bench-gpu pages docs sanitize attack mutants wheels constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
 	$(BIN)/rmsprop train digits --force
 	@echo "Pictures: runs/digits/loss.png and runs/digits/report.html"
 
-test: .venv/test  ## the whole suite, against the installed wheel
+compiler:
+	@$(if $(COMPILER),true,echo "error: this needs the kernel, and there is no C++20 compiler here ($(GET_ONE)); make demo works without." >&2; exit 2)
+
+test: compiler .venv/test  ## the whole suite, against the installed wheel
 	KERAS_BACKEND=torch $(BIN)/pytest --pyargs rmsprop --doctest-modules tests README.md docs
 	KERAS_BACKEND=jax $(BIN)/pytest tests/keras
 	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/keras
@@ -26,19 +34,21 @@ lint: .venv/lint  ## ruff, mypy --strict, clang-format
 format: .venv/lint  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/clang-format -i native/*
 
-bench: .venv/test  ## measure against the peers; raw logs go to benchmarks/results/
+bench: compiler .venv/test  ## measure against the peers; raw logs go to benchmarks/results/, medians to the history and its page
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m docs.generate.benchmarks docs
 
 bench-gpu: .venv/test  ## test and measure on a GPU, against torch's optimizers and a copy of memory
 	$(BIN)/python -m benchmarks.gpu
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m docs.generate.dialects docs
+	$(BIN)/python -m docs.generate.benchmarks docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site
 
-sanitize: .venv/test  ## the kernel under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+sanitize: compiler .venv/test  ## the kernel under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	$(BIN)/python tests/native/sanitize.py build/sanitize
 
 attack: .venv/test  ## damaged files, kills, full disks and any order of uses, for an hour; make attack MINUTES=10
@@ -60,13 +70,14 @@ clean:
 	$(PYTHON) -m venv .venv
 	touch $@
 
-dist/built: .venv/created $(SOURCES) constraints.txt
+$(BUILT): .venv/created $(SOURCES) constraints.txt
+	@$(if $(COMPILER),true,echo "No C++20 compiler here ($(GET_ONE)): building without the kernel." >&2)
 	rm -rf dist
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --quiet --no-deps $(WITHOUT) --wheel-dir dist .
 	touch $@
 
 # .venv/lab, .venv/test ...: the wheel with that extra. A rebuilt wheel of the same version must be forced in.
-.venv/%: dist/built
+.venv/%: $(BUILT)
 	$(BIN)/pip install --quiet "$$(echo dist/*.whl)[$*]"
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@

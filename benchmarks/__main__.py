@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, fields
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import chart, environment, memory, report, startup, summary, timing
+from benchmarks import chart, environment, history, memory, report, startup, summary, timing
 from benchmarks.apart import measure_apart
 from benchmarks.cases import CASES, Case
 from benchmarks.contenders import CONTENDERS, Contender
@@ -26,7 +25,7 @@ NAMES = (*(case.name for case in CASES), startup.NAME)
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Tiny sizes, to see that everything runs; the numbers mean nothing.")
+@click.option("--quick", is_flag=True, help="Tiny sizes, to see that everything runs; not for the history.")
 @click.option("--skip-compile", is_flag=True, help="Leave torch.compile out, which takes minutes to compile.")
 @click.option(
     "names",
@@ -42,7 +41,7 @@ def main(quick: bool, skip_compile: bool, names: tuple[str, ...], results: Path 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     about = environment.describe()
-    folder = results or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{environment.machine()}"
+    folder = results or FOLDER / f"{about['date']}-{environment.machine()}"
     contenders = [contender for contender in CONTENDERS if not (contender.compiled and skip_compile)]
     found, timings = _run(names or NAMES, quick, contenders, about)
     console = Console(width=100)
@@ -50,6 +49,8 @@ def main(quick: bool, skip_compile: bool, names: tuple[str, ...], results: Path 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in {**timings, **_written(found)}.items():
         write_atomically(folder / name, content)
+    if not quick:
+        history.append(history.entries(found), history.HISTORY)
     console.print(f"written to {folder}", soft_wrap=True)
 
 
@@ -92,8 +93,7 @@ def _measure(
 def _written(results: report.Results) -> dict[str, bytes]:
     """Return the files that tell of results."""
     pages = {"results.json": report.to_json(results).encode(), "summary.md": report.to_markdown(results).encode()}
-    charts = {f"chart.{kind}": chart.draw(results, kind) for kind in ("png", "svg")} if results.drawn else {}
-    return pages | charts
+    return pages | ({"chart.png": chart.draw(results)} if results.drawn else {})
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

@@ -25,19 +25,17 @@ STYLE = {
     "axes.titlesize": 16,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.hashsalt": "rmsprop",
 }
 
 
-def draw(results: Results, kind: str) -> bytes:
+def draw(results: Results) -> bytes:
     """Draw the chart.
 
     Args:
         results: What to show.
-        kind: ``"png"`` or ``"svg"``.
 
     Returns:
-        The file's content.
+        A PNG file's content.
     """
     content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
@@ -52,7 +50,7 @@ def draw(results: Results, kind: str) -> bytes:
         figure.suptitle("One optimizer step: rmsprop against torch (shorter is better)", fontsize=20)
         caption = f"{results.caption} In brackets: how often rmsprop's step fits into theirs. Dashed: the floor."
         figure.supxlabel("\n".join(textwrap.wrap(caption, 92)), fontsize=14)
-        figure.savefig(content, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(content, format="png", dpi=120)
     return content.getvalue()
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rmsprop import native
 def describe() -> dict[str, str | int | float]:
     """Return machine, software and load as they are now; the keys say what."""
     return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cpu": _cpu(),
         "cpus": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),

@@ -1,8 +1,9 @@
-"""The wheel of this platform in an empty environment: installed, timed, and the kernel's tests run against it."""
+"""A wheel as pip installs it, timed; the tests of the kernel against that of this platform, in an empty environment."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import sysconfig
 import time
 import venv
@@ -26,6 +27,23 @@ def install(wheel: Path, folder: Path) -> tuple[Path, float]:
     begin = time.perf_counter()
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
     return python, time.perf_counter() - begin
+
+
+def install_elsewhere(wheel: Path, platform: str, folder: Path) -> float:
+    """Install a wheel, and nothing that it needs, as pip does on the platform that it is for.
+
+    Args:
+        wheel: The wheel.
+        platform: The platform's tag.
+        folder: An empty folder, where its files go.
+
+    Returns:
+        How many seconds it took.
+    """
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--platform", platform, "--target", str(folder)]
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, wheel], check=True)
+    return time.perf_counter() - begin
 
 
 def tested(python: Path, tests: str, chosen: str) -> str:

@@ -237,6 +237,17 @@ def test_without_it_every_front_end_works_and_says_why_once(code, said, tmp_path
     assert "rmsprop's compiled kernel is missing from this installation: install the wheel" in message
 
 
+def test_without_it_the_command_trains_and_says_why_in_one_line(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(copied(tmp_path, None))}
+    options = ["train", "linear", "--epochs", "1", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "rmsprop", *options]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/")
+    assert found.returncode == 0, found.stderr
+    (said,) = (line for line in found.stderr.splitlines() if "kernel" in line or "Warning" in line)
+    assert said.startswith("warning: rmsprop updates parameter 0 (and 1 more) by tensor operations, ")
+    assert "decorators" not in found.stderr
+
+
 @pytest.mark.parametrize("front_end", ["torch", "numpy"])
 def test_an_instruction_set_that_does_not_exist_is_refused(front_end, tmp_path):
     code = {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -141,6 +142,37 @@ def test_a_missing_compiler_is_named_with_the_remedy(tmp_path):
     said = " ".join(run.stderr.split())
     assert "found no C++20 compiler" in said
     assert "apt install g++" in said
+    assert "pip install --config-settings=wheel.cmake=false" in said
+
+
+@pytest.fixture
+def no_compiler(tmp_path):
+    """An environment in which no compiler is found."""
+    for tool in ("find", "sh"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    return {"PATH": str(tmp_path)}
+
+
+def make(*options, env):
+    return subprocess.run([shutil.which("make"), *options], cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def test_the_demo_is_built_without_the_kernel_where_no_compiler_is(no_compiler):
+    said = make("--dry-run", "--always-make", "demo", env=no_compiler).stdout
+    assert "building without the kernel" in said
+    assert "pip wheel --quiet --no-deps --config-settings=wheel.cmake=false" in said
+    with_one = make("--dry-run", "--always-make", "demo", env=no_compiler | {"CXX": "sh"}).stdout
+    assert "without the kernel" not in with_one
+    assert "wheel.cmake=false" not in with_one
+
+
+@pytest.mark.parametrize("verb", ["test", "bench", "sanitize"])
+def test_what_needs_the_kernel_says_so_before_anything_is_installed(verb, no_compiler):
+    run = make(verb, env=no_compiler)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    first, _ = run.stderr.splitlines()
+    assert first.startswith("error: this needs the kernel, and there is no C++20 compiler here (Debian")
 
 
 @pytest.mark.parametrize("module", ["rule", "dialects", "recipes", "horizon", "reference"])

@@ -295,7 +295,8 @@ text = step.lower(jax.device_put(start, split), optimizer.init(jax.device_put(st
 one, many = train(jnp.asarray(start)), train(jax.device_put(start, split))
 print(json.dumps({
     "devices": len(jax.devices()),
-    "equal": jax.tree.all(jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), one, many)),
+    # XLA fuses multiplications with additions, and from 0.12 on otherwise in a quarter of the array than in all of it.
+    "equal": jax.tree.all(jax.tree.map(lambda a, b: bool(np.allclose(a, b, rtol=4 * 2.0**-24, atol=0)), one, many)),
     "split": [leaf.sharding.is_equivalent_to(split, 2) for leaf in jax.tree.leaves(many) if leaf.ndim == 2],
     "talks": any(word in text for word in ("all-gather", "all-reduce", "collective-permute", "all-to-all")),
 }))

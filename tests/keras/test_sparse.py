@@ -65,7 +65,7 @@ def test_a_sparse_run_is_the_dense_run(options, array):
 
 
 def test_an_embedding_is_a_matrix_product_with_one_hot_rows(array):
-    tokens = np.array([[0, 0, 3], [3, 3, 3], [4, 0, 1], [1, 2, 2]])
+    tokens = np.array([[0, 0, 3], [3, 3, 3], [4, 0, 1], [1, 2, 2]], np.int32)  # JAX 0.12 has no int64 unasked
     targets = np.arange(4.0)[:, None]
     table = np.linspace(-1, 1, 10).reshape(SHAPE)
 

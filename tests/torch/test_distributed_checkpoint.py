@@ -11,7 +11,10 @@ from torch.distributed.checkpoint.state_dict import (
 
 from rmsprop.torch import RMSprop
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled, unavailable or uninitialized")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:torch.distributed is disabled, unavailable or uninitialized"),
+    pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning"),  # what torch 2.10 itself calls
+]
 
 TORCHS = torch.optim.RMSprop
 OPTIONS = [

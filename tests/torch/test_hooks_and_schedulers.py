@@ -153,6 +153,7 @@ def test_a_pre_hook_may_change_gradients_and_options(implementation):
     torch.testing.assert_close(param.detach(), torch.full((3,), 2.0))
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events:UserWarning")  # torch 2.10, of every profile
 def test_the_profiler_sees_a_step_by_its_name():
     param = torch.zeros(3, requires_grad=True)
     param.grad = torch.ones(3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
+from typing import TextIO
 
 
 def main() -> None:
@@ -18,4 +20,17 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a column's name need not exist in the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show
     rmsprop(prog_name="rmsprop")
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line: where in the code it was raised tells a person nothing."""
+    print(f"warning: {message}", file=sys.stderr)
