@@ -15,6 +15,7 @@ TIERS = (
     {"dialects"},
     {"recipes"},
     {"rmsprop"},
+    {"codes"},
     {"storage"},
     {"native", "averaging", "rates", "reference"},
     {"threads"},
@@ -26,6 +27,7 @@ TIERS = (
 )
 # Packages that a room may import, beside the standard library.
 PACKAGES = {
+    "codes": {"numpy"},
     "storage": {"numpy"},
     "reference": {"numpy"},
     "native": {"numpy"},
