@@ -158,6 +158,8 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_batch, wide_steps) + RMSPROP_FIELD(rmsprop_batch, step) +
       RMSPROP_FIELD(rmsprop_batch, rounding) + RMSPROP_FIELD(rmsprop_batch, seed) +
       RMSPROP_FIELD(rmsprop_batch, places) + RMSPROP_FIELD(rmsprop_batch, lost) +
+      RMSPROP_FIELD(rmsprop_batch, packing) + RMSPROP_FIELD(rmsprop_batch, spread_scales) +
+      RMSPROP_FIELD(rmsprop_batch, mean_scales) + RMSPROP_FIELD(rmsprop_batch, buffer_scales) +
       "rmsprop_batch:" + std::to_string(sizeof(rmsprop_batch)));
   return layout->c_str();
 }

@@ -6,7 +6,8 @@
 
 namespace {
 
-constexpr uint8_t kFloat = 2, kBfloat = 4, kComplex = 5;
+constexpr uint8_t kInt = 0, kUnsigned = 1, kFloat = 2, kBfloat = 4, kComplex = 5;
+constexpr int64_t kCoded = 128;  // codes of 8 bits that share a scale
 constexpr int32_t kCpu = 1;
 constexpr int64_t kBound = RMSPROP_BOUND;
 // From here on a float can't count: adding 1 to it changes nothing.
@@ -23,8 +24,15 @@ bool has_storage_type(const rmsprop_dltensor& tensor, int32_t dtype) {
   return is_float(tensor, kFloat, dtype == RMSPROP_FLOAT64 ? 64 : dtype == RMSPROP_FLOAT16 ? 16 : 32);
 }
 
-bool has_state_type(const rmsprop_dltensor& tensor, int32_t dtype) {
+bool has_state_type(const rmsprop_dltensor& tensor, int32_t dtype, int32_t packing) {
+  if (packing == RMSPROP_PACKED_BFLOAT16) return is_float(tensor, kBfloat, 16);
+  if (packing == RMSPROP_PACKED_8BIT) return tensor.dtype.code == kUnsigned && tensor.dtype.bits == 8;
   return is_float(tensor, kFloat, dtype == RMSPROP_FLOAT64 ? 64 : 32);
+}
+
+bool are_scales(const rmsprop_dltensor& tensor, int64_t codes) {
+  return tensor.dtype.code == kInt && tensor.dtype.bits == 16 && tensor.ndim == 1 &&
+         tensor.shape[0] == (codes + kCoded - 1) / kCoded && (tensor.shape[0] <= 1 || tensor.strides[0] == 1);
 }
 
 int64_t elements(const rmsprop_dltensor& tensor) {
@@ -81,10 +89,16 @@ class Binding {
   int64_t tensor(int64_t i) {
     rmsprop_dltensor param{};
     int64_t row = 0;
-    void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers, batch_.lost};
-    const bool used[] = {
-        true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0, batch_.rounding == RMSPROP_KAHAN};
-    for (int column = 0; column < 6; ++column) {
+    const bool centered = batch_.rule.centered != 0, has_momentum = batch_.rule.has_momentum != 0;
+    const bool is_coded = batch_.packing == RMSPROP_PACKED_8BIT;
+    void** const tables[] = {batch_.params,        batch_.grads,       batch_.spreads,       batch_.means, batch_.buffers,
+                             batch_.spread_scales, batch_.mean_scales, batch_.buffer_scales, batch_.lost};
+    const bool used[] = {true,     true,
+                         true,     centered,
+                         has_momentum, is_coded,
+                         is_coded && centered, is_coded && has_momentum,
+                         batch_.rounding == RMSPROP_KAHAN};
+    for (int column = 0; column <= kLost; ++column) {
       if (!used[column]) continue;
       const int64_t position = row++ * batch_.count + i;
       rmsprop_dltensor found{};
@@ -101,13 +115,15 @@ class Binding {
   }
 
  private:
-  static constexpr int kGrads = 1, kLost = 5;
+  static constexpr int kGrads = 1, kScales = 5, kLost = 8;
 
   bool fits(const rmsprop_dltensor& tensor, const rmsprop_dltensor& param, int column) const {
     const int64_t itemsize = tensor.dtype.bits / 8 / (tensor.dtype.code == kComplex ? 2 : 1);
-    return tensor.device.type == batch_.device.type && tensor.device.id == batch_.device.id &&
-           reinterpret_cast<uint64_t>(address(tensor)) % itemsize == 0 &&
-           (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype)
+    if (tensor.device.type != batch_.device.type || tensor.device.id != batch_.device.id ||
+        reinterpret_cast<uint64_t>(address(tensor)) % itemsize != 0)
+      return false;
+    if (column >= kScales && column < kLost) return are_scales(tensor, elements(param));
+    return (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype, batch_.packing)
                                               : has_storage_type(tensor, batch_.dtype)) &&
            (column == 0 ? is_dense(tensor) : same_order(param, tensor));
   }

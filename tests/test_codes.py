@@ -143,7 +143,7 @@ def test_an_average_forgets(packing, goal, decay):
 def test_small_numbers_beside_large_ones_are_not_lost():
     """In a block whose v are lognormal with σ = 2.5 the update of each is of the right size."""
     ratio = after_a_change("8bit", 0.99, spread=2.5)
-    assert 0.5 < np.quantile(ratio, 0.02)
+    assert np.quantile(ratio, 0.02) > 0.5
     assert np.quantile(ratio, 0.98) < 2
     assert abs(np.median(ratio) - 1) < 0.1
 

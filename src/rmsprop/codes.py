@@ -125,8 +125,9 @@ def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array
     above = np.where(is_small, fixed, magnitude - (base << 23))
     code = (above + (chance >> (9 + digits))) >> (23 - digits)
     code = np.minimum(code, np.minimum(125, ((255 - base) << digits) - 1))
-    code = np.where(magnitude >= _INFINITY, 126 + (magnitude > _INFINITY), code)
+    code = np.where(magnitude >= _INFINITY, 126, code)
     code = np.where(code == 0, 0, code | ((raw >> 24) & 0x80))
+    code = np.where(magnitude > _INFINITY, 127, code)
     return _row(code, values).astype(np.uint8), base.astype(np.uint16).reshape(-1)
 
 
