@@ -114,17 +114,17 @@ def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array
         >>> decode_signed(codes, scales, 3)
         array([-4. ,  0.5,  0. ], dtype=float32)
     """
-    digits = np.uint32(digits)
+    d = np.uint32(digits)
     raw, chance = _in_blocks(values.view(np.uint32)), _in_blocks(bits)
     magnitude = raw & _MAGNITUDE
     highest = np.where(magnitude < _INFINITY, magnitude, 0).max(axis=1, keepdims=True, initial=0) >> 23
-    base = np.maximum(highest.astype(np.int64) - (128 >> digits) + 2, _LOWEST).astype(np.uint32)
+    base = np.maximum(highest.astype(np.int64) - (128 >> d) + 2, _LOWEST).astype(np.uint32)
     is_small = magnitude < (base + 1) << 23
     small = np.where(is_small, magnitude, 0).astype(np.uint32).view(np.float32)
     fixed = (small * ((276 - base) << 23).view(np.float32)).astype(np.uint32)
     above = np.where(is_small, fixed, magnitude - (base << 23))
-    code = (above + (chance >> (9 + digits))) >> (23 - digits)
-    code = np.minimum(code, np.minimum(125, ((255 - base) << digits) - 1))
+    code = (above + (chance >> (9 + d))) >> (23 - d)
+    code = np.minimum(code, np.minimum(125, ((255 - base) << d) - 1))
     code = np.where(magnitude >= _INFINITY, 126, code)
     code = np.where(code == 0, 0, code | ((raw >> 24) & 0x80))
     code = np.where(magnitude > _INFINITY, 127, code)
@@ -142,11 +142,11 @@ def decode_signed(codes: Array, scales: Array, digits: int) -> Array:
     Returns:
         float32, a row.
     """
-    digits = np.uint32(digits)
+    d = np.uint32(digits)
     code, base = _in_blocks(codes.astype(np.uint32)), scales.astype(np.uint32).reshape(-1, 1)
     sign, magnitude = (code & 0x80) << 24, code & 0x7F
-    small = magnitude.astype(np.float32) * ((base + 1 - digits) << 23).view(np.float32)
-    raw = np.where(magnitude >> digits, (magnitude << (23 - digits)) + (base << 23), small.view(np.uint32))
+    small = magnitude.astype(np.float32) * ((base + 1 - d) << 23).view(np.float32)
+    raw = np.where(magnitude >> d, (magnitude << (23 - d)) + (base << 23), small.view(np.uint32))
     raw = np.where(magnitude >= 126, np.where(magnitude == 126, _INFINITY, _NAN), raw)
     return _row(sign | raw, codes).astype(np.uint32).view(np.float32)
 

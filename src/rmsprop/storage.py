@@ -318,7 +318,8 @@ def decode(name: str, stored: tuple[Array, ...], packing: Packing) -> Array:
         float32, a row.
     """
     if packing == "bfloat16":
-        return widened(*stored, "bfloat16")
+        return widened(stored[0], "bfloat16")
+    code, scales = stored
     if name in SIGNED_DIGITS:
-        return codes.decode_signed(*stored, SIGNED_DIGITS[name])
-    return codes.decode_positive(*stored)
+        return codes.decode_signed(code, scales, SIGNED_DIGITS[name])
+    return codes.decode_positive(code, scales)

@@ -17,8 +17,9 @@ from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
-from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
-from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
+from rmsprop.torch.packing import CODES, held
+from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
+from rmsprop.torch.state import Changes, ParamState, complete, kept_dtype
 
 States = dict[Tensor, ParamState]
 
@@ -58,19 +59,20 @@ def _unfit_gradient(param: Tensor, grad: Tensor) -> str | None:
     return None
 
 
-def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule) -> str | None:
+def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
     """Return why no kernel can work on a parameter's state, or None if one can.
 
     Args:
         param: The parameter.
         state: Its state, as far as there is any yet.
         rule: What decides which of it is used.
+        choice: What its group packs it into.
 
     Returns:
         A reason that completes "the parameter ...".
     """
-    for array in (state[name] for name in rule.state_names if name in state):
-        if array.dtype != state_dtype(param):
+    for array in (held(state, name) for name in rule.state_names if name in state or CODES[name] in state):
+        if array.dtype != kept_dtype(param, choice):
             return f"has state in {array.dtype} that processes share: make it with share_memory() of the optimizer"
         if is_shard(param) != is_shard(array) or not is_plain_class(type(inside(array))):
             return f"is a {type(param).__name__}, but its state a {type(array).__name__}"
@@ -178,7 +180,9 @@ class Members:
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
 
     def _unfit(self, param: Tensor, state: ParamState) -> str | None:
-        return unfit(param) or unfit_rounding(param, self.rounding) or unfit_state(param, state, self.rule)
+        return (
+            unfit(param) or unfit_rounding(param, self.rounding) or unfit_state(param, state, self.rule, self.rounding)
+        )
 
     def refresh(self, group: Mapping[str, Any]) -> bool:
         """Take over the options of a group as they are now; return whether its parameters are still sorted right.
@@ -216,7 +220,7 @@ class Members:
             shape = param.shape
             if grad.shape != shape or grad.layout != torch.strided or param.dtype != dtype:
                 return False
-            if any(kept[name].shape != shape for name in names):
+            if any(held(kept, name).shape != shape for name in names):
                 return False
             if not (self.asked or self._unfit(param, kept)):
                 return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -69,7 +69,10 @@ class RMSprop(torch.optim.RMSprop):
         rounding: How parameters of bfloat16 and float16 are rounded: ``"nearest"``, which loses every change below half
             a unit in the last place; ``"stochastic"``, which keeps it on average; ``"kahan"``, which keeps what is lost
             in a state of 16 bits more. Parameters of float32 are left alone. Default ``"nearest"``, as in torch.
-        seed: Chooses the random bits of ``rounding="stochastic"``, from 0 to 2⁶⁴ − 1. Default 0.
+        seed: Chooses the random bits of ``rounding="stochastic"`` and of ``state_dtype``, from 0 to 2⁶⁴ − 1. Default 0.
+        state_dtype: What state is kept in: ``torch.bfloat16``, or ``"8bit"`` for codes of a byte (1.02 bytes per
+            number with their scales), both rounded at random so that averages neither stop moving nor stray; for
+            parameters of float32, bfloat16 and float16. Default None: float32.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
@@ -116,6 +119,7 @@ class RMSprop(torch.optim.RMSprop):
         fused: bool | None = None,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        state_dtype: torch.dtype | Literal["8bit"] | None = None,
         **options: Unpack[ChoiceOptions],
     ) -> None:
         check_options(options, RMSprop.__init__)
@@ -134,6 +138,7 @@ class RMSprop(torch.optim.RMSprop):
                 "fused": fused,
                 "rounding": rounding,
                 "seed": seed,
+                "state_dtype": state_dtype,
             }
         )
         check_new_group(defaults)
@@ -230,7 +235,8 @@ class RMSprop(torch.optim.RMSprop):
             self.param_groups[number] = slimmed(group)
             for param in group["params"]:
                 if isinstance(saved := self.state.get(param), Saved):
-                    self.state[param] = ParamState.copied(adopted(saved.state, param, bool(group["centered"])))
+                    found = adopted(saved.state, param, bool(group["centered"]), choice_of(self.param_groups[number]))
+                    self.state[param] = ParamState.copied(found)
 
     def state_dict(self) -> StateDict:
         """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.
