@@ -330,7 +330,7 @@ class Bucket:
 
     def words_for_rounding(self) -> np.ndarray[Any, Any]:
         """Return what the Triton kernel reads per tensor in order to store it, in the order of its table."""
-        words = np.zeros((len(self.params), 12), dtype=np.int64)
+        words = np.zeros((len(self.params), 11), dtype=np.int64)
         words[:, 0] = self.batch.column("lost")
         if self._places:
             words[:, 1] = np.uint64(self._seed).astype(np.int64)

@@ -4,8 +4,9 @@ Triton decides when a kernel is defined whether it will be interpreted. So the m
 time for these tests, with TRITON_INTERPRET set while it loads: no other test, and no compiler, sees the variable.
 
 The interpreter computes with NumPy, whose float32 and float64 round as a GPU does with div_rn and sqrt_rn. It rounds
-bfloat16 in a way of its own, so ml_dtypes does that here. What it cannot show is what a compiler makes of the kernel,
-which test_gpu_compiled.py looks at, and streams, graphs and time (test_gpu_streams.py, `make bench-gpu`).
+bfloat16 in a way of its own, so ml_dtypes does that here, and it reduces element by element, so NumPy does. What it
+cannot show is what a compiler makes of the kernel, which test_gpu_compiled.py looks at, and streams, graphs and time
+(test_gpu_streams.py, `make bench-gpu`).
 """
 
 import importlib.util
@@ -40,7 +41,14 @@ def interpreted_kernel():
             return values.astype(np.uint16).view(ml_dtypes.bfloat16).astype(np.float32)
         return convert(values, source, target, rounding)
 
+    def reduced(operation, inputs):
+        reduce = {"_larger": np.maximum, "_smaller": np.minimum}[operation.combine_fn.fn.__name__].reduce
+        (only,) = inputs
+        result = reduce(only.handle.data, axis=operation.axis, keepdims=operation.keep_dims)
+        return [operation.to_tensor(result, only.dtype)]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter.ReduceOps, "generic_reduce", reduced)
         patch.setenv("TRITON_INTERPRET", "1")
         found.loader.exec_module(module)
         patch.setattr(interpreter, "_convert_float", exactly)
