@@ -22,6 +22,8 @@ _GROUP_KEYS = {
 }
 _STATE_KEYS = {
     "state1": "an optimizer of bitsandbytes (rmsprop convert --from bitsandbytes translates its RMSprop)",
+    "__bnb_optimizer_quant_state__": "an optimizer of bitsandbytes (rmsprop convert --from bitsandbytes translates its "
+    "RMSprop)",
     "exp_avg": "Adam or one of its kind",
     "acc_delta": "Adadelta",
     "sum": "Adagrad",
