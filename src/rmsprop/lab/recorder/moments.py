@@ -101,9 +101,9 @@ def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -
 
 def _known(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:
     eps = number_of(group, "eps")
-    if "grad_var" in state:
+    if "grad_var" in state or "grad_var_codes" in state:  # of `rmsprop.torch`, which reads codes of 8 bits as numbers
         return Moments(state["grad_var"], state["grad_avg"], True, 1.0, eps, bool(group.get("eps_inside_sqrt")))
-    if "square_avg" in state and "acc_delta" not in state:  # with it, it is Adadelta's
+    if ("square_avg" in state or "square_avg_codes" in state) and "acc_delta" not in state:  # with it, it is Adadelta's
         inside = bool(group.get("eps_inside_sqrt", "eps_inside_sqrt" in fixed_choices(type(optimizer).__name__)))
         mean = state.get("grad_avg") if group.get("centered") else None
         return Moments(state["square_avg"], mean, False, 1.0, eps, inside)
