@@ -91,21 +91,28 @@ class Binding {
     int64_t row = 0;
     const bool centered = batch_.rule.centered != 0, has_momentum = batch_.rule.has_momentum != 0;
     const bool is_coded = batch_.packing == RMSPROP_PACKED_8BIT;
-    void** const tables[] = {batch_.params,        batch_.grads,       batch_.spreads,       batch_.means, batch_.buffers,
-                             batch_.spread_scales, batch_.mean_scales, batch_.buffer_scales, batch_.lost};
-    const bool used[] = {true,     true,
-                         true,     centered,
-                         has_momentum, is_coded,
-                         is_coded && centered, is_coded && has_momentum,
-                         batch_.rounding == RMSPROP_KAHAN};
+    const struct {
+      void** table;
+      bool is_used;
+    } columns[] = {
+        {batch_.params, true},
+        {batch_.grads, true},
+        {batch_.spreads, true},
+        {batch_.means, centered},
+        {batch_.buffers, has_momentum},
+        {batch_.spread_scales, is_coded},
+        {batch_.mean_scales, is_coded && centered},
+        {batch_.buffer_scales, is_coded && has_momentum},
+        {batch_.lost, batch_.rounding == RMSPROP_KAHAN},
+    };
     for (int column = 0; column <= kLost; ++column) {
-      if (!used[column]) continue;
+      if (!columns[column].is_used) continue;
       const int64_t position = row++ * batch_.count + i;
       rmsprop_dltensor found{};
       if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
       if (column == 0) param = found;
       if (!fits(found, param, column)) return position;
-      void*& place = tables[column][i];
+      void*& place = columns[column].table[i];
       if (place == address(found)) continue;
       if (column != kGrads || overlaps(written_, found, elements(found))) return position;
       place = address(found);

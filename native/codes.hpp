@@ -32,18 +32,26 @@ constexpr int32_t kLowestBase = 22;     // of signed numbers
 // The largest finite magnitude, and the smallest above zero; all are whole numbers below 2^31.
 struct Range {
   int32_t highest, lowest;
+  bool all_finite;
 };
 
-RMSPROP_ROW Range range_of(const float* __restrict values, int64_t size) {
-  int32_t highest = 0, lowest = kInfinity;
+inline Range range_of(const float* __restrict values, int64_t size) {
+  int32_t largest = 0;
+  uint32_t smallest = kInfinity - 1;  // less one, so that zero comes last
   for (int64_t k = 0; k < size; ++k) {
     const uint32_t magnitude = bits_as<uint32_t>(values[k]) & kMagnitude;
-    const int32_t finite = static_cast<int32_t>(pick(magnitude < kInfinity, magnitude, 0));
-    const int32_t present = static_cast<int32_t>(pick(finite != 0, static_cast<uint32_t>(finite), kInfinity));
-    highest = std::max(highest, finite);
-    lowest = std::min(lowest, present);
+    largest = std::max(largest, static_cast<int32_t>(magnitude));
+    smallest = std::min(smallest, magnitude - 1);
   }
-  return {highest, std::min(lowest, highest)};
+  int32_t highest = largest;
+  if (largest >= static_cast<int32_t>(kInfinity)) {
+    highest = 0;
+    for (int64_t k = 0; k < size; ++k) {
+      const int32_t magnitude = static_cast<int32_t>(bits_as<uint32_t>(values[k]) & kMagnitude);
+      highest = std::max(highest, magnitude < static_cast<int32_t>(kInfinity) ? magnitude : 0);
+    }
+  }
+  return {highest, std::min(static_cast<int32_t>(smallest + 1), highest), highest == largest};
 }
 
 RMSPROP_ROW void decode_positive(const uint8_t* __restrict codes, uint32_t scale, int64_t size,
@@ -68,12 +76,21 @@ RMSPROP_ROW uint16_t encode_positive(const float* __restrict values, const uint3
   const int32_t origin = std::max(range.lowest >> shift, top >= kCodes ? top - (kCodes - 2) : 1);
   const int32_t offset = origin << shift;
   const int32_t most = 1 + std::min<int32_t>(kCodes - 1, (kInfinity >> shift) - 1 - origin);
-  for (int64_t k = 0; k < size; ++k) {
-    const uint32_t magnitude = bits_as<uint32_t>(values[k]) & kMagnitude;
-    const uint32_t above = static_cast<uint32_t>(std::max(static_cast<int32_t>(magnitude) - offset, 0));
-    const int32_t code = 1 + static_cast<int32_t>((above + (noise[k] >> spare)) >> shift);
-    const uint32_t finite = pick(magnitude == 0, 0, static_cast<uint32_t>(std::min(code, most)));
-    codes[k] = static_cast<uint8_t>(pick(magnitude < kInfinity, finite, 254 + (magnitude > kInfinity)));
+  if (range.all_finite) {
+    for (int64_t k = 0; k < size; ++k) {
+      const int32_t magnitude = static_cast<int32_t>(bits_as<uint32_t>(values[k]) & kMagnitude);
+      const int32_t above = std::max(magnitude - offset, 0) + static_cast<int32_t>(noise[k] >> spare);
+      const int32_t code = std::min((above >> shift) + 1, most);
+      codes[k] = static_cast<uint8_t>(magnitude == 0 ? 0 : code);
+    }
+  } else {
+    for (int64_t k = 0; k < size; ++k) {
+      const uint32_t magnitude = bits_as<uint32_t>(values[k]) & kMagnitude;
+      const uint32_t above = static_cast<uint32_t>(std::max(static_cast<int32_t>(magnitude) - offset, 0));
+      const int32_t code = 1 + static_cast<int32_t>((above + (noise[k] >> spare)) >> shift);
+      const uint32_t finite = pick(magnitude == 0, 0, static_cast<uint32_t>(std::min(code, most)));
+      codes[k] = static_cast<uint8_t>(pick(magnitude < kInfinity, finite, 254 + (magnitude > kInfinity)));
+    }
   }
   return static_cast<uint16_t>((digits - kFewestDigits) << 14 | origin);
 }

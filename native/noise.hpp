@@ -50,7 +50,8 @@ class Noise {
 
   // For an array of the state: evenly spread over 8 updates that follow each other.
   Noise(uint64_t seed, uint64_t step, const Place& place, Stream stream)
-      : key_(mixed(mixed(mixed(seed) ^ (step >> 3)) ^ (static_cast<uint64_t>(place.number) + (uint64_t{stream} << 56)))),
+      : key_(mixed(mixed(mixed(seed) ^ (step >> 3)) ^
+                   (static_cast<uint64_t>(place.number) + (uint64_t{stream} << 56)))),
         place_(place),
         flipped_(static_cast<uint32_t>((step & 1) << 31 | (step & 2) << 29 | (step & 4) << 27)) {}
 
