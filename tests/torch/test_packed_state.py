@@ -49,6 +49,32 @@ def test_tensor_operations_have_the_bits_of_the_kernel(state_dtype, dtype, layou
     assert_equal(kernel, composite)
 
 
+@packed
+def test_it_is_clipped_along(state_dtype):
+    limits = {"max_grad_norm": 2.0, "max_grad_value": 0.3}
+    kernel, composite = (optimizer_of(fused=fused, state_dtype=state_dtype, **ALL, **limits) for fused in (True, False))
+    for nth in range(3):
+        for optimizer in (kernel, composite):
+            step(optimizer, nth)
+    assert_equal(kernel, composite)
+
+
+@pytest.mark.filterwarnings("ignore:rmsprop updates parameter")
+@packed
+def test_a_limit_of_updates_is_for_tensor_operations(state_dtype):
+    limited, unlimited = (optimizer_of(state_dtype=state_dtype, max_update_rms=rms, **ALL) for rms in (1e-3, 1e6))
+    free = optimizer_of(state_dtype=state_dtype, **ALL)
+    starts = [param.clone() for param in params_of(free)]
+    for optimizer in (limited, unlimited, free):
+        step(optimizer, 0)
+    assert_equal(unlimited, free)
+    for param, start in zip(params_of(limited), starts, strict=True):
+        assert (param - start).norm() <= 0.03 * 1e-3 * start.numel() ** 0.5 * 1.01
+    said = set(limited.paths().values())
+    reason = "has max_update_rms, which no kernel measures with packed state (state_dtype)"
+    assert said == {f"tensor operations: {reason}"}
+
+
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 @packed
 def test_weights_are_rounded_beside(state_dtype, rounding):
