@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+import torch
+
 from benchmarks import on_numpy, on_torch
 from benchmarks.cases import LIBRARIES, Case
 from benchmarks.entry import Entry
@@ -65,6 +67,8 @@ CONTENDERS = (
     Contender(["torch"], ORDINARY, "rmsprop, ordinary case", lambda case: SituationEntry(case, on_torch.ours, "")),
     _torch("stochastic", "rmsprop, stochastic rounding", on_torch.rounded("stochastic")),
     _torch("kahan", "rmsprop, Kahan's rounding", on_torch.rounded("kahan")),
+    _torch("bfloat16-state", "rmsprop, state in bfloat16", on_torch.packed(torch.bfloat16)),
+    _torch("8bit-state", "rmsprop, state in 8 bits", on_torch.packed("8bit")),
     _torch(DEFAULT, "torch for-loop (default)", on_torch.torch_rmsprop(foreach=False)),
     _torch("foreach", "torch foreach", on_torch.torch_rmsprop(foreach=True)),
     _torch(COMPILED, "torch.compile'd step", on_torch.torch_rmsprop(), compiled=True),

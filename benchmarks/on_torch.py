@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -68,6 +68,11 @@ def ours(params: list[Tensor], case: Case) -> Optimizer:
 def rounded(rounding: Rounding) -> Make:
     """Return what makes rmsprop's optimizer with a rounding of 16-bit parameters."""
     return lambda params, case: RMSprop(params, LEARNING_RATE, **case.options, rounding=rounding)
+
+
+def packed(state_dtype: torch.dtype | Literal["8bit"]) -> Make:
+    """Return what makes rmsprop's optimizer with state in fewer bits."""
+    return lambda params, case: RMSprop(params, LEARNING_RATE, **case.options, state_dtype=state_dtype)
 
 
 def composite(params: list[Tensor], case: Case) -> Optimizer:

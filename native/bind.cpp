@@ -6,7 +6,8 @@
 
 namespace {
 
-constexpr uint8_t kFloat = 2, kBfloat = 4, kComplex = 5;
+constexpr uint8_t kInt = 0, kUnsigned = 1, kFloat = 2, kBfloat = 4, kComplex = 5;
+constexpr int64_t kCoded = 128;  // codes of 8 bits that share a scale
 constexpr int32_t kCpu = 1;
 constexpr int64_t kBound = RMSPROP_BOUND;
 // From here on a float can't count: adding 1 to it changes nothing.
@@ -23,7 +24,9 @@ bool has_storage_type(const rmsprop_dltensor& tensor, int32_t dtype) {
   return is_float(tensor, kFloat, dtype == RMSPROP_FLOAT64 ? 64 : dtype == RMSPROP_FLOAT16 ? 16 : 32);
 }
 
-bool has_state_type(const rmsprop_dltensor& tensor, int32_t dtype) {
+bool has_state_type(const rmsprop_dltensor& tensor, int32_t dtype, int32_t packing) {
+  if (packing == RMSPROP_PACKED_BFLOAT16) return is_float(tensor, kBfloat, 16);
+  if (packing == RMSPROP_PACKED_8BIT) return tensor.dtype.code == kUnsigned && tensor.dtype.bits == 8;
   return is_float(tensor, kFloat, dtype == RMSPROP_FLOAT64 ? 64 : 32);
 }
 
@@ -45,6 +48,11 @@ int64_t elements(const rmsprop_dltensor& tensor) {
     product *= length;
   }
   return none ? 0 : product;
+}
+
+bool are_scales(const rmsprop_dltensor& tensor, int64_t codes) {
+  return tensor.dtype.code == kInt && tensor.dtype.bits == 16 && tensor.ndim == 1 &&
+         elements(tensor) == (codes + kCoded - 1) / kCoded && (tensor.shape[0] <= 1 || tensor.strides[0] == 1);
 }
 
 char* address(const rmsprop_dltensor& tensor) {  // of no array, perhaps: arithmetic on integers may do that
@@ -106,17 +114,30 @@ class Binding {
   int64_t tensor(int64_t i) {
     rmsprop_dltensor param{};
     int64_t row = 0;
-    void** const tables[] = {batch_.params, batch_.grads, batch_.spreads, batch_.means, batch_.buffers, batch_.lost};
-    const bool used[] = {
-        true, true, true, batch_.rule.centered != 0, batch_.rule.has_momentum != 0, batch_.rounding == RMSPROP_KAHAN};
-    for (int column = 0; column < 6; ++column) {
-      if (!used[column]) continue;
+    const bool centered = batch_.rule.centered != 0, has_momentum = batch_.rule.has_momentum != 0;
+    const bool is_coded = batch_.packing == RMSPROP_PACKED_8BIT;
+    const struct {
+      void** table;
+      bool is_used;
+    } columns[] = {
+        {batch_.params, true},
+        {batch_.grads, true},
+        {batch_.spreads, true},
+        {batch_.means, centered},
+        {batch_.buffers, has_momentum},
+        {batch_.spread_scales, is_coded},
+        {batch_.mean_scales, is_coded && centered},
+        {batch_.buffer_scales, is_coded && has_momentum},
+        {batch_.lost, batch_.rounding == RMSPROP_KAHAN},
+    };
+    for (int column = 0; column <= kLost; ++column) {
+      if (!columns[column].is_used) continue;
       const int64_t position = row++ * batch_.count + i;
       rmsprop_dltensor found{};
       if (describe_(objects_[position], &found) != 0) return RMSPROP_NOT_DESCRIBED;
       if (column == 0) param = found;
       if (!fits(found, param, column)) return position;
-      void*& place = tables[column][i];
+      void*& place = columns[column].table[i];
       if (place == address(found)) continue;
       if (column != kGrads || overlaps(written_, found, elements(found))) return position;
       place = address(found);
@@ -126,11 +147,12 @@ class Binding {
   }
 
  private:
-  static constexpr int kGrads = 1, kLost = 5;
+  static constexpr int kGrads = 1, kScales = 5, kLost = 8;
 
   bool fits(const rmsprop_dltensor& tensor, const rmsprop_dltensor& param, int column) const {
-    return tensor.device.type == batch_.device.type && tensor.device.id == batch_.device.id &&
-           (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype)
+    if (tensor.device.type != batch_.device.type || tensor.device.id != batch_.device.id) return false;
+    if (column >= kScales && column < kLost) return are_scales(tensor, elements(param)) && is_aligned(tensor);
+    return (column > kGrads && column < kLost ? has_state_type(tensor, batch_.dtype, batch_.packing)
                                               : has_storage_type(tensor, batch_.dtype)) &&
            is_aligned(tensor) && (column == 0 ? is_dense(tensor) : same_order(param, tensor));
   }

@@ -68,28 +68,34 @@ class Tensor {
       : batch_(batch), numbers_(numbers), i_(i) {}
 
   void in_place(int64_t first, int64_t last) const {
-    update_with(from<T>(batch_.params, i_, first), from<T>(batch_.grads, i_, first), first, last);
-  }
-
-  // Parameters and gradients of 16 bits pass through the first cache in working precision, a block at a time.
-  void in_blocks(const Narrow& narrow, int64_t first, int64_t last) const {
-    T params[Narrow::kBlock], grads[Narrow::kBlock];
-    for (int64_t k = first; k < last; k += Narrow::kBlock) {
-      const int64_t size = std::min(Narrow::kBlock, last - k);
-      narrow.read_params(k, size, params);
-      narrow.read_grads(k, size, grads);
-      update_with(params, grads, k, k + size);
-      narrow.write_params(params, k, size);
-    }
-  }
-
- private:
-  void update_with(T* params, const T* grads, int64_t first, int64_t last) const {
-    walk<centered, has_momentum>(last - first, numbers_, params, grads, from<T>(batch_.spreads, i_, first),
+    walk<centered, has_momentum>(last - first, numbers_, from<T>(batch_.params, i_, first),
+                                 from<T>(batch_.grads, i_, first), from<T>(batch_.spreads, i_, first),
                                  centered ? from<T>(batch_.means, i_, first) : nullptr,
                                  has_momentum ? from<T>(batch_.buffers, i_, first) : nullptr);
   }
 
+  // What is stored otherwise passes through the first cache in working precision, a block at a time.
+  void in_blocks(const Narrow* narrow, const Packed* state, int64_t first, int64_t last) const {
+    T params[kBlock], grads[kBlock], spreads[kBlock], means[kBlock], buffers[kBlock];
+    for (int64_t k = first; k < last; k += kBlock) {
+      const int64_t size = std::min(kBlock, last - k);
+      if (narrow) narrow->read_params(k, size, params), narrow->read_grads(k, size, grads);
+      if (state) state[0].read(k, size, spreads);
+      if (state && centered) state[1].read(k, size, means);
+      if (state && has_momentum) state[2].read(k, size, buffers);
+      walk<centered, has_momentum>(size, numbers_, narrow ? params : from<T>(batch_.params, i_, k),
+                                   narrow ? grads : from<T>(batch_.grads, i_, k),
+                                   state ? spreads : from<T>(batch_.spreads, i_, k),
+                                   state || !centered ? means : from<T>(batch_.means, i_, k),
+                                   state || !has_momentum ? buffers : from<T>(batch_.buffers, i_, k));
+      if (narrow) narrow->write_params(params, k, size);
+      if (state) state[0].write(spreads, k, size);
+      if (state && centered) state[1].write(means, k, size);
+      if (state && has_momentum) state[2].write(buffers, k, size);
+    }
+  }
+
+ private:
   const rmsprop_batch& batch_;
   const Numbers<T, usual>& numbers_;
   const int64_t i_;
@@ -101,12 +107,21 @@ void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers,
                    int64_t end) {
   const Tensor<centered, has_momentum, T, usual> tensor(batch, numbers, i);
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (batch.dtype != RMSPROP_FLOAT32) {
+    const bool is_narrow = batch.dtype != RMSPROP_FLOAT32, is_packed = batch.packing != RMSPROP_UNPACKED;
+    if (is_narrow || is_packed) {
       const Narrow narrow(batch, i);
-      return by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_blocks(narrow, first, last); });
+      const Packed state[] = {{batch, i, kSpreads}, {batch, i, kMeans}, {batch, i, kBuffers}};
+      return by_turns(begin, end, [&](int64_t first, int64_t last) {
+        tensor.in_blocks(is_narrow ? &narrow : nullptr, is_packed ? state : nullptr, first, last);
+      });
     }
   }
   by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_place(first, last); });
+}
+
+// Where the first scale begins at or behind a number: numbers that share one are updated together.
+int64_t next_scale(const rmsprop_batch& batch, int64_t k) {
+  return batch.packing == RMSPROP_PACKED_8BIT ? (k + kCoded - 1) / kCoded * kCoded : k;
 }
 
 template <bool centered, bool has_momentum, class T, bool usual>
@@ -115,7 +130,8 @@ void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
   int64_t offset = 0;
   for (int64_t i = 0; i < batch.count && offset < end; ++i) {
     const int64_t size = rmsprop::size_of(batch, i);
-    const int64_t first = std::max<int64_t>(begin - offset, 0), last = std::min(end - offset, size);
+    const int64_t first = next_scale(batch, std::max<int64_t>(begin - offset, 0));
+    const int64_t last = std::min(next_scale(batch, end - offset), size);
     if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
     if (first < last) update_tensor<centered, has_momentum>(batch, numbers, i, first, last);
     offset += size;

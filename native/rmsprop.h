@@ -14,11 +14,14 @@
 extern "C" {
 #endif
 
-/* What parameters and gradients are stored as. State is float64 for float64 and float32 for the others. */
+/* What parameters and gradients are stored as. Updates work in float64 for float64 and in float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
 enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED };
 /* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
 enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };
+/* What state is stored as: in the precision in which updates work, or rounded by random bits: to bfloat16, or to codes
+ * of 8 bits, with a scale of 16 bits for every 128 numbers; the latter two not for float64. */
+enum { RMSPROP_UNPACKED, RMSPROP_PACKED_BFLOAT16, RMSPROP_PACKED_8BIT };
 enum { RMSPROP_RESTS = -1 };
 
 /* One update: the numbers are rounded to the working precision once, here. rmsprop_layout tells where each one is. */
@@ -79,6 +82,10 @@ typedef struct {
                   in the whole of it, the length of a run of elements, how far the next one begins from it */
   void** lost; /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
   const double* update_scales; /* what the quotient of each tensor is multiplied with; null: nothing */
+  int32_t packing;             /* of the state; what is rounded by random bits needs seed, steps and places too */
+  void** spread_scales;        /* those of codes of 8 bits, unused without */
+  void** mean_scales;
+  void** buffer_scales;
 } rmsprop_batch;
 
 /* Stretches of memory, in the order of their beginnings; ends never decrease. */
@@ -108,12 +115,12 @@ typedef int32_t (*rmsprop_describe)(void* object, rmsprop_dltensor* out);
 enum { RMSPROP_BOUND = -1, RMSPROP_NOT_DESCRIBED = -2 };
 /* Looks at tensor objects before an update: writes where gradients are, and which tensors take part. Everything else
  * must lie where the tables say. objects holds `count` params, then as many grads, spreads, means and buffers where the
- * rule has them, lost and steps where the batch has them; a gradient that is `none` lets its tensor rest. Checked of
- * each: its device, its storage type, that it is dense, in the memory order of its parameter, and where the tables say;
- * of a gradient that it lies in none of the stretches that are written to; of a step that it can count one more. With
- * steps_stay the objects of steps are not looked at: they are certain to lie where the tables say.
- * Returns RMSPROP_BOUND, the position in objects of the first that does not fit, or RMSPROP_NOT_DESCRIBED if describe
- * failed. */
+ * rule has them, the scales of each of those, lost and steps where the batch has them; a gradient that is `none` lets
+ * its tensor rest. Checked of each: its device, its storage type, that it is dense, in the memory order of its
+ * parameter, and where the tables say; of a gradient that it lies in none of the stretches that are written to; of a
+ * step that it can count one more. With steps_stay the objects of steps are not looked at: they are certain to lie
+ * where the tables say. Returns RMSPROP_BOUND, the position in objects of the first that does not fit, or
+ * RMSPROP_NOT_DESCRIBED if describe failed. */
 RMSPROP_EXPORT int64_t rmsprop_bind(rmsprop_batch* batch, void* const* objects, const void* none,
                                     rmsprop_describe describe, const rmsprop_stretches* written, int32_t steps_stay);
 

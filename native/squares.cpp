@@ -10,19 +10,19 @@
 
 namespace {
 
-constexpr int64_t kBlock = 1024;
+constexpr int64_t kSummed = 1024;
 
 template <class T>
 void add_rows(const T* values, int64_t first, int64_t last, rmsprop_squares& sum) {
-  for (int64_t k = first; k < last; k += kBlock) add_block(values + k, std::min(kBlock, last - k), sum);
+  for (int64_t k = first; k < last; k += kSummed) add_block(values + k, std::min(kSummed, last - k), sum);
 }
 
 void add_narrow_rows(const rmsprop_batch& batch, const uint16_t* values, int64_t first, int64_t last,
                      rmsprop_squares& sum) {
   const auto widen = batch.dtype == RMSPROP_BFLOAT16 ? widen_row<BFloat16> : widen_row<Float16>;
-  float row[kBlock];
-  for (int64_t k = first; k < last; k += kBlock) {
-    const int64_t size = std::min(kBlock, last - k);
+  float row[kSummed];
+  for (int64_t k = first; k < last; k += kSummed) {
+    const int64_t size = std::min(kSummed, last - k);
     widen(values + k, size, row);
     add_block(row, size, sum);
   }
@@ -58,11 +58,10 @@ __attribute__((noinline)) void quotients(int64_t size, const Numbers<T, false>& 
 
 template <bool centered, class T>
 void measure_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, rmsprop_squares& sum) {
-  constexpr int64_t block = Narrow::kBlock;
   const Numbers<T, false> numbers(batch.rule);
-  T params[block], grads[block], found[block];
-  for (int64_t k = first; k < last; k += block) {
-    const int64_t size = std::min(block, last - k);
+  T params[kBlock], grads[kBlock], found[kBlock];
+  for (int64_t k = first; k < last; k += kBlock) {
+    const int64_t size = std::min(kBlock, last - k);
     const T* p = static_cast<const T*>(batch.params[i]) + k;
     const T* g = static_cast<const T*>(batch.grads[i]) + k;
     if constexpr (sizeof(T) == sizeof(float)) {

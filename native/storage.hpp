@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "bits.hpp"
+#include "codes.hpp"
 #include "noise.hpp"
 #include "rmsprop.h"
 
@@ -15,12 +16,6 @@ namespace {
 // A number of 16 bits widens to the working precision when it is read. When it is written it is rounded to the nearest,
 // of two equally near ones to the even one, or stochastically, by random bits. All in branch-free integer code, so that
 // it vectorizes on every instruction set.
-// One of two numbers, made of bits: compilers take a condition around so much work for a branch, and give up vectors.
-inline uint32_t pick(bool first, uint32_t a, uint32_t b) {
-  const uint32_t mask = 0u - static_cast<uint32_t>(first);
-  return (a & mask) | (b & ~mask);
-}
-
 struct BFloat16 {
   static float widen(uint16_t value) { return bits_as<float>(uint32_t{value} << 16); }
   static uint16_t narrow(float value) {
@@ -80,33 +75,27 @@ struct Float16 {
   }
 };
 
-#if defined(_MSC_VER)
-#define RMSPROP_ROW __declspec(noinline) void
-#else
-#define RMSPROP_ROW __attribute__((noinline)) void
-#endif
-
 // Rows of numbers, each a function of its own, so that all kernels share it.
 template <class Storage>
-RMSPROP_ROW widen_row(const uint16_t* __restrict stored, int64_t size, float* __restrict values) {
+RMSPROP_ROW void widen_row(const uint16_t* __restrict stored, int64_t size, float* __restrict values) {
   for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]);
 }
 
 template <class Storage>
-RMSPROP_ROW narrow_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored) {
+RMSPROP_ROW void narrow_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored) {
   for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k]);
 }
 
 template <class Storage>
-RMSPROP_ROW narrow_row_by_chance(const float* __restrict values, const uint32_t* __restrict noise, int64_t size,
-                                 uint16_t* __restrict stored) {
+RMSPROP_ROW void narrow_row_by_chance(const float* __restrict values, const uint32_t* __restrict noise, int64_t size,
+                                      uint16_t* __restrict stored) {
   for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k], noise[k]);
 }
 
 // What rounding took off is kept beside it, rounded too.
 template <class Storage>
-RMSPROP_ROW split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
-                      uint16_t* __restrict lost) {
+RMSPROP_ROW void split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
+                           uint16_t* __restrict lost) {
   for (int64_t k = 0; k < size; ++k) {
     const uint16_t nearest = Storage::narrow(values[k]);
     const float missing = values[k] - Storage::widen(nearest);
@@ -117,8 +106,8 @@ RMSPROP_ROW split_row(const float* __restrict values, int64_t size, uint16_t* __
 }
 
 template <class Storage>
-RMSPROP_ROW join_row(const uint16_t* __restrict stored, const uint16_t* __restrict lost, int64_t size,
-                     float* __restrict values) {
+RMSPROP_ROW void join_row(const uint16_t* __restrict stored, const uint16_t* __restrict lost, int64_t size,
+                          float* __restrict values) {
   for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]) + Storage::widen(lost[k]);
 }
 
@@ -137,18 +126,31 @@ constexpr Rows rows_of() {
           join_row<Storage>};
 }
 
+// How many updates a tensor of a batch with random bits has taken after this one.
+inline uint64_t update_number(const rmsprop_batch& batch, int64_t i) {
+  if (!batch.places) return 0;
+  const double taken = batch.wide_steps ? *static_cast<double*>(batch.steps[i]) : *static_cast<float*>(batch.steps[i]);
+  return static_cast<uint64_t>(taken) + 1;
+}
+
+inline Place place_of(const rmsprop_batch& batch, int64_t i) {
+  if (!batch.places) return {0, 0, 1, 1};
+  const int64_t* row = batch.places + 4 * i;
+  return {row[0], row[1], row[2], row[3]};
+}
+
+constexpr int64_t kBlock = 256;  // numbers that pass through the first cache at a time
+
 // Parameters and gradients of one tensor of 16 bits, read and written in working precision, a block at a time.
 class Narrow {
  public:
-  static constexpr int64_t kBlock = 256;
-
   Narrow(const rmsprop_batch& batch, int64_t i)
       : rows_(batch.dtype == RMSPROP_BFLOAT16 ? rows_of<BFloat16>() : rows_of<Float16>()),
         rounding_(batch.rounding),
         params_(static_cast<uint16_t*>(batch.params[i])),
         grads_(static_cast<const uint16_t*>(batch.grads[i])),
         lost_(batch.rounding == RMSPROP_KAHAN ? static_cast<uint16_t*>(batch.lost[i]) : nullptr),
-        noise_(batch.seed, step(batch, i), place(batch, i)) {}
+        noise_(batch.seed, update_number(batch, i), place_of(batch, i)) {}
 
   void read_grads(int64_t first, int64_t size, float* values) const { rows_.widen(grads_ + first, size, values); }
 
@@ -166,24 +168,66 @@ class Narrow {
   }
 
  private:
-  static uint64_t step(const rmsprop_batch& batch, int64_t i) {
-    if (batch.rounding != RMSPROP_STOCHASTIC) return 0;
-    const double taken =
-        batch.wide_steps ? *static_cast<double*>(batch.steps[i]) : *static_cast<float*>(batch.steps[i]);
-    return static_cast<uint64_t>(taken) + 1;
-  }
-
-  static Place place(const rmsprop_batch& batch, int64_t i) {
-    if (batch.rounding != RMSPROP_STOCHASTIC) return {0, 0, 1, 1};
-    const int64_t* row = batch.places + 4 * i;
-    return {row[0], row[1], row[2], row[3]};
-  }
-
   const Rows rows_;
   const int32_t rounding_;
   uint16_t* const params_;
   const uint16_t* const grads_;
   uint16_t* const lost_;
+  const Noise noise_;
+};
+
+// An array of the state of one tensor that is packed into 16 or 8 bits, read and written in working precision, a block
+// at a time. Its codes of 8 bits share scales, so that blocks must begin where those do.
+class Packed {
+ public:
+  Packed(const rmsprop_batch& batch, int64_t i, Stream stream)
+      : is_coded_(batch.packing == RMSPROP_PACKED_8BIT),
+        stream_(stream),
+        stored_(entry(stream == kSpreads ? batch.spreads
+                      : stream == kMeans ? batch.means
+                                         : batch.buffers,
+                      i)),
+        scales_(static_cast<uint16_t*>(entry(stream == kSpreads ? batch.spread_scales
+                                             : stream == kMeans ? batch.mean_scales
+                                                                : batch.buffer_scales,
+                                             i))),
+        noise_(batch.seed, update_number(batch, i), place_of(batch, i), stream) {}
+
+  void read(int64_t first, int64_t size, float* values) const {
+    if (!is_coded_) return widen_row<BFloat16>(static_cast<const uint16_t*>(stored_) + first, size, values);
+    for (int64_t k = 0; k < size; k += kCoded)
+      decode(static_cast<const uint8_t*>(stored_) + first + k, scales_[(first + k) / kCoded],
+             std::min(kCoded, size - k), values + k);
+  }
+
+  void write(const float* values, int64_t first, int64_t size) const {
+    uint32_t noise[kBlock];
+    noise_.fill(first, size, noise);
+    if (!is_coded_) return narrow_row_by_chance<BFloat16>(values, noise, size, static_cast<uint16_t*>(stored_) + first);
+    for (int64_t k = 0; k < size; k += kCoded)
+      scales_[(first + k) / kCoded] =
+          encode(values + k, noise + k, std::min(kCoded, size - k), static_cast<uint8_t*>(stored_) + first + k);
+  }
+
+ private:
+  static void* entry(void** table, int64_t i) { return table ? table[i] : nullptr; }
+
+  int digits() const { return stream_ == kMeans ? 3 : 4; }
+
+  void decode(const uint8_t* codes, uint32_t scale, int64_t size, float* values) const {
+    if (stream_ == kSpreads) return decode_positive(codes, scale, size, values);
+    decode_signed(codes, scale, digits(), size, values);
+  }
+
+  uint16_t encode(const float* values, const uint32_t* noise, int64_t size, uint8_t* codes) const {
+    if (stream_ == kSpreads) return encode_positive(values, noise, size, codes);
+    return encode_signed(values, noise, digits(), size, codes);
+  }
+
+  const bool is_coded_;
+  const Stream stream_;
+  void* const stored_;
+  uint16_t* const scales_;
   const Noise noise_;
 };
 

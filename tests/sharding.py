@@ -139,11 +139,11 @@ def in_other_precisions(mesh):
 @case
 def rounded(mesh):
     found = {}
-    for rounding in ("stochastic", "kahan"):
+    for choice in ({"rounding": "stochastic"}, {"rounding": "kahan"}, {"state_dtype": torch.bfloat16}):
         for axis, shapes in ((0, SHAPES), (1, MATRICES)):
-            options = {"momentum": 0.9, "rounding": rounding, "seed": 5}
+            options = {"momentum": 0.9, "seed": 5, **choice}
             optimizers = trained(mesh, [Shard(axis)], options, shapes, torch.bfloat16)
-            found[f"{rounding}, along {axis}"] = compare(*optimizers)
+            found[f"{choice}, along {axis}"] = compare(*optimizers)
     return found
 
 
@@ -227,6 +227,18 @@ def stepped_in_backward_of_replicas(mesh):
         except RuntimeError as error:
             found.append(str(error))
     return found
+
+
+@case
+def in_8_bits(mesh):
+    param = torch.nn.Parameter(spread(noise((6, 4), 0, torch.float32), mesh, [Shard(0)]))
+    optimizer = RMSprop([param], state_dtype="8bit")
+    param.grad = spread(noise((6, 4), 1, torch.float32), mesh, [Shard(0)])
+    try:
+        optimizer.step()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @case

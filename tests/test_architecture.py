@@ -15,6 +15,7 @@ TIERS = (
     {"dialects"},
     {"recipes"},
     {"rmsprop"},
+    {"codes"},
     {"storage"},
     {"clipping"},
     {"native", "averaging", "rates", "reference"},
@@ -27,6 +28,7 @@ TIERS = (
 )
 # Packages that a room may import, beside the standard library.
 PACKAGES = {
+    "codes": {"numpy"},
     "storage": {"numpy"},
     "clipping": {"numpy"},
     "reference": {"numpy"},

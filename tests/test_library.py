@@ -301,7 +301,7 @@ def declared(struct):
     """The fields of a struct in native/rmsprop.h, in order, with their types."""
     header = re.sub(r"/\*.*?\*/", "", (ROOT / "native" / "rmsprop.h").read_text(), flags=re.DOTALL)
     body = re.search(r"typedef struct {([^{}]*)} " + struct + ";", header)[1]
-    return {name: kind for kind, name in re.findall(r"(\S[^;]*?)\s*(\w+);", body)}
+    return {name: kind for kind, name in re.findall(r"(\S[^;]*?)\s*(\w+)(?:\[\w+\])*;", body)}
 
 
 def test_the_numbers_are_those_of_the_header():
@@ -312,5 +312,5 @@ def test_the_numbers_are_those_of_the_header():
 
 def test_the_library_tells_where_every_field_of_the_header_is():
     told = re.findall(r"(\w+):\d+", native._libraries()[0].rmsprop_layout().decode())
-    structs = "rmsprop_rule", "rmsprop_batch"
+    structs = "rmsprop_rule", "rmsprop_batch", "rmsprop_squares"
     assert told == [name for struct in structs for name in (*declared(struct), struct)]

@@ -8,6 +8,9 @@ from benchmarks.cases.shapes import MLP, resnet50
 _ALL = ("rmsprop", "for-loop", "foreach", "compiled", "adagrad", "adam")
 _AND_COMPOSITE = (*_ALL, "composite")
 _COMPOSITE = Limit(1.0, of="foreach", who="composite")
+# Fewer bytes are to take less time, though numbers must be packed.
+_PACKED = ("rmsprop", "bfloat16-state", "8bit-state")
+_FASTER = (Limit(1.0, of="rmsprop", who="bfloat16-state"), Limit(1.0, of="rmsprop", who="8bit-state"))
 
 CASES = (
     Case(
@@ -70,5 +73,19 @@ CASES = (
         at_least={"for-loop": 12.0},
         limits=(_COMPOSITE,),
         floor=0.85,
+    ),
+    Case(
+        name="packed-state",
+        title="state in 16 and 8 bits: 20 M",
+        contenders=_PACKED,
+        shapes=((20_000_000,),),
+        limits=_FASTER,
+    ),
+    Case(
+        name="packed-resnet",
+        title="state in 16 and 8 bits: ResNet-50, 25.6 M",
+        contenders=_PACKED,
+        shapes=resnet50(64),
+        limits=_FASTER,
     ),
 )

@@ -24,7 +24,7 @@ import numpy as np
 
 from rmsprop.clipping import LIMBS, WORDS
 from rmsprop.rule import Rule
-from rmsprop.storage import ROUNDINGS, Rounding
+from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
@@ -58,6 +58,7 @@ NUMBERS: dict[str, Any] = {
 WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
+_SCALES = ("spread_scales", "mean_scales", "buffer_scales")
 _STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
 
 
@@ -84,6 +85,8 @@ class _Batch(ctypes.Structure):
         ("places", ctypes.c_void_p),
         ("lost", ctypes.c_void_p),
         ("update_scales", ctypes.c_void_p),
+        ("packing", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in _SCALES),
     )
 
 
@@ -93,6 +96,16 @@ class _Squares(ctypes.Structure):
         ("infinities", ctypes.c_int64),
         ("nans", ctypes.c_int64),
     )
+
+
+def scales_of(name: str) -> str:
+    """Return the table with the scales of an array of state.
+
+    Examples:
+        >>> scales_of("grad_var")
+        'spread_scales'
+    """
+    return f"{_STATE_TABLES[name].removesuffix('s')}_scales"
 
 
 class _StretchTable(ctypes.Structure):
@@ -227,8 +240,8 @@ class Batch:
     """Tensors that share a device, the arrays of their state and a storage type, as the tables that the kernel reads.
 
     Args:
-        dtype: What parameters and gradients are stored as, a key of `DTYPES`. State is float64 for float64 and
-            float32 for the others.
+        dtype: What parameters and gradients are stored as, a key of `DTYPES`. The kernel works in float64 for float64
+            and in float32 for the others.
         count: The number of tensors.
         rule: What to compute; it decides which state arrays there are (`Rule.state_names`).
         device: DLPack's type and number of the device that the tensors are on. `update` takes batches on the CPU alone.
@@ -237,6 +250,8 @@ class Batch:
             on the CPU. Default None: somebody else counts.
         rounding: How parameters of 16 bits are rounded; ``"stochastic"`` needs ``steps``. Default ``"nearest"``.
         seed: Chooses the random bits of stochastic rounding. Default 0.
+        packing: What state is packed into, by random bits, which needs ``steps`` and `number`; not for float64.
+            Default None: it is kept in the precision in which the kernel works.
 
     Examples:
         >>> Batch("float32", 0, Rule(momentum=0.9)).state_columns
@@ -252,13 +267,15 @@ class Batch:
         steps: str | None = None,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        packing: Packing | None = None,
     ) -> None:
-        self.dtype, self.rounding = dtype, rounding
+        self.dtype, self.rounding, self.packing = dtype, rounding, packing
         self.state_columns = tuple(name for name in _STATE_TABLES if name in rule.state_names)
         self._columns = (
             "params",
             "grads",
             *(_STATE_TABLES[name] for name in self.state_columns),
+            *(scales_of(name) for name in self.state_columns if packing == "8bit"),
             *(("lost",) if rounding == "kahan" else ()),
             *(("steps",) if steps else ()),
         )
@@ -273,6 +290,7 @@ class Batch:
             wide_steps=steps == "float64",
             rounding=ROUNDINGS.index(rounding),
             seed=seed,
+            packing=(None, *PACKINGS).index(packing),
         )
         start = self._tables.buffer_info()[0]
         for position, name in enumerate(self._columns):
@@ -330,8 +348,8 @@ class Batch:
         Args:
             sizes: The number of elements of each tensor.
             addresses: The addresses, in rows: of the parameters, of their gradients, of ``square_avg`` or ``grad_var``,
-                of ``grad_avg`` and of ``momentum_buffer``, as far as the rule has them, of what rounding took off, and
-                of the counters of steps.
+                of ``grad_avg`` and of ``momentum_buffer``, as far as the rule has them, of the scales of each if they
+                are codes of 8 bits, of what rounding took off, and of the counters of steps.
 
         Raises:
             ValueError: If there are not as many as the batch was made for.
@@ -345,7 +363,7 @@ class Batch:
         self.sizes[:], self._tables[:] = new_sizes, new_tables
 
     def number(self, places: Iterable[tuple[int, int, int, int]]) -> None:
-        """Set what the random bits of stochastic rounding go by.
+        """Set what random bits go by.
 
         Args:
             places: Per tensor the number of its parameter, the index of its first element in the whole parameter, the
@@ -408,7 +426,7 @@ class Batch:
 
         Args:
             name: ``"params"``, ``"grads"``, ``"spreads"`` (square_avg or grad_var), ``"means"`` (grad_avg),
-                ``"buffers"`` (momentum_buffer) or ``"steps"``.
+                ``"buffers"`` (momentum_buffer), what `scales_of` returns, ``"lost"`` or ``"steps"``.
 
         Returns:
             A view of them, or zeros if the batch has no such array.

@@ -1,9 +1,10 @@
-"""One precision policy: in which precision an update works, what its state is kept in, and how weights are rounded.
+"""One precision policy: in which precision an update works, what its state is kept in, and how numbers are rounded.
 
 By the names that every framework gives its dtypes; this module knows none of them.
 
-1. An update works in at least 32 bits, and state is kept in the precision in which it works: an average kept in 16 bits
-   stops moving, because what a step adds to it is less than half of its last digit.
+1. An update works in at least 32 bits, and state is kept in the precision in which it works: an average that is rounded
+   to the nearest of 16 bits stops moving, because what a step adds to it is less than half of its last digit. Who asks
+   for it gets state in 16 or 8 bits that is rounded by chance, and so right on average (`encode`).
 2. What is wider keeps its width, and what is complex stays complex. Where complex arithmetic is done, averages of
    squares are real (`real_dtype`).
 3. The kernel takes 16 bits as they are stored, and a complex number as two reals (`KERNEL_DTYPES`).
@@ -20,6 +21,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+
+from rmsprop import codes
 
 # In which nothing is computed or kept, though parameters and gradients may be stored in it.
 NARROW_DTYPES = frozenset({"float16", "bfloat16", "complex32"})
@@ -73,6 +76,14 @@ def real_dtype(name: str) -> str:
 
 Rounding = Literal["nearest", "stochastic", "kahan"]
 ROUNDINGS: tuple[Rounding, ...] = ("nearest", "stochastic", "kahan")
+Packing = Literal["bfloat16", "8bit"]
+PACKINGS: tuple[Packing, ...] = ("bfloat16", "8bit")  # what state can be kept in besides the working precision
+
+# Array of a state -> the number of its random bits; 0 are those of the weights.
+STREAMS: Mapping[str, int] = MappingProxyType({"square_avg": 1, "grad_var": 1, "grad_avg": 2, "momentum_buffer": 3})
+# Array of both signs -> digits of its codes. The buffer's numbers are steps, of one size in a block; the means' go as
+# far apart as gradients do.
+SIGNED_DIGITS: Mapping[str, int] = MappingProxyType({"grad_avg": 3, "momentum_buffer": 4})
 
 Array = np.ndarray[Any, Any]
 
@@ -231,3 +242,84 @@ def split(values: Array, dtype: str) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         missing = np.asarray(values, np.float32) - widened(high, dtype)
     return high, round_to_nearest(np.where(np.isfinite(missing), missing, np.float32(0)), dtype)
+
+
+def state_noise(seed: int, step: int, number: int, name: str, index: Array) -> Array:
+    """Return random bits for packing an array of a parameter's state.
+
+    They are `noise`, but evenly spread over 8 steps that follow each other: the chances that a number takes in them lie
+    in different eighths. So a small move that is made again and again happens about as often as it should, not now
+    twice and now not at all, and an average strays half as far from the exact one.
+
+    Args:
+        seed: Chooses one of 2⁶⁴ sequences.
+        step: The number of the update, counted from 1.
+        number: The number of the parameter, counted from 0.
+        name: A key of `STREAMS`.
+        index: The places of elements in the whole parameter, in the order of its memory, an array of unsigned integers
+            of any shape.
+
+    Returns:
+        32 bits per element, an array of ``index``'s shape.
+
+    Examples:
+        >>> sorted(int(state_noise(0, step, 0, "grad_avg", np.array(5))) >> 29 for step in range(8, 16))
+        [0, 1, 2, 3, 4, 5, 6, 7]
+
+    Source: van der Corput, "Verteilungsfunktionen", 1935, for the order of the eighths.
+    """
+    return np.asarray(noise(seed, step >> 3, number + (STREAMS[name] << 56), index) ^ np.uint32(eighth(step)))
+
+
+def eighth(step: int) -> int:
+    """Return what exchanges the eighths of random bits in a step: its lowest bits in reverse, as the highest ones.
+
+    Examples:
+        >>> [eighth(step) >> 29 for step in range(8)]
+        [0, 4, 2, 6, 1, 5, 3, 7]
+    """
+    return ((step & 1) << 31) | ((step & 2) << 29) | ((step & 4) << 27)
+
+
+def encode(name: str, values: Array, bits: Array, packing: Packing) -> tuple[Array, ...]:
+    """Return what is kept of an array of state, right on average.
+
+    Args:
+        name: A key of `STREAMS`.
+        values: float32, a row, in the order of memory.
+        bits: Random bits for each, as `state_noise` returns them.
+        packing: ``"bfloat16"`` or ``"8bit"``.
+
+    Returns:
+        For ``"bfloat16"`` the bits of the numbers, as uint16. For ``"8bit"`` codes and the scales of their blocks, as
+        `rmsprop.codes` makes them.
+
+    Examples:
+        >>> stored = encode("square_avg", np.array([1.0, 0.5], np.float32), np.zeros(2, np.uint32), "8bit")
+        >>> decode("square_avg", stored, "8bit")
+        array([1. , 0.5], dtype=float32)
+    """
+    if packing == "bfloat16":
+        return (round_stochastically(values, bits, "bfloat16"),)
+    if name in SIGNED_DIGITS:
+        return codes.encode_signed(values, bits, SIGNED_DIGITS[name])
+    return codes.encode_positive(values, bits)
+
+
+def decode(name: str, stored: tuple[Array, ...], packing: Packing) -> Array:
+    """Return the numbers that `encode` has packed.
+
+    Args:
+        name: A key of `STREAMS`.
+        stored: What `encode` returned.
+        packing: ``"bfloat16"`` or ``"8bit"``.
+
+    Returns:
+        float32, a row.
+    """
+    if packing == "bfloat16":
+        return widened(stored[0], "bfloat16")
+    code, scales = stored
+    if name in SIGNED_DIGITS:
+        return codes.decode_signed(code, scales, SIGNED_DIGITS[name])
+    return codes.decode_positive(code, scales)

@@ -10,6 +10,7 @@ from checkpoint.runs import KerasRun, OurKerasRun, TensorFlowRun
 
 from rmsprop import checkpoint
 from rmsprop.checkpoint import CheckpointError, convert, load
+from rmsprop.torch import RMSprop
 
 # Keras 3.15's variables under NumPy 2, in model.save
 
@@ -103,8 +104,57 @@ def test_bitsandbytes():
     assert "which its RMSprop ignores" in loaded.notes[0]
     saved = convert(loaded, "torch", notes=[])
     assert saved["state"][0].keys() == {"step", "square_avg"}
-    code = {"state1": torch.zeros(4096, dtype=torch.uint8), "qmap1": torch.zeros(256), "absmax1": torch.zeros(16)}
-    fails("8-bit code (state1 with qmap1 and absmax1)", bitsandbytes(code))
+
+
+def eight_bits(**other):
+    """What bitsandbytes makes of 600 numbers: codes in blocks of 256."""
+    codes = torch.arange(600, dtype=torch.int32).remainder(256).to(torch.uint8).view(20, 30)
+    return {"state1": codes, "qmap1": torch.linspace(0, 1, 256), "absmax1": torch.tensor([1.0, 2.0, 4.0]), **other}
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["before 0.45", "since"])
+def test_eight_bits_of_bitsandbytes(nested):
+    state = {"__bnb_optimizer_quant_state__": eight_bits()} if nested else eight_bits()
+    loaded = load(bitsandbytes(state))
+    assert loaded.format == "bitsandbytes"
+    assert "8-bit code, whose averages move in jumps" in loaded.notes[0]
+    v = loaded.parameters[0].arrays["square_avg"]
+    expected = np.arange(600) % 256 / 255 * np.repeat([1, 2, 4], 256)[:600]
+    np.testing.assert_allclose(v.ravel(), expected, rtol=1e-6)
+    assert v.shape == (20, 30)
+    assert convert(loaded, "torch", notes=[])["state"][0]["square_avg"].dtype == torch.float32
+
+
+def test_codes_of_bitsandbytes_that_can_mean_nothing():
+    fails("before it had blocks", bitsandbytes({"state1": eight_bits()["state1"], "max1": torch.ones(1)}))
+    fails("which belongs to no size of blocks", bitsandbytes(eight_bits(absmax1=torch.ones(77))))
+
+
+@pytest.mark.parametrize("state_dtype", [torch.bfloat16, "8bit"], ids=str)
+@pytest.mark.parametrize("centered", [False, True], ids=["plain", "centered"])
+def test_our_packed_state(state_dtype, centered):
+    param = torch.ones(20, 30, requires_grad=True)
+    ours = RMSprop([param], state_dtype=state_dtype, momentum=0.9, centered=centered)
+    param.grad = torch.linspace(-1, 1, 600).view(20, 30)
+    ours.step()
+    for source in (ours, ours.state_dict()):
+        loaded = load(source)
+        assert loaded.format == "rmsprop.torch"
+        assert "state_dtype=" in loaded.notes[0]
+        saved = convert(loaded, "torch", notes=[])["state"][0]
+        for name in ("square_avg", "momentum_buffer"):
+            assert torch.equal(saved[name], ours.state[param][name].float())
+
+
+def test_packed_state_is_written_where_an_optimizer_keeps_it_so():
+    theirs = torch.optim.RMSprop([torch.ones(20, 30, requires_grad=True)])
+    theirs.param_groups[0]["params"][0].grad = torch.ones(20, 30)
+    theirs.step()
+    ours = RMSprop([torch.ones(20, 30, requires_grad=True)], state_dtype="8bit")
+    ours.load_state_dict(convert(theirs, "rmsprop.torch", like=ours, notes=[]))
+    (state,) = ours.state.values()
+    assert state["square_avg_codes"].dtype == torch.uint8
+    torch.testing.assert_close(state["square_avg"], torch.full((20, 30), 0.01), rtol=0.02, atol=0)
 
 
 # -------------------------------------------------------------------------------------------------------- TensorFlow

@@ -62,6 +62,11 @@ def test_shards_are_not_rounded_by_tensor_operations(found):
         assert is_untouched
 
 
+def test_shards_have_no_codes_of_8_bits(found):
+    for message in results(found, "in_8_bits"):
+        assert "is a DTensor, whose shards can't share the scales of state_dtype='8bit'" in message
+
+
 def test_sharded_and_plain_parameters_live_in_one_group(found):
     assert results(found, "beside_plain_parameters") == [
         {"equal": True, "paths": ["kernel", "kernel on shard"]} for _ in found

@@ -15,6 +15,7 @@ from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
 from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, quoted
+from rmsprop.checkpoint.packed import flat, unpacked_state
 from rmsprop.checkpoint.torch_files import Content, StateDict, content_of, find
 from rmsprop.checkpoint.translate import Target
 from rmsprop.checkpoint.unpickling import shortened
@@ -22,6 +23,7 @@ from rmsprop.files import replacing
 from rmsprop.rule import FLAGS
 from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
 from rmsprop.torch.groups import EXTRA, KEYS
+from rmsprop.torch.packing import CODES
 
 # Class of a live optimizer, as module and name -> format.
 _CLASSES = {
@@ -43,7 +45,6 @@ _OTHERS = {
     "dampening": "one of SGD",
 }
 _OTHERS_SUFFIXES = (".npz", ".npy", ".safetensors", ".keras", ".h5", ".json", ".csv", ".index")
-_EIGHT_BIT = ("qmap1", "absmax1", "max1")
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
     "torch": {"capturable": False, "foreach": None, "differentiable": False},
@@ -93,14 +94,14 @@ def _of_class(optimizer: torch.optim.Optimizer) -> str | None:
 def _recognised(state_dict: StateDict) -> str | None:
     """Return whose state dict it is, where its groups or states tell."""
     keys = {key for group in state_dict["param_groups"] for key in group}
-    names = {name for state in state_dict["state"].values() if isinstance(state, Mapping) for name in state}
-    if names & {"state1", *_EIGHT_BIT}:
+    names = {name for state in state_dict["state"].values() for name in flat(state)}
+    if "state1" in names:
         return "bitsandbytes"
     if "lambd" in keys:
         raise CheckpointError("the state dict is not an RMSProp's, but one of ASGD, whose alpha means something else")
     if "decoupled_decay" in keys:
         return "timm"
-    if "alpha" in keys and (keys & EXTRA.keys() or "grad_var" in names):
+    if "alpha" in keys and (keys & EXTRA.keys() or "grad_var" in names or names & {*CODES.values()}):
         return "rmsprop.torch"
     if "alpha" in keys and keys & {"maximize", "capturable", "differentiable"}:
         return "torch"
@@ -172,8 +173,11 @@ def _left_out(content: Content) -> Iterator[str]:
 
 
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
-    if form == "bitsandbytes" and any(group["betas"][1] for group in state_dict["param_groups"]):
-        return ("bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move",)
+    if form == "bitsandbytes":
+        return tuple(_notes_of_bitsandbytes(state_dict))
+    if packed := {str(group["state_dtype"]) for group in state_dict["param_groups"] if group.get("state_dtype")}:
+        words = " and ".join(sorted(packed)).replace("8bit", "'8bit'")
+        return (f"the run has state_dtype={words}, which doesn't move: give it again where the run goes on",)
     if chosen := {group.get("rounding", "nearest") for group in state_dict["param_groups"]} - {"nearest"}:
         lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""
         return (f"the run has rounding={min(chosen)!r}, which doesn't move{lost}: give it again where the run goes on",)
@@ -188,6 +192,16 @@ def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     return ()
 
 
+def _notes_of_bitsandbytes(state_dict: StateDict) -> Iterator[str]:
+    if any(group["betas"][1] for group in state_dict["param_groups"]):
+        yield "bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move"
+    if any("absmax1" in flat(state) for state in state_dict["state"].values()):
+        yield (
+            "the state is bitsandbytes' 8-bit code, whose averages move in jumps: they are taken as they are, and come "
+            "right within some 4/(1 - decay) steps"
+        )
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor | np.generic) else value
 
@@ -197,23 +211,15 @@ def _parameters(form: str, state_dict: StateDict, groups: Sequence[Group]) -> It
     for number, group in enumerate(state_dict["param_groups"]):
         names = group.get("param_names") or [str(key) for key in group["params"]]
         for key, name in zip(group["params"], names, strict=True):
-            yield _parameter(form, str(name), states.get(key) or {}, number, groups[number])
+            yield _parameter(form, str(name), flat(states.get(key)), number, groups[number])
 
 
 def _parameter(form: str, name: str, state: Mapping[str, Any], number: int, group: Group) -> Parameter:
-    if any(key in state for key in _EIGHT_BIT) or _is_quantised(state.get("state1")):
-        raise CheckpointError(
-            f"the state of parameter {name!r} is bitsandbytes' 8-bit code (state1 with qmap1 and absmax1), which has "
-            "lost what the run would need to go on as before: convert the checkpoint of a 32-bit run"
-        )
+    state = unpacked_state(name, state)
     called = {"square_avg": "state1"} if form == "bitsandbytes" else {name: name for name in ARRAYS}
     arrays = {own: _array(state[key]) for own, key in called.items() if isinstance(state.get(key), Tensor)}
     step = int(_plain(state["step"])) if "step" in state else None
     return averages.parameter(name, arrays, step, number, group.settings)
-
-
-def _is_quantised(value: Any) -> bool:
-    return isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
 
 
 def _array(tensor: Tensor) -> Array:

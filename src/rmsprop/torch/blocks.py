@@ -7,7 +7,7 @@ So the bits are those of `rmsprop.reference`, by construction.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from rmsprop.reference import apply
 from rmsprop.rule import Rule
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_dense
-from rmsprop.torch.state import ParamState, as_real
+from rmsprop.torch.state import as_real
 from rmsprop.torch.update_rms import limiting
 
 # Elements of a block: its arrays and temporaries share a second-level cache. torch copies no more than this on one
@@ -28,7 +28,7 @@ BLOCK = 1 << 15
 Array = np.ndarray[Any, Any]
 
 
-Updated = tuple[Tensor, Tensor, ParamState]  # a parameter, its gradient and its state
+Updated = tuple[Tensor, Tensor, Mapping[str, Any]]  # a parameter, its gradient and its state
 
 
 def update_in_blocks(rule: Rule, lr: float, step: float, members: Sequence[Updated], limits: Limits) -> None:

@@ -35,6 +35,7 @@ from rmsprop.torch.local import (
     shards_of_gradients,
 )
 from rmsprop.torch.overlap import meets
+from rmsprop.torch.packing import CODES, SCALES, held
 from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
 from rmsprop.torch.state import ParamState, state_dtype
 
@@ -55,7 +56,10 @@ def copy_dtype(param: Tensor, state: Mapping[str, Any], rule: Rule) -> torch.dty
         state: Its state, as far as there is any yet.
         rule: What decides which state is used.
     """
-    memory, kept = inside(param), [inside(state[name]) for name in rule.state_names if name in state]
+    memory, kept = (
+        inside(param),
+        [inside(held(state, name)) for name in rule.state_names if name in state or CODES[name] in state],
+    )
     if param.grad is not None and param.grad.dtype != memory.dtype and memory.dtype in _NARROW:
         return state_dtype(param)
     has_other_order = len({_order(memory), *map(_order, kept)}) > 1
@@ -78,7 +82,7 @@ class Bucket:
         copied: The dtype of the dense copies that are updated, and copied back; None if there are none.
         alone: Whether the kernel is to read copies of the gradients, made right before the update: they may lie where
             it writes, or where others have written since the step began.
-        rounding: How parameters of 16 bits are rounded.
+        rounding: How parameters of 16 bits are rounded, and what state is packed into.
         limits_updates: Whether the root mean square of each tensor's update is limited.
         numbers: The number of each parameter in the optimizer.
     """
@@ -117,13 +121,20 @@ class Bucket:
         steps = None if self.counts_on_device else str(states[0].counter.dtype).removeprefix("torch.")
         self._keeps_lost, how = rounding.keeps_lost(memory.dtype), rounding.of(memory.dtype)
         self.batch = native.Batch(
-            DTYPES[memory.dtype], len(params), rule, dlpack_device(memory.device), steps, how, rounding.seed
+            DTYPES[memory.dtype],
+            len(params),
+            rule,
+            dlpack_device(memory.device),
+            steps,
+            how,
+            rounding.seed,
+            rounding.packing,
         )
         self._update_scales = self.batch.limit_updates() if limits_updates else None
         self._max_update_rms = math.inf
         self._numbers: tuple[Any, ...] = ()
         self._seed, self._places = rounding.seed, []
-        if how == "stochastic":
+        if how == "stochastic" or rounding.packing is not None:
             self._places = list(map(place_of, numbers, params))
             self.batch.number(self._places)
         # NumPy fills an array of objects several times faster than Python converts as many ids.
@@ -137,12 +148,15 @@ class Bucket:
 
     def _memory(self, param: Tensor, state: ParamState, copied: torch.dtype | None) -> Tensor:
         memory: Tensor = self._inside(param)
-        return memory if copied is None else dense_copy(memory, self._inside(state[self.rule.state_names[0]]), copied)
+        return (
+            memory
+            if copied is None
+            else dense_copy(memory, self._inside(held(state, self.rule.state_names[0])), copied)
+        )
 
     def _place(self) -> None:
         """Tell the kernel where everything but the gradients is, and keep the tensors that it must be found in."""
-        names = [*self.batch.state_columns, *([LOST] if self._keeps_lost else ())]
-        state = [[self._inside(each[name]) for each in self.states] for name in names]
+        state = [[self._inside(each[name]) for each in self.states] for name in self._kept_names]
         steps = [] if self.counts_on_device else [[each.counter for each in self.states]]
         self._objects[0] = _row(self._memories)
         for column, row in enumerate((*state, *steps), 2):
@@ -153,6 +167,14 @@ class Bucket:
             [*_addresses(self._memories), *repeat(0, count), *chain.from_iterable(map(_addresses, (*state, *steps)))],
         )
         self._originals = self._places_of_originals()
+
+    @property
+    def _kept_names(self) -> list[str]:
+        """The names of what is kept beside parameters and changes with them, in the order of the kernel's tables."""
+        arrays, lost = self.batch.state_columns, [LOST] if self._keeps_lost else []
+        if self.batch.packing == "8bit":
+            return [*map(CODES.__getitem__, arrays), *map(SCALES.__getitem__, arrays), *lost]
+        return [*arrays, *lost]
 
     def _places_of_originals(self) -> list[Any]:
         """Return where the parameters are whose copies are updated."""
@@ -254,7 +276,7 @@ class Bucket:
 
     def written(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return where the stretches of memory begin that the kernel writes, and where they end; empty ones too."""
-        rows = [0, *range(2, 2 + len(self.batch.state_columns) + self._keeps_lost)]
+        rows = [0, *range(2, 2 + len(self._kept_names))]
         begins = np.concatenate([self.batch.row(row) for row in rows])
         return begins, begins + np.array([tensor.nbytes for row in rows for tensor in self._objects[row]])
 
@@ -354,8 +376,8 @@ class Bucket:
             torch._foreach_add_(steps, 1.0 if counted is None else counted.to(steps[0].dtype))
 
     def words_for_rounding(self) -> np.ndarray[Any, Any]:
-        """Return what the Triton kernel reads per tensor in order to round it, in the order of its table."""
-        words = np.zeros((len(self.params), 9), dtype=np.int64)
+        """Return what the Triton kernel reads per tensor in order to store it, in the order of its table."""
+        words = np.zeros((len(self.params), 11), dtype=np.int64)
         words[:, 0] = self.batch.column("lost")
         if self._places:
             words[:, 1] = np.uint64(self._seed).astype(np.int64)
@@ -363,6 +385,8 @@ class Bucket:
         if self._places and self.counts_on_device:
             words[:, 6] = [state.counter.data_ptr() for state in self.states]
             words[:, 7] = [state.counter.element_size() for state in self.states]
+        for column, name in enumerate(("spread_scales", "mean_scales", "buffer_scales"), 8):
+            words[:, column] = self.batch.column(name)
         return words
 
     def next_steps(self) -> np.ndarray[Any, Any]:

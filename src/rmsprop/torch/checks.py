@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rmsprop.torch.local import is_partial, is_shard, overlaps_itself
+from rmsprop.torch.packing import CODES
 from rmsprop.torch.state import ARRAYS, ParamState
 
 
@@ -41,7 +42,7 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
         raise RuntimeError("RMSprop does not support sparse gradients")
     if reason := _unusable(param, grad):
         raise RuntimeError(f"parameter {name} {reason}")
-    for array in ARRAYS:
+    for array in (*ARRAYS, *CODES.values()):
         if array in state:
             _check_state(name, array, state[array], param)
 

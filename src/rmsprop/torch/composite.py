@@ -21,6 +21,7 @@ from rmsprop.torch.foreach import Library, TensorList
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_lazy, is_plain_class
 from rmsprop.torch.members import Member
+from rmsprop.torch.packing import PackedState
 from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
 from rmsprop.torch.state import ParamState, as_real, state_dtype
 from rmsprop.torch.update_rms import limiting
@@ -37,7 +38,7 @@ def gathered(members: Iterable[Member], states: Mapping[Tensor, ParamState]) -> 
 
 
 def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> None:
-    """Refuse what tensor operations can't round as a group chooses.
+    """Refuse what tensor operations can't store as a group chooses.
 
     Args:
         member: What they update.
@@ -45,13 +46,14 @@ def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> N
         is_traced: Whether a compiler traces the step.
 
     Raises:
-        RuntimeError: If it is a parameter of 16 bits and no plain CPU tensor, or the step is traced.
+        RuntimeError: If it isn't stored as torch has it, and no plain CPU tensor, or the step is traced.
     """
     is_plain = member.param.device.type == "cpu" and is_plain_class(type(member.param))
-    if choice.of(member.param.dtype) != "nearest" and (is_traced or not is_plain):
+    if not choice.is_plain(member.param.dtype) and (is_traced or not is_plain):
+        instead = "rounding='nearest'" if choice.packing is None else "state_dtype=None"
         raise RuntimeError(
             f"parameter {member.name} {member.reason}, so that tensor operations update it, which do "
-            f"rounding={choice.rounding!r} on plain CPU tensors alone: use rounding='nearest' in its group"
+            f"{choice.words} on plain CPU tensors alone: use {instead} in its group"
         )
 
 
@@ -88,7 +90,7 @@ def update_rounded(
     limits: Limits,
     choice: RoundingChoice,
 ) -> None:
-    """Count a step of plain CPU parameters of 16 bits that are not rounded to the nearest, and update them one by one.
+    """Count a step of plain CPU parameters that are not stored as torch has them, and update them one by one.
 
     Args:
         rule: What to compute.
@@ -97,17 +99,25 @@ def update_rounded(
         states: Their states, which are changed.
         group: The options of their group.
         limits: What gradients are multiplied with first, and what is limited then.
-        choice: How they are rounded.
+        choice: How they are rounded, and what their state is packed into.
     """
     lr = lr.item() if isinstance(lr, Tensor) else lr
     limits = limits.negated() if group["maximize"] else limits
     _count([states[member.param].counter for member in members])
     for member, (param, grad, state) in zip(members, gathered(members, states), strict=True):
         step = int(state.counter.item())
-        rounder = Rounder(choice, member.number, step, param, state.get(LOST))
-        values = rounder.read()
-        update_in_blocks(rule, lr, step, [(values, grad, state)], limits)
-        rounder.write(values)
+        rounder = (
+            None
+            if choice.of(param.dtype) == "nearest"
+            else Rounder(choice, member.number, step, param, state.get(LOST))
+        )
+        packed = choice.packing and PackedState(state, rule.state_names, choice.packing)
+        values, arrays = rounder.read() if rounder else param, packed.read() if packed else state
+        update_in_blocks(rule, lr, step, [(values, grad, arrays)], limits)
+        if rounder:
+            rounder.write(values)
+        if packed:
+            packed.write(arrays, choice.seed, step, member.number)
 
 
 def _count(steps: list[Tensor]) -> None:

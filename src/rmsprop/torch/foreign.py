@@ -22,6 +22,8 @@ _GROUP_KEYS = {
 }
 _STATE_KEYS = {
     "state1": "an optimizer of bitsandbytes (rmsprop convert --from bitsandbytes translates its RMSprop)",
+    "__bnb_optimizer_quant_state__": "an optimizer of bitsandbytes (rmsprop convert --from bitsandbytes translates its "
+    "RMSprop)",
     "exp_avg": "Adam or one of its kind",
     "acc_delta": "Adadelta",
     "sum": "Adagrad",
@@ -74,10 +76,12 @@ def translated(saved: Sequence[dict[str, Any]], own: Sequence[Mapping[str, Any]]
     Returns:
         The groups, with all keys that torch's groups don't have: in one of timm's as timm does, in one of torch's as
         torch does. A group of Stable-Baselines3 (or of an old torch) can't be told from its keys: what it lacks stays
-        as it is.
+        as it is. What state is kept in stays so everywhere, unless a group says otherwise.
     """
     groups = []
     for number, group in enumerate(saved):
+        if number < len(own):
+            group = _completed(group, {"state_dtype": own[number]["state_dtype"]})
         if _TIMM in group:
             groups.append(_from_timm(group))
         elif "foreach" in group or number >= len(own):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.rule import Rule
-from rmsprop.storage import Rounding
+from rmsprop.storage import Packing, Rounding
 
 if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
@@ -144,12 +144,12 @@ class Launch:
         self._device = buckets[0].device
         kernel = _kernel()
         self._options = {
-            **kernel.types(buckets[0].batch.dtype),
-            **code(buckets[0].rule, buckets[0].batch.rounding),
+            **kernel.types(buckets[0].batch.dtype, buckets[0].batch.packing),
+            **_code_of(buckets[0]),
             **block_options(self._device),
         }
         self._count = sum(len(bucket.params) for bucket in buckets)
-        self._is_stochastic = buckets[0].batch.rounding == "stochastic"
+        self._takes_chances = takes_chances(buckets[0].batch.rounding, buckets[0].batch.packing)
         # Where steps are counted on the device, each tensor has numbers of its own: nobody knows which are equal.
         heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
         ends = np.cumsum(heights).tolist()
@@ -190,7 +190,7 @@ class Launch:
             lrs = [here(bucket.device_lr, self._device) for bucket in self._buckets]
             moving = self._moving_table.on_device(self._moving_words(lrs), stream)
             rules, grads = moving[: self._rules.size], moving[self._rules.size :]
-            steps = moving[-self._count :] if self._is_stochastic else None
+            steps = moving[-self._count :] if self._takes_chances else None
             scalars = [here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf, scaling.factor)]
             grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars, steps)
             kind = tuple(None if value is None else value.dtype for value in scalars)
@@ -241,7 +241,7 @@ class Launch:
             if lr is not None:
                 rows[:, numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
         words = [self._rules.reshape(-1), *self._grads]
-        if self._is_stochastic:
+        if self._takes_chances:
             pad = np.zeros(self._count % 2, dtype=np.int64)  # else another kernel would be compiled for odd counts
             words += [pad, *(bucket.next_steps() for bucket in self._buckets)]
         return np.concatenate(words)
@@ -271,22 +271,37 @@ def launches(buckets: Iterable[Bucket]) -> list[Launch]:
     """
     together: dict[Any, list[Bucket]] = {}
     for bucket in buckets:
-        key = bucket.device, bucket.batch.dtype, *code(bucket.rule, bucket.batch.rounding).values()
+        key = bucket.device, bucket.batch.dtype, *_code_of(bucket).values()
         together.setdefault(key, []).append(bucket)
     return [Launch(members) for members in together.values()]
 
 
-def code(rule: Rule, rounding: Rounding) -> dict[str, bool | str]:
-    """Return the choices that the kernel is compiled for: which arrays there are, and how it rounds.
+def _code_of(bucket: Bucket) -> dict[str, bool | str]:
+    return code(bucket.rule, bucket.batch.rounding, bucket.batch.packing)
+
+
+def takes_chances(rounding: Rounding, packing: Packing | None) -> bool:
+    """Whether anything is rounded by random bits."""
+    return rounding == "stochastic" or packing is not None
+
+
+def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict[str, bool | str]:
+    """Return the choices that the kernel is compiled for: which arrays there are, and how they are stored.
 
     Args:
         rule: The rule.
         rounding: How parameters of 16 bits are rounded.
+        packing: What state is packed into. Default None: it is not.
 
     Returns:
         Values of arguments of the kernel, by their names.
     """
-    return {"CENTERED": rule.centered, "MOMENTUM": rule.has_momentum, "ROUNDING": rounding}
+    return {
+        "CENTERED": rule.centered,
+        "MOMENTUM": rule.has_momentum,
+        "ROUNDING": rounding,
+        "PACKING": packing or "none",
+    }
 
 
 def block_size() -> int:

@@ -23,7 +23,14 @@ KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}
 _TORCHS_RULE = {"decay", "eps", "momentum", "centered", "weight_decay"}
 # The keys that torch's groups don't have -> what torch does.
 EXTRA: Mapping[str, Any] = MappingProxyType(
-    {"fused": None, "rounding": "nearest", "seed": 0, "max_grad_value": None, "max_update_rms": None}
+    {
+        "fused": None,
+        "rounding": "nearest",
+        "seed": 0,
+        "state_dtype": None,
+        "max_grad_value": None,
+        "max_update_rms": None,
+    }
     | {KEYS[field.name]: field.default for field in fields(Rule) if field.name not in _TORCHS_RULE}
 )
 _MEANING = {
@@ -36,7 +43,7 @@ _MEANING = {
     "differentiable": False,
 }
 # What decides who updates a parameter, and what state it needs beside that of the rule.
-FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed")
+FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype")
 _OPTIONS = (*KEYS.values(), *LIMITS, *FLAGS_OF_GROUP)
 
 

@@ -18,8 +18,9 @@ from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
-from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
-from rmsprop.torch.state import Changes, ParamState, complete, state_dtype
+from rmsprop.torch.packing import CODES, held
+from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
+from rmsprop.torch.state import Changes, ParamState, complete, kept_dtype
 
 States = dict[Tensor, ParamState]
 
@@ -59,36 +60,42 @@ def _unfit_gradient(param: Tensor, grad: Tensor) -> str | None:
     return None
 
 
-def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule) -> str | None:
+def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
     """Return why no kernel can work on a parameter's state, or None if one can.
 
     Args:
         param: The parameter.
         state: Its state, as far as there is any yet.
         rule: What decides which of it is used.
+        choice: What its group packs it into.
 
     Returns:
         A reason that completes "the parameter ...".
     """
-    for array in (state[name] for name in rule.state_names if name in state):
-        if array.dtype != state_dtype(param):
+    for array in (held(state, name) for name in rule.state_names if name in state or CODES[name] in state):
+        if array.dtype != kept_dtype(param, choice):
             return f"has state in {array.dtype} that processes share: make it with share_memory() of the optimizer"
         if is_shard(param) != is_shard(array) or not is_plain_class(type(inside(array))):
             return f"is a {type(param).__name__}, but its state a {type(array).__name__}"
     return None
 
 
-def unfit_limit(param: Tensor, limits_updates: bool) -> str | None:
+def unfit_limit(param: Tensor, limits_updates: bool, choice: RoundingChoice) -> str | None:
     """Return why no kernel can limit the update of a parameter, or None if one can.
 
     Args:
         param: The parameter.
         limits_updates: Whether its group has ``max_update_rms``.
+        choice: What its group packs state into.
 
     Returns:
         A reason that completes "the parameter ...".
     """
-    return "has max_update_rms, which the Triton kernel doesn't know" if limits_updates and is_on_gpu(param) else None
+    if not limits_updates:
+        return None
+    if choice.packing is not None:
+        return "has max_update_rms, which no kernel measures with packed state (state_dtype)"
+    return "has max_update_rms, which the Triton kernel doesn't know" if is_on_gpu(param) else None
 
 
 def asked_for(group: Mapping[str, Any]) -> str | None:
@@ -176,7 +183,7 @@ class Members:
             if group["fused"] and (
                 reason := unfit(param)
                 or unfit_rounding(param, self.rounding)
-                or unfit_limit(param, self.limits_updates)
+                or unfit_limit(param, self.limits_updates, self.rounding)
             ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
@@ -207,8 +214,8 @@ class Members:
         return (
             unfit(param)
             or unfit_rounding(param, self.rounding)
-            or unfit_limit(param, self.limits_updates)
-            or unfit_state(param, state, self.rule)
+            or unfit_limit(param, self.limits_updates, self.rounding)
+            or unfit_state(param, state, self.rule, self.rounding)
         )
 
     def refresh(self, group: Mapping[str, Any]) -> bool:
@@ -248,7 +255,7 @@ class Members:
             shape = param.shape
             if grad.shape != shape or grad.layout != torch.strided or param.dtype != dtype:
                 return False
-            if any(kept[name].shape != shape for name in names):
+            if any(held(kept, name).shape != shape for name in names):
                 return False
             if not (self.asked or self._unfit(param, kept)):
                 return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -72,7 +72,10 @@ class RMSprop(torch.optim.RMSprop):
         rounding: How parameters of bfloat16 and float16 are rounded: ``"nearest"``, which loses every change below half
             a unit in the last place; ``"stochastic"``, which keeps it on average; ``"kahan"``, which keeps what is lost
             in a state of 16 bits more. Parameters of float32 are left alone. Default ``"nearest"``, as in torch.
-        seed: Chooses the random bits of ``rounding="stochastic"``, from 0 to 2⁶⁴ − 1. Default 0.
+        seed: Chooses the random bits of ``rounding="stochastic"`` and of ``state_dtype``, from 0 to 2⁶⁴ − 1. Default 0.
+        state_dtype: What state is kept in: ``torch.bfloat16``, or ``"8bit"`` for codes of a byte (1.02 bytes per
+            number with their scales), both rounded at random so that averages neither stop moving nor stray; for
+            parameters of float32, bfloat16 and float16. Default None: float32.
         max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
             ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
@@ -127,6 +130,7 @@ class RMSprop(torch.optim.RMSprop):
         fused: bool | None = None,
         rounding: Rounding = "nearest",
         seed: int = 0,
+        state_dtype: torch.dtype | Literal["8bit"] | None = None,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
         max_update_rms: float | None = None,
@@ -148,6 +152,7 @@ class RMSprop(torch.optim.RMSprop):
                 "fused": fused,
                 "rounding": rounding,
                 "seed": seed,
+                "state_dtype": state_dtype,
                 "max_grad_value": max_grad_value,
                 "max_update_rms": max_update_rms,
             }
@@ -292,7 +297,8 @@ class RMSprop(torch.optim.RMSprop):
             self.param_groups[number] = slimmed(group)
             for param in group["params"]:
                 if isinstance(saved := self.state.get(param), Saved):
-                    self.state[param] = ParamState.copied(adopted(saved.state, param, bool(group["centered"])))
+                    found = adopted(saved.state, param, bool(group["centered"]), choice_of(self.param_groups[number]))
+                    self.state[param] = ParamState.copied(found)
 
     def state_dict(self) -> StateDict:
         """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.

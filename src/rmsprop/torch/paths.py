@@ -37,9 +37,10 @@ def paths_of(param_groups: list[dict[str, Any]], states: Mapping[Tensor, ParamSt
 
 def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, ParamState]) -> str:
     rule, state = rule_of(group), states.get(param) or ParamState()
-    rounding = unfit_rounding(param, choice_of(group))
-    limit = unfit_limit(param, group["max_update_rms"] is not None)
-    if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule):
+    choice = choice_of(group)
+    rounding = unfit_rounding(param, choice)
+    limit = unfit_limit(param, group["max_update_rms"] is not None, choice)
+    if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule, choice):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))
     return f"kernel{where} ({'triton' if is_on_gpu(param) else native.instruction_set()})"

@@ -1,4 +1,4 @@
-"""How parameters of 16 bits are rounded when they are written: what a group chooses, and which random bits it takes."""
+"""How numbers are stored: how a group rounds parameters of 16 bits and packs state, and which random bits it takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop.storage import ROUNDINGS, Rounding, noise, round_stochastically, split
+from rmsprop.storage import ROUNDINGS, Packing, Rounding, noise, round_stochastically, split
 from rmsprop.torch.local import inside, is_shard
 
 LOST = "compensation"  # the name of the state that holds what rounding took off
@@ -22,19 +22,32 @@ MOST_SEED = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class RoundingChoice:
-    """How a group rounds its parameters of 16 bits.
+    """How a group rounds its parameters of 16 bits, and what it packs state into.
 
     Args:
         rounding: ``"nearest"``, ``"stochastic"`` or ``"kahan"``.
         seed: Chooses the random bits.
+        packing: ``"bfloat16"``, ``"8bit"``, or None for state in the precision in which updates work.
     """
 
     rounding: Rounding = "nearest"
     seed: int = 0
+    packing: Packing | None = None
 
     def of(self, dtype: torch.dtype) -> Rounding:
         """Return how a parameter of a dtype is rounded: with more than 16 bits to the nearest, which it is already."""
         return self.rounding if dtype in _NAMES else "nearest"
+
+    def is_plain(self, dtype: torch.dtype) -> bool:
+        """Whether a parameter of a dtype and its state are stored as torch has them."""
+        return self.packing is None and self.of(dtype) == "nearest"
+
+    @property
+    def words(self) -> str:
+        """The option that asks for something else than torch does."""
+        if self.packing is None:
+            return f"rounding={self.rounding!r}"
+        return f"state_dtype={'torch.bfloat16' if self.packing == 'bfloat16' else repr(self.packing)}"
 
     def keeps_lost(self, dtype: torch.dtype) -> bool:
         """Whether what rounding takes off a parameter of a dtype is kept."""
@@ -55,8 +68,8 @@ def choice_of(group: Mapping[str, Any]) -> RoundingChoice:
         ValueError: If a choice is unknown or out of range.
         RuntimeError: If the step can't be what it must be for it.
     """
-    rounding, seed = group["rounding"], group["seed"]
-    if rounding == "nearest" and seed == 0:
+    rounding, seed, packing = group["rounding"], group["seed"], _packing_of(group["state_dtype"])
+    if rounding == "nearest" and seed == 0 and packing is None:
         return TO_NEAREST
     if rounding not in ROUNDINGS:
         raise ValueError(f"Invalid rounding: {rounding!r} (allowed: {', '.join(map(repr, ROUNDINGS))})")
@@ -66,7 +79,22 @@ def choice_of(group: Mapping[str, Any]) -> RoundingChoice:
         raise ValueError(f"Invalid seed: {seed} (allowed: a whole number from 0 to 2**64 - 1)")
     if rounding != "nearest" and group["differentiable"]:
         raise RuntimeError(f"`rounding={rounding!r}` has no derivative: use rounding='nearest' with `differentiable`")
-    return RoundingChoice(rounding, seed)
+    if packing is not None and group["differentiable"]:
+        raise RuntimeError("packed state has no derivative: use state_dtype=None with `differentiable`")
+    return RoundingChoice(rounding, seed, packing)
+
+
+def _packing_of(state_dtype: object) -> Packing | None:
+    if state_dtype is None:
+        return None
+    if isinstance(state_dtype, torch.dtype) and state_dtype == torch.bfloat16:
+        return "bfloat16"
+    if isinstance(state_dtype, str) and state_dtype == "8bit":
+        return "8bit"
+    raise ValueError(
+        f"Invalid state_dtype: {state_dtype!r} (allowed: None, for float32, torch.bfloat16, or '8bit', which rounds to "
+        "codes of its own)"
+    )
 
 
 def check_dtype(name: str, param: Tensor, choice: RoundingChoice) -> None:
@@ -78,8 +106,19 @@ def check_dtype(name: str, param: Tensor, choice: RoundingChoice) -> None:
         choice: What its group chooses.
 
     Raises:
-        ValueError: If it is float64 or complex128 and to be rounded otherwise than to the nearest.
+        ValueError: If it is float64 or complex128 and to be rounded otherwise than to the nearest, or its state can't
+            be packed.
     """
+    if choice.packing is not None and (param.is_complex() or param.dtype == torch.float64):
+        raise ValueError(
+            f"parameter {name} is {param.dtype}, but {choice.words} is for state of float32: put it into a group with "
+            "state_dtype=None"
+        )
+    if choice.packing == "8bit" and is_shard(param):
+        raise ValueError(
+            f"parameter {name} is a DTensor, whose shards can't share the scales of state_dtype='8bit': use "
+            "state_dtype=torch.bfloat16"
+        )
     if choice.rounding != "nearest" and param.dtype in (torch.float64, torch.complex128):
         raise ValueError(
             f"parameter {name} is {param.dtype}, but rounding={choice.rounding!r} is for parameters of 16 bits (those "
@@ -97,12 +136,12 @@ def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
     Returns:
         A reason that completes "the parameter ...".
     """
-    if choice.of(param.dtype) == "nearest":
-        return None
-    if param.grad is not None and param.grad.dtype != param.dtype:
+    is_nearest = choice.of(param.dtype) == "nearest"
+    if not is_nearest and param.grad is not None and param.grad.dtype != param.dtype:
         return f"is {param.dtype} with rounding={choice.rounding!r}, but its gradient {param.grad.dtype}"
-    if choice.rounding == "stochastic" and is_shard(param) and _place_of_shard(0, param) is None:
-        return "is cut along several dimensions, so that its elements can't be numbered for rounding='stochastic'"
+    takes_chances = choice.of(param.dtype) == "stochastic" or choice.packing is not None
+    if takes_chances and is_shard(param) and _place_of_shard(0, param) is None:
+        return f"is cut along several dimensions, so that its elements can't be numbered for {choice.words}"
     return None
 
 

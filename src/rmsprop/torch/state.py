@@ -1,6 +1,7 @@
 """What is kept per parameter: its precision, its counter, and its exchange with ``torch.optim.RMSprop``.
 
-State is not made in 16 bits: averages there stop moving. (What a user shared between processes in 16 bits stays so.)
+State is not made in 16 bits unless its group asks for it: averages that are rounded to the nearest there stop moving.
+(What a user shared between processes in 16 bits stays so.)
 Centered state holds the variance ``grad_var`` = v − m² instead of ``square_avg`` = v, because the difference of the two
 large numbers can come out negative; ``square_avg`` is rebuilt where somebody asks for it or a state dict leaves, and
 taken apart where one arrives.
@@ -16,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop.codes import blocks
 from rmsprop.rule import Rule
 from rmsprop.storage import working_dtype
 from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pinned
-from rmsprop.torch.local import is_lazy, is_uninitialized
+from rmsprop.torch.local import is_dense, is_lazy, is_uninitialized
+from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
@@ -114,8 +117,10 @@ class ParamState(dict[str, Any]):
             return default
 
     def __missing__(self, key: str) -> Tensor:
-        """Return ``square_avg``."""
-        if key == "square_avg" and "grad_var" in self and "grad_avg" in self:
+        """Return an array that is held in 8 bits, or ``square_avg``."""
+        if key in CODES and CODES[key] in self:
+            return unpacked(key, self[CODES[key]], self[SCALES[key]])
+        if key == "square_avg" and _holds(self, "grad_var") and _holds(self, "grad_avg"):
             return _rebuilt_square_avg(self)
         raise KeyError(key)
 
@@ -126,7 +131,12 @@ class ParamState(dict[str, Any]):
             yield "square_avg"
 
 
-_WATCHED = {"step", *ARRAYS, LOST}
+def _holds(state: Mapping[str, Any], name: str) -> bool:
+    """Whether a state has an array, in whatever form."""
+    return name in state or CODES[name] in state
+
+
+_WATCHED = {"step", *ARRAYS, *CODES.values(), *SCALES.values(), LOST}
 
 
 def _telling(name: str) -> Callable[..., Any]:
@@ -165,6 +175,13 @@ for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem"
 def state_dtype(param: Tensor) -> torch.dtype:
     """Return the dtype of a parameter's state: its own, but at least 32 bits."""
     return _state_dtype(param.dtype)
+
+
+def kept_dtype(param: Tensor, choice: RoundingChoice) -> torch.dtype:
+    """Return the dtype of what is held of each array of a parameter's state."""
+    if choice.packing is None:
+        return state_dtype(param)
+    return torch.bfloat16 if choice.packing == "bfloat16" else torch.uint8
 
 
 @cache
@@ -208,7 +225,10 @@ def complete(
     state.tell(changes)
     if not can_count(state.get("step"), param, count_on_device):
         state.set_counter(new_counter(state.get("step"), param, count_on_device))
-    wanted = state_dtype(param)
+    is_other_rules = _holds(state, "square_avg") if rule.centered else not _holds(state, "square_avg")
+    if is_other_rules or rounding.packing != "8bit":
+        _unpack(state)
+    wanted = kept_dtype(param, RoundingChoice() if is_other_rules or rounding.packing == "8bit" else rounding)
     for name in ARRAYS:
         if name in state and state[name].dtype != wanted and not is_shared(state[name]):
             state[name] = state[name].to(wanted)
@@ -220,12 +240,43 @@ def complete(
         state["square_avg"] = _rebuilt_square_avg(state)
         del state["grad_var"]  # it would grow stale, and be taken for current when centered again
     for name in rule.state_names:
-        if name not in state:
-            state[name] = torch.zeros_like(param, dtype=wanted, memory_format=torch.preserve_format)
-            if start := rule.start(name):
-                as_real(state[name]).fill_(start)
+        if not _holds(state, name):
+            state.update(_new_array(name, param, rule.start(name), rounding))
+    if rounding.packing is not None:
+        _pack(state, rounding)
     _keep_lost(state, param, rounding)
     return state
+
+
+def _new_array(name: str, param: Tensor, start: float, rounding: RoundingChoice) -> dict[str, Tensor]:
+    """Return an array of state before the first step, by the names that it is held under."""
+    if rounding.packing == "8bit" and not start:
+        return zeros(name, param)
+    wanted = state_dtype(param) if rounding.packing == "8bit" else kept_dtype(param, rounding)
+    array = torch.zeros_like(param, dtype=wanted, memory_format=torch.preserve_format)
+    if start:
+        as_real(array).fill_(start)
+    return {name: array}
+
+
+def _unpack(state: dict[str, Any]) -> None:
+    """Hold arrays of 8 bits in float32."""
+    for name in ARRAYS:
+        if CODES[name] in state:
+            state[name] = unpacked(name, state[CODES[name]], state[SCALES[name]])
+            del state[CODES[name]], state[SCALES[name]]
+
+
+def _pack(state: dict[str, Any], rounding: RoundingChoice) -> None:
+    """Hold arrays in 16 or 8 bits, rounded to the nearest, but those that other processes work on."""
+    for name in ARRAYS:
+        if name not in state or is_shared(state[name]):
+            continue
+        if rounding.packing == "8bit":
+            state.update(packed(name, state[name].float()))
+            del state[name]
+        elif state[name].dtype != torch.bfloat16:
+            state[name] = state[name].to(torch.bfloat16)
 
 
 def _keep_lost(state: ParamState, param: Tensor, rounding: RoundingChoice) -> None:
@@ -246,8 +297,13 @@ def _squared(tensor: Tensor) -> Tensor:
 
 
 def _rebuilt_square_avg(state: Mapping[str, Any]) -> Tensor:
-    grad_var: Tensor = state["grad_var"]
-    return grad_var + _squared(state["grad_avg"])
+    grad_var, grad_avg = _wide(state["grad_var"]), _wide(state["grad_avg"])
+    return grad_var + _squared(grad_avg)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in the precision in which updates work."""
+    return tensor.to(_state_dtype(tensor.dtype))
 
 
 def _difference(square_avg: Tensor, grad_avg: Tensor) -> Tensor:
@@ -278,49 +334,78 @@ def _split_square_avg(state: dict[str, Any]) -> None:
     del state["square_avg"]  # last: what fails before has lost nothing
 
 
-def exported(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a parameter's state as a state dict shows it: as torch expects it.
+def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
+    """Return a parameter's state as a state dict shows it: as torch expects it, unless it is held in 8 bits.
 
     Args:
         state: The parameter's state; left as it is.
+        is_packed: Whether its group keeps state in 16 or 8 bits. If not, what is still held so is shown in float32.
 
     Returns:
         The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
         ``grad_var`` is there only where the two averages don't tell it to the last bit.
     """
     shown = dict(state.items())
+    if not is_packed:
+        _unpack(shown)
+        shown |= {name: _wide(shown[name]) for name in ARRAYS if name in shown and shown[name].dtype == torch.bfloat16}
     if isinstance(state.get("step"), Tensor):
         shown["step"] = state["step"].clone()
-    if "grad_var" in state:
-        shown["square_avg"] = _rebuilt_square_avg(state)
-        if not is_shared(state["grad_var"]) and _is_told(state["grad_var"], shown["square_avg"], state["grad_avg"]):
+    if "grad_var" in shown:
+        shown["square_avg"] = _rebuilt_square_avg(shown)
+        if not is_shared(shown["grad_var"]) and _is_told(shown["grad_var"], shown["square_avg"], shown["grad_avg"]):
             del shown["grad_var"]
     return shown
 
 
 def _is_told(grad_var: Tensor, square_avg: Tensor, grad_avg: Tensor) -> bool:
-    return torch.equal(_difference(square_avg, grad_avg), grad_var)
+    return grad_var.dtype == square_avg.dtype and torch.equal(_difference(square_avg, grad_avg), grad_var)
 
 
-def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool) -> dict[str, Any]:
+def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool, rounding: RoundingChoice) -> dict[str, Any]:
     """Return the state to keep for a parameter from one that was saved, by this class or by torch's.
 
     Args:
         saved: The saved state; left as it is.
         param: The parameter it belongs to.
         centered: Whether its group is.
+        rounding: What its group packs state into.
 
     Returns:
-        Copies on the parameter's device, in the state's own dtype.
+        Copies on the parameter's device, in the state's own dtype, or packed.
 
     Raises:
         ValueError: If a saved tensor does not have the parameter's shape, or ``step`` is no count.
     """
+    saved = _in_order(saved, param)
     state = {name: _adopted_value(name, value, param) for name, value in saved.items()}
     if not isinstance(state.get("grad_var"), Tensor):
         state.pop("grad_var", None)  # a flattened distributed checkpoint without it fills its place with nothing
     if (centered or "grad_var" in state) and "square_avg" in state:
         _split_square_avg(state)
+    if rounding.packing != "8bit":
+        _unpack(state)
+    if rounding.packing is not None and not is_uninitialized(param):
+        _pack(state, rounding)
+    return state
+
+
+def _in_order(saved: Mapping[str, Any], param: Tensor) -> dict[str, Any]:
+    """Return saved state in which codes of 8 bits have the memory order of their parameter, which scales go by."""
+    state = dict(saved)
+    for name in ARRAYS:
+        if CODES[name] not in state or is_uninitialized(param):
+            continue
+        codes, scales = state[CODES[name]], state.get(SCALES[name])
+        _check_shape(CODES[name], codes, param)
+        if not isinstance(scales, Tensor) or scales.shape != (blocks(codes.numel()),):
+            raise ValueError(
+                f"loaded state has {CODES[name]}, but no {SCALES[name]} with one number for every 128 of them: load a "
+                "state dict as it was saved"
+            )
+        if codes.stride() != torch.empty_like(param, memory_format=torch.preserve_format, device="meta").stride():
+            state[name] = unpacked(name, codes.contiguous() if not is_dense(codes) else codes, scales)
+            del state[CODES[name]], state[SCALES[name]]
     return state
 
 
@@ -331,17 +416,21 @@ def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
         return value
     if name == LOST and value.shape == param.shape:
         return torch.empty_like(param, memory_format=torch.preserve_format).copy_(value)
-    if name not in ARRAYS:  # not this class's: somebody else keeps it here
+    if name not in ARRAYS:  # codes of 8 bits and their scales, or what somebody else keeps here
         return value.to(param.device, copy=True)
     if is_uninitialized(param):
         return value.clone()  # its shape will be known at the first forward
+    _check_shape(name, value, param)
+    kept = torch.empty_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
+    return kept.copy_(value) if value.is_floating_point() or value.is_complex() else value.clone()
+
+
+def _check_shape(name: str, value: Tensor, param: Tensor) -> None:
     if value.shape != param.shape:
         raise ValueError(
             f"loaded state has {name} of shape {tuple(value.shape)} for a parameter of shape {tuple(param.shape)}: "
             "load a state dict that was saved for this model"
         )
-    kept = torch.empty_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
-    return kept.copy_(value) if value.is_floating_point() or value.is_complex() else value.clone()
 
 
 def keep_shared(before: Mapping[Any, Any], states: Mapping[Any, Any]) -> None:

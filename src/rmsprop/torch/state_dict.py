@@ -48,6 +48,9 @@ def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     """
     states = state_dict["state"].items()
     # A user's hook may have put something of another kind beside the parameters' states.
-    shown = {key: exported(s) if isinstance(s, dict) else s for key, s in states}
+    packed = {
+        key for group in state_dict["param_groups"] for key in group["params"] if group.get("state_dtype") is not None
+    }
+    shown = {key: exported(s, key in packed) if isinstance(s, dict) else s for key, s in states}
     groups = [dict(slimmed(group)) for group in state_dict["param_groups"]]
     return {**state_dict, "state": shown, "param_groups": groups}

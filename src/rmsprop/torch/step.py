@@ -131,9 +131,9 @@ class Stepper:
         """Update members of one group by tensor operations."""
         number, states = members[0].group, optimizer.state
         group, rule, choice = optimizer.param_groups[number], plan.groups[number].rule, plan.groups[number].rounding
-        is_nearest = [choice.of(member.param.dtype) == "nearest" for member in members]
-        gathered = composite.gathered(compress(members, is_nearest), states)
-        others = (member for member, nearest in zip(members, is_nearest, strict=True) if not nearest)
+        is_plain = [choice.is_plain(member.param.dtype) for member in members]
+        gathered = composite.gathered(compress(members, is_plain), states)
+        others = (member for member, plain in zip(members, is_plain, strict=True) if not plain)
         rounded = [member for member in others if member.param.grad is not None]
         with torch.set_grad_enabled(group["differentiable"]):
             if gathered:

@@ -11,17 +11,21 @@ This module needs Triton; `rmsprop.torch.gpu` imports it when a GPU is to be use
 import triton
 import triton.language as tl
 
+from rmsprop.codes import BLOCK as CODED
 from rmsprop.native import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
+from rmsprop.storage import SIGNED_DIGITS, STREAMS
 
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
 # Per tensor: addresses of parameter, square_avg or grad_var, grad_avg and momentum_buffer, the number of elements, the
 # tensor's first program, which row of numbers it takes, and the address of what rounding took off it. For random bits
 # their seed, the number of the parameter, where its elements are in the whole (see `Place` in native/noise.hpp), and
-# address and size of a counter of steps that is on the device. The addresses of gradients have a table of their own.
-WORDS_PER_TENSOR = tl.constexpr(16)
+# address and size of a counter of steps that is on the device. For state in 8 bits the addresses of the scales of its
+# three arrays. The addresses of gradients have a table of their own.
+WORDS_PER_TENSOR = tl.constexpr(18)
 LOST = tl.constexpr(7)
 _SEED, _NUMBER, _FIRST, _RUN, _STRIDE = (tl.constexpr(word) for word in range(8, 13))
 _COUNTER, _COUNTER_BYTES = tl.constexpr(13), tl.constexpr(14)
+_SPREAD_SCALES, _MEAN_SCALES, _BUFFER_SCALES = (tl.constexpr(word) for word in range(15, 18))
 # Per row of numbers: the struct `rmsprop_rule` of native/rmsprop.h, then the address and the size of a learning rate
 # that is on the device.
 LR_ADDRESS, _LR_BYTES = tl.constexpr(NUMBERS_BYTES // 8), tl.constexpr(NUMBERS_BYTES // 8 + 1)
@@ -40,13 +44,26 @@ _NEW_IS_BASE, _NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
 # Elements that a program updates at a time. Four per thread are 16 bytes of a float32 array; with eight the compiler
 # needs three times the registers, and a third of the warps fit on a multiprocessor.
 BLOCK = 1024
+# Elements that share a scale in 8 bits, digits and octaves of signed codes, and the streams of random bits.
+_CODED = tl.constexpr(CODED)
+_MEAN_DIGITS, _BUFFER_DIGITS = (tl.constexpr(SIGNED_DIGITS[name]) for name in ("grad_avg", "momentum_buffer"))
+_MEAN_OCTAVES, _BUFFER_OCTAVES = (tl.constexpr(128 >> SIGNED_DIGITS[name]) for name in ("grad_avg", "momentum_buffer"))
+_WEIGHTS, _SPREADS = tl.constexpr(0), tl.constexpr(STREAMS["square_avg"])
+_MEANS, _BUFFERS = tl.constexpr(STREAMS["grad_avg"]), tl.constexpr(STREAMS["momentum_buffer"])
 _PER_THREAD = 4
 _TYPES = {"float32": tl.float32, "float64": tl.float64, "float16": tl.float16, "bfloat16": tl.bfloat16}
 
 
-def types(dtype: str) -> dict[str, tl.dtype]:
-    """Return the kernel's ``STORED`` and ``WORKING`` for parameters of a dtype, a key of `rmsprop.native.DTYPES`."""
-    return {"STORED": _TYPES[dtype], "WORKING": tl.float64 if dtype == "float64" else tl.float32}
+def types(dtype: str, packing: str | None = None) -> dict[str, tl.dtype]:
+    """Return the kernel's ``STORED``, ``WORKING`` and ``KEPT``.
+
+    Args:
+        dtype: That of the parameters, a key of `rmsprop.native.DTYPES`.
+        packing: What state is packed into. Default None: it is not.
+    """
+    working = tl.float64 if dtype == "float64" else tl.float32
+    kept = {None: working, "bfloat16": tl.bfloat16, "8bit": tl.uint8}[packing]
+    return {"STORED": _TYPES[dtype], "WORKING": working, "KEPT": kept}
 
 
 def launch_options(warp_size: int) -> dict[str, int | bool]:
@@ -160,19 +177,25 @@ def _mixed(word):
 
 
 @triton.jit
-def _key(row, steps, tensor):
-    # What the random bits of a tensor go by in this update. A counter on the device has counted it already.
+def _number_of_update(row, steps, tensor):
+    # What random bits go by besides seed, parameter and element. A counter on the device has counted it already.
     step = tl.load(steps + tensor)
     address, size = tl.load(row + _COUNTER), tl.load(row + _COUNTER_BYTES)
     step += tl.load(address.to(tl.pointer_type(tl.float32)), mask=size == 4, other=0.0).to(tl.int64)
     step += tl.load(address.to(tl.pointer_type(tl.float64)), mask=size == 8, other=0.0).to(tl.int64)
-    seed, number = tl.load(row + _SEED).to(tl.uint64), tl.load(row + _NUMBER).to(tl.uint64)
-    return _mixed(_mixed(_mixed(seed) ^ step.to(tl.uint64)) ^ number)
+    return step
 
 
 @triton.jit
-def _noise(row, key, start, BLOCK: tl.constexpr):
-    # `rmsprop.storage.noise`, line by line.
+def _noise(row, step, start, STREAM: tl.constexpr, BLOCK: tl.constexpr):
+    # `rmsprop.storage.noise` and, for the streams of state, `state_noise`, line by line.
+    seed, number = tl.load(row + _SEED).to(tl.uint64), tl.load(row + _NUMBER).to(tl.uint64)
+    if STREAM == _WEIGHTS:
+        flipped = (step * 0).to(tl.uint32)
+        key = _mixed(_mixed(_mixed(seed) ^ step.to(tl.uint64)) ^ number)
+    else:
+        flipped = (((step & 1) << 31) | ((step & 2) << 29) | ((step & 4) << 27)).to(tl.uint32)
+        key = _mixed(_mixed(_mixed(seed) ^ (step >> 3).to(tl.uint64)) ^ (number + (STREAM << 56)))
     first, run, stride = tl.load(row + _FIRST), tl.load(row + _RUN), tl.load(row + _STRIDE)
     index = start + tl.arange(0, BLOCK)
     if stride != 0:  # a shard that lies in runs
@@ -183,7 +206,7 @@ def _noise(row, key, start, BLOCK: tl.constexpr):
     x = (word.to(tl.uint32) + lane * 0x9E3779B9) ^ (word >> 32).to(tl.uint32)
     x = (x ^ (x >> 16)) * 0x7FEB352D
     x = (x ^ (x >> 15)) * 0x846CA68B
-    return x ^ (x >> 16)
+    return x ^ (x >> 16) ^ flipped
 
 
 @triton.jit
@@ -210,15 +233,146 @@ def _by_chance(value, noise, STORED: tl.constexpr):
 
 
 @triton.jit
+def _decode_positive(code, scale):
+    # `rmsprop.codes.decode_positive`, line by line.
+    raw = (code - 1 + (scale & 0x3FFF)) << (20 - (scale >> 14))
+    raw = tl.where(code == 0, 0, raw)
+    return tl.where(code >= 254, tl.where(code == 254, 0x7F800000, 0x7FC00000), raw).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _decode_signed(code, base, DIGITS: tl.constexpr):
+    # `rmsprop.codes.decode_signed`, line by line.
+    sign, magnitude = (code & 0x80) << 24, code & 0x7F
+    small = magnitude.to(tl.float32) * ((base + 1 - DIGITS) << 23).to(tl.float32, bitcast=True)
+    normal = (magnitude << (23 - DIGITS)) + (base << 23)
+    raw = tl.where(magnitude >> DIGITS == 0, small.to(tl.int32, bitcast=True), normal)
+    raw = tl.where(magnitude >= 126, tl.where(magnitude == 126, 0x7F800000, 0x7FC00000), raw)
+    return (sign | raw).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _larger(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def _smaller(a, b):
+    return tl.minimum(a, b)
+
+
+@triton.jit
+def _in_coded_blocks(value, noise, left, BLOCK: tl.constexpr):
+    # Bits of numbers and of chances as rows that share a scale, and the largest finite magnitude of each.
+    bits = tl.where(tl.arange(0, BLOCK) < left, value.to(tl.int32, bitcast=True), 0)
+    bits = tl.reshape(bits, (BLOCK // _CODED, _CODED))
+    noise = tl.reshape(noise, (BLOCK // _CODED, _CODED))
+    magnitude = bits & 0x7FFFFFFF
+    return bits, magnitude, noise, tl.reduce(tl.where(magnitude < 0x7F800000, magnitude, 0), 1, _larger, True)
+
+
+@triton.jit
+def _encode_positive(value, noise, left, BLOCK: tl.constexpr):
+    # `rmsprop.codes.encode_positive`, line by line.
+    _, magnitude, noise, highest = _in_coded_blocks(value, noise, left, BLOCK)
+    lowest = tl.where(magnitude < 0x7F800000, tl.where(magnitude != 0, magnitude, highest), highest)
+    lowest = tl.reduce(lowest, 1, _smaller, True)
+    digits = 3 + ((highest >> 19) - (lowest >> 19) < 252).to(tl.int32)
+    digits += ((highest >> 18) - (lowest >> 18) < 252).to(tl.int32)
+    digits += ((highest >> 17) - (lowest >> 17) < 252).to(tl.int32)
+    shift = 23 - digits
+    top = highest >> shift
+    origin = tl.maximum(lowest >> shift, tl.where(top >= 253, top - 251, 1))
+    above = tl.where(magnitude > origin << shift, magnitude - (origin << shift), 0)
+    code = (above + (noise >> (9 + digits).to(tl.uint32)).to(tl.int32)) >> shift
+    code = 1 + tl.minimum(code, tl.minimum(252, (0x7F800000 >> shift) - 1 - origin))
+    code = tl.where(magnitude == 0, 0, code)
+    code = tl.where(magnitude >= 0x7F800000, tl.where(magnitude > 0x7F800000, 255, 254), code)
+    return tl.reshape(code, (BLOCK,)), tl.reshape(((digits - 3) << 14) | origin, (BLOCK // _CODED,))
+
+
+@triton.jit
+def _encode_signed(value, noise, left, DIGITS: tl.constexpr, OCTAVES: tl.constexpr, BLOCK: tl.constexpr):
+    # `rmsprop.codes.encode_signed`, line by line.
+    bits, magnitude, noise, highest = _in_coded_blocks(value, noise, left, BLOCK)
+    base = tl.maximum((highest >> 23) - OCTAVES + 2, 22)
+    is_small = magnitude < (base + 1) << 23
+    small = tl.where(is_small, magnitude, 0).to(tl.float32, bitcast=True)
+    fixed = (small * ((276 - base) << 23).to(tl.float32, bitcast=True)).to(tl.int32)
+    above = tl.where(is_small, fixed, magnitude - (base << 23))
+    code = (above + (noise >> (9 + DIGITS)).to(tl.int32)) >> (23 - DIGITS)
+    code = tl.minimum(code, tl.minimum(125, ((255 - base) << DIGITS) - 1))
+    code = tl.where(magnitude >= 0x7F800000, 126, code)
+    code = tl.where(code == 0, 0, code | ((bits >> 24) & 0x80))
+    code = tl.where(magnitude > 0x7F800000, 127, code)
+    return tl.reshape(code, (BLOCK,)), tl.reshape(base, (BLOCK // _CODED,))
+
+
+@triton.jit
+def _load_state(
+    pointer, scales, start, left, STREAM: tl.constexpr, KEPT: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr
+):
+    stored = _load(pointer, left, BLOCK, WHOLE)
+    if tl.uint8 == KEPT:
+        offsets = tl.arange(0, BLOCK)
+        pointer = tl.load(scales).to(tl.pointer_type(tl.int16)) + start // _CODED
+        scale = tl.load(pointer + offsets // _CODED, mask=offsets < left, other=0).to(tl.int32) & 0xFFFF
+        if STREAM == _SPREADS:
+            return _decode_positive(stored.to(tl.int32), scale)
+        elif STREAM == _MEANS:
+            return _decode_signed(stored.to(tl.int32), scale, _MEAN_DIGITS)
+        else:
+            return _decode_signed(stored.to(tl.int32), scale, _BUFFER_DIGITS)
+    elif tl.bfloat16 == KEPT:
+        return stored.to(tl.float32)
+    else:
+        return stored
+
+
+@triton.jit
+def _store_state(
+    pointer,
+    scales,
+    value,
+    start,
+    left,
+    row,
+    step,
+    STREAM: tl.constexpr,
+    KEPT: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WHOLE: tl.constexpr,
+):
+    if tl.uint8 == KEPT:
+        noise = _noise(row, step, start, STREAM, BLOCK)
+        if STREAM == _SPREADS:
+            code, scale = _encode_positive(value, noise, left, BLOCK)
+        elif STREAM == _MEANS:
+            code, scale = _encode_signed(value, noise, left, _MEAN_DIGITS, _MEAN_OCTAVES, BLOCK)
+        else:
+            code, scale = _encode_signed(value, noise, left, _BUFFER_DIGITS, _BUFFER_OCTAVES, BLOCK)
+        _store(pointer, code, left, BLOCK, WHOLE)
+        block = tl.arange(0, BLOCK // _CODED)
+        place = tl.load(scales).to(tl.pointer_type(tl.int16)) + start // _CODED
+        tl.store(place + block, scale.to(tl.int16), mask=block * _CODED < left)
+    elif tl.bfloat16 == KEPT:
+        noise = _noise(row, step, start, STREAM, BLOCK)
+        _store(pointer, _by_chance(value, noise, KEPT), left, BLOCK, WHOLE)
+    else:
+        _store(pointer, value, left, BLOCK, WHOLE)
+
+
+@triton.jit
 def _update_block(
     addresses,
     start,
     left,
     numbers,
     row,
-    key,
+    step,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
+    KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
     ROUNDING: tl.constexpr,
@@ -227,30 +381,31 @@ def _update_block(
 ):
     grads = _at(addresses[0], start, STORED, WHOLE)
     params = _at(addresses[1], start, STORED, WHOLE)
-    spreads = _at(addresses[2], start, WORKING, WHOLE)
-    means = _at(addresses[3], start, WORKING, WHOLE)
-    buffers = _at(addresses[4], start, WORKING, WHOLE)
+    spreads = _at(addresses[2], start, KEPT, WHOLE)
+    means = _at(addresses[3], start, KEPT, WHOLE)
+    buffers = _at(addresses[4], start, KEPT, WHOLE)
     g = _load(grads, left, BLOCK, WHOLE).to(WORKING)
     p = _load(params, left, BLOCK, WHOLE).to(WORKING)
     if ROUNDING == "kahan":
         lost = _at(tl.load(row + LOST), start, STORED, False)
         p = p + _load(lost, left, BLOCK, WHOLE).to(WORKING)
-    spread = _load(spreads, left, BLOCK, WHOLE)
-    mean = _load(means, left, BLOCK, WHOLE) if CENTERED else spread
-    buffer = _load(buffers, left, BLOCK, WHOLE) if MOMENTUM else spread
+    scales = row + _SPREAD_SCALES, row + _MEAN_SCALES, row + _BUFFER_SCALES
+    spread = _load_state(spreads, scales[0], start, left, _SPREADS, KEPT, BLOCK, WHOLE)
+    mean = _load_state(means, scales[1], start, left, _MEANS, KEPT, BLOCK, WHOLE) if CENTERED else spread
+    buffer = _load_state(buffers, scales[2], start, left, _BUFFERS, KEPT, BLOCK, WHOLE) if MOMENTUM else spread
     p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM)
     if ROUNDING == "stochastic":
-        _store(params, _by_chance(p, _noise(row, key, start, BLOCK), STORED), left, BLOCK, WHOLE)
+        _store(params, _by_chance(p, _noise(row, step, start, _WEIGHTS, BLOCK), STORED), left, BLOCK, WHOLE)
     else:
         _store(params, p, left, BLOCK, WHOLE)
     if ROUNDING == "kahan":
         missing = p - p.to(STORED).to(WORKING)
         _store(lost, tl.where(tl.abs(missing) < float("inf"), missing, 0.0), left, BLOCK, WHOLE)
-    _store(spreads, spread, left, BLOCK, WHOLE)
+    _store_state(spreads, scales[0], spread, start, left, row, step, _SPREADS, KEPT, BLOCK, WHOLE)
     if CENTERED:
-        _store(means, mean, left, BLOCK, WHOLE)
+        _store_state(means, scales[1], mean, start, left, row, step, _MEANS, KEPT, BLOCK, WHOLE)
     if MOMENTUM:
-        _store(buffers, buffer, left, BLOCK, WHOLE)
+        _store_state(buffers, scales[2], buffer, start, left, row, step, _BUFFERS, KEPT, BLOCK, WHOLE)
 
 
 @triton.jit
@@ -301,9 +456,11 @@ def update(
     steps,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
+    KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
     ROUNDING: tl.constexpr,
+    PACKING: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Update all tensors that the tables name.
@@ -319,10 +476,12 @@ def update(
         factor: What gradients are multiplied with beside that, one float64 on the device; or None.
         steps: The number of each tensor's update, 0 where a counter on the device knows it; None without random bits.
         STORED: The type of parameters and gradients.
-        WORKING: The type of the state and of the arithmetic: float64 for float64, else float32.
+        WORKING: The type of the arithmetic: float64 for float64, else float32.
+        KEPT: The type of the state: that of the arithmetic, bfloat16, or bytes for codes.
         CENTERED: Whether the rule is centered.
         MOMENTUM: Whether it has momentum.
         ROUNDING: How parameters of 16 bits are rounded.
+        PACKING: What state is packed into, or ``"none"``.
         BLOCK: How many elements are updated at a time.
     """
     if found_inf is not None:
@@ -336,7 +495,9 @@ def update(
     addresses = (grad, param, spread, mean, buffer)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
     numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    key = _key(row, steps, tensor) if ROUNDING == "stochastic" else 0
+    step = 0
+    if ROUNDING == "stochastic" or PACKING != "none":
+        step = _number_of_update(row, steps, tensor)
 
     begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
     for nth in range(span):
@@ -349,9 +510,10 @@ def update(
                 left,
                 numbers,
                 row,
-                key,
+                step,
                 STORED,
                 WORKING,
+                KEPT,
                 CENTERED,
                 MOMENTUM,
                 ROUNDING,
@@ -365,9 +527,10 @@ def update(
                 left,
                 numbers,
                 row,
-                key,
+                step,
                 STORED,
                 WORKING,
+                KEPT,
                 CENTERED,
                 MOMENTUM,
                 ROUNDING,

@@ -23,6 +23,8 @@ from rmsprop.lab.recorder.file import read
 OPTIMIZERS = {
     **{f"rmsprop {name}": (lambda p, name=name: rmsprop.torch.RMSprop(p, 1e-2, dialect=name)) for name in DIALECTS},
     "rmsprop centered": lambda p: rmsprop.torch.RMSprop(p, 1e-2, centered=True, momentum=0.9),
+    "rmsprop bfloat16": lambda p: rmsprop.torch.RMSprop(p, 1e-2, state_dtype=torch.bfloat16),
+    "rmsprop 8bit": lambda p: rmsprop.torch.RMSprop(p, 1e-2, state_dtype="8bit"),
     "torch": lambda p: torch.optim.RMSprop(p, 1e-2),
     "torch centered": lambda p: torch.optim.RMSprop(p, 1e-2, centered=True),
     "adam": lambda p: torch.optim.Adam(p, 1e-2),
@@ -127,7 +129,11 @@ def test_an_optimizer_without_a_learning_rate_of_its_own_is_recorded(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rmsprop torch", "rmsprop tensorflow1", "rmsprop centered", "torch", "torch centered"]
+    "name",
+    [
+        *("rmsprop torch", "rmsprop tensorflow1", "rmsprop centered", "rmsprop bfloat16", "rmsprop 8bit"),
+        *("torch", "torch centered"),
+    ],
 )
 def test_statistics_are_those_of_the_whole_layer_where_it_is_small(path, name):
     model = perceptron()

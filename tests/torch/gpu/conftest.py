@@ -4,8 +4,9 @@ Triton decides when a kernel is defined whether it will be interpreted. So the m
 time for these tests, with TRITON_INTERPRET set while it loads: no other test, and no compiler, sees the variable.
 
 The interpreter computes with NumPy, whose float32 and float64 round as a GPU does with div_rn and sqrt_rn. It rounds
-bfloat16 in a way of its own, so ml_dtypes does that here. What it cannot show is what a compiler makes of the kernel,
-which test_gpu_compiled.py looks at, and streams, graphs and time (test_gpu_streams.py, `make bench-gpu`).
+bfloat16 in a way of its own, so ml_dtypes does that here, and it reduces element by element, so NumPy does. What it
+cannot show is what a compiler makes of the kernel, which test_gpu_compiled.py looks at, and streams, graphs and time
+(test_gpu_streams.py, `make bench-gpu`).
 """
 
 import importlib.util
@@ -29,7 +30,7 @@ def interpreted_kernel():
         pytest.skip("Triton is for Linux")
     from triton.runtime import interpreter
 
-    convert = interpreter._convert_float
+    convert, generic = interpreter._convert_float, interpreter.ReduceOps.generic_reduce
 
     def exactly(values, source, target, rounding):
         if (source.name, target.name) == ("fp32", "bf16"):
@@ -38,8 +39,17 @@ def interpreted_kernel():
             return values.astype(np.uint16).view(ml_dtypes.bfloat16).astype(np.float32)
         return convert(values, source, target, rounding)
 
+    def reduced(operation, inputs):
+        ours = {"_larger": np.maximum, "_smaller": np.minimum}.get(operation.combine_fn.fn.__name__)
+        if ours is None:
+            return generic(operation, inputs)
+        (only,) = inputs
+        result = ours.reduce(only.handle.data, axis=operation.axis, keepdims=operation.keep_dims)
+        return [operation.to_tensor(result, only.dtype)]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "_convert_float", exactly)
+        patch.setattr(interpreter.ReduceOps, "generic_reduce", reduced)
         yield interpreted("triton_kernel")
 
 

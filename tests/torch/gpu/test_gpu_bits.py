@@ -7,7 +7,17 @@ from support import ALL_RULES, same_bits, wild_gradients
 
 from rmsprop import Rule, native
 from rmsprop.reference import init, update
-from rmsprop.storage import noise, round_stochastically, split, widened
+from rmsprop.storage import (
+    PACKINGS,
+    decode,
+    encode,
+    noise,
+    round_stochastically,
+    round_to_nearest,
+    split,
+    state_noise,
+    widened,
+)
 from rmsprop.torch import RMSprop, gpu
 from rmsprop.torch.state import as_real
 
@@ -87,7 +97,8 @@ def test_more_than_two_to_the_31_elements(span, device):
     start = before * kernel.BLOCK * span
     p, v, g = torch.ones(size, device=device), torch.zeros(size, device=device), torch.ones(size, device=device)
     addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
-    rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before, *[0] * 10]], device=device)
+    rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before]], device=device)
+    rows = torch.nn.functional.pad(rows, (0, kernel.WORDS_PER_TENSOR.value - rows.shape[1]))
     batch = native.Batch("float32", 1, PLAIN)
     batch.set_numbers(0.1, 1)
     rules = torch.zeros(kernel.WORDS_PER_RULE.value, dtype=torch.int64)
@@ -235,6 +246,46 @@ def test_a_launch_per_storage_type_and_kind_of_state(device, launches):
     optimizer.step()
     assert len(launches) == 5  # complex numbers are pairs of reals
     assert all(torch.isfinite(param).all() and (param != 1).all() for param in params)
+
+
+@pytest.mark.parametrize("capturable", [False, True], ids=["counted here", "counted there"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
+def test_state_is_packed_as_the_specification_says(packing, rule, dtype, capturable, keywords, device):
+    """The second parameter rests once, and does not end with a block."""
+    random, state_dtype = np.random.default_rng(0), torch.bfloat16 if packing == "bfloat16" else packing
+    params = [normal(size, getattr(torch, dtype), size).to(device).requires_grad_() for size in (2048, 1500)]
+    optimizer = RMSprop(
+        params, **keywords(rule), lr=0.03, fused=True, seed=7, state_dtype=state_dtype, capturable=capturable
+    )
+    values, counts = [as_numpy(param) for param in params], [0, 0]
+    stored = [{n: encode(n, v, np.zeros(v.size, np.uint32), packing) for n, v in init(rule, p).items()} for p in values]
+    for nth in range(3):
+        for i, param in enumerate(params):
+            param.grad = None
+            if (i, nth) != (1, 0):
+                grad = (wild_gradients if nth == 1 else random_gradients)(random, values[i].shape)
+                param.grad = torch.from_numpy(grad).to(param.dtype).to(device)
+        optimizer.step()
+        for i, param in enumerate(params):
+            if param.grad is None:
+                continue
+            counts[i] += 1
+            state = {name: decode(name, parts, packing) for name, parts in stored[i].items()}
+            new, state = update(rule, 0.03, counts[i], values[i], as_numpy(param.grad), state)
+            values[i] = new if dtype == "float32" else widened(round_to_nearest(new, dtype), dtype)
+            assert same_bits(as_numpy(param), values[i]), (nth, i)
+            for name, numbers in state.items():
+                bits = state_noise(7, counts[i], i, name, np.arange(numbers.size))
+                stored[i][name] = encode(name, numbers, bits, packing)
+                assert same_bits(as_numpy(optimizer.state[param][name]), decode(name, stored[i][name], packing))
+    assert optimizer.paths() == dict.fromkeys("01", "kernel (triton)")
+
+
+def random_gradients(random, shape):
+    return random.standard_normal(shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("capturable", [False, True], ids=["counted here", "counted there"])

@@ -38,14 +38,18 @@ CHANGES = [
 TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 
-def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest"):
-    kernel = triton_kernel.update
-    steps = {"steps": "*i64" if rounding == "stochastic" else "constexpr"}
+def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packing=None):
+    kernel, takes_chances = triton_kernel.update, gpu.takes_chances(rounding, packing)
+    steps = {"steps": "*i64" if takes_chances else "constexpr"}
     scalars = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
     numbers = {"span": "i32", **steps, **(scalars if scaled else dict.fromkeys(scalars, "constexpr"))}
-    constants = {**triton_kernel.types(dtype), **gpu.code(rule, rounding), "BLOCK": triton_kernel.BLOCK}
+    constants = {
+        **triton_kernel.types(dtype, packing),
+        **gpu.code(rule, rounding, packing),
+        "BLOCK": triton_kernel.BLOCK,
+    }
     signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
-    if rounding != "stochastic":
+    if not takes_chances:
         constants |= {"steps": None}
     if not scaled:
         constants |= dict.fromkeys(scalars)
@@ -85,6 +89,18 @@ def test_rounding_compiles(dtype, rounding, target):
         rounds_to_nearest = any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
         assert rounds_to_nearest is (rounding == "kahan")
         assert not any(i.startswith("fma") for i in found)
+
+
+@pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
+@pytest.mark.parametrize("packing", ["bfloat16", "8bit"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_packed_state_compiles(dtype, packing, target):
+    assembly = compiled(FULL, dtype, target, packing=packing)
+    if target is HOPPER:
+        found = instructions(assembly["ptx"])
+        assert not any(i.startswith("fma") for i in found)
+        kept = "ld.global.b32" if packing == "8bit" else "ld.global.v2.b32"  # four numbers of a thread at a time
+        assert found[kept] >= 3
 
 
 @pytest.mark.parametrize(("rule", "arrays"), [(PLAIN, 1), (FULL, 3)], ids=["plain", "full"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -96,14 +96,19 @@ def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -
     found = _known(optimizer, group, optimizer.state.get(parameter, {}))
     # What has these names elsewhere may be one number for all elements, or have an ε of another meaning.
     fits = found.second is not None and found.second.shape == parameter.shape and not math.isnan(found.eps)
-    return found if fits else Moments()
+    return replace(found, second=_wide(found.second), mean=_wide(found.mean)) if fits else Moments()
+
+
+def _wide(average: Tensor | None) -> Tensor | None:
+    """Return an average in at least 32 bits: in 16 the root and a sum with ε would be rounded again."""
+    return average.float() if average is not None and average.element_size() < 4 else average
 
 
 def _known(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:
     eps = number_of(group, "eps")
-    if "grad_var" in state:
+    if "grad_var" in state or "grad_var_codes" in state:  # of `rmsprop.torch`, which reads codes of 8 bits as numbers
         return Moments(state["grad_var"], state["grad_avg"], True, 1.0, eps, bool(group.get("eps_inside_sqrt")))
-    if "square_avg" in state and "acc_delta" not in state:  # with it, it is Adadelta's
+    if ("square_avg" in state or "square_avg_codes" in state) and "acc_delta" not in state:  # with it, it is Adadelta's
         inside = bool(group.get("eps_inside_sqrt", "eps_inside_sqrt" in fixed_choices(type(optimizer).__name__)))
         mean = state.get("grad_avg") if group.get("centered") else None
         return Moments(state["square_avg"], mean, False, 1.0, eps, inside)

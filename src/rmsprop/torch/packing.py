@@ -1,0 +1,126 @@
+"""State in 16 and 8 bits: how it is held beside a parameter, and how it is read and written where no kernel does it.
+
+In bfloat16 an array of state is held under its own name. In 8 bits there are codes of the parameter's shape, and the
+scales of their blocks, which follow each other in the order of the codes' memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop.codes import blocks
+from rmsprop.storage import STREAMS, Packing, decode, encode, state_noise
+
+# Array of state -> the names of what is held of it in 8 bits.
+CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in STREAMS})
+SCALES: Mapping[str, str] = MappingProxyType({name: f"{name}_scales" for name in STREAMS})
+_HALF = np.uint32(1 << 31)  # the random bits with which rounding is to the nearest
+
+_Row = np.ndarray[Any, Any]
+
+
+def held(state: Mapping[str, Any], name: str) -> Tensor:
+    """Return what is held of an array of state with its shape: the array, or its codes.
+
+    Args:
+        state: The state of a parameter.
+        name: The name of the array.
+    """
+    tensor: Tensor = state[CODES[name] if CODES[name] in state.keys() else name]  # noqa: SIM118  `in` asks for less
+    return tensor
+
+
+def unpacked(name: str, codes: Tensor, scales: Tensor) -> Tensor:
+    """Return the numbers of an array in 8 bits.
+
+    Args:
+        name: The name of the array.
+        codes: Its codes, dense.
+        scales: The scales of their blocks.
+
+    Returns:
+        float32, in the codes' memory order and on their device.
+    """
+    numbers = decode(name, (_row(codes), _row(scales).view(np.uint16)), "8bit")
+    return _filled(torch.empty_like(codes, dtype=torch.float32), numbers)
+
+
+def packed(name: str, values: Tensor) -> dict[str, Tensor]:
+    """Return an array in 8 bits, each number rounded to the nearest code.
+
+    Args:
+        name: The name of the array.
+        values: Its numbers, float32.
+
+    Returns:
+        The codes and the scales, by the names that they are held under.
+    """
+    values = torch.empty_like(values, memory_format=torch.preserve_format).copy_(values)  # dense
+    codes, scales = encode(name, _row(values), np.full(values.numel(), _HALF), "8bit")
+    return {
+        CODES[name]: _filled(torch.empty_like(values, dtype=torch.uint8), codes),
+        SCALES[name]: torch.from_numpy(scales.view(np.int16)).to(values.device),
+    }
+
+
+def zeros(name: str, param: Tensor) -> dict[str, Tensor]:
+    """Return an array of zeros in 8 bits for a parameter, as `packed` does."""
+    codes = torch.zeros_like(param, dtype=torch.uint8, memory_format=torch.preserve_format)
+    scales = torch.zeros(blocks(codes.numel()), dtype=torch.int16, device=param.device)
+    return {CODES[name]: codes, SCALES[name]: scales}
+
+
+class PackedState:
+    """The packed state of a parameter on the CPU, read and written by NumPy.
+
+    Args:
+        state: The state, in 16 or 8 bits.
+        names: The names of its arrays.
+        packing: Which of the two.
+    """
+
+    def __init__(self, state: Mapping[str, Any], names: tuple[str, ...], packing: Packing) -> None:
+        self._state, self._names, self._packing = state, names, packing
+
+    def read(self) -> dict[str, Tensor]:
+        """Return the arrays in float32."""
+        if self._packing == "bfloat16":
+            return {name: self._state[name].detach().float() for name in self._names}
+        return {name: unpacked(name, *self._parts(name)) for name in self._names}
+
+    def write(self, arrays: Mapping[str, Tensor], seed: int, step: int, number: int) -> None:
+        """Keep new numbers.
+
+        Args:
+            arrays: What `read` returned, with other numbers in it.
+            seed: Chooses the random bits.
+            step: The number of the update, counted from 1.
+            number: The number of the parameter in the optimizer.
+        """
+        for name, values in arrays.items():
+            row = _row(values)
+            bits = state_noise(seed, step, number, name, np.arange(row.size))
+            for part, stored in zip(self._parts(name), encode(name, row, bits, self._packing), strict=True):
+                _filled(part, stored)
+
+    def _parts(self, name: str) -> list[Tensor]:
+        keys = (name,) if self._packing == "bfloat16" else (CODES[name], SCALES[name])
+        return [self._state[key].detach() for key in keys]
+
+
+def _row(tensor: Tensor) -> _Row:
+    """Return the numbers of a dense tensor in the order of its memory."""
+    return tensor.detach().cpu().as_strided((tensor.numel(),), (1,)).numpy()
+
+
+def _filled(tensor: Tensor, row: _Row) -> Tensor:
+    """Return a dense tensor, filled in the order of its memory with numbers, or their bits, of its width."""
+    numbers = torch.from_numpy(row.view(np.int16) if row.dtype == np.uint16 else row)
+    tensor.as_strided((tensor.numel(),), (1,)).copy_(numbers.view(tensor.dtype))
+    return tensor
