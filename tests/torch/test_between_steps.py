@@ -248,7 +248,7 @@ def test_columns_of_a_matrix_share_no_element_and_are_updated_at_once(fused):
             step([optimizer], seed)
         results.append(matrix)
     torch.testing.assert_close(*results)
-    assert len(optimizer._stepper._plan.sequence) == 0
+    assert len(optimizer._stepper.plan.sequence) == 0
 
 
 def test_columns_that_share_elements_are_still_updated_in_turn():
@@ -260,4 +260,4 @@ def test_columns_that_share_elements_are_still_updated_in_turn():
             step([optimizer], seed)
         results.append(matrix)
     torch.testing.assert_close(*results)
-    assert len(optimizer._stepper._plan.sequence) == 2
+    assert len(optimizer._stepper.plan.sequence) == 2
