@@ -71,6 +71,16 @@ def test_a_run_that_never_comes_down_again_had_no_hot_start():
     assert warm_up(History(name="high", source="a test", unit="step", train=losses, group={"decay": 0.99})) == []
 
 
+@pytest.mark.parametrize(("noise", "found"), [(0.0, True), (0.2, False)])
+def test_a_first_loss_that_noise_made_low_is_no_jump(noise, found):
+    course = 1.5 * np.exp(-np.arange(1000) / 100) + 0.5
+    losses = course * (1.0 + noise * np.random.default_rng(0).normal(size=1000))
+    losses[0] = 0.9  # less than half of what follows
+    train = Series(STEPS, tuple(losses))
+    history = History(name="noisy", source="a test", unit="step", train=train, group={"decay": 0.99})
+    assert bool(warm_up(history)) is found
+
+
 @pytest.mark.parametrize("kind", [RMSpropTF, RMSpropTFLike])
 def test_timm_and_stable_baselines_start_from_one(tmp_path, kind):
     model = perceptron()
