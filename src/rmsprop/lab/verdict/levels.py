@@ -174,7 +174,7 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
 def beginning_error(losses: Sequence[float], most: int | None = None) -> float:
     """Return the standard error of the level at which a curve begins.
 
-    Noise is taken for a share of the loss: how large it is there can't be seen in a run that is lost in its first steps.
+    Noise is taken for a share of the loss: its size there can't be seen in a run that is lost in its first steps.
 
     Args:
         losses: The losses.
