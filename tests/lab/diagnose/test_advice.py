@@ -1,9 +1,11 @@
 """Every piece of advice, followed literally on a run that it is given to, ends no worse."""
 
+import ast
 import math
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.advised import ADVISED, HOT
+from benchmarks.advised import ADVISED
 from benchmarks.loops import Loop, perceptron, run
+from rmsprop.lab import diagnose as diagnose_package
 from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.diagnose.rules import diagnose
 from rmsprop.lab.diagnose.warm_up import warm_up
@@ -187,19 +190,15 @@ def test_healthy_runs_of_these_kinds_get_no_advice(loop):
     assert [each.headline for each in findings if each.severity in ("bad", "warning")] == []
 
 
-def test_every_finding_of_these_rules_has_advice_that_is_followed():
-    assert {each.finding for each in ADVISED} == {
-        HOT,
-        "dead layer",
-        "exploding gradients",
-        "gradient not finite",
-        "ε too large to adapt",
-        "ε too small for the dtype",
-        "averages frozen",
-        "squared gradients underflow",
-        "centered variance collapsed",
-        "decay too small for the batch",
-    }
+def test_every_finding_that_is_made_has_advice_that_is_followed():
+    made = set()
+    for path in Path(diagnose_package.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                kind = next(each.value for each in node.keywords if each.arg == "kind")
+                made |= {part.value for part in ast.walk(kind) if isinstance(part, ast.Constant)}
+    of_curves = {"learning rate too low", "learning rate too high", "plateau"}
+    assert {each.finding for each in ADVISED} == made - {"dead layers"} | of_curves  # of several it is the same
 
 
 def test_float32_that_underflows_is_not_told_to_keep_32_bits():
