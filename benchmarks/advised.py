@@ -73,6 +73,7 @@ class Advised:
         sick: The run.
         advice: A pattern of the words that advise it.
         follow: Returns the runs that follow it, of which the best counts.
+        noise: The share of a loss by which two equally good runs may differ. Default 0.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Advised:
     sick: Loop
     advice: str
     follow: Follow
+    noise: float = 0.0
 
     def obey(self) -> Obeyed:
         """Run it, and the runs that follow the advice.
@@ -95,9 +97,11 @@ class Advised:
         if said is None:
             raise LookupError(f"{remedy!r} doesn't advise {self.advice!r}")
         losses = [run(loop).loss for loop in self.follow(self.sick, said)]
-        return Obeyed(remedy, sick.loss, min((loss for loss in losses if math.isfinite(loss)), default=math.nan))
+        best = min((loss for loss in losses if math.isfinite(loss)), default=math.nan)
+        return Obeyed(remedy, sick.loss, best, self.noise)
 
 
+_NO_NUMBER = r"^Try a (smaller|larger) learning rate\.$"
 _BOTH = partial(Branches, 1.0)
 _LEAKY = partial(perceptron, activation=nn.LeakyReLU)
 _TWO = partial(perceptron, hidden=2)
@@ -123,7 +127,7 @@ _explodes = Loop({"lr": 0.03}, model=Recurrence, rows=sums, loss=F.mse_loss, bat
 _roots = Loop({"lr": 1e-2}, model=proportional, rows=with_zeros, loss=roots, batch=1, every=1)
 _hot = Loop({"lr": 0.02, "alpha": 0.999})
 _short = Loop({"lr": 1e-3, "alpha": 0.5}, batch=1)
-_crossed = Loop({"lr": 0.1}, model=classifier, rows=products)
+_crossed = Loop({"lr": 1e-3}, model=classifier, rows=products, batch=128)
 _small = _half({"lr": 1e-3, "eps": 1e-3}, times=1e-2)
 
 
@@ -171,7 +175,7 @@ def _longer(loop: Loop, said: Match[str], **options: object) -> Sequence[Loop]:
     return [loop.but(alpha=float(said[1]), **options)]
 
 
-def _other_rates(loop: Loop, said: Match[str], *factors: float) -> Sequence[Loop]:
+def _other_rates(loop: Loop, said: Match[str], factors: Sequence[float]) -> Sequence[Loop]:
     """Try learning rates that are so many times as high."""
     return [loop.but(lr=factor * loop.lr) for factor in factors]
 
@@ -202,10 +206,17 @@ ADVISED = (
     Advised("killed by Adam at lr 1", DEAD, _killed, _SMALLER, _smaller),
     Advised("killed by Adam at lr 1", DEAD, _killed, _LEAK, partial(_smaller, model=_LEAKY)),
     Advised("a factor of 0", DEAD, Loop({"lr": 1e-3}, model=Branches), "a factor of 0", partial(_changed, model=_BOTH)),
-    Advised("next to no steps", TOO_LOW, Loop({"lr": 1e-7}), "Try a larger", lambda loop, said: [loop.but(lr=1e-6)]),
+    Advised(
+        "next to no steps",
+        TOO_LOW,
+        Loop({"lr": 1e-7}),
+        r"^Try a larger learning rate\.$",
+        partial(_other_rates, factors=(10.0,)),
+    ),
     Advised("lr 10", TOO_HIGH, Loop({"lr": 10.0}), r"Try a smaller learning rate: lr=(\S+)\.", partial(_set, lr=1)),
     Advised("no line", PLATEAU, _crossed, "Try a larger model", partial(_changed, model=partial(classifier, 32))),
-    Advised("no line", PLATEAU, _crossed, "try another learning rate", lambda *of: _other_rates(*of, 0.01, 0.1, 3.0)),
+    Advised("no line", PLATEAU, _crossed, "try another", partial(_other_rates, factors=(0.1, 3.0)), noise=0.01),
+    Advised("no line", TOO_HIGH, _crossed.but(lr=3e-3), _NO_NUMBER, partial(_other_rates, factors=(0.1,)), noise=0.01),
     Advised("a linear recurrence", "exploding gradients", _explodes, _LOWER, partial(_set, lr=1)),
     Advised("exploding at once", "exploding gradients", _explodes.but(lr=0.1), _LOWER, partial(_set, lr=1)),
     Advised("a root of 0", NOT_FINITE, _roots, "Leave out steps", partial(_changed, finite=True)),

@@ -78,7 +78,7 @@ def _before_growth(history: History, gradient: np.ndarray) -> np.ndarray:
     these the loss falls.
     """
     if _ends_above_its_start(history):
-        return gradient[0]
+        return np.asarray(gradient[0])
     return np.asarray(np.nanmedian(gradient[: len(gradient) // 3], axis=0))
 
 
