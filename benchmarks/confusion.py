@@ -114,7 +114,7 @@ def _cell(judged: Sequence[Judged]) -> str:
 
 
 @click.command()
-@click.option("--seeds", default=50, show_default=True, help="Histories of each kind, noise and format.")
+@click.option("--seeds", default=20, show_default=True, help="Histories of each kind, noise and format.")
 @click.option("--first-seed", default=FIRST_SEED, show_default=True, help="The seed of the first of them.")
 @click.option("--formats", default=",".join(FORMATS), help="Names, with commas between them.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
