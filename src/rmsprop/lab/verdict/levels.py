@@ -167,7 +167,8 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
     length = beginning_length(losses, most)
     level, few = median(losses[:length]), median(losses[: min(length, _FEW)])
     # A fast fall at the very start looks like noise to a level of many points, and not to one of three.
-    sure = SURE * _MEDIAN_ERROR * _early_noise(losses) / math.sqrt(_FEW)
+    # What falls so fast seems to be noise among the first points, too, so that of all counts.
+    sure = SURE * _MEDIAN_ERROR * noise(losses) / math.sqrt(_FEW)
     return few if few - level > sure else level
 
 

@@ -79,12 +79,17 @@ def unchanged(curves: LossCurves) -> Fact | None:
 
 
 def _learnt(curves: LossCurves) -> bool:
-    """Tell whether the training loss ends below its beginning, by more than noise."""
-    fall = curves.initial - tail(curves.train)
+    """Tell whether the training loss ends below its beginning, by more than noise, or the validation loss with it."""
+    train, length = curves.train, tail_length(curves.train)
+    fall = curves.initial - tail(train)
     if fall <= (1.0 - _UNCHANGED) * curves.scale(curves.initial):
         return False
-    train = curves.train
-    return fall > SURE * _error_of_change(curves) or (len(train) >= FEWEST_FOR_TREND and trend(train) < -SURE)
+    if fall > SURE * _error_of_change(curves) or (len(train) >= FEWEST_FOR_TREND and trend(train) < -SURE):
+        return True
+    held_out = curves.validation  # that of all rows has less noise than a few batches at the beginning
+    return bool(held_out) and held_out[0] - tail(held_out) > max(
+        (1.0 - _UNCHANGED) * curves.scale(held_out[0]), 2 * SURE * error(held_out, len(held_out) - length, length)
+    )
 
 
 def _error_of_change(curves: LossCurves) -> float:
