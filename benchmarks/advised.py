@@ -18,7 +18,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.loops import Loop, Recurrence, far_away, linear, perceptron, proportional, roots, run, sums, with_zeros
+from benchmarks.loops import (
+    Branches,
+    Loop,
+    Recurrence,
+    classifier,
+    far_away,
+    linear,
+    perceptron,
+    products,
+    proportional,
+    roots,
+    run,
+    sums,
+    with_zeros,
+)
 from rmsprop.torch import RMSprop
 
 # From the run and the words that advise it to the runs that follow it.
@@ -59,6 +73,7 @@ class Advised:
         sick: The run.
         advice: A pattern of the words that advise it.
         follow: Returns the runs that follow it, of which the best counts.
+        noise: The share of a loss by which two equally good runs may differ. Default 0.
     """
 
     name: str
@@ -66,6 +81,7 @@ class Advised:
     sick: Loop
     advice: str
     follow: Follow
+    noise: float = 0.0
 
     def obey(self) -> Obeyed:
         """Run it, and the runs that follow the advice.
@@ -81,9 +97,12 @@ class Advised:
         if said is None:
             raise LookupError(f"{remedy!r} doesn't advise {self.advice!r}")
         losses = [run(loop).loss for loop in self.follow(self.sick, said)]
-        return Obeyed(remedy, sick.loss, min((loss for loss in losses if math.isfinite(loss)), default=math.nan))
+        best = min((loss for loss in losses if math.isfinite(loss)), default=math.nan)
+        return Obeyed(remedy, sick.loss, best, self.noise)
 
 
+_NO_NUMBER = r"^Try a (smaller|larger) learning rate\.$"
+_BOTH = partial(Branches, 1.0)
 _LEAKY = partial(perceptron, activation=nn.LeakyReLU)
 _TWO = partial(perceptron, hidden=2)
 _CORRECT = r"Begin with bias correction \(.+\) and lower the learning rate to a third of what it was \((\S+)\)"
@@ -109,6 +128,7 @@ _roots = Loop({"lr": 1e-2}, model=proportional, rows=with_zeros, loss=roots, bat
 _hot = Loop({"lr": 0.02, "alpha": 0.999})
 _short = Loop({"lr": 1e-3, "alpha": 0.5}, batch=1)
 _held = Loop({"lr": 1e-4}, dtype=torch.bfloat16)
+_crossed = Loop({"lr": 1e-3}, model=classifier, rows=products, batch=128)
 _small = _half({"lr": 1e-3, "eps": 1e-3}, times=1e-2)
 
 
@@ -160,11 +180,17 @@ def _longer(loop: Loop, said: Match[str], **options: object) -> Sequence[Loop]:
     return [loop.but(alpha=float(said[1]), **options)]
 
 
+def _other_rates(loop: Loop, said: Match[str], factors: Sequence[float]) -> Sequence[Loop]:
+    """Try learning rates that are so many times as high."""
+    return [loop.but(lr=factor * loop.lr) for factor in factors]
+
+
 _in_32_bits = partial(_changed, optimizer=RMSprop)
 _MULTIPLY = rf"ultiply the loss by about (\S+?)[; ].*{_ANEW}"
 
 HOT, DEAD, NOT_FINITE, EPS = "warm-up too hot", "dead layer", "gradient not finite", "ε too large to adapt"
 EPS_LOST, UNDERFLOW = "ε too small for the dtype", "squared gradients underflow"
+TOO_LOW, TOO_HIGH, PLATEAU = "learning rate too low", "learning rate too high", "plateau"
 COLLAPSED, DECAY = "centered variance collapsed", "decay too small for the batch"
 HELD = "weights held still by rounding"
 
@@ -185,7 +211,20 @@ ADVISED = (
     Advised("the second is dead", DEAD, _blocked, _LEAK, partial(_changed, model=partial(_LEAKY, hidden=2))),
     Advised("killed by Adam at lr 1", DEAD, _killed, _SMALLER, _smaller),
     Advised("killed by Adam at lr 1", DEAD, _killed, _LEAK, partial(_smaller, model=_LEAKY)),
+    Advised("a factor of 0", DEAD, Loop({"lr": 1e-3}, model=Branches), "a factor of 0", partial(_changed, model=_BOTH)),
+    Advised(
+        "next to no steps",
+        TOO_LOW,
+        Loop({"lr": 1e-7}),
+        r"^Try a larger learning rate\.$",
+        partial(_other_rates, factors=(10.0,)),
+    ),
+    Advised("lr 10", TOO_HIGH, Loop({"lr": 10.0}), r"Try a smaller learning rate: lr=(\S+)\.", partial(_set, lr=1)),
+    Advised("no line", PLATEAU, _crossed, "Try a larger model", partial(_changed, model=partial(classifier, 32))),
+    Advised("no line", PLATEAU, _crossed, "try another", partial(_other_rates, factors=(0.1, 3.0)), noise=0.01),
+    Advised("no line", TOO_HIGH, _crossed.but(lr=3e-3), _NO_NUMBER, partial(_other_rates, factors=(0.1,)), noise=0.01),
     Advised("a linear recurrence", "exploding gradients", _explodes, _LOWER, partial(_set, lr=1)),
+    Advised("exploding at once", "exploding gradients", _explodes.but(lr=0.1), _LOWER, partial(_set, lr=1)),
     Advised("a root of 0", NOT_FINITE, _roots, "Leave out steps", partial(_changed, finite=True)),
     Advised("a root of 0", NOT_FINITE, _roots, "look for a root", partial(_changed, loss=F.l1_loss)),
     Advised("ε = 1", EPS, Loop({"lr": 1e-3, "eps": 1.0}), _LOWER_EPS, _lower_eps),

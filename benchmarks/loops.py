@@ -79,6 +79,50 @@ def linear() -> nn.Module:
     return nn.Linear(8, 1)
 
 
+def products() -> Rows:
+    """Return pairs and whether both have the same sign, which no line tells."""
+    x = torch.randn(512, 2, generator=torch.Generator().manual_seed(1))
+    return x, (x[:, 0] * x[:, 1] > 0).long()
+
+
+def classifier(hidden: int = 0) -> nn.Module:
+    """Return a classifier of pairs.
+
+    Args:
+        hidden: The units of its hidden layer. Default 0: it is a line, which begins with a constant answer.
+
+    Returns:
+        The model.
+    """
+    torch.manual_seed(0)
+    if hidden:
+        return nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+    line = nn.Linear(2, 2)
+    with torch.no_grad():
+        line.weight.zero_()
+        line.bias.zero_()
+    return line
+
+
+class Branches(nn.Module):
+    """Two classifiers of digits whose answers are added, the second with a factor.
+
+    Args:
+        factor: The factor. Default 0.
+    """
+
+    def __init__(self, factor: float = 0.0) -> None:
+        """See the class."""
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.factor = nn.Linear(64, 10), nn.Linear(64, 10), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs."""
+        output: Tensor = self.first(x) + self.factor * self.second(x)
+        return output
+
+
 class Recurrence(nn.Module):
     """Twenty times the same linear layer: what it is multiplied with too much, it is to the twentieth power."""
 

@@ -62,7 +62,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 | `2026-11-21-amd-epyc-2-cpus/suggestion.txt`, `few_seeds.txt` | `python -m benchmarks.suggestion`, `few_seeds` | the same |
 | `2026-11-21-amd-epyc-2-cpus/compare.txt`, `intervals.txt`, `lab.txt` | `rmsprop compare`, `python -m benchmarks.intervals`, `lab` | [comparing optimizers](compare.md) |
 | `2026-11-21-amd-epyc-2-cpus/recorder.txt` | `python -m benchmarks.recorder` | [recording and diagnosing](diagnose.md) |
-| `2026-11-21-amd-epyc-2-cpus-false-alarms` | `python -m benchmarks.false_alarms` | the same |
+| `2026-11-29-amd-epyc-2-cpus-false-alarms` | `python -m benchmarks.false_alarms` | the same |
 | `2026-11-29-amd-epyc-2-cpus-advice`, `2026-11-29-amd-epyc-2-cpus-confusion` | `python -m benchmarks.advice`, `confusion` | the same |
 | `2026-11-29-amd-epyc-2-cpus/forgetting.txt` | `python -m benchmarks.forgetting` | [PyTorch](torch.md) |
 | `2026-11-29-amd-epyc-2-cpus-batch-size` | `python -m benchmarks.batch_size` | that of batch sizes |

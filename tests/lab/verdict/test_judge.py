@@ -210,6 +210,12 @@ def test_a_curve_that_fell_and_is_level_has_converged_whatever_its_noise(noise):
     assert found.count("converged") >= 38
 
 
+def test_a_first_loss_of_few_batches_is_not_the_yardstick_of_later_ones_of_many():
+    flat = [1.0, *noisy([1.1] * 20, 0.01)]
+    assert judge(curve(flat, knows_start=False))[0].cause == "learning rate too high"
+    assert judge(curve(flat, knows_start=False, start_error=0.05))[0].cause is None
+
+
 @pytest.mark.parametrize("constant", [0.2, 0.4, 0.5])
 def test_no_better_than_guessing_is_not_converged(constant):
     course = [2.2 * math.exp(-n / 5) + 0.5 for n in range(60)]

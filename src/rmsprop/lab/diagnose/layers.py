@@ -11,12 +11,15 @@ from rmsprop.lab.diagnose.history import History, Statistics, median
 from rmsprop.lab.diagnose.new_rate import search_anew, unless_it_learns
 from rmsprop.lab.diagnose.warm_up import can_be_corrected
 from rmsprop.lab.format import percent
+from rmsprop.lab.verdict.outliers import lower_lr
 
 NOTHING_MEASURED = "no measurements of layers: record the run with rmsprop.lab.Recorder"
 # Fewer measurements than these say nothing.
 _FEW = 3
 # A gradient that has grown by so much since the beginning is on its way out of the numbers.
 _EXPLODING = 1000.0
+# A loss that ends so many times as high as it began has learnt nothing.
+_ABOVE = 2.0
 # ε decides the size of steps where it outweighs √v in so large a part of a layer, in so many of the measurements.
 _DOMINATED, _MOSTLY = 0.5, 0.8
 # A standard deviation that has collapsed in so large a part of a layer makes its steps a hundred times too large there.
@@ -44,11 +47,11 @@ def exploding(history: History) -> Sequence[Finding] | str:
         row = int(np.argmax(broken.any(axis=1)))
         return [_not_finite(statistics, np.flatnonzero(broken[row]), row)]
     third = len(gradient) // 3
-    if third < _FEW:
+    if third < _FEW and not _ends_above_its_start(history):
         return "fewer than nine measurements"
     with np.errstate(invalid="ignore", divide="ignore"):
-        first = np.nanmedian(gradient[:third], axis=0)
-        growth = np.nanmedian(gradient[-third:], axis=0) / first
+        first = _before_growth(history, gradient)
+        growth = np.nanmedian(gradient[-max(1, third) :], axis=0) / first
         grown = np.flatnonzero((growth > _EXPLODING) & np.isfinite(growth))
     if not len(grown):
         return []
@@ -68,6 +71,22 @@ def exploding(history: History) -> Sequence[Finding] | str:
     ]
 
 
+def _before_growth(history: History, gradient: np.ndarray) -> np.ndarray:
+    """Return the norms of the beginning: of the first step where it may have exploded within a third of the run.
+
+    A norm that is next to nothing in the first step, as behind weights that begin at 0, grows in healthy runs, too: in
+    these the loss falls.
+    """
+    if _ends_above_its_start(history):
+        return np.asarray(gradient[0])
+    return np.asarray(np.nanmedian(gradient[: len(gradient) // 3], axis=0))
+
+
+def _ends_above_its_start(history: History) -> bool:
+    losses = [loss for loss in history.train.values if np.isfinite(loss)]
+    return bool(losses) and median(losses[-max(1, len(losses) // 5) :]) > _ABOVE * max(losses[0], 0.0)
+
+
 def _not_finite(statistics: Statistics, which: np.ndarray, row: int) -> Finding:
     return Finding(
         kind="gradient not finite",
@@ -82,7 +101,7 @@ def _not_finite(statistics: Statistics, which: np.ndarray, row: int) -> Finding:
 
 
 def _tenth(history: History) -> str:
-    return f" (to {max(history.lr.values) / 10:.2g})" if history.lr else ""
+    return f" (to {lower_lr(max(history.lr.values)):.2g})" if history.lr else ""
 
 
 def _names(statistics: Statistics, which: Sequence[int] | np.ndarray) -> tuple[str, ...]:

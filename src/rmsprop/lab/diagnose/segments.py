@@ -10,7 +10,7 @@ import numpy as np
 
 from rmsprop.lab.diagnose.history import History, Series
 from rmsprop.lab.verdict.curves import LossCurves, gaps_of
-from rmsprop.lab.verdict.levels import beginning
+from rmsprop.lab.verdict.levels import beginning, beginning_error
 
 # Segments of a curve of single batches: enough to see a course, few enough to average the batches' noise away.
 _MOST, _FEWEST, _POINTS = 40, 5, 10
@@ -44,6 +44,7 @@ def curves_of(history: History) -> LossCurves | str:
         rates=tuple(_at(points.lr, until) for until in ends[1:]),
         lr=_asked_for(history, points),
         knows_start=history.initial is not None,
+        start_error=points.start_error(ends) if history.initial is None else 0.0,
         constant=history.constant_loss,
         constant_validation=history.constant_validation_loss,
         lost=history.given_up,
@@ -108,10 +109,16 @@ class _Points:
 
     def _start(self, ends: Sequence[int]) -> float:
         """Return the training loss at the beginning: the first, and what only noise tells from it."""
-        losses = self.train[1].tolist()
+        return beginning(self.train[1].tolist(), most=self._first(ends))
+
+    def start_error(self, ends: Sequence[int]) -> float:
+        """Return the standard error of that loss: it is of fewer batches than those after it."""
+        return beginning_error(self.train[1].tolist(), most=self._first(ends)) if ends and len(self.train[0]) else 0.0
+
+    def _first(self, ends: Sequence[int]) -> int:
+        """Return how many losses may belong to the beginning."""
         until = ends[1] if self.segmented else ends[0]
-        first = max(1, int(np.searchsorted(self.train[0], until, "right")))
-        return beginning(losses, most=first)
+        return max(1, int(np.searchsorted(self.train[0], until, "right")))
 
     def validation_at(self, ends: Sequence[int], initial: tuple[float, float] | None) -> list[float]:
         """Return the validation losses at these times; none if there are too few."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmsprop.lab.diagnose.finding import Finding
-from rmsprop.lab.diagnose.history import History, Series
+from rmsprop.lab.diagnose.history import History, Series, median
+from rmsprop.lab.verdict.levels import SURE, noise
 
 # A jump is a median of five losses that is so many times the first loss, and what the run ends with.
 _JUMP, _MEDIAN_OF = 2.0, 5
@@ -39,7 +40,7 @@ def warm_up(history: History) -> Sequence[Finding] | str:
     medians = [float(np.median(losses[i : i + _MEDIAN_OF])) for i in range(len(losses) - _MEDIAN_OF + 1)]
     end = float(np.median(history.train.values[-max(_MEDIAN_OF, len(history.train) // 5) :]))
     peak = int(np.argmax(medians))
-    if not (end < losses[0] and 0.0 < _JUMP * losses[0] < medians[peak]):
+    if not (end < losses[0] and 0.0 < _jump(history) * losses[0] < medians[peak]):
         return []
     highest = peak + int(np.argmax(losses[peak : peak + _MEDIAN_OF]))
     at = history.train.times[early[highest]]
@@ -53,6 +54,13 @@ def warm_up(history: History) -> Sequence[Finding] | str:
             since=at,
         )
     ]
+
+
+def _jump(history: History) -> float:
+    """Return how many times the first loss is a jump: more where noise may have made that loss a low one."""
+    late = [loss for loss in history.train.values[len(history.train) // 2 :] if np.isfinite(loss)]
+    level = median(late)
+    return _JUMP * (1.0 + SURE * noise(late) / level) if level > 0.0 else _JUMP
 
 
 def starts_large(history: History) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import mean
 
 from rmsprop.lab.verdict.curves import LossCurves
 from rmsprop.lab.verdict.facts import Advice, Fact, lr_or_none
@@ -31,8 +32,12 @@ _WORTHWHILE = 0.002
 # A run that is to be twice as long has to fall by as much again in the end of what is added: if each part of the curve
 # falls by less than this share of the part before it, the next parts hardly fall any more.
 _GOES_ON = 0.5
-# A curve of noise alone seems to fall by so many standard deviations in one of fifteen.
-_SEEMS = 1.5
+# So far above the least that is of use a fall has to be, in standard errors; a training loss that falls with the
+# validation loss, half as far.
+_CLEAR, _CLEAR_TOGETHER = 1.0, 0.5
+# Where each of two curves falls, or of two signs each says that one rises, so many standard deviations of both together
+# are as rare in noise as those of `SUPPORTED`, and this is the least that each of them has to have.
+_TOGETHER, _LEAST = 2.7, 1.4
 # The validation loss of a finished run wanders by about 5 %, and by up to 11 % where it is a twentieth of the initial
 # one (measured: the built-in problems, 3 seeds each). A rise has to be above both.
 _OVERFIT_RISE, _OVERFIT_FLOOR = 0.10, 0.02
@@ -73,8 +78,16 @@ def overfitting(curves: LossCurves) -> Fact | None:
 def _rises_surely(curves: LossCurves, best: int) -> bool:
     """Tell whether noise alone wouldn't rise like this from its lowest point; less does where training goes on."""
     rest = curves.validation[best:]
-    sure = SUPPORTED if trend(curves.train[best:]) < -ALONE else SURE
-    return rises_to_end(curves.validation, best) > sure and (len(rest) < FEWEST_FOR_TREND or trend(rest) > sure)
+    signs = [rises_to_end(curves.validation, best), *([trend(rest)] if len(rest) >= FEWEST_FOR_TREND else [])]
+    if _goes_on(curves, best):
+        return mean(signs) > SUPPORTED and min(signs) > _LEAST
+    return min(signs) > SURE
+
+
+def _goes_on(curves: LossCurves, since: int) -> bool:
+    """Tell whether the training loss falls on after a point."""
+    before = smooth(curves.train)[since]
+    return trend(curves.train[since:]) < -ALONE and before - tail(curves.train) > FALLING * curves.scale(before)
 
 
 def last_lowest(smoothed: Sequence[float], losses: Sequence[float]) -> int:
@@ -124,25 +137,31 @@ def _twice(curves: LossCurves) -> int:
 
 
 def _is_falling(curves: LossCurves, fall: Fall, train: Fall) -> bool:
-    """Tell whether the curve that is judged falls: surely, or less so where the training loss falls too."""
-    sure = SUPPORTED if train.sureness > 0.0 else ALONE
-    return _is_worthwhile(curves, fall, curves.initial_judged) and fall.sureness > sure
+    """Tell whether the curve that is judged falls: surely, or less so where the training loss falls, too."""
+    is_supported = train.sureness > 0.0 and _is_worthwhile(curves, train, curves.initial)
+    return _is_worthwhile(curves, fall, curves.initial_judged) and fall.sureness > (
+        SUPPORTED if is_supported else ALONE
+    )
 
 
 def _falls_with_training(curves: LossCurves, train: Fall) -> bool:
     """Tell whether the training loss falls, and the validation loss seems to, but is too noisy to tell."""
     validation = curves.validation
-    if not validation or train.sureness <= ALONE or not _is_worthwhile(curves, train, curves.initial):
+    if not validation or train.before - train.now <= _least(curves, train, curves.initial, FALLING, _CLEAR_TOGETHER):
         return False
-    length, half = tail_length(validation), validation[len(validation) // 2 :]
+    length, signs = tail_length(validation), (train.sureness, -trend(validation[len(validation) // 2 :]))
     unsure = error(validation, len(validation) - length, length)
-    return 2 * unsure > FALLING * curves.scale(tail(validation)) and trend(half) < -_SEEMS
+    return 2 * unsure > FALLING * curves.scale(tail(validation)) and min(signs) > 0.0 and sum(signs) > _TOGETHER
 
 
 def _is_worthwhile(curves: LossCurves, fall: Fall, initial: float) -> bool:
     share = FALLING * min(1.0, fall.points / _FALLING_POINTS)
-    least = max(share * curves.scale(fall.before), _WORTHWHILE * curves.scale(initial))
-    return fall.before - fall.now > least
+    return fall.before - fall.now > _least(curves, fall, initial, share, _CLEAR)
+
+
+def _least(curves: LossCurves, fall: Fall, initial: float, share: float, clear: float) -> float:
+    """Return by how much a loss has to fall to be called falling."""
+    return max(share * curves.scale(fall.before), _WORTHWHILE * curves.scale(initial)) + clear * fall.error
 
 
 def _supports_number(curves: LossCurves) -> bool:

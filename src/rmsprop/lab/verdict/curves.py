@@ -88,6 +88,8 @@ class LossCurves:
         rates: The learning rate at each of these points, NaN where it isn't known; may be empty.
         lr: The learning rate that was asked for. Default: not known.
         knows_start: Whether the first point is from before the first step, without noise. Default True.
+        start_error: The standard error of the training loss at the first point, where that is of fewer batches than
+            at the others. Default 0.
         constant: The training loss of the best constant answer. Default: not known.
         constant_validation: Its validation loss. Default: not known.
         lost: How the run was given up, if it was.
@@ -107,6 +109,7 @@ class LossCurves:
     rates: Sequence[float] = ()
     lr: float = math.nan
     knows_start: bool = True
+    start_error: float = 0.0
     constant: float = math.inf
     constant_validation: float = math.inf
     lost: Lost | None = None

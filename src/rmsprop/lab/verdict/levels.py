@@ -36,6 +36,7 @@ class Fall:
         points: The number of points in each of them.
         noise: The median change from one of these points to the next.
         sureness: How surely it is no noise, in standard deviations; infinite where there are too few points to tell.
+        error: The standard error of the fall; 0 where there are too few points to tell noise from a bend.
     """
 
     before: float
@@ -43,6 +44,7 @@ class Fall:
     points: int
     noise: float
     sureness: float
+    error: float
 
 
 def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
@@ -57,15 +59,19 @@ def last_fall(losses: Sequence[float], parts: int = TAIL) -> Fall:
 
     Examples:
         >>> last_fall([4, 3, 2, 1, 0])
-        Fall(before=1, now=0, points=1, noise=1, sureness=inf)
+        Fall(before=1, now=0, points=1, noise=1, sureness=inf, error=0.0)
     """
     length = max(1, (len(losses) - 1) // parts)
     last = losses[-2 * length :]
     steps = median(abs(after - before) for before, after in pairwise(last))
     before, now = median(last[:-length]), median(last[-length:])
     wide = losses[-max(2 * length, min(_ENOUGH, (len(losses) + 1) // 2)) :]
-    unsure = math.inf if before - now >= steps else 0.0
-    return Fall(before, now, length, steps, unsure if len(wide) < FEWEST_FOR_TREND else -trend(wide))
+    sureness = math.inf if before - now >= steps else 0.0
+    if len(wide) >= FEWEST_FOR_TREND:
+        sureness = -trend(wide)
+    ends = (len(losses) - 2 * length, len(losses) - length)
+    unsure = math.hypot(*(error(losses, at, length) for at in ends)) if length >= _FEW else 0.0
+    return Fall(before, now, length, steps, sureness, unsure)
 
 
 # How many standard deviations make a sign: one that another curve shares, one by itself, and one that is searched for
@@ -161,8 +167,31 @@ def beginning(losses: Sequence[float], most: int | None = None) -> float:
     length = beginning_length(losses, most)
     level, few = median(losses[:length]), median(losses[: min(length, _FEW)])
     # A fast fall at the very start looks like noise to a level of many points, and not to one of three.
-    sure = SURE * _MEDIAN_ERROR * _early_noise(losses) / math.sqrt(_FEW)
+    # What falls so fast seems to be noise among the first points, too, so that of all counts.
+    sure = SURE * _MEDIAN_ERROR * noise(losses) / math.sqrt(_FEW)
     return few if few - level > sure else level
+
+
+def beginning_error(losses: Sequence[float], most: int | None = None) -> float:
+    """Return the standard error of the level at which a curve begins.
+
+    Noise is taken for a share of the loss: its size there can't be seen in a run that is lost in its first steps.
+
+    Args:
+        losses: The losses.
+        most: How many may belong to the beginning. Default: an eighth of them, seven at most.
+
+    Returns:
+        The error, 0 where losses aren't above 0.
+
+    Examples:
+        >>> beginning_error([2.0] * 8), round(beginning_error([2.0, 2.2, 1.9] * 8), 2)
+        (0.0, 0.18)
+    """
+    if min(losses) <= 0.0:
+        return 0.0
+    share = noise(losses) / median(losses)
+    return _MEDIAN_ERROR * share * beginning(losses, most) / math.sqrt(beginning_length(losses, most))
 
 
 def beginning_length(losses: Sequence[float], most: int | None = None) -> int:

@@ -37,8 +37,20 @@ def diverged(curves: LossCurves) -> Fact | None:
     return _diverged(curves, since, end, {}, at_once=False)
 
 
+def lower_lr(lr: float) -> float:
+    """Return the learning rate to try after a run with another one was lost.
+
+    Args:
+        lr: The learning rate of that run, NaN if it isn't known.
+
+    Returns:
+        A lower one, or NaN.
+    """
+    return min(lr / 10, _SAFE_LR)
+
+
 def _diverged(curves: LossCurves, since: int, loss: float, numbers: Mapping[str, float], *, at_once: bool) -> Fact:
-    lower = Advice("lower lr", lr_or_none(min(curves.lr / 10, _SAFE_LR) if math.isfinite(curves.lr) else math.nan))
+    lower = Advice("lower lr", lr_or_none(lower_lr(curves.lr)))
     slowly = (Advice("warm up"),) if at_once and curves.first_steps_largest and not curves.lr > _HOT_LR else ()
     never = (Advice("find what isn't finite"),) if math.isnan(curves.initial) else ()
     return Fact(

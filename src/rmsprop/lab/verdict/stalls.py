@@ -11,7 +11,6 @@ from rmsprop.lab.verdict.curves import LossCurves
 from rmsprop.lab.verdict.facts import Advice, Cause, Fact, Sign, lr_or_none
 from rmsprop.lab.verdict.levels import (
     FEWEST_FOR_TREND,
-    SUPPORTED,
     SURE,
     beginning_length,
     error,
@@ -27,7 +26,7 @@ from rmsprop.lab.verdict.levels import (
 
 # A loss that differs by this share of itself from epoch to epoch, and of the initial one, isn't settling anywhere. It
 # is seen in the last half, and the fewer points there are, the larger it has to be: the noise of noise.
-_UNSTEADY, _UNSTEADY_FLOOR, _UNSURE = 0.25, 0.01, 2.0
+_UNSTEADY, _UNSTEADY_FLOOR, _UNSURE = 0.25, 0.01, 2.5
 # Steps that are too small make the loss fall in nearly every epoch, and hardly; noise makes it fall in half of them. In
 # a few epochs noise does so by chance.
 _STEADY, _FEW = 0.8, 10
@@ -49,7 +48,7 @@ def lost_again(curves: LossCurves) -> Fact | None:
     rise = end - smoothed[best]
     high = max((_LOST_FACTOR - 1.0) * curves.scale(smoothed[best]), _LOST_FLOOR * curves.scale(curves.initial))
     far = rise > _FAR * curves.scale(smoothed[best])
-    if rise <= high or not (far or rises_to_end(train, best) > SUPPORTED):
+    if rise <= high or not (far or rises_to_end(train, best) > SURE):
         return None
     numbers = {"lowest": smoothed[best], "end": end, "initial": curves.initial}
     lower = Advice("lower lr", lr_or_none(curves.lr / 10))
@@ -80,12 +79,17 @@ def unchanged(curves: LossCurves) -> Fact | None:
 
 
 def _learnt(curves: LossCurves) -> bool:
-    """Tell whether the training loss ends below its beginning, by more than noise."""
-    fall = curves.initial - tail(curves.train)
+    """Tell whether the training loss ends below its beginning, by more than noise, or the validation loss with it."""
+    train, length = curves.train, tail_length(curves.train)
+    fall = curves.initial - tail(train)
     if fall <= (1.0 - _UNCHANGED) * curves.scale(curves.initial):
         return False
-    train = curves.train
-    return fall > SURE * _error_of_change(curves) or (len(train) >= FEWEST_FOR_TREND and trend(train) < -SURE)
+    if fall > SURE * _error_of_change(curves) or (len(train) >= FEWEST_FOR_TREND and trend(train) < -SURE):
+        return True
+    held_out = curves.validation  # that of all rows has less noise than a few batches at the beginning
+    return bool(held_out) and held_out[0] - tail(held_out) > max(
+        (1.0 - _UNCHANGED) * curves.scale(held_out[0]), 2 * SURE * error(held_out, len(held_out) - length, length)
+    )
 
 
 def _error_of_change(curves: LossCurves) -> float:
@@ -93,7 +97,7 @@ def _error_of_change(curves: LossCurves) -> float:
     train, length = curves.train, tail_length(curves.train)
     overall = noise(train)  # that of a few points is hardly known
     first = 0.0 if curves.knows_start else error(train, 0, beginning_length(train), overall)
-    return math.hypot(first, error(train, len(train) - length, length, overall))
+    return math.hypot(max(first, curves.start_error), error(train, len(train) - length, length, overall))
 
 
 def _way_out(curves: LossCurves, end: float) -> tuple[Cause | None, tuple[Advice, ...]]:
@@ -128,16 +132,17 @@ def _validation_rises(curves: LossCurves) -> bool:
 
 def unsteady(curves: LossCurves) -> Fact | None:
     """Find a loss that goes up and down instead of settling."""
-    losses, end = curves.judged, tail(curves.judged)
+    losses = curves.judged
     half = losses[-max(2 * tail_length(losses), len(losses) // 2) :]
+    level = median(half)
     steps = [abs(after - before) for before, after in pairwise(half)]
     change, noisy = median(steps), _UNSTEADY * (1.0 + _UNSURE / math.sqrt(len(steps)))
-    if change <= max(noisy * curves.scale(end), _UNSTEADY_FLOOR * curves.scale(curves.initial_judged)):
+    if change <= max(noisy * curves.scale(level), _UNSTEADY_FLOOR * curves.scale(curves.initial_judged)):
         return None
     return Fact(
         kind="stalled",
         sign="unsteady",
-        numbers={"end": end, "change": change},
+        numbers={"end": level, "change": change},
         cause="learning rate too high",
         advice=(Advice("lower lr", lr_or_none(curves.lr / 10)), Advice("let lr fall")),
     )
