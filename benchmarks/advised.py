@@ -219,6 +219,9 @@ ADVISED = (
         r"^Try a larger learning rate\.$",
         partial(_other_rates, factors=(10.0,)),
     ),
+    Advised(
+        "small steps", TOO_LOW, Loop({"lr": 1e-4}), r"^Try a larger learning rate: lr=(\S+)\.$", partial(_set, lr=1)
+    ),
     Advised("lr 10", TOO_HIGH, Loop({"lr": 10.0}), r"Try a smaller learning rate: lr=(\S+)\.", partial(_set, lr=1)),
     Advised("no line", PLATEAU, _crossed, "Try a larger model", partial(_changed, model=partial(classifier, 32))),
     Advised("no line", PLATEAU, _crossed, "try another", partial(_other_rates, factors=(0.1, 3.0)), noise=0.01),

@@ -181,6 +181,7 @@ def test_eps_is_left_as_it_is_while_the_run_learns():
         Loop({"lr": 3e-4, "rounding": "kahan"}, dtype=torch.bfloat16),
         Loop({"lr": 1e-3, "eps": 1e-20}, optimizer=torch.optim.RMSprop, dtype=torch.bfloat16),
         Loop({"lr": 1e-3, "eps": 1e-3}, optimizer=torch.optim.RMSprop, dtype=torch.float16, steps=100),
+        Loop({"lr": 1e-3, "alpha": 0.999, "bias_correction": True, "state_dtype": torch.bfloat16}),
         Loop({"lr": 1e-3, "centered": True}),
         Loop({"lr": 1e-3, "bias_correction": True}),
         Loop({"lr": 1e-3}, optimizer=torch.optim.Adam),

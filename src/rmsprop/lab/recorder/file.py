@@ -314,7 +314,9 @@ def _layers(optimizer: Optimizer, sampling: Sampling) -> list[dict[str, Any]]:
     for (group, parameter), layer in zip(members(optimizer), sampling.layer_of, strict=True):
         second = moments(optimizer, group, parameter).second
         if second is not None:
-            kinds[layer].append(str(second.dtype).removeprefix("torch."))
+            # Rounded at random, averages follow the gradients however few digits they have.
+            at_random = ", rounded at random" if group.get("state_dtype") is not None else ""
+            kinds[layer].append(str(second.dtype).removeprefix("torch.") + at_random)
     return [
         asdict(layer) | {"averages": kind[0] if kind else None}
         for layer, kind in zip(sampling.layers, kinds, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -96,12 +96,7 @@ def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -
     found = _known(optimizer, group, optimizer.state.get(parameter, {}))
     # What has these names elsewhere may be one number for all elements, or have an ε of another meaning.
     fits = found.second is not None and found.second.shape == parameter.shape and not math.isnan(found.eps)
-    return replace(found, second=_wide(found.second), mean=_wide(found.mean)) if fits else Moments()
-
-
-def _wide(average: Tensor | None) -> Tensor | None:
-    """Return an average in at least 32 bits: in 16 the root and a sum with ε would be rounded again."""
-    return average.float() if average is not None and average.element_size() < 4 else average
+    return found if fits else Moments()
 
 
 def _known(optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any]) -> Moments:

@@ -120,8 +120,13 @@ def _went_up(curves: LossCurves, end: float) -> bool:
 
 
 def _falls_steadily(curves: LossCurves) -> bool:
-    steps = [after < before for before, after in pairwise(curves.train)]
-    return sum(steps) >= (_STEADY if len(steps) >= _FEW else 1.0) * len(steps)
+    """Tell whether the training loss falls from one time to the next, or in the noise of small batches all along."""
+    train = curves.train
+    steps = [after < before for before, after in pairwise(train)]
+    if sum(steps) >= (_STEADY if len(steps) >= _FEW else 1.0) * len(steps):
+        return True
+    half = train[len(train) // 2 :]
+    return len(half) >= FEWEST_FOR_TREND and max(trend(train), trend(half)) < -SURE
 
 
 def _validation_rises(curves: LossCurves) -> bool:
