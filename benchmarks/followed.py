@@ -81,6 +81,16 @@ RUNS: Mapping[str, tuple[str, str, Sequence[str]]] = {
         "loss no better than guessing",
         ["lower lr"],
     ),
+    "far above guessing, classes": (
+        "sides.csv --target y --drop signal --epochs 60 --lr 0.02 --warmup 5 --weight-decay 0 --batch-size 16",
+        "loss no better than guessing",
+        ["lower lr"],
+    ),
+    "far above guessing, classes, another seed": (
+        "sides.csv --target y --drop signal --epochs 60 --lr 0.02 --warmup 5 --weight-decay 0 --batch-size 16 --seed 1",
+        "loss no better than guessing",
+        ["lower lr"],
+    ),
     "unexplained, a line": (
         "product.csv --target y --drop product --model logistic --epochs 20 --lr 0.1",
         "stalled",
@@ -133,6 +143,10 @@ def write_tables(folder: Path) -> None:
     pl.DataFrame(columns | {"product": product, "y": sign}).write_csv(folder / "product.csv")
     wide = {f"x{n}": random.normal(size=300) for n in range(60)}
     pl.DataFrame(wide | {"signal": columns["signal"], "y": target}).write_csv(folder / "wide.csv")
+    sides = {f"x{n}": random.normal(size=400) for n in range(80)}
+    signal = random.normal(size=400)
+    side = np.where(signal + random.normal(size=400) > 0, "right", "left")
+    pl.DataFrame(sides | {"signal": signal, "y": side}).write_csv(folder / "sides.csv")
 
 
 def follow(name: str) -> Iterator[Followed]:
