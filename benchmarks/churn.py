@@ -3,7 +3,7 @@
     python -m benchmarks.churn > benchmarks/results/<date>-<machine>-churn/churn.txt
 
 The commands are those of docs/churn.md, which quotes what is printed here. Trainings are repeated with other seeds.
-scikit-learn gets the inputs as the command prepared them, the same split, hidden layer and seeds; its optimizer is Adam.
+scikit-learn gets the inputs as the command prepared them, the same split, the same hidden layer and seeds.
 """
 
 from __future__ import annotations

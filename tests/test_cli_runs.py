@@ -139,6 +139,8 @@ CHANGES = {
     "history of bytes": ("history.csv", lambda path: path.write_bytes(b"\xff\n\xff\n"), ("damaged", "history.csv")),
     "empty config": ("config.json", lambda path: path.write_text(""), ("damaged", "config.json")),
     "changed config": ("config.json", another_lr, ("damaged", "config.json")),
+    "no config": ("config.json", Path.unlink, ("damaged", "config.json")),
+    "somebody's config": ("config.json", lambda path: path.write_text("[]"), ("damaged", "config.json")),
     "deep config": ("config.json", lambda path: path.write_text("[" * 100_000), ("damaged", "config.json")),
 }
 DAMAGED = (

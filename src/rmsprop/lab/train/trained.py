@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import polars as pl
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
@@ -218,10 +218,13 @@ def _load(folder: Path) -> TrainedModel:
         raise InputError(f"{folder} was written by an earlier version: {again}")
     options = TableOptions(na=tuple(settings["na"]), delimiter=settings["delimiter"], encoding=settings["encoding"])
     model = TrainedModel(data, options)
+    damaged = f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}"
     try:
-        model.layers.load_state_dict(load_file(folder / MODEL))
+        model.layers.load_state_dict(load_tensors((folder / MODEL).read_bytes()))
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}") from error
+        raise InputError(damaged) from error
+    if not all(weights.isfinite().all() for weights in model.layers.parameters()):
+        raise InputError(f"{damaged}: its weights aren't all finite")
     model.about = about
     return model.eval()
 
@@ -239,18 +242,23 @@ def _check_folder(folder: Path) -> None:
 def _ended(folder: Path) -> tuple[str, ...]:
     """Refuse a run without a model, and one that is being continued, whose model is of before; return notes on it."""
     path = folder / RESULT
-    try:
-        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        lost = result["lost"] if result else None
-        kept = result.get("kept") if result else None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
-    if lost and not kept:
+    lost, kept = _outcome(path) if path.exists() else (None, None)
+    if lost is not None and kept is None:
         raise InputError(
-            f"the run in {folder} diverged at step {lost['step']} and left no model: train again with a smaller --lr"
+            f"the run in {folder} diverged at step {lost} and left no model: train again with a smaller --lr"
         )
-    if result is None or not (folder / MODEL).exists():
+    if not (path.exists() and (folder / MODEL).exists()):
         raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")
-    if lost and kept:
-        return (f"the run diverged at step {lost['step']}: these are the weights of epoch {kept['epoch']}, before",)
+    if lost is not None:
+        return (f"the run diverged at step {lost}: these are the weights of epoch {kept}, before",)
     return ()
+
+
+def _outcome(path: Path) -> tuple[int | None, int | None]:
+    """Return the step at which a run diverged, and the epoch whose weights were kept; None where there is none."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lost, kept = result["lost"], result.get("kept")
+        return None if lost is None else lost["step"], None if kept is None else kept["epoch"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
