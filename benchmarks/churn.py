@@ -72,7 +72,7 @@ def with_rmsprop(options: str) -> Train:
     return scored
 
 
-def with_sklearn(fit: Callable[[Problem, int], Any]) -> Train:
+def with_sklearn(fit: Callable[[Problem, int], Any], *, weighted: bool = False) -> Train:
     """Return what fits a classifier to the same rows and returns the scores of the test rows, and seconds."""
 
     def scored(seed: int, folder: Path) -> tuple[Scores, float]:
@@ -82,15 +82,23 @@ def with_sklearn(fit: Callable[[Problem, int], Any]) -> Train:
             warnings.simplefilter("ignore", ConvergenceWarning)  # that it stops after 200 epochs is its default
             model = fit(problem, seed)
         seconds = time.process_time() - begun
-        return _scores(problem.test.y.numpy(), model.predict_proba(problem.test.x.numpy())[:, 1]), seconds
+        truth = problem.test.y.numpy()
+        weights = _weights(problem)[truth] if weighted else np.ones(len(truth))
+        return _scores(truth, model.predict_proba(problem.test.x.numpy())[:, 1], weights), seconds
 
     return scored
 
 
-def _scores(truth: np.ndarray, shares: np.ndarray) -> Scores:
+def _weights(problem: Problem) -> np.ndarray:
+    """Return what each class weighs, as `--class-weights balanced` has it."""
+    y = problem.train.y.numpy()
+    return len(y) / 2 / np.bincount(y)
+
+
+def _scores(truth: np.ndarray, shares: np.ndarray, weights: np.ndarray) -> Scores:
     said = shares > 0.5
     return {
-        "loss": log_loss(truth, shares),
+        "loss": float(np.mean(weights * -np.log(np.where(truth == 1, shares, 1.0 - shares)))),
         "auc": roc_auc_score(truth, shares),
         "balanced_accuracy": balanced_accuracy_score(truth, said),
         "f1": f1_score(truth, said),
@@ -111,13 +119,11 @@ def _best_epoch(weighted: bool, problem: Problem, seed: int) -> MLPClassifier:
     Its own `early_stopping` would hold out some of the training rows, and trains on fewer.
     """
     x, y, held_out = problem.train.x.numpy(), problem.train.y.numpy(), problem.validation.x.numpy()
-    weights = (len(y) / 2 / np.bincount(y))[y] if weighted else np.ones(len(y))
-    model, lowest = _perceptron(seed), np.inf
-    truth = problem.validation.y.numpy()
-    judged = (len(truth) / 2 / np.bincount(truth))[truth] if weighted else None
+    truth, model, lowest = problem.validation.y.numpy(), _perceptron(seed), np.inf
+    of_class = _weights(problem) if weighted else np.ones(2)
     for _ in range(model.max_iter):
-        model.partial_fit(x, y, sample_weight=weights, classes=[0, 1])
-        if (loss := log_loss(truth, model.predict_proba(held_out), sample_weight=judged)) < lowest:
+        model.partial_fit(x, y, sample_weight=of_class[y], classes=[0, 1])
+        if (loss := log_loss(truth, model.predict_proba(held_out), sample_weight=of_class[truth])) < lowest:
             lowest, best = loss, deepcopy(model)
     return best
 
@@ -135,7 +141,7 @@ def _trainers() -> Mapping[str, Train]:
             lambda *given: _fitted(lambda seed: LogisticRegression(random_state=seed), *given)
         ),
         "`rmsprop train --class-weights balanced`": with_rmsprop("--class-weights balanced"),
-        "`MLPClassifier`, best epoch, weighted": with_sklearn(lambda *given: _best_epoch(True, *given)),
+        "`MLPClassifier`, best epoch, weighted": with_sklearn(lambda *given: _best_epoch(True, *given), weighted=True),
     }
 
 

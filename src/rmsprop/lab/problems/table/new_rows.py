@@ -155,8 +155,8 @@ def _refuse_strays(series: pl.Series, values: pl.Series, was: str, places: Place
     if stray.any():
         index = int(stray.arg_max() or 0)
         raise InputError(
-            f"column {series.name!r} {was} in training, and {places.of(index)} holds {quoted(series[index])}: write it in "
-            f"the same way, or leave it empty"
+            f"column {series.name!r} {was} in training, and {places.of(index)} holds {quoted(series[index])}: "
+            "write it in the same way, or leave it empty"
         )
 
 
