@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import polars as pl
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
@@ -220,7 +220,7 @@ def _load(folder: Path) -> TrainedModel:
     model = TrainedModel(data, options)
     damaged = f"{folder / MODEL} is damaged or of another model: --resume the run, or {again}"
     try:
-        model.layers.load_state_dict(load_tensors((folder / MODEL).read_bytes()))
+        model.layers.load_state_dict(safetensors.torch.load((folder / MODEL).read_bytes()))
     except (SafetensorError, RuntimeError) as error:
         raise InputError(damaged) from error
     if not all(weights.isfinite().all() for weights in model.layers.parameters()):
