@@ -165,7 +165,7 @@ BAD = {
     "unknown budget": (["linear", "--budget", "huge"], "'huge' is not one of 'quick', 'standard', 'full'"),
     "no seeds": (["linear", "--seeds", "0"], "'--seeds': 0 is not in the range x>=1"),
     "no epochs": (["linear", "--epochs", "0"], "'--epochs': 0 is not in the range x>=1"),
-    "no number": (["linear", "--jobs", "many"], "'many' is not a valid integer range"),
+    "no number": (["linear", "--jobs", "many"], "'many' is not a valid integer."),
     "no table": (["no.csv", "--target", "y"], "there is no file no.csv"),
     "no function": (["nowhere:problem"], "there is no module nowhere"),
     "bad widths": (["digits", "--hidden", "64;32"], "'64;32' is not a list of widths"),

@@ -114,6 +114,17 @@ def test_the_order_is_that_of_a_column(folder, column, names):
     assert list(rows("--sort", column, "--reverse")) == [*reversed([name for name in names if name not in last]), *last]
 
 
+@pytest.mark.parametrize(
+    ("score", "shown"), [(3994.6, "rmse 3995"), (0.83901, "rmse 0.839"), (16.76, "rmse 16.76"), (1.25e7, "rmse 1.25e7")]
+)
+def test_a_score_has_the_digits_that_train_prints(folder, score, shown):
+    path = Path("runs/line/result.json")
+    result = json.loads(path.read_text())
+    result["scores"]["test"]["rmse"] = score
+    path.write_text(json.dumps(result))
+    assert f" {shown}  " in run().stdout
+
+
 @pytest.mark.parametrize("column", ["problem", "rule", "lr", "validation-loss", "test-score", "verdict"])
 def test_every_column_sorts(folder, column):
     assert len(rows("--sort", column)) == 5
@@ -139,6 +150,8 @@ CHANGES = {
     "history of bytes": ("history.csv", lambda path: path.write_bytes(b"\xff\n\xff\n"), ("damaged", "history.csv")),
     "empty config": ("config.json", lambda path: path.write_text(""), ("damaged", "config.json")),
     "changed config": ("config.json", another_lr, ("damaged", "config.json")),
+    "no config": ("config.json", Path.unlink, ("damaged", "config.json")),
+    "somebody's config": ("config.json", lambda path: path.write_text("[]"), ("damaged", "config.json")),
     "deep config": ("config.json", lambda path: path.write_text("[" * 100_000), ("damaged", "config.json")),
 }
 DAMAGED = (

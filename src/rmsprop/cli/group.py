@@ -38,7 +38,8 @@ class OneLineGroup(click.Group):
             error.show()
             sys.exit(BAD_INPUT)
         except click.ClickException as error:
-            _fail(error.format_message(), BAD_INPUT)
+            # click says of a word that it isn't "a valid integer range", and means the number.
+            _fail(error.format_message().replace("valid integer range", "valid integer"), BAD_INPUT)
         except InputError as error:
             _fail(str(error), BAD_INPUT)
         except (click.Abort, KeyboardInterrupt):

@@ -77,7 +77,7 @@ def _cells(run: ListedRun) -> dict[Column, str]:
         "lr": _number(run.lr),
         "epochs": _epochs(run),
         "validation-loss": _number(run.validation_loss),
-        "test-score": f"{run.metric} {_number(run.test_score)}" if run.test_score is not None else "",
+        "test-score": f"{run.metric} {_score(run.test_score)}" if run.test_score is not None else "",
         "verdict": f"{run.verdict}: {run.file}" if run.verdict == DAMAGED else run.verdict,
         "when": f"{run.when:%Y-%m-%d %H:%M}",
     }
@@ -91,6 +91,11 @@ def _epochs(run: ListedRun) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else short(value)
+
+
+def _score(value: float) -> str:
+    """Return a score, such as an error in the target's units, with the digits that `train` prints."""
+    return short(value, 4)
 
 
 def _told(others: Sequence[str]) -> str:

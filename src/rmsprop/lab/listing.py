@@ -179,6 +179,8 @@ def _listed(folder: Path, name: str) -> ListedRun | None:
             # What can be read is ours; whether the rest is, costs a thousand runs half a second to tell.
             if run.verdict != DAMAGED or kind.is_in(folder):
                 return run
+    if LOCK in written and HISTORY in written:  # which is written after the config that is lost
+        return ListedRun(name=name, kind="train", verdict=DAMAGED, when=_time(written[HISTORY]), file=CONFIG)
     if LOCK in written:  # begun, and killed or at work
         return ListedRun(name=name, kind="", verdict=UNFINISHED, when=_time(written[LOCK]))
     return None

@@ -1,12 +1,14 @@
 """A run's folder is a model: it predicts as the one in training did, from tables read as that one was."""
 
 import json
+import math
 import shutil
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rmsprop.lab import load
 from rmsprop.lab.errors import InputError
@@ -284,6 +286,21 @@ def forget_the_network(folder):
     write_config(folder, config)
 
 
+def make_a_folder_of(name):
+    def harm(folder):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return harm
+
+
+def forget_how_to_count(folder):
+    save_file({name: weights * math.nan for name, weights in load_file(folder / MODEL).items()}, folder / MODEL)
+
+
+DAMAGED_RESULTS = (b"null", b"[1]", b'{"kept": null}', b'{"lost": 3, "kept": 4}', b'{"lost": {}}', b"[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -293,6 +310,10 @@ def forget_the_network(folder):
         (spoil(CONFIG, b'{"architectures": []}'), "holds no run"),
         (spoil(MODEL), "model.safetensors is damaged"),
         (spoil(RESULT), "result.json is damaged"),
+        *((spoil(RESULT, content), "result.json is damaged") for content in DAMAGED_RESULTS),
+        (spoil(MODEL, b""), "model.safetensors is damaged"),
+        (make_a_folder_of(MODEL), r"can't read .*model.safetensors"),
+        (forget_how_to_count, "model.safetensors is damaged .* aren't all finite"),
         (lose(RESULT), "hasn't ended"),
         (lose(MODEL), "hasn't ended"),
         (forget_the_network, "was written by an earlier version"),

@@ -121,13 +121,13 @@ def test_parameters_take_turns(turns, new):
 def test_once_all_have_taken_a_step_turns_change_no_plan(new, launches):
     ours = new(5, 1500, 1024, momentum=0.9)
     ours.step()
-    plan = ours.optimizer._stepper._plan
+    plan = ours.optimizer._stepper.plan
     for active in ({0}, {1, 2}, {2}, {0, 1, 2}):
         ours.step(active)
         launch = launches[-1]
         assert set(launch._owners) == active  # no program is started for one that rests
     ours.check()
-    assert ours.optimizer._stepper._plan is plan
+    assert ours.optimizer._stepper.plan is plan
     assert len(set(launches)) == 1
 
 
@@ -213,7 +213,7 @@ def test_a_captured_step_keeps_the_dense_copies_that_its_graph_reads(device, mon
     optimizer = RMSprop([param], fused=True)
     param.grad = torch.ones(1500, device=device)
     optimizer.step()
-    copy = optimizer._stepper._plan.first.buckets[0].dense_copies[0]
+    copy = optimizer._stepper.plan.first.buckets[0].dense_copies[0]
     assert not any(kept is copy for kept in optimizer._stepper._captured)
 
     class Captured(gpu.Stream):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import polars as pl
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
@@ -235,13 +235,16 @@ def _load(folder: Path) -> TrainedModel:
         raise
     except _MADE_UP as error:
         raise InputError(f"{folder / CONFIG} {_NO_RUNS}") from error
+    damaged = f"{folder / MODEL} is damaged or of another model: --resume the run, or {_AGAIN}"
     try:
-        weights = load_file(folder / MODEL)
+        weights = safetensors.torch.load((folder / MODEL).read_bytes())
         if any(weight.dtype != torch.float32 for weight in weights.values()):
             raise RuntimeError("the weights are of another dtype")
         model.layers.load_state_dict(weights, assign=True)
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{folder / MODEL} is damaged or of another model: --resume the run, or {_AGAIN}") from error
+        raise InputError(damaged) from error
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise InputError(f"{damaged}: its weights aren't all finite")
     return model.eval()
 
 
@@ -271,19 +274,23 @@ def _check_folder(folder: Path) -> None:
 def _ended(folder: Path) -> tuple[str, ...]:
     """Refuse a run without a model, and one that is being continued, whose model is of before; return notes on it."""
     path = folder / RESULT
+    lost, kept = _outcome(path) if path.exists() else (None, None)
+    if lost is not None and kept is None:
+        raise InputError(
+            f"the run in {folder} diverged at step {lost} and left no model: train again with a smaller --lr"
+        )
+    if not (path.exists() and (folder / MODEL).exists()):
+        raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")
+    if lost is not None:
+        return (f"the run diverged at step {lost}: these are the weights of epoch {kept}, before",)
+    return ()
+
+
+def _outcome(path: Path) -> tuple[int | None, int | None]:
+    """Return the step at which a run diverged, and the epoch whose weights were kept; None where there is none."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        lost, whose = (result["lost"], result.get("kept")) if result else (None, None)
-        step = int(lost["step"]) if lost else None
-        kept = int(whose["epoch"]) if whose else None
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lost, kept = result["lost"], result.get("kept")
+        return None if lost is None else int(lost["step"]), None if kept is None else int(kept["epoch"])
     except _MADE_UP as error:
         raise InputError(f"{path} is damaged: --resume the run, which writes it again") from error
-    if lost and kept is None:
-        raise InputError(
-            f"the run in {folder} diverged at step {step} and left no model: train again with a smaller --lr"
-        )
-    if result is None or not (folder / MODEL).exists():
-        raise InputError(f"the run in {folder} hasn't ended, so it has no model: --resume it")
-    if lost:
-        return (f"the run diverged at step {step}: these are the weights of epoch {kept}, before",)
-    return ()

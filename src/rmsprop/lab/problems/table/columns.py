@@ -153,7 +153,7 @@ def _stray(text: pl.Series, row: int, what: str, remedy: str, notation: Notation
     value = str(text[row])
     missing = "" if any(map(str.isdigit, value)) else f"say --na {shlex.quote(value)} if it stands for a missing one, "
     return InputError(
-        f"column {text.name!r} is {what}, but {notation.places.of(row)} holds {_quoted(value)}: "
+        f"column {text.name!r} is {what}, but {notation.places.of(row)} holds {quoted(value)}: "
         f"correct the value, {missing if len(value) <= _SHOWN else ''}or {remedy}"
     )
 
@@ -242,5 +242,17 @@ def leave_out(column: str) -> str:
 _SHOWN = 40
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a value as a message shows it.
+
+    Args:
+        text: The value.
+
+    Returns:
+        Its text in quotes, cut short if it is long.
+
+    Examples:
+        >>> quoted("7 apples"), len(quoted("7" * 1000))
+        ("'7 apples'", 42)
+    """
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")

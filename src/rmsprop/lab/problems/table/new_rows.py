@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.problems.table.columns import FARTHEST, LARGEST, as_input
+from rmsprop.lab.problems.table.columns import FARTHEST, LARGEST, as_input, quoted
 from rmsprop.lab.problems.table.dates import written_dates
 from rmsprop.lab.problems.table.durations import written_hours
 from rmsprop.lab.problems.table.encoding import Floats
@@ -19,6 +19,8 @@ from rmsprop.lab.problems.table.targets import class_name
 
 Facts = Mapping[str, Any]
 _SHOWN = 12
+# Of a number longer than any that a program writes, the first digits are enough.
+_LONGEST = 30
 
 
 def inputs_of(
@@ -99,7 +101,7 @@ def _check_columns(frame: pl.DataFrame, names: Sequence[str], target: str) -> li
 
 
 def _listed(names: Sequence[str]) -> str:
-    return (", ".join(map(repr, names[:_SHOWN])) or "none") + (", ..." if len(names) > _SHOWN else "")
+    return (", ".join(map(quoted, names[:_SHOWN])) or "none") + (", ..." if len(names) > _SHOWN else "")
 
 
 def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list[str]]:
@@ -114,9 +116,9 @@ def _number(series: pl.Series, row: Facts, places: Places) -> tuple[Floats, list
 
 def _refuse(series: pl.Series, bad: pl.Series, allowed: str, places: Places) -> None:
     if (index := bad.fill_null(value=False).arg_max()) is not None and bad[index]:
-        raise InputError(
-            f"column {series.name!r} holds {series[index]} in {places.of(index)}: values {allowed}: correct it"
-        )
+        value = str(series[index])
+        shown = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
+        raise InputError(f"column {series.name!r} holds {shown} in {places.of(index)}: values {allowed}: correct it")
 
 
 def values_of(series: pl.Series, written: Mapping[str, str], places: Places) -> pl.Series:
@@ -153,8 +155,8 @@ def _refuse_strays(series: pl.Series, values: pl.Series, was: str, places: Place
     if stray.any():
         index = int(stray.arg_max() or 0)
         raise InputError(
-            f"column {series.name!r} {was} in training, and {places.of(index)} holds {series[index]!r}: write it in "
-            f"the same way, or leave it empty"
+            f"column {series.name!r} {was} in training, and {places.of(index)} holds {quoted(series[index])}: "
+            "write it in the same way, or leave it empty"
         )
 
 

@@ -87,6 +87,8 @@ class TableOptions:
         if self.encoding is not None and not _is_text_encoding(self.encoding):
             raise InputError(f"--encoding is {self.encoding!r}: give one such as utf-8, cp1252, latin-1 or utf-16")
         _check_split(self.split, *self.split_by)
+        if self.test == "":
+            raise InputError("--test is '': give the path of a table, or leave it out")
         if self.group_input and self.split_by[0] != GROUP:
             raise InputError("--group-input is for --split group:COLUMN: leave it out")
 
