@@ -54,6 +54,7 @@ CONTENDERS = {
     **dict.fromkeys(
         ("bfloat16", "bfloat16-resnet"), ("rmsprop", "ordinary", "stochastic", "kahan", "for-loop", "foreach")
     ),
+    **dict.fromkeys(("packed-state", "packed-resnet"), ("rmsprop", "bfloat16-state", "8bit-state")),
     **dict.fromkeys(("numpy-small", "numpy"), ("rmsprop", "hand-written", "careful")),
     **dict.fromkeys(JAX, ("rmsprop", "optax")),
     **dict.fromkeys(KERAS, ("rmsprop", "keras")),
@@ -88,7 +89,7 @@ def test_keeps_every_timing(timings, case):
 
 def test_states_every_goal(results):
     stated = {(goal["case"], goal["text"]) for goal in results["goals"]}
-    assert len(stated) == len(results["goals"]) == 47
+    assert len(stated) == len(results["goals"]) == 51
 
 
 def test_page_has_a_line_per_case(folder, results):
