@@ -1,4 +1,4 @@
-"""RMSProp in every framework's dialect: exact, and at the speed of memory.
+"""RMSProp in every framework's variant of it: exact and fast.
 
 The optimizers live in one module per framework: `rmsprop.torch`, `rmsprop.numpy`, `rmsprop.jax` (for Optax) and
 `rmsprop.keras`; `rmsprop.checkpoint` carries their state from one to another. This module holds what they share and
