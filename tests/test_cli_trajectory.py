@@ -218,3 +218,14 @@ def test_the_picture_in_the_documentation_is_what_its_command_draws():
         assert drawn.size == kept.size
         differing = sum(a != b for a, b in zip(drawn.convert("L").tobytes(), kept.convert("L").tobytes(), strict=True))
         assert differing < 0.01 * drawn.width * drawn.height  # letters differ a little between versions
+
+
+def test_a_smaller_learning_rate_as_advised_stays_on_the_picture():
+    lost = run("rosenbrock", "--optimizers", "sgd", "--lr", 0.1, "--steps", 50).stdout
+    advised = re.search(r"a smaller --lr (\w+)=VALUE may help", " ".join(lost.split()))
+    assert advised
+    said = run("rosenbrock", "--optimizers", "sgd", "--lr", f"{advised[1]}=0.001", "--steps", 50).stdout
+    assert "may help" not in said
+    end = json.loads(run("rosenbrock", "--optimizers", "sgd", "--lr", "sgd=0.001", "--steps", 50, "--json").stdout)
+    (walk,) = end["walks"]
+    assert max(map(abs, walk["end"])) < 3

@@ -101,3 +101,14 @@ def test_a_difference_far_beyond_chance_is_seen_with_few_seeds():
     losses = np.array([1.0, 1.1, 0.9, 1.05, 0.95])
     assert apart(70 * losses, losses, simultaneous(8)).low > 0
     assert apart(np.full(5, math.inf), losses, simultaneous(8)).low == math.inf
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_four_times_as_many_seeds_make_intervals_half_as_wide_or_less(seeds):
+    random, zeros = np.random.default_rng(0), np.zeros(4 * seeds)
+
+    def width(count):
+        intervals = [apart(random.normal(size=count), zeros[:count], 0.95) for _ in range(30)]
+        return np.median([one.high - one.low for one in intervals])
+
+    assert width(4 * seeds) <= 0.55 * width(seeds)
