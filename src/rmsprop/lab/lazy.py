@@ -17,7 +17,7 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
         The function.
 
     Examples:
-        >>> lazily("rmsprop.lab", {"short": ".numbers"})("short").__name__
+        >>> lazily("rmsprop.lab", {"short": ".format"})("short").__name__
         'short'
     """
 

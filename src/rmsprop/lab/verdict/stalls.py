@@ -30,6 +30,8 @@ _UNSTEADY, _UNSTEADY_FLOOR, _UNSURE = 0.25, 0.01, 2.5
 # Steps that are too small make the loss fall in nearly every epoch, and hardly; noise makes it fall in half of them. In
 # a few epochs noise does so by chance.
 _STEADY, _FEW = 0.8, 10
+# In noise too large for that it falls surely, and in the second half by at least this share of what it did in the first.
+_AS_BEFORE = 0.5
 # A run that keeps more than this share of its initial loss, or of a constant answer's loss, has learnt next to nothing.
 _UNCHANGED, _CONSTANT = 0.90, 0.95
 # A training loss that ends this much above its lowest, and by this share of the initial loss, has been lost again.
@@ -125,8 +127,11 @@ def _falls_steadily(curves: LossCurves) -> bool:
     steps = [after < before for before, after in pairwise(train)]
     if sum(steps) >= (_STEADY if len(steps) >= _FEW else 1.0) * len(steps):
         return True
-    half = train[len(train) // 2 :]
-    return len(half) >= FEWEST_FOR_TREND and max(trend(train), trend(half)) < -SURE
+    middle = len(train) // 2
+    if len(train) - middle < FEWEST_FOR_TREND or max(trend(train), trend(train[middle:])) >= -SURE:
+        return False
+    halfway = tail(train[:middle])
+    return halfway - tail(train) > _AS_BEFORE * (curves.initial - halfway)  # else it comes to rest
 
 
 def _validation_rises(curves: LossCurves) -> bool:
