@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rmsprop.torch import RMSprop, step_in_backward
+from rmsprop.torch import backward as in_backward
 
 
 class Tied(torch.nn.Module):
@@ -57,6 +58,9 @@ OPTIONS = {
     "bias correction": {"bias_correction": True},
     "checkpoints": {"checkpoints": True},
     "limits": {"max_grad_value": 1e-3, "max_update_rms": 0.5},
+    "state in bfloat16": {"state_dtype": torch.bfloat16, "seed": 3, "max_grad_value": 1e-3},
+    "state in 8 bits": {"state_dtype": "8bit", "seed": 3, "momentum": 0.9, "centered": True},
+    "state in 8 bits by tensor operations": {"state_dtype": "8bit", "max_grad_value": 1e-3, "fused": False},
     "tensor operations": {"fused": False},
     "a tensor for a rate": {"lr": torch.tensor(0.01)},
 }
@@ -73,6 +77,19 @@ def test_they_are_the_steps_of_step(options):
         optimizers[1].step()
         optimizers[1].zero_grad()
     same(models, optimizers)
+
+
+@pytest.mark.parametrize("state_dtype", [None, torch.bfloat16, "8bit"], ids=str)
+def test_options_that_stay_are_checked_once(state_dtype, monkeypatch):
+    (model, _), (optimizer, _) = pair(state_dtype=state_dtype)
+    step_in_backward(optimizer)
+    backward(model, 0)
+
+    def fail(group):
+        raise AssertionError("the options of a group are checked, and all its parameters planned, anew")
+
+    monkeypatch.setattr(in_backward, "check_group", fail)
+    backward(model, 1)
 
 
 def test_random_bits_are_those_of_the_whole_optimizer():

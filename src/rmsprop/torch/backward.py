@@ -221,7 +221,7 @@ class _SharedGroup:
 
 
 # Options of these types don't change in place.
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = (bool, int, float, str, torch.dtype, type(None))
 
 
 class _Single(NamedTuple):
