@@ -92,6 +92,16 @@ def test_options_that_stay_are_checked_once(state_dtype, monkeypatch):
     backward(model, 1)
 
 
+def test_tensor_operations_that_nobody_asked_for_are_mentioned_once():
+    (model, _), (optimizer, _) = pair(state_dtype="8bit", max_update_rms=1.0)
+    step_in_backward(optimizer)
+    with pytest.warns(UserWarning, match="by tensor operations") as told:
+        backward(model, 0)
+    backward(model, 1)  # warnings are errors
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
 def test_random_bits_are_those_of_the_whole_optimizer():
     models, optimizers = [], []
     for _ in range(2):

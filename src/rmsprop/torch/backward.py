@@ -302,7 +302,10 @@ class _Joint:
             ParamGroup({**shared.group, "lr": shared.lr, "params": params})
             for shared, params in zip(self._groups, self._param_lists, strict=True)
         ]
+        whole = self._optimizer._stepper
+        self._stepper.has_warned = whole.has_warned
         self._stepper.step(view)  # type: ignore[arg-type]
+        whole.has_warned = self._stepper.has_warned
         view.show()
         self._versions = [shared.version for shared in self._groups]
         self._rates = []
