@@ -1,6 +1,7 @@
 """Steps that backward takes: those of `step()`, with no gradient left when they are done."""
 
 import gc
+import threading
 import weakref
 from copy import deepcopy
 
@@ -197,6 +198,19 @@ def test_a_backward_that_fails_leaves_the_next_one_right():
     assert torch.equal(before, models[0].embedding.weight)
     backward(models[0], 1)
     assert all(param.grad is None for param in models[0].parameters())
+
+
+def test_it_waits_for_who_saves_or_loads_state_in_another_thread():
+    (model, _), (optimizer, _) = pair()
+    step_in_backward(optimizer)
+    thread = threading.Thread(target=backward, args=(model, 0))
+    with optimizer._stepper.lock:
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        assert not optimizer.state
+    thread.join(30)
+    assert len(optimizer.state) == len(list(model.parameters()))
 
 
 def test_it_keeps_no_optimizer_alive():
