@@ -125,7 +125,7 @@ void add_range(int64_t begin, int64_t end, void* context) {
   add(own, *sum.total);
 }
 
-// As update_range, adding the squares of what an update would divide, tensor by tensor.
+// As update_range, adding the squares of the quotients of an update, tensor by tensor.
 void measure_range(int64_t begin, int64_t end, void* context) {
   const StandardArithmetic whatever_the_thread_does_otherwise;
   Sum& sum = *static_cast<Sum*>(context);

@@ -1,9 +1,15 @@
-// A number seen as the bits that it is made of, or the other way round.
+// A number seen as the bits that it is made of, or the other way round; and what compilers name in ways of their own.
 //
-// Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
+// Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <cstring>
+
+#if defined(_MSC_VER)
+#define RMSPROP_NOINLINE __declspec(noinline)
+#else
+#define RMSPROP_NOINLINE __attribute__((noinline))
+#endif
 
 namespace {
 

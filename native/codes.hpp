@@ -1,19 +1,13 @@
 // Numbers of 32 bits as codes of 8, in blocks that share a scale. src/rmsprop/codes.py states the same operations, and
 // what they are good for.
 //
-// Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
+// Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "bits.hpp"
-
-#if defined(_MSC_VER)
-#define RMSPROP_ROW __declspec(noinline)
-#else
-#define RMSPROP_ROW __attribute__((noinline))
-#endif
 
 namespace {
 
@@ -54,8 +48,8 @@ inline Range range_of(const float* __restrict values, int64_t size) {
   return {highest, std::min(static_cast<int32_t>(smallest + 1), highest), highest == largest};
 }
 
-RMSPROP_ROW void decode_positive(const uint8_t* __restrict codes, uint32_t scale, int64_t size,
-                                 float* __restrict values) {
+RMSPROP_NOINLINE void decode_positive(const uint8_t* __restrict codes, uint32_t scale, int64_t size,
+                                      float* __restrict values) {
   const uint32_t origin = (scale & 0x3fff) - 1, shift = 20 - (scale >> 14);
   for (int64_t k = 0; k < size; ++k) {
     const uint32_t code = codes[k];
@@ -65,8 +59,8 @@ RMSPROP_ROW void decode_positive(const uint8_t* __restrict codes, uint32_t scale
 }
 
 // Returns the scale.
-RMSPROP_ROW uint16_t encode_positive(const float* __restrict values, const uint32_t* __restrict noise, int64_t size,
-                                     uint8_t* __restrict codes) {
+RMSPROP_NOINLINE uint16_t encode_positive(const float* __restrict values, const uint32_t* __restrict noise,
+                                          int64_t size, uint8_t* __restrict codes) {
   const Range range = range_of(values, size);
   int digits = kFewestDigits;
   for (int more = kFewestDigits + 1; more <= kMostDigits; ++more)
@@ -95,8 +89,8 @@ RMSPROP_ROW uint16_t encode_positive(const float* __restrict values, const uint3
   return static_cast<uint16_t>((digits - kFewestDigits) << 14 | origin);
 }
 
-RMSPROP_ROW void decode_signed(const uint8_t* __restrict codes, uint32_t base, int digits, int64_t size,
-                               float* __restrict values) {
+RMSPROP_NOINLINE void decode_signed(const uint8_t* __restrict codes, uint32_t base, int digits, int64_t size,
+                                    float* __restrict values) {
   const float unit = bits_as<float>((base + 1 - digits) << 23);
   const uint32_t smallest_normal = 1u << digits, offset = base << 23;
   const int shift = 23 - digits;
@@ -109,8 +103,8 @@ RMSPROP_ROW void decode_signed(const uint8_t* __restrict codes, uint32_t base, i
 }
 
 // Returns the scale.
-RMSPROP_ROW uint16_t encode_signed(const float* __restrict values, const uint32_t* __restrict noise, int digits,
-                                   int64_t size, uint8_t* __restrict codes) {
+RMSPROP_NOINLINE uint16_t encode_signed(const float* __restrict values, const uint32_t* __restrict noise, int digits,
+                                        int64_t size, uint8_t* __restrict codes) {
   const int32_t highest = range_of(values, size).highest >> 23;
   const uint32_t base = static_cast<uint32_t>(std::max(highest - (128 >> digits) + 2, kLowestBase));
   const uint32_t offset = base << 23, normal = (base + 1) << 23;

@@ -53,7 +53,7 @@ struct Cut {
 
 // Adds the squares of a block that lies in the first cache, of fewer than 2^22 numbers.
 template <class T>
-__attribute__((noinline)) void add_block(const T* values, int64_t size, rmsprop_squares& sum) {
+RMSPROP_NOINLINE void add_block(const T* values, int64_t size, rmsprop_squares& sum) {
   const auto most = bits_as<T>(largest(values, size));
   const double square = static_cast<double>(most) * static_cast<double>(most);
   if (!(square < two_to(kLimbBits * (kHighestLimb + 1) - 1))) {

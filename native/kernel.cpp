@@ -8,14 +8,6 @@
 #include "storage.hpp"
 #include "update.hpp"
 
-#if defined(_MSC_VER)
-#define RMSPROP_RESTRICT __restrict
-#define RMSPROP_NOINLINE __declspec(noinline)
-#else
-#define RMSPROP_RESTRICT __restrict__
-#define RMSPROP_NOINLINE __attribute__((noinline))
-#endif
-
 namespace {
 
 using rmsprop::Kernel;
@@ -29,9 +21,9 @@ T* from(void** table, int64_t i, int64_t begin) {
 // The loop. A function of its own, because a compiler believes that arguments don't share memory, but not that local
 // pointers don't: with five arrays it would give up looking for overlaps, and with it vectors.
 template <bool centered, bool has_momentum, class T, bool usual>
-RMSPROP_NOINLINE void walk(int64_t size, const Numbers<T, usual>& RMSPROP_RESTRICT numbers, T* RMSPROP_RESTRICT params,
-                           const T* RMSPROP_RESTRICT grads, T* RMSPROP_RESTRICT spreads, T* RMSPROP_RESTRICT means,
-                           T* RMSPROP_RESTRICT buffers) {
+RMSPROP_NOINLINE void walk(int64_t size, const Numbers<T, usual>& __restrict numbers, T* __restrict params,
+                           const T* __restrict grads, T* __restrict spreads, T* __restrict means,
+                           T* __restrict buffers) {
   for (int64_t k = 0; k < size; ++k) {
     T p = params[k], spread = spreads[k];
     T mean{}, buffer{};

@@ -1,11 +1,13 @@
 // Random bits for rounding: a pure function of what is rounded, whoever rounds it. src/rmsprop/storage.py states the
 // same operations.
 //
-// Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
+// Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+
+#include "bits.hpp"
 
 namespace {
 
@@ -55,7 +57,7 @@ class Noise {
         place_(place),
         flipped_(static_cast<uint32_t>((step & 1) << 31 | (step & 2) << 29 | (step & 4) << 27)) {}
 
-  __attribute__((noinline)) void fill(int64_t begin, int64_t size, uint32_t* bits) const {
+  RMSPROP_NOINLINE void fill(int64_t begin, int64_t size, uint32_t* bits) const {
     while (size > 0) {
       const int64_t within = begin % place_.run;
       const uint64_t index = static_cast<uint64_t>(place_.first + begin / place_.run * place_.stride + within);

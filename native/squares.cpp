@@ -1,4 +1,4 @@
-// Sums of the squares of gradients, and of what an update would subtract. Compiled once per instruction set, with
+// Sums of the squares of gradients, and of the quotients g/√v of an update. Compiled once per instruction set, with
 // RMSPROP_SQUARES naming what it defines.
 #include "squares.hpp"
 
@@ -47,8 +47,8 @@ void add_squares(const rmsprop_batch& batch, int64_t begin, int64_t end, rmsprop
 
 // What a rule makes of rows in working precision, all of which stay as they are.
 template <bool centered, class T>
-__attribute__((noinline)) void quotients(int64_t size, const Numbers<T, false>& numbers, const T* params,
-                                         const T* grads, const T* spreads, const T* means, T* __restrict found) {
+RMSPROP_NOINLINE void quotients(int64_t size, const Numbers<T, false>& numbers, const T* params, const T* grads,
+                                const T* spreads, const T* means, T* __restrict found) {
   for (int64_t k = 0; k < size; ++k) {
     T p = params[k], spread = spreads[k], mean{};
     if constexpr (centered) mean = means[k];

@@ -1,7 +1,7 @@
 // Codecs: what a stored number is in working precision, and what is stored of a working number. They know nothing of
 // the rule, as the rule knows nothing of them.
 //
-// Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
+// Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <cstdint>
@@ -77,25 +77,25 @@ struct Float16 {
 
 // Rows of numbers, each a function of its own, so that all kernels share it.
 template <class Storage>
-RMSPROP_ROW void widen_row(const uint16_t* __restrict stored, int64_t size, float* __restrict values) {
+RMSPROP_NOINLINE void widen_row(const uint16_t* __restrict stored, int64_t size, float* __restrict values) {
   for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]);
 }
 
 template <class Storage>
-RMSPROP_ROW void narrow_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored) {
+RMSPROP_NOINLINE void narrow_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored) {
   for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k]);
 }
 
 template <class Storage>
-RMSPROP_ROW void narrow_row_by_chance(const float* __restrict values, const uint32_t* __restrict noise, int64_t size,
-                                      uint16_t* __restrict stored) {
+RMSPROP_NOINLINE void narrow_row_by_chance(const float* __restrict values, const uint32_t* __restrict noise,
+                                           int64_t size, uint16_t* __restrict stored) {
   for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k], noise[k]);
 }
 
 // What rounding took off is kept beside it, rounded too.
 template <class Storage>
-RMSPROP_ROW void split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
-                           uint16_t* __restrict lost) {
+RMSPROP_NOINLINE void split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
+                                uint16_t* __restrict lost) {
   for (int64_t k = 0; k < size; ++k) {
     const uint16_t nearest = Storage::narrow(values[k]);
     const float missing = values[k] - Storage::widen(nearest);
@@ -106,8 +106,8 @@ RMSPROP_ROW void split_row(const float* __restrict values, int64_t size, uint16_
 }
 
 template <class Storage>
-RMSPROP_ROW void join_row(const uint16_t* __restrict stored, const uint16_t* __restrict lost, int64_t size,
-                          float* __restrict values) {
+RMSPROP_NOINLINE void join_row(const uint16_t* __restrict stored, const uint16_t* __restrict lost, int64_t size,
+                               float* __restrict values) {
   for (int64_t k = 0; k < size; ++k) values[k] = Storage::widen(stored[k]) + Storage::widen(lost[k]);
 }
 

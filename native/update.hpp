@@ -2,7 +2,7 @@
 // operations in the same order; compiled without contraction they round alike, so the bits are equal whatever the
 // vector width.
 //
-// Included by kernel.cpp alone, which is compiled once per instruction set: everything here has internal linkage.
+// Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
 #include <cmath>

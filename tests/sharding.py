@@ -139,7 +139,9 @@ def in_other_precisions(mesh):
 @case
 def rounded(mesh):
     found = {}
-    for choice in ({"rounding": "stochastic"}, {"rounding": "kahan"}, {"state_dtype": torch.bfloat16}):
+    packed = {"state_dtype": torch.bfloat16}
+    clipped = {**packed, "rounding": "stochastic", "max_grad_norm": 2.0, "max_grad_value": 0.1}
+    for choice in ({"rounding": "stochastic"}, {"rounding": "kahan"}, packed, clipped):
         for axis, shapes in ((0, SHAPES), (1, MATRICES)):
             options = {"momentum": 0.9, "seed": 5, **choice}
             optimizers = trained(mesh, [Shard(axis)], options, shapes, torch.bfloat16)
@@ -159,8 +161,9 @@ def clipped(mesh):
             sharded, whole = trained(mesh, placements, LIMITS, fused=fused)
             equal_norms = sharded.grad_norm.item() == whole.grad_norm.item()
             params = zip(params_of(sharded), params_of(whole), strict=True)
-            equal = all(torch.equal(full(param.detach()), its.detach()) for param, its in params)
-            found[f"{cut}, {fused}"] = equal_norms and (equal or fused is False)
+            tolerance = 0.0 if fused is None else 1e-6  # torch's √ is not always correctly rounded
+            same = [torch.allclose(full(param.detach()), its.detach(), tolerance, tolerance) for param, its in params]
+            found[f"{cut}, {fused}"] = equal_norms and all(same)
     return found
 
 
@@ -198,10 +201,17 @@ def norm_of_one_shard_infinite(mesh):
 @case
 def stepped_in_backward(mesh):
     """FSDP2, whose gradients arrive where no node of the graph accumulates them."""
+    return [steps_of_backward_are_those_of_step(mesh, options) for options in IN_BACKWARD]
+
+
+IN_BACKWARD = ({}, {"state_dtype": torch.bfloat16, "seed": 5, "max_grad_value": 0.1}, {"max_update_rms": 0.5})
+
+
+def steps_of_backward_are_those_of_step(mesh, options):
     models = [a_model(), a_model()]
     for model in models:
         fully_shard(model, mesh=mesh)
-    optimizers = [RMSprop(model.parameters(), momentum=0.9) for model in models]
+    optimizers = [RMSprop(model.parameters(), momentum=0.9, **options) for model in models]
     step_in_backward(optimizers[0])
     for step in range(3):
         for model in models:

@@ -311,6 +311,9 @@ def test_a_rounding_is_mentioned(rounding, words):
     convert(optimizer, "torch", notes=notes)
     assert [note for note in notes if f"rounding='{rounding}'" in note and words in note]
     assert load(RMSprop([torch.ones(2)], seed=3)).notes == ()
+    packed = RMSprop([torch.ones(2, dtype=torch.bfloat16)], rounding=rounding, state_dtype="8bit")
+    said = load(packed).notes
+    assert [word in note for word, note in zip(("state_dtype='8bit'", words), said, strict=True)] == [True, True]
 
 
 # --------------------------------------------------------------------------------------------------------------- timm

@@ -1,7 +1,9 @@
 """Clipping in the step: torch's clipping and then a step, without a write to a gradient."""
 
+import gc
 import math
 import pickle
+import weakref
 from copy import deepcopy
 
 import numpy as np
@@ -184,6 +186,17 @@ def test_parameters_without_gradients_add_nothing(implementation):
     params[0].grad = None
     optimizer.step()
     assert optimizer.grad_norm == 12
+
+
+def test_a_plan_that_is_of_no_use_any_more_is_not_kept_for_the_norm():
+    param = torch.ones(2, requires_grad=True)
+    optimizer = RMSprop([param], max_grad_norm=1.0)
+    param.grad = torch.ones(2)
+    optimizer.step()
+    plan = weakref.ref(optimizer._stepper.plan)
+    optimizer.add_param_group({"params": [torch.ones(1)]})
+    gc.collect()
+    assert plan() is None
 
 
 def test_a_closure_is_evaluated_before_the_norm(implementation):

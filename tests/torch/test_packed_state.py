@@ -59,6 +59,26 @@ def test_it_is_clipped_along(state_dtype):
     assert_equal(kernel, composite)
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["kernel", "composite"])
+@pytest.mark.parametrize("reason", ["norm", "found_inf"])
+@packed
+def test_a_step_that_is_skipped_takes_no_random_bits(state_dtype, reason, fused):
+    options = {**ALL, "state_dtype": state_dtype, "fused": fused, "max_grad_norm": 2.0}
+    skipping, other = optimizer_of(**options), optimizer_of(**options)
+    step(skipping, 0)
+    for param in params_of(skipping):
+        param.grad = torch.full_like(param, torch.nan if reason == "norm" else 1.0)
+    if reason == "found_inf":
+        skipping.found_inf = torch.tensor(1.0)
+    skipping.step()
+    vars(skipping).pop("found_inf", None)
+    assert skipping.skipped_steps == 1
+    step(skipping, 1)
+    for nth in range(2):
+        step(other, nth)
+    assert_equal(skipping, other)
+
+
 @pytest.mark.filterwarnings("ignore:rmsprop updates parameter")
 @packed
 def test_a_limit_of_updates_is_for_tensor_operations(state_dtype):

@@ -50,7 +50,7 @@ def test_one_infinite_shard_skips_the_step_on_every_process(found):
 
 
 def test_backward_steps_shards_and_no_replicas(found):
-    assert all(results(found, "stepped_in_backward"))
+    assert all(map(all, results(found, "stepped_in_backward")))
     for messages in results(found, "stepped_in_backward_of_replicas"):
         assert len(messages) == 2
         assert all("can't serve a model in DistributedDataParallel" in message for message in messages)

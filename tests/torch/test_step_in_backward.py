@@ -1,6 +1,7 @@
 """Steps that backward takes: those of `step()`, with no gradient left when they are done."""
 
 import gc
+import threading
 import weakref
 from copy import deepcopy
 
@@ -10,6 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rmsprop.torch import RMSprop, step_in_backward
+from rmsprop.torch import backward as in_backward
 
 
 class Tied(torch.nn.Module):
@@ -57,6 +59,9 @@ OPTIONS = {
     "bias correction": {"bias_correction": True},
     "checkpoints": {"checkpoints": True},
     "limits": {"max_grad_value": 1e-3, "max_update_rms": 0.5},
+    "state in bfloat16": {"state_dtype": torch.bfloat16, "seed": 3, "max_grad_value": 1e-3},
+    "state in 8 bits": {"state_dtype": "8bit", "seed": 3, "momentum": 0.9, "centered": True},
+    "state in 8 bits by tensor operations": {"state_dtype": "8bit", "max_grad_value": 1e-3, "fused": False},
     "tensor operations": {"fused": False},
     "a tensor for a rate": {"lr": torch.tensor(0.01)},
 }
@@ -73,6 +78,29 @@ def test_they_are_the_steps_of_step(options):
         optimizers[1].step()
         optimizers[1].zero_grad()
     same(models, optimizers)
+
+
+@pytest.mark.parametrize("state_dtype", [None, torch.bfloat16, "8bit"], ids=str)
+def test_options_that_stay_are_checked_once(state_dtype, monkeypatch):
+    (model, _), (optimizer, _) = pair(state_dtype=state_dtype)
+    step_in_backward(optimizer)
+    backward(model, 0)
+
+    def fail(group):
+        raise AssertionError("the options of a group are checked, and all its parameters planned, anew")
+
+    monkeypatch.setattr(in_backward, "check_group", fail)
+    backward(model, 1)
+
+
+def test_tensor_operations_that_nobody_asked_for_are_mentioned_once():
+    (model, _), (optimizer, _) = pair(state_dtype="8bit", max_update_rms=1.0)
+    step_in_backward(optimizer)
+    with pytest.warns(UserWarning, match="by tensor operations") as told:
+        backward(model, 0)
+    backward(model, 1)  # warnings are errors
+    assert len(told) == 1
+    assert told[0].filename == __file__
 
 
 def test_random_bits_are_those_of_the_whole_optimizer():
@@ -170,6 +198,19 @@ def test_a_backward_that_fails_leaves_the_next_one_right():
     assert torch.equal(before, models[0].embedding.weight)
     backward(models[0], 1)
     assert all(param.grad is None for param in models[0].parameters())
+
+
+def test_it_waits_for_who_saves_or_loads_state_in_another_thread():
+    (model, _), (optimizer, _) = pair()
+    step_in_backward(optimizer)
+    thread = threading.Thread(target=backward, args=(model, 0))
+    with optimizer._stepper.lock:
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        assert not optimizer.state
+    thread.join(30)
+    assert len(optimizer.state) == len(list(model.parameters()))
 
 
 def test_it_keeps_no_optimizer_alive():

@@ -175,21 +175,24 @@ def _left_out(content: Content) -> Iterator[str]:
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     if form == "bitsandbytes":
         return tuple(_notes_of_bitsandbytes(state_dict))
-    if packed := {str(group["state_dtype"]) for group in state_dict["param_groups"] if group.get("state_dtype")}:
-        words = " and ".join(sorted(packed)).replace("8bit", "'8bit'")
-        return (f"the run has state_dtype={words}, which doesn't move: give it again where the run goes on",)
-    if chosen := {group.get("rounding", "nearest") for group in state_dict["param_groups"]} - {"nearest"}:
-        lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""
-        return (f"the run has rounding={min(chosen)!r}, which doesn't move{lost}: give it again where the run goes on",)
+    groups = state_dict["param_groups"]
     if form == "timm":
-        groups = state_dict["param_groups"]
         used = [flag for flag in _TIMM_ONLY if any(group.get(flag) for group in groups)]
         return tuple(
             f"the run has timm's {flag}, which no other format can have and which doesn't move: to keep it, go on in "
             f"timm with {flag}=True in the groups" + (_MAX_LR if flag == "corrected_weight_decay" else "")
             for flag in used
         )
-    return ()
+    return tuple(_notes_of_storage(groups))
+
+
+def _notes_of_storage(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if packed := {str(group["state_dtype"]) for group in groups if group.get("state_dtype")}:
+        words = " and ".join(sorted(packed)).replace("8bit", "'8bit'")
+        yield f"the run has state_dtype={words}, which doesn't move: give it again where the run goes on"
+    if chosen := {group.get("rounding", "nearest") for group in groups} - {"nearest"}:
+        lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""
+        yield f"the run has rounding={min(chosen)!r}, which doesn't move{lost}: give it again where the run goes on"
 
 
 def _notes_of_bitsandbytes(state_dict: StateDict) -> Iterator[str]:

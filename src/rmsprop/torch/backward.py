@@ -11,13 +11,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rmsprop.locks import lock_of
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
 from rmsprop.torch.limits import limits_of
@@ -79,7 +79,7 @@ class StepInBackward:
             raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
         if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
             raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
-        self._optimizer, self._lock = optimizer, RLock()
+        self._optimizer, self._lock = optimizer, lock_of(self)
         self._hooks: list[Any] = []
         self._hooked: set[Tensor] = set()
         self._groups: list[_SharedGroup] = []
@@ -159,7 +159,8 @@ class StepInBackward:
             if len(self._sets) >= _MOST_SETS:  # gradients arrive in another order each time
                 self._sets.clear()
             together = self._sets[key] = _Joint(self._optimizer, waiting)
-        together.step()
+        with self._optimizer._stepper.lock:  # another thread may be saving or loading state
+            together.step()
         for single in waiting:
             single.param.grad = None
 
@@ -221,7 +222,7 @@ class _SharedGroup:
 
 
 # Options of these types don't change in place.
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = (bool, int, float, str, torch.dtype, type(None))
 
 
 class _Single(NamedTuple):
@@ -302,7 +303,10 @@ class _Joint:
             ParamGroup({**shared.group, "lr": shared.lr, "params": params})
             for shared, params in zip(self._groups, self._param_lists, strict=True)
         ]
+        whole = self._optimizer._stepper
+        self._stepper.has_warned = whole.has_warned
         self._stepper.step(view)  # type: ignore[arg-type]
+        whole.has_warned = self._stepper.has_warned
         view.show()
         self._versions = [shared.version for shared in self._groups]
         self._rates = []

@@ -103,6 +103,10 @@ class Clipper:
     def __init__(self) -> None:
         self.norm: float | Tensor | None = None
         self._skipped: int | Tensor = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the plan of the last step."""
         self._plan: Plan | None = None
         self._parts: list[GradientSum] = []
 
@@ -133,7 +137,7 @@ class Clipper:
         """
         if plan is not self._plan:
             self._plan, self._parts = plan, parts_of(plan)
-        if plan.all_on_gpu and not plan.all_on_cpu:
+        if plan.counts_on_device and plan.all_on_gpu and not plan.all_on_cpu:
             return self._on_device(max_norm, scaling, scale, kept), scale
         _check_not_captured()
         words = [part.on_host() for part in self._parts]

@@ -50,7 +50,8 @@ class RMSprop(torch.optim.RMSprop):
     launch of a Triton kernel per dtype and kind of state; shards of a `DTensor` and views with gaps in memory too. What
     the kernels can't do (a differentiable step, another device) is done with tensor operations; a warning says so where
     nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at
-    least 32 bits. `rmsprop.reference.update` states the arithmetic with every option.
+    least 32 bits, unless ``state_dtype`` asks for less. `rmsprop.reference.update` states the arithmetic with every
+    option of the rule.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
@@ -331,8 +332,8 @@ class RMSprop(torch.optim.RMSprop):
         Tensors are copied, to the parameters' devices, and state keeps its own precision (torch would cast it to the
         parameter's).
 
-        A key that torch's groups don't have, and that is missing, means what torch does. timm's and Stable-Baselines3's
-        optimizers can be loaded too.
+        A key that torch's groups don't have, and that is missing, means what torch does; ``state_dtype`` alone stays as
+        it is. timm's and Stable-Baselines3's optimizers can be loaded too.
 
         Args:
             state_dict: The state dict; left as it is.

@@ -214,7 +214,7 @@ def complete(
         rule: The rule of its group.
         count_on_device: Whether the counter must live where the parameter does.
         changes: Where the state is to tell of later changes. Default None: nowhere.
-        rounding: How its group rounds. Default: to the nearest.
+        rounding: How its group rounds, and what it packs state into. Default: to the nearest, and into nothing.
 
     Returns:
         The parameter's state.

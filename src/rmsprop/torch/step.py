@@ -40,13 +40,14 @@ class Stepper:
 
     Attributes:
         plan: The plan of the last step, if it is of use.
+        has_warned: Whether somebody was told that tensor operations update parameters.
     """
 
     def __init__(self, numbering: Numbering | None = None) -> None:
         self._numbering = numbering
         self._lock = lock_of(self)
         self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
-        self._has_warned = self._is_stepping = False
+        self.has_warned = self._is_stepping = False
         self.clipper = Clipper()
         self.forget()
 
@@ -58,6 +59,7 @@ class Stepper:
     def forget(self) -> None:
         """Make a new plan at the next step."""
         self.plan: Plan | None = None
+        self.clipper.forget()
 
     def step(self, optimizer: Optimizer) -> None:
         """Update all parameters that have a gradient.
@@ -90,7 +92,7 @@ class Stepper:
             check_not_differentiable(groups)
         plan = self._current_plan(optimizer, on_gpu)
         try:
-            if plan.unasked and not self._has_warned:
+            if plan.unasked and not self.has_warned:
                 self._warn(plan.unasked)
             self._run(optimizer, plan, lrs, max_norm)
         finally:
@@ -143,7 +145,7 @@ class Stepper:
 
     def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
         """Return what tensor operations update in a step that a compiler traces, per group."""
-        self.plan = None
+        self.forget()
         plan = Plan(optimizer.param_groups, optimizer.state, counts_on_device=False, kernel=False)
         return [(members.rule, composite.gathered(members.all, optimizer.state)) for members in plan.groups]
 
@@ -152,7 +154,7 @@ class Stepper:
         groups, states = optimizer.param_groups, optimizer.state
         if self.plan is not None and self.plan.bind(groups, states, counts_on_device):
             return self.plan
-        self.plan = None  # what it holds may be what memory is needed for
+        self.forget()  # what the plan holds may be what memory is needed for
         self.plan = Plan(groups, states, counts_on_device, numbering=self._numbering)
         return self.plan
 
@@ -160,7 +162,7 @@ class Stepper:
         """Say once that tensor operations update parameters though nobody asked for it."""
         slow = [member for member in unasked if _could_be_fast(member.param)]
         if slow:
-            self._has_warned = True
+            self.has_warned = True
             more = f" (and {len(slow) - 1} more)" if len(slow) > 1 else ""
             warnings.warn(
                 f"rmsprop updates parameter {slow[0].name}{more} by tensor operations, which are slower than its "

@@ -44,6 +44,15 @@ def test_steps_have_the_bits_of_the_cpu(dtype, bad, device, monkeypatch):
     assert found[3] == expected[3] == (bad is not None)
 
 
+@pytest.mark.parametrize("state_dtype", [torch.bfloat16, "8bit"], ids=str)
+def test_packed_state_does_not_notice_a_skipped_step(state_dtype, device, monkeypatch):
+    options = {"momentum": 0.9, "centered": True, "bad": 1, "state_dtype": state_dtype, "seed": 3}
+    found, expected = steps(device, fused=True, **options), on_the_host(monkeypatch, **options)
+    for a, b in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        torch.testing.assert_close(a, b.to(a.dtype), rtol=0, atol=0)
+    assert found[3] == expected[3] == 1
+
+
 @pytest.mark.parametrize("span", [1, 3])
 @pytest.mark.parametrize("spread", [0, 12, 40])
 def test_the_sum_is_that_of_the_specification(span, spread, device, monkeypatch):
