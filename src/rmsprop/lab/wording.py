@@ -143,7 +143,8 @@ def _overfitting(fact: Fact, terms: Terms) -> str:
     n = fact.numbers
     went = "fell" if n["train_now"] < n["train_then"] else "stayed"
     course = f"fell from {n['train_then']:.3g} to" if went == "fell" else "stayed at"
-    kept = "" if terms.kept is None else f" The best {terms.unit} was {terms.kept}: its weights were kept."
+    best = f"The best {terms.unit}" if fact.since else f"Of the {terms.unit}s after it the best"
+    kept = "" if terms.kept is None else f" {best} was {terms.kept}: its weights were kept."
     return (
         f"Since then the validation loss rose from {n['lowest']:.3g} to {n['end']:.3g} while the training loss "
         f"{course} {n['train_now']:.3g}.{kept}"

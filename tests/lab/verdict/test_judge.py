@@ -153,8 +153,11 @@ def test_overfitting_begins_where_a_level_curve_rises():
 
 
 def test_overfitting_from_the_start_has_no_epoch_to_stop_at():
-    verdict = said(curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0]))
+    curves = curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0])
+    verdict = said(curves)
+    spoken = terms(resolve({"problem": "linear", "keep": "best"}).as_dict(), holds_out=True, kept=1)
     assert verdict.headline == "overfitting since epoch 0"
+    assert "Of the epochs after it the best was 1" in statement(judge(curves)[0], spoken).evidence
     assert verdict.remedy == "Raise the weight decay: --weight-decay."
 
 
