@@ -135,9 +135,19 @@ def test_standard_input_is_read(dead, packed):
     result = CliRunner().invoke(rmsprop, ["diagnose", "-"], input=content)
     assert result.exit_code == 0
     assert result.stdout.startswith("stdin (a recorder's file of RMSprop, 40 steps)")
-    assert CliRunner().invoke(rmsprop, ["diagnose", "-"], input=b"").stderr == (
-        "error: standard input is empty: give a file with a header and rows\n"
-    )
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "standard input is empty"),
+        (b"epoch,loss\n", "standard input has one line only"),
+        (b"sep=;\n", "standard input is empty"),
+    ],
+)
+def test_a_history_without_rows_is_refused(content, what):
+    result = CliRunner().invoke(rmsprop, ["diagnose", "-"], input=content)
+    assert (result.exit_code, result.stderr) == (2, f"error: {what}: give a file with a header and rows\n")
 
 
 def test_a_file_as_folder_of_the_report_is_refused_before_anything_is_read(dead):

@@ -260,3 +260,17 @@ def test_a_thousand_runs_take_less_than_two_seconds_and_no_framework(folder):
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["runs"]) == 1000
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2
+
+
+def test_no_word_of_a_verdict_is_folded(tmp_path):
+    for name, kind in {
+        "customers-of-2024-again": "overfitting",
+        "another-of-them": "loss no better than guessing",
+    }.items():
+        run = tmp_path / name
+        CliRunner().invoke(rmsprop, ["train", "breast-cancer", "--epochs", "1", "--momentum", "0.9", "--out", str(run)])
+        result = json.loads((run / "result.json").read_text())
+        (run / "result.json").write_text(json.dumps(result | {"kind": kind}))
+    shown = CliRunner().invoke(rmsprop, ["runs", str(tmp_path)]).stdout
+    assert {"overfitting", "guessing"} <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= 100

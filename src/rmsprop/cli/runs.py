@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SHOWN = 5
 _DEFAULT = Path("runs")
 _HEADINGS: Mapping[Column, str] = {"validation-loss": "val. loss", "test-score": "test score"}
+# Room for the longest word of a verdict.
+_VERDICT_WIDTH = len("overfitting")
 _WORDS = ("name", "problem", "rule", "verdict")
 
 
@@ -63,6 +65,8 @@ def _table(found: Sequence[ListedRun]) -> Table:
     for name, column in zip(columns, shown.columns, strict=True):
         column.no_wrap = name not in _WORDS
         column.justify = "left" if name in _WORDS else "right"
+    if any(len(run.verdict) >= _VERDICT_WIDTH for run in found):  # a name is folded rather than a word of these
+        shown.columns[columns.index("verdict")].width = _VERDICT_WIDTH
     for run in found:
         cells = _cells(run)
         shown.add_row(*(cells[name] for name in columns))

@@ -143,7 +143,8 @@ def _overfitting(fact: Fact, terms: Terms) -> str:
     n = fact.numbers
     went = "fell" if n["train_now"] < n["train_then"] else "stayed"
     course = f"fell from {n['train_then']:.3g} to" if went == "fell" else "stayed at"
-    kept = "" if terms.kept is None else f" The best {terms.unit} was {terms.kept}: its weights were kept."
+    best = f"The best {terms.unit}" if fact.since else f"Of the {terms.unit}s after it the best"
+    kept = "" if terms.kept is None else f" {best} was {terms.kept}: its weights were kept."
     return (
         f"Since then the validation loss rose from {n['lowest']:.3g} to {n['end']:.3g} while the training loss "
         f"{course} {n['train_now']:.3g}.{kept}"
@@ -174,14 +175,21 @@ def _stalled(fact: Fact, terms: Terms) -> str:
     return f"The training loss was {n['initial']:.3g} {terms.start} and is {n['end']:.3g} at the end{constant}."
 
 
-def _guessing(fact: Fact, _: Terms) -> str:
+def _guessing(fact: Fact, terms: Terms) -> str:
     n = fact.numbers
     relation = "no less than" if n["end"] >= n["constant"] else "hardly less than"
-    before = f" It had been {n['lowest']:.3g}." if n["lowest"] < n["constant"] and n["lowest"] < n["end"] else ""
+    kept = ", and these weights were kept" if n["best"] == terms.kept else ""
+    before = f" At {terms.unit} {n['best']:.0f} it was {n['lowest']:.3g}{kept}." if _was_better(fact) else ""
     return (
         f"The validation loss is {n['end']:.3g} at the end, {relation} the {n['constant']:.3g} of the best constant "
         f"answer.{before}"
     )
+
+
+def _was_better(fact: Fact) -> bool:
+    """Tell whether a loss that ends no better than guessing was better before."""
+    n = fact.numbers
+    return n["lowest"] < min(n["constant"], n["end"])
 
 
 def _falling(fact: Fact, terms: Terms) -> str:
@@ -259,6 +267,8 @@ def statement(fact: Fact, terms: Terms) -> Statement:
 
 
 def _headline(fact: Fact, terms: Terms) -> str:
+    if fact.kind == "loss no better than guessing" and _was_better(fact):
+        return f"{fact.kind} at the end"
     if "step" in fact.numbers:
         return f"{fact.kind} at step {fact.numbers['step']:.0f}"
     if fact.since is None or fact.sign == "cut short by the schedule":

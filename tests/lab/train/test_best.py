@@ -82,6 +82,11 @@ def test_overfitting_says_that_the_best_was_kept_and_is_not_told_to_stop_earlier
     assert "--epochs" in last.remedy
 
 
+def test_where_the_last_epoch_is_the_best_it_says_so(tmp_path):
+    _, result = train(tmp_path, {"problem": "wine", "epochs": 2})
+    assert sentences.kept(result).startswith("The weights of epoch 2, the last, were kept: its validation loss, ")
+
+
 def test_without_validation_rows_the_last_weights_are_kept_and_the_best_refused(tmp_path):
     run, result = train(tmp_path / "run", {"problem": "bowl", "epochs": 2})
     assert (run.settings.keep, result.kept, sentences.kept(result)) == ("last", 2, "")

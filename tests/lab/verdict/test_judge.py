@@ -153,8 +153,11 @@ def test_overfitting_begins_where_a_level_curve_rises():
 
 
 def test_overfitting_from_the_start_has_no_epoch_to_stop_at():
-    verdict = said(curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0]))
+    curves = curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0])
+    verdict = said(curves)
+    spoken = terms(resolve({"problem": "linear", "keep": "best"}).as_dict(), holds_out=True, kept=1)
     assert verdict.headline == "overfitting since epoch 0"
+    assert "Of the epochs after it the best was 1" in statement(judge(curves)[0], spoken).evidence
     assert verdict.remedy == "Raise the weight decay: --weight-decay."
 
 
@@ -230,6 +233,32 @@ def test_what_was_never_of_use_is_not_called_overfitting_that_one_could_stop():
     fact = judge(curve(train, validation, constant=0.69, constant_validation=0.69))[0]
     assert fact.kind == "loss no better than guessing"
     assert "stop earlier" not in [advice.change for advice in fact.advice]
+
+
+# The lowest validation loss, at epoch 2, next to a constant answer's 0.69; the headline, a sentence, the remedy.
+KEPT = {
+    "as good as a constant answer": (0.675, "loss no better than guessing at the end", "At epoch 2 it was 0.675, and"),
+    "never better": (0.70, "loss no better than guessing", "best constant answer."),
+    "better for an epoch": (0.62, "overfitting since epoch 2", "rose from 0.62 to"),
+}
+
+
+@pytest.mark.parametrize(("lowest", "headline", "evidence"), KEPT.values(), ids=KEPT)
+def test_the_words_are_true_of_the_weights_that_were_kept(lowest, headline, evidence):
+    train, validation = [0.7 / (1 + n) for n in range(30)], [0.78, 0.74, lowest, *(0.74 + 0.01 * n for n in range(27))]
+    curves = curve(train, validation, constant=0.69, constant_validation=0.69)
+    spoken = terms(resolve({"problem": "linear", "keep": "best"}).as_dict(), holds_out=True, kept=2)
+    verdict = statement(judge(curves)[0], spoken)
+    assert verdict.headline == headline
+    assert evidence in verdict.evidence
+    assert ("may not tell the target" in verdict.remedy) == (lowest > 0.65)
+    assert "0.74" not in verdict.evidence  # a median is nobody's loss
+
+
+def test_inputs_that_told_the_target_once_are_not_called_useless():
+    course = [0.7, 0.6, 0.55, 0.6, *[0.68] * 26]
+    fact = judge(curve([0.7 / (1 + n) for n in range(30)], course, constant=0.69, constant_validation=0.69))[0]
+    assert "other inputs" not in [advice.change for advice in fact.advice]
 
 
 def test_a_loss_that_falls_towards_a_constant_answer_still_falls():

@@ -41,6 +41,8 @@ def curves_of(history: History) -> LossCurves | str:
         train=train,
         validation=points.validation_at(ends, history.initial) if history.holds_out else (),
         worst=worst,
+        worst_times=points.worst_times(ends),
+        single=points.single,
         rates=tuple(_at(points.lr, until) for until in ends[1:]),
         lr=_asked_for(history, points),
         knows_start=history.initial is not None,
@@ -84,6 +86,12 @@ class _Points:
         """Whether several losses of batches make a segment, which no validation ends."""
         return not self.validated and self.unit == "step" and len(self.train[0]) > _MOST
 
+    @property
+    def single(self) -> Sequence[tuple[int, float]]:
+        """The training losses, each with its time."""
+        times, losses = self.train
+        return tuple(zip(times.tolist(), losses.tolist(), strict=True))
+
     def ends(self) -> list[int]:
         """Return the times at which segments end: validations, or training losses, or every few of these."""
         times = self.validation[0] if self.validated else self.train[0]
@@ -106,6 +114,14 @@ class _Points:
             train.append(float(losses.mean()) if len(losses) else train[-1])
             worst.append(highest)
         return train, worst
+
+    def worst_times(self, ends: Sequence[int]) -> tuple[int, ...]:
+        """Return when the largest loss of each segment was; at its end where none is known."""
+        found = []
+        for after, until in pairwise(ends):
+            times, losses = (_between((self.worst[0], part), after, until) for part in self.worst)
+            found.append(int(times[losses.argmax()]) if len(losses) else until)
+        return tuple(found)
 
     def _start(self, ends: Sequence[int]) -> float:
         """Return the training loss at the beginning: the first, and what only noise tells from it."""

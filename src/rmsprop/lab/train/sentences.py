@@ -96,7 +96,7 @@ def kept(result: Result) -> str:
         later = f", though epoch {best.epoch} had a lower validation loss, {best.validation_loss:.4g}"
         return f"The weights of the last epoch were kept{later * (best.epoch != result.kept)}."
     why = f"its validation loss, {best.validation_loss:.4g}, is the lowest"
-    before = " before the run diverged" if result.diverged else ", the last" * (best.epoch == len(result.epochs))
+    before = " before the run diverged" if result.diverged else ", the last," * (best.epoch == len(result.epochs))
     return f"The weights of epoch {best.epoch}{before} were kept: {why}."
 
 

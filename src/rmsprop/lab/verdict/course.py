@@ -64,7 +64,8 @@ def overfitting(curves: LossCurves) -> Fact | None:
     train = curves.train
     if not _rises_surely(curves, best) or tail(train) > max(smooth(train)[best], train[best]):
         return None
-    numbers = {"lowest": smoothed[best], "end": end, "train_then": train[best], "train_now": tail(train)}
+    lowest = min(smoothed[best], validation[best])  # what is told of is that epoch's own
+    numbers = {"lowest": lowest, "end": end, "train_then": train[best], "train_now": tail(train)}
     earlier = (Advice("stop earlier", curves.length(curves.times[best])),) if best else ()
     return Fact(
         kind="overfitting",

@@ -85,6 +85,8 @@ class LossCurves:
         train: The training loss at each point, finite.
         validation: The validation loss at the same points; empty if there is none, or none of other rows.
         worst: The largest loss of a batch since the point before, from the second point on; may be empty.
+        worst_times: When each of these was. Default: not known, at the point.
+        single: The training losses of which several make a point, each with its time. Default: there are none.
         rates: The learning rate at each of these points, NaN where it isn't known; may be empty.
         lr: The learning rate that was asked for. Default: not known.
         knows_start: Whether the first point is from before the first step, without noise. Default True.
@@ -106,6 +108,8 @@ class LossCurves:
     train: Sequence[float]
     validation: Sequence[float] = ()
     worst: Sequence[float] = ()
+    worst_times: Sequence[int] = ()
+    single: Sequence[tuple[int, float]] = ()
     rates: Sequence[float] = ()
     lr: float = math.nan
     knows_start: bool = True

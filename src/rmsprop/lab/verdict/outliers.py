@@ -33,8 +33,22 @@ def diverged(curves: LossCurves) -> Fact | None:
     end = tail(curves.train)
     if not is_lost(end, curves.initial):
         return None
-    since = next(t for t, loss in zip(curves.times, curves.train, strict=True) if is_lost(loss, curves.initial))
-    return _diverged(curves, since, end, {}, at_once=False)
+    return _diverged(curves, _lost_since(curves), end, {}, at_once=False)
+
+
+def _lost_since(curves: LossCurves) -> int:
+    """Return when the loss was lost: where several losses make a point, when the first of them was."""
+    initial = curves.initial
+    point = next(n for n, loss in enumerate(curves.train) if is_lost(loss, initial))
+    until = curves.times[point]
+    after = curves.times[point - 1] if point else -math.inf
+    lost = [is_lost(loss, initial) for _, loss in curves.single]
+    first = next((n for n, (time, _) in enumerate(curves.single) if after < time <= until and lost[n]), None)
+    if first is None:
+        return until
+    while first and lost[first - 1]:
+        first -= 1
+    return curves.single[first][0]
 
 
 def lower_lr(lr: float) -> float:
@@ -100,11 +114,12 @@ def spikes(curves: LossCurves) -> Fact | None:
     if not found:
         return None
     highest = max(found, key=worst.__getitem__)
+    times = curves.worst_times or curves.times[1:]
     numbers = {"count": len(found), "of": len(worst), "highest": worst[highest], "usual": usual[highest]}
     return Fact(
         kind="spikes",
         sign="batches stood out",
-        since=curves.times[found[0] + 1],
-        numbers=numbers | {"at": curves.times[highest + 1]},
+        since=times[found[0]],
+        numbers=numbers | {"at": times[highest]},
         advice=(Advice("clip gradients") if curves.can_clip else Advice("lower lr", lr_or_none(curves.lr / 3)),),
     )

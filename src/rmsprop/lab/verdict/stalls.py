@@ -165,8 +165,11 @@ def never_better_than_guessing(curves: LossCurves) -> Fact | None:
 
 
 def _beat_guessing(curves: LossCurves) -> bool:
-    """Tell whether the validation loss was ever below that of the best constant answer by more than chance."""
-    return min(smooth(curves.validation), default=math.inf) < _CONSTANT * curves.constant_validation
+    """Tell whether the validation loss was ever below that of the best constant answer by more than chance.
+
+    A single epoch counts: its weights are the ones that are kept. A constant answer is as lucky on these rows.
+    """
+    return min(curves.validation, default=math.inf) < _CONSTANT * curves.constant_validation
 
 
 def guessing(curves: LossCurves) -> Fact | None:
@@ -174,19 +177,20 @@ def guessing(curves: LossCurves) -> Fact | None:
     validation, constant = curves.validation, curves.constant_validation
     if not validation or not math.isfinite(constant) or constant < 0.0 or falling(curves):
         return None
-    end, lowest = tail(validation), min(smooth(validation))
+    end, best = tail(validation), min(range(len(validation)), key=validation.__getitem__)
     if end < _GUESSING * constant:
         return None
-    best = last_lowest(smooth(validation), validation)
     earlier = (Advice("stop earlier", curves.length(curves.times[best])),)
     # Far above guessing nothing is said of the inputs: the answers are too bold. They stay so, or get worse, where a
     # smaller model takes steps that are too large, or weights are pulled back between them.
     far = end > _LOST_FACTOR * constant
     bold = (Advice("lower lr", lr_or_none(curves.lr / 10)),)
-    empty = (Advice("other inputs"), Advice("smaller model"), Advice("more weight decay"))
+    once = _beat_guessing(curves)  # then the inputs do tell something
+    inputs = () if once else (Advice("other inputs"),)
+    empty = (*inputs, Advice("smaller model"), Advice("more weight decay"))
     return Fact(
         kind="loss no better than guessing",
         sign="validation loss",
-        numbers={"end": end, "lowest": lowest, "constant": constant},
-        advice=(*(earlier if best and _beat_guessing(curves) else ()), *(bold if far else empty)),
+        numbers={"end": end, "lowest": validation[best], "best": curves.times[best], "constant": constant},
+        advice=(*(earlier if best and once else ()), *(bold if far else empty)),
     )

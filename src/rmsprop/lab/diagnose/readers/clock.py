@@ -110,7 +110,7 @@ def _steps(label: str, epochs: Times, batches: Times, train: Numbers) -> Clock:
             time = max(time, last)  # a validation counts its own batches
         last = time if time is not None else last
         times.append(time)
-    return Clock(f"{label}, {length} steps per epoch", "step", times)
+    return Clock(f"{label}, {length} step{'s' * (length != 1)} per epoch", "step", times)
 
 
 def _tells_apart(times: Times, curves: Sequence[Numbers]) -> bool:

@@ -43,7 +43,7 @@ def read(path: Path, content: bytes, name: str) -> History:
     validation = Series.of({step: values["loss"] for step, values in recording.validation if "loss" in values})
     return History(
         name=name,
-        source=f"a recorder's file of {optimizer}, {recording.last_step} steps",
+        source=f"a recorder's file of {optimizer}, {recording.last_step} step{'s' * (recording.last_step != 1)}",
         unit="step",
         train=Series(steps, tuple(row.mean for row in losses)),
         worst=Series(steps, tuple(row.largest for row in losses)),

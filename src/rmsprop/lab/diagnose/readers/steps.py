@@ -35,7 +35,8 @@ def on_steps(curves: Mapping[str, Series], loss: str) -> tuple[dict[str, Series]
         return dict(curves), ()
     moved = {name: _moved(curve, train) for name, curve in curves.items() if name in by_epoch}
     each = round(_length(train) / max(len(moved[name]) for name in by_epoch))
-    note = f"{' and '.join(by_epoch)} is counted in epochs and {loss} in steps: an epoch is taken for {each} steps"
+    taken = f"an epoch is taken for {each} step{'s' * (each != 1)}"
+    note = f"{' and '.join(by_epoch)} {'are' if by_epoch[1:] else 'is'} counted in epochs and {loss} in steps: {taken}"
     return {**curves, **moved}, (note,)
 
 

@@ -55,7 +55,8 @@ def parse(text: str, where: str, name: str) -> Log:
     """
     delimiter, lines = _delimited(text)
     if len(lines) < 2:
-        raise InputError(f"{where} is empty: give a file with a header and rows")
+        what = "has one line only" if lines else "is empty"
+        raise InputError(f"{where} {what}: give a file with a header and rows")
     rows = _rows(_split(lines, delimiter, where), where)
     names = list(dict.fromkeys([*rows.header, *(name for row in rows.cells for name in row)]))
     columns = {name: _points([row.get(name) for row in rows.cells], delimiter) for name in names if name}
