@@ -339,7 +339,12 @@ def test_a_function_has_its_problems_length_and_is_continued_to_the_same_bits(tm
     train(tmp_path / "broken", given, epochs=1)
     train(tmp_path / "broken", given, resuming=True)
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
-    assert json.loads((tmp_path / "whole" / CONFIG).read_text())["data"].keys() == {"name", "fingerprint", "rows"}
+    assert json.loads((tmp_path / "whole" / CONFIG).read_text())["data"].keys() == {
+        "name",
+        "fingerprint",
+        "positive",
+        "rows",
+    }
     assert train(tmp_path / "other", {**given, "epochs": 2, "batch_size": 60}).settings.epochs == 2
 
 

@@ -30,7 +30,7 @@ _UNSTEADY, _UNSTEADY_FLOOR, _UNSURE = 0.25, 0.01, 2.5
 # Steps that are too small make the loss fall in nearly every epoch, and hardly; noise makes it fall in half of them. In
 # a few epochs noise does so by chance.
 _STEADY, _FEW = 0.8, 10
-# In noise too large for that it falls surely, and in the second half by at least this share of what it did in the first.
+# In noise too large for that it falls surely, and in the second half by at least this share of its fall in the first.
 _AS_BEFORE = 0.5
 # A run that keeps more than this share of its initial loss, or of a constant answer's loss, has learnt next to nothing.
 _UNCHANGED, _CONSTANT = 0.90, 0.95
