@@ -328,6 +328,8 @@ def test_what_a_rule_becomes_at_another_batch_size():
     assert "lr 0.01 0.02 lr·√κ" in text
     assert "decay 0.9 0.6561 ρ^κ" in text
     assert "half-life of decay: 1,684 samples, 3,368 tokens, which are 6.579 steps, and then 1.645" in text
+    single = squeezed(run("scale", "--from", "1024", "--to", "4", "--decay", "0.5").stdout)
+    assert "half-life of decay: 1,024 samples, which are 1 step, and then 256" in single
     assert "RMSprop(params, lr=0.02, alpha=0.6561, eps=5e-9)" in text
     assert "mostly noise" in text
     content = json.loads(run("scale", "--from", "4096", "--to", "256", "--recipe", "efficientnet", "--json").stdout)

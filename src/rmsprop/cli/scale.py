@@ -76,9 +76,11 @@ def _print(content: dict[str, Any]) -> None:
     out.print(table)
     for row in content["half_lives"]:
         steps, also = row["steps"], f", {row['tokens']:,.0f} tokens" if "tokens" in row else ""
+        before, after = short(steps["before"], 4), short(steps["after"], 4)
+        unit = "step" if before == "1" else "steps"
         out.print(
             f"half-life of {row['average']}: {row['samples']:,.0f} samples{also}, which are "
-            f"{short(steps['before'], 4)} steps, and then {short(steps['after'], 4)}"
+            f"{before} {unit}, and then {after}"
         )
     out.print()
     for line in output.aligned(content["calls"]):

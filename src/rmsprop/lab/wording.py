@@ -118,7 +118,8 @@ def _diverged(fact: Fact, terms: Terms) -> str:
         return f"The training loss is {n['loss']} from the beginning."
     first = f"from an initial {n['initial']:.3g}"
     if math.isfinite(n["loss"]):
-        return f"The training loss rose to {n['loss']:.3g}, over ten times an initial {n['initial']:.3g}."
+        above = "over ten times" if n["initial"] > 0.0 else "far above"  # of a number below 0 that would be lower
+        return f"The training loss rose to {n['loss']:.3g}, {above} an initial {n['initial']:.3g}."
     counted = ""
     if "count" in n:
         counted = f", and stayed so; {_counted(fact)}, the first at {terms.unit} {n['first']:.0f}"

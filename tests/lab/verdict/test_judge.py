@@ -355,3 +355,16 @@ def test_every_piece_of_advice_has_words():
 def test_a_model_is_shrunk_where_it_has_widths(model, advised):
     overfit = curve([2.0, 1.0, 0.5, 0.2], [2.0, 3.0, 4.0, 5.0])
     assert said(overfit, model=model).remedy.startswith(advised)
+
+
+def test_a_validation_loss_that_falls_without_noise_is_not_called_too_noisy():
+    falling = [1.0 / n for n in range(1, 11)]
+    evidence = said(curve(falling, falling)).evidence
+    assert evidence == "Over the last epoch the validation loss fell by 10\u00a0%, from 0.111 to 0.1."
+
+
+@pytest.mark.parametrize(
+    ("initial", "above"), [(1.0, "over ten times an initial 1."), (-1.0, "far above an initial -1.")]
+)
+def test_only_of_a_loss_above_zero_there_are_multiples(initial, above):
+    assert said(curve([initial] * 5 + [50.0] * 15)).evidence.endswith(above)

@@ -122,8 +122,9 @@ def falling(curves: LossCurves) -> Fact | None:
 
 def _fall(curves: LossCurves) -> Fact | None:
     fall, train = last_fall(curves.judged), last_fall(curves.train)
-    by_train = _falls_with_training(curves, train)
-    if not (_is_falling(curves, fall, train) or by_train):
+    surely = _is_falling(curves, fall, train)
+    by_train = not surely and _falls_with_training(curves, train)
+    if not (surely or by_train):
         return _cut_short(curves)
     return Fact(
         kind="still falling",
