@@ -8,6 +8,7 @@ from rmsprop.lab.diagnose import curves, layers, precision
 from rmsprop.lab.diagnose.dead_layers import dead
 from rmsprop.lab.diagnose.finding import COURSE, SEVERITIES, Diagnosis, DiagnosticRule, Finding
 from rmsprop.lab.diagnose.history import History
+from rmsprop.lab.diagnose.segments import curves_of
 from rmsprop.lab.diagnose.warm_up import warm_up
 
 RULES = (
@@ -54,8 +55,15 @@ def diagnose(history: History) -> Diagnosis:
 
 
 def _until_lost(history: History, found: list[Finding]) -> History:
-    """Return a history without what was measured after a divergence: it only repeats that nothing is finite."""
-    end = next((finding.since for finding in found if finding.kind == "diverged"), None)
-    if end is None or history.statistics is None:
+    """Return a history without what was measured after a divergence: it only repeats that nothing is finite.
+
+    What led to it may be seen in the measurements of the same stretch of losses, which stay.
+    """
+    since = next((finding.since for finding in found if finding.kind == "diverged"), None)
+    if since is None or history.statistics is None:
         return history
-    return replace(history, statistics=history.statistics.until(end))
+    curves = curves_of(history)
+    ends = () if isinstance(curves, str) else curves.times
+    return replace(
+        history, statistics=history.statistics.until(min((end for end in ends if end >= since), default=since))
+    )
