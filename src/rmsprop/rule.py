@@ -346,7 +346,7 @@ class Rule:
 
         Source: Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", arXiv 2205.10287, to
         first order in 1 − ρ; the power: Marek et al., arXiv 2507.07101. ε inside the root, v₀, heavy-ball momentum and
-        decoupled weight decay are derived here in the same way; `benchmarks.scaling` checks them.
+        decoupled weight decay are derived here in the same way; a test compares each on a noisy bowl.
         """
         known, times = self.known(), _factor(factor)
         root, momentum = math.sqrt(times), known.momentum**times

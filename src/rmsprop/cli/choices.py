@@ -32,6 +32,13 @@ _HELP = {
 }
 
 
+def _with(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """Give a command options, which its help lists in this order."""
+    for give in reversed(options):
+        command = give(command)
+    return command
+
+
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option for each field of `Rule`; what isn't given is None, the dialect's default.
 
@@ -41,9 +48,7 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function.
     """
-    for field, kind in reversed(get_type_hints(Rule).items()):
-        command = _option(field, kind)(command)
-    return command
+    return _with(command, [_option(field, kind) for field, kind in get_type_hints(Rule).items()])
 
 
 def _option(field: str, kind: Any) -> Callable[..., Any]:
@@ -159,9 +164,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function.
     """
-    for give in reversed(_TABLE_OPTIONS):
-        command = give(command)
-    return command
+    return _with(command, _TABLE_OPTIONS)
 
 
 def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,9 +176,7 @@ def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function.
     """
-    for give in reversed(_OPTIONS):
-        command = give(command)
-    return command
+    return _with(command, _OPTIONS)
 
 
 def chosen_problem(given: dict[str, Any]) -> Any:

@@ -236,9 +236,9 @@ def resume(kept: Settings, given: Mapping[str, object]) -> Settings:
         200
     """
     began_with = kept.as_dict()
-    patience = kept.early_stop and given.get("early_stop")
-    if patience and patience >= kept.early_stop:  # type: ignore[operator]
-        kept = replace(kept, early_stop=patience)  # type: ignore[arg-type]
+    patience = given.get("early_stop")
+    if kept.early_stop is not None and isinstance(patience, int) and patience >= kept.early_stop:
+        kept = replace(kept, early_stop=patience)
         began_with["early_stop"] = patience
     may_differ = {"problem", "epochs", "test" if kept.test else ""}
     for name, value in given.items():

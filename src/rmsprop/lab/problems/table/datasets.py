@@ -178,9 +178,7 @@ def prepare(
     text = [series for series in frame if series.dtype == pl.String and series.name not in drop]
     notation = Notation(places, options.dayfirst, file_decimal(text, delimiter))
     answer = typed(frame[target], "choose another --target", notation)
-    notes = [f"{target}: {answer.note}"] if answer.note else []
-    if missing := answer.values.null_count():
-        notes.append(f"{target}: {missing} {'row' if missing == 1 else 'rows'} without a target left out")
+    notes = _target_notes(answer, target)
     has_target = answer.values.is_not_null()
     goal = answer.values.drop_nulls()
     if len(goal) < FEWEST_ROWS:
@@ -216,6 +214,7 @@ def prepare(
         three.append(Part(*part))
         notes += told
     train, validation, test = three
+    written = None if goal.dtype == pl.String else answer.format
     return Dataset(
         name,
         task,
@@ -227,10 +226,18 @@ def prepare(
         classes,
         mean,
         scale,
-        None if goal.dtype == pl.String else answer.format,
+        written,
         preparation,
         tuple(notes),
     )
+
+
+def _target_notes(answer: Column, target: str) -> list[str]:
+    """Return what a person should know about the target: how it was read, and the rows without one."""
+    notes = [f"{target}: {answer.note}"] if answer.note else []
+    if missing := answer.values.null_count():
+        notes.append(f"{target}: {missing} {'row' if missing == 1 else 'rows'} without a target left out")
+    return notes
 
 
 def _columns(
