@@ -11,13 +11,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 # A room imports rooms of lower tiers alone; ``rmsprop`` is the package's own ``__init__``.
 TIERS = (
-    {"rule", "keywords", "horizon", "options", "locks", "files"},
+    {"hyperparameters", "keywords", "horizon", "options", "locks", "files"},
+    {"rule"},
     {"dialects"},
     {"recipes"},
     {"rmsprop"},
     {"codes"},
     {"storage"},
     {"clipping"},
+    {"layout"},
+    {"library"},
     {"native", "averaging", "rates", "reference"},
     {"threads"},
     {"torch", "numpy", "jax", "keras"},

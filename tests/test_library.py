@@ -14,10 +14,10 @@ from zipfile import ZipFile
 
 import pytest
 
-from rmsprop import native
+from rmsprop import layout, library, native
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = next(map(Path, native._places()), None)  # the wheel for any platform has none
+LIBRARY = next(map(Path, library.places()), None)  # the wheel for any platform has none
 
 
 def run(code, path, executable=sys.executable, **environment):
@@ -280,12 +280,12 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("change", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_library_of_another_layout_is_refused(change):
-    ours = native._layout()
-    native._check_layout(Library(ours))
+    ours = layout.layout()
+    library.check_layout(Library(ours))
     its = change(ours)
     assert its != ours
     with pytest.raises(RuntimeError) as caught:
-        native._check_layout(Library(its))
+        library.check_layout(Library(its))
     assert str(caught.value) == (
         f"rmsprop's compiled kernel belongs to another version of rmsprop (it has {its}, but {ours} is needed): "
         "reinstall rmsprop"
@@ -294,7 +294,7 @@ def test_a_library_of_another_layout_is_refused(change):
 
 def test_a_library_that_does_not_tell_its_layout_is_refused():
     with pytest.raises(RuntimeError, match="belongs to another version of rmsprop: reinstall rmsprop"):
-        native._check_layout(object())
+        library.check_layout(object())
 
 
 def declared(struct):
@@ -306,8 +306,8 @@ def declared(struct):
 
 def test_the_numbers_are_those_of_the_header():
     kinds = {"double": ctypes.c_double, "int32_t": ctypes.c_int32}
-    assert {name: kinds[kind] for name, kind in declared("rmsprop_rule").items()} == native.NUMBERS
-    assert list(declared("rmsprop_rule")) == list(native.NUMBERS)
+    assert {name: kinds[kind] for name, kind in declared("rmsprop_rule").items()} == layout.NUMBERS
+    assert list(declared("rmsprop_rule")) == list(layout.NUMBERS)
 
 
 def test_the_library_tells_where_every_field_of_the_header_is():

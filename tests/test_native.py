@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support import ALL_RULES, BOUNDARY_RULES, kernel_batch, kernel_update, same_bits, wild_gradients
 
-from rmsprop import Rule, native, reference
+from rmsprop import Rule, library, native, reference
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at the process as Linux shows it")
 EVERYTHING = Rule(
@@ -256,7 +256,7 @@ def test_the_environment_chooses_the_instruction_set(name):
     code = "from rmsprop import native; print(native.instruction_set())"
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, native.INSTRUCTION_SET_VARIABLE: name},
+        env={**os.environ, library.INSTRUCTION_SET_VARIABLE: name},
         capture_output=True,
         text=True,
     )

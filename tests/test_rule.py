@@ -10,7 +10,8 @@ import torch
 from support import ALL_RULES
 
 from rmsprop import Rule
-from rmsprop.rule import FLAGS, RuleOptions, check_step_lr
+from rmsprop.hyperparameters import check_step_lr
+from rmsprop.rule import FLAGS, RuleOptions
 from rmsprop.rule import NUMBERS as FIELDS_OF_NUMBERS
 
 NUMBERS = {

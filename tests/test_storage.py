@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmsprop import Rule, native, reference
+from rmsprop import Rule, layout, reference
 from rmsprop.jax import rmsprop
 from rmsprop.numpy import RMSprop
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES, real_dtype, working_dtype
@@ -51,7 +51,7 @@ def test_state_is_kept_in_the_working_precision(name):
 
 @pytest.mark.parametrize(("name", "told"), KERNEL_DTYPES.items())
 def test_the_kernel_knows_what_it_is_told(name, told):
-    assert told in native.DTYPES
+    assert told in layout.DTYPES
     assert told == (ROWS[name][1] if name.startswith("complex") else name)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Unpack
 
-from rmsprop.rule import Rule, RuleOptions, Traced, register_dialects
+from rmsprop.hyperparameters import Traced
+from rmsprop.rule import Rule, RuleOptions, register_dialects
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""The compiled kernel: loads the C library, hands it rules and tables of memory.
+"""The compiled kernel: hands the C library rules and tables of memory.
 
 The library knows no framework. A front end gives it addresses (`Batch.place`), and may let it look at its tensor
 objects before each update through DLPack's C exchange (`Batch.bind`).
@@ -9,121 +9,36 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import sys
 from array import array
-from atexit import register
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
-from importlib.resources import as_file, files
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmsprop.clipping import LIMBS, WORDS
+from rmsprop import library
+from rmsprop.clipping import WORDS
+from rmsprop.layout import (
+    CPU,
+    DTYPES,
+    NUMBERS_BYTES,
+    STATE_TABLES,
+    WEIGHT_DECAY_MODES,
+    BatchStruct,
+    DeviceStruct,
+    RuleStruct,
+    StretchStruct,
+    scales_of,
+)
+from rmsprop.library import INSTRUCTION_SETS
 from rmsprop.rule import Rule
 from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
-INSTRUCTION_SET_VARIABLE = "RMSPROP_INSTRUCTION_SET"
-INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
-
-# What follows mirrors native/rmsprop.h; `_check_layout` compares the two when the library loads.
-DTYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
-CPU = (1, 0)  # a device as DLPack has it: its type and its number
-RESTS = -1  # the size of a tensor that takes no part in an update
-# The numbers of an update, in the order in which the kernel has them.
-NUMBERS: dict[str, Any] = {
-    "lr": ctypes.c_double,
-    "grad_scale": ctypes.c_double,
-    "gain": ctypes.c_double,
-    "keep": ctypes.c_double,
-    "eps_inside": ctypes.c_double,
-    "eps_outside": ctypes.c_double,
-    "momentum": ctypes.c_double,
-    "momentum_loss": ctypes.c_double,
-    "weight_decay": ctypes.c_double,
-    "max_grad": ctypes.c_double,
-    "new_is_base": ctypes.c_int32,
-    "centered": ctypes.c_int32,
-    "has_momentum": ctypes.c_int32,
-    "nesterov": ctypes.c_int32,
-    "lr_in_momentum": ctypes.c_int32,
-    "weight_decay_mode": ctypes.c_int32,
-    "limits": ctypes.c_int32,
-}
-WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _BOUND, _NOT_DESCRIBED = -1, -2
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
-_SCALES = ("spread_scales", "mean_scales", "buffer_scales")
-_STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
-
-
-class _Rule(ctypes.Structure):
-    _fields_ = tuple(NUMBERS.items())
-
-
-class _Device(ctypes.Structure):
-    _fields_ = (("type", ctypes.c_int32), ("id", ctypes.c_int32))
-
-
-class _Batch(ctypes.Structure):
-    _fields_ = (
-        ("rule", _Rule),
-        ("dtype", ctypes.c_int32),
-        ("device", _Device),
-        ("equal_steps", ctypes.c_int32),
-        ("count", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("sizes", "params", "grads", "spreads", "means", "buffers", "steps")),
-        ("wide_steps", ctypes.c_int32),
-        ("step", ctypes.c_double),
-        ("rounding", ctypes.c_int32),
-        ("seed", ctypes.c_uint64),
-        ("places", ctypes.c_void_p),
-        ("lost", ctypes.c_void_p),
-        ("update_scales", ctypes.c_void_p),
-        ("packing", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in _SCALES),
-    )
-
-
-class _Squares(ctypes.Structure):
-    _fields_ = (
-        ("limbs", ctypes.c_int64 * 2 * LIMBS),
-        ("infinities", ctypes.c_int64),
-        ("nans", ctypes.c_int64),
-    )
-
-
-def scales_of(name: str) -> str:
-    """Return the table with the scales of an array of state.
-
-    Examples:
-        >>> scales_of("grad_var")
-        'spread_scales'
-    """
-    return f"{_STATE_TABLES[name].removesuffix('s')}_scales"
-
-
-class _StretchTable(ctypes.Structure):
-    _fields_ = (("count", ctypes.c_int64), ("begins", ctypes.c_void_p), ("ends", ctypes.c_void_p))
-
-
-NUMBERS_BYTES = ctypes.sizeof(_Rule)
-
-
-def offset(number: str) -> int:
-    """Return where one of `NUMBERS` stands in the kernel's struct, in bytes.
-
-    Examples:
-        >>> offset("grad_scale")
-        8
-    """
-    place: int = getattr(_Rule, number).offset
-    return place
 
 
 def numbers_of(
@@ -190,7 +105,7 @@ class Stretches:
 
     def __init__(self, begins: Any, ends: Any) -> None:
         self.begins, self.ends = (np.ascontiguousarray(side, np.int64) for side in (begins, ends))
-        self.struct = _StretchTable(len(self.begins), self.begins.ctypes.data, self.ends.ctypes.data)
+        self.struct = StretchStruct(len(self.begins), self.begins.ctypes.data, self.ends.ctypes.data)
 
 
 NOWHERE = Stretches((), ())
@@ -270,20 +185,20 @@ class Batch:
         packing: Packing | None = None,
     ) -> None:
         self.dtype, self.rounding, self.packing = dtype, rounding, packing
-        self.state_columns = tuple(name for name in _STATE_TABLES if name in rule.state_names)
+        self.state_columns = tuple(name for name in STATE_TABLES if name in rule.state_names)
         self._columns = (
             "params",
             "grads",
-            *(_STATE_TABLES[name] for name in self.state_columns),
+            *(STATE_TABLES[name] for name in self.state_columns),
             *(scales_of(name) for name in self.state_columns if packing == "8bit"),
             *(("lost",) if rounding == "kahan" else ()),
             *(("steps",) if steps else ()),
         )
         self.sizes = array("q", bytes(8 * count))
         self._tables = array("Q", bytes(8 * count * len(self._columns)))
-        self.struct = _Batch(
+        self.struct = BatchStruct(
             dtype=DTYPES[dtype],
-            device=_Device(*device),
+            device=DeviceStruct(*device),
             equal_steps=bool(steps) and rule.bias_correction,
             count=count,
             sizes=self.sizes.buffer_info()[0],
@@ -329,7 +244,7 @@ class Batch:
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
             self.rule = rule
-            self.struct.rule = _Rule(
+            self.struct.rule = RuleStruct(
                 **numbers_of(
                     rule,
                     lr,
@@ -477,7 +392,7 @@ def prepared(batches: Sequence[Batch], parallel_for: Any = None, threads: int = 
 
 
 def _pointers(batches: Sequence[Batch]) -> Any:
-    return (ctypes.POINTER(_Batch) * len(batches))(*(ctypes.pointer(batch.struct) for batch in batches))
+    return (ctypes.POINTER(BatchStruct) * len(batches))(*(ctypes.pointer(batch.struct) for batch in batches))
 
 
 def squares(batches: Sequence[Batch], words: np.ndarray[Any, Any]) -> Callable[[int | None, int], int]:
@@ -544,15 +459,7 @@ def use_instruction_set(name: str) -> None:
         'baseline'
         >>> use_instruction_set(before)
     """
-    _use(_libraries()[0], name)
-
-
-def _use(library: ctypes.CDLL, name: str) -> None:
-    if library.rmsprop_use_instruction_set(name.encode()):
-        raise ValueError(
-            f"this machine has no instruction set {name!r} (known: {', '.join(INSTRUCTION_SETS)}): "
-            f"choose another, or unset {INSTRUCTION_SET_VARIABLE}"
-        )
+    library.use(_libraries()[0], name)
 
 
 @cache
@@ -589,7 +496,7 @@ def describe_function(tensor_class: Any) -> int | None:
 @cache
 def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     """Load the library twice: once to run without the interpreter lock, once to read objects under it."""
-    free, locked = _loaded()
+    free, locked = library.load()
     free.rmsprop_update.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
     free.rmsprop_add_squares.argtypes = (
         ctypes.c_void_p,
@@ -599,70 +506,18 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         ctypes.c_void_p,
     )
     free.rmsprop_measure_updates.argtypes = (
-        ctypes.POINTER(_Batch),
+        ctypes.POINTER(BatchStruct),
         *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p),
     )
-    free.rmsprop_count.argtypes = (ctypes.POINTER(_Batch),)
+    free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (
-        ctypes.POINTER(_Batch),
+        ctypes.POINTER(BatchStruct),
         *(ctypes.c_void_p,) * 3,
-        ctypes.POINTER(_StretchTable),
+        ctypes.POINTER(StretchStruct),
         ctypes.c_int32,
     )
     locked.rmsprop_bind.restype = ctypes.c_int64
-    if name := os.environ.get(INSTRUCTION_SET_VARIABLE):
-        _use(free, name)
+    if name := os.environ.get(library.INSTRUCTION_SET_VARIABLE):
+        library.use(free, name)
     return free, locked
-
-
-def _loaded() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
-    """Return the first library that can be loaded and is of this version; a stale one may lie in front of it."""
-    failed = RuntimeError(
-        "rmsprop's compiled kernel is missing from this installation: install the wheel of this platform, or build it "
-        "with a C++20 compiler (pip install --no-binary rmsprop rmsprop)"
-    )
-    for path in _places():
-        try:
-            free, locked = ctypes.CDLL(path), ctypes.PyDLL(path)
-            _check_layout(free)
-        except OSError as error:
-            failed = RuntimeError(f"rmsprop's compiled kernel can't be loaded ({error}): reinstall rmsprop")
-        except RuntimeError as error:
-            failed = error
-        else:
-            return free, locked
-    raise failed
-
-
-def _places() -> Iterator[str]:
-    """Yield where the library is: beside these sources, elsewhere on an editable package's path, or in an archive."""
-    package = sys.modules[__package__]
-    for folder in map(Path, package.__path__):
-        yield from map(str, sorted(folder.glob("rmsprop_native.*")))
-    for entry in files(package).iterdir():
-        if entry.name.startswith("rmsprop_native."):
-            unpacked = ExitStack()
-            register(unpacked.close)
-            yield str(unpacked.enter_context(as_file(entry)))
-
-
-def _layout() -> str:
-    """Return where the fields of the structs above are, in the words of ``rmsprop_layout``."""
-
-    def told(name: str, struct: Any) -> list[str]:
-        places = [f"{field}:{getattr(struct, field).offset}" for field, *_ in struct._fields_]
-        return [*places, f"{name}:{ctypes.sizeof(struct)}"]
-
-    return " ".join([*told("rmsprop_rule", _Rule), *told("rmsprop_batch", _Batch), *told("rmsprop_squares", _Squares)])
-
-
-def _check_layout(library: ctypes.CDLL) -> None:
-    if not hasattr(library, "rmsprop_layout"):
-        raise RuntimeError("rmsprop's compiled kernel belongs to another version of rmsprop: reinstall rmsprop")
-    library.rmsprop_layout.restype = ctypes.c_char_p
-    if (its := library.rmsprop_layout().decode()) != _layout():
-        raise RuntimeError(
-            f"rmsprop's compiled kernel belongs to another version of rmsprop (it has {its}, but {_layout()} is "
-            "needed): reinstall rmsprop"
-        )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.rule import SQUARES, Rule, known_below, known_from
+from rmsprop.hyperparameters import known_below, known_from
+from rmsprop.rule import SQUARES, Rule
 from rmsprop.storage import real_dtype, working_dtype
 
 __all__ = ["init", "update"]

@@ -33,7 +33,7 @@ FLOAT32_IS_FULL = 2**24
 _REAL: Mapping[str, str] = MappingProxyType({"complex64": "float32", "complex128": "float64"})
 _WIDE = frozenset({"float32", "float64", *_REAL})
 
-# dtype of a parameter -> what the kernel is told that its numbers are, a key of `rmsprop.native.DTYPES`.
+# dtype of a parameter -> what the kernel is told that its numbers are, a key of `rmsprop.layout.DTYPES`.
 KERNEL_DTYPES: Mapping[str, str] = MappingProxyType(
     {"float16": "float16", "bfloat16": "bfloat16", "float32": "float32", "float64": "float64", **_REAL}
 )

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from rmsprop import Rule, native
+from rmsprop import Rule, layout
 from rmsprop.native import NOWHERE, Batch, Stretches
 
 LENGTHS = [0, 1, 1, 2, 3, 4, 5, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -1, -2, -(2**31), -(2**63)]
@@ -28,7 +28,7 @@ class Tensor(ctypes.Structure):
 
     _fields_ = (
         ("data", ctypes.c_void_p),
-        ("device", native._Device),
+        ("device", layout.DeviceStruct),
         ("ndim", ctypes.c_int32),
         ("dtype", DataType),
         ("shape", ctypes.c_void_p),
@@ -51,7 +51,7 @@ def sensible(rng, data):
     for place in rng.sample(range(len(shape)), len(shape)):
         strides[place] = expected
         expected *= shape[place]
-    tensor = Tensor(data=data, ndim=len(shape), dtype=DataType(2, 32, 1), device=native._Device(1, 0))
+    tensor = Tensor(data=data, ndim=len(shape), dtype=DataType(2, 32, 1), device=layout.DeviceStruct(1, 0))
     return shape, strides, tensor
 
 
@@ -65,7 +65,7 @@ def spoilt(rng, shape, strides, tensor):
         elif what == 3:
             tensor.dtype = DataType(rng.randrange(8), rng.choice(BITS), rng.randrange(3))
         elif what == 4:
-            tensor.device = native._Device(rng.choice([0, 1, 2, -1]), rng.randrange(2))
+            tensor.device = layout.DeviceStruct(rng.choice([0, 1, 2, -1]), rng.randrange(2))
         elif what == 5:
             tensor.byte_offset = rng.choice([0, 1, 4, 2**63, 2**64 - 4, 2**64 - 1])
         elif what == 6:
@@ -82,7 +82,7 @@ def spoilt(rng, shape, strides, tensor):
 def one(rng, memory):
     """Bind a tensor with its gradient and its state; return what came of it."""
     rule = rng.choice([Rule(), Rule(momentum=0.9), Rule(momentum=0.9, centered=True)])
-    batch = Batch(rng.choice(list(native.DTYPES)) if rng.random() < 0.2 else "float32", 1, rule)
+    batch = Batch(rng.choice(list(layout.DTYPES)) if rng.random() < 0.2 else "float32", 1, rule)
     first = sensible(rng, memory.ctypes.data)
     described, kept = [], []
     batch.place([7], [memory.ctypes.data] * batch.columns)

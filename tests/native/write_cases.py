@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import ALL_RULES, BOUNDARY_RULES, wild_gradients
 
-from rmsprop import native, reference
+from rmsprop import layout, native, reference
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 COLUMNS = (("square_avg", "grad_var"), ("grad_avg",), ("momentum_buffer",))
@@ -27,7 +27,7 @@ UPDATE = {"maximize": True, "grad_scale": 0.7}
 def packed(rule, lr, step):
     """Return the struct `rmsprop_rule`."""
     numbers = native.numbers_of(rule, lr, step, **UPDATE)
-    return bytes(native._Rule(**{name: numbers[name] for name in native.NUMBERS}))
+    return bytes(layout.RuleStruct(**{name: numbers[name] for name in layout.NUMBERS}))
 
 
 def rows(arrays):
@@ -60,7 +60,7 @@ def case(rng, rule, name, size):
     state = reference.init(rule, param)
     state = {key: value + _averages(rng, size).astype(value.dtype) for key, value in state.items()}
     new, new_state = reference.update(rule, 0.01, 3, param, grad, state, **UPDATE)
-    head = packed(rule, 0.01, 3) + struct.pack("<iq", native.DTYPES[name], size)
+    head = packed(rule, 0.01, 3) + struct.pack("<iq", layout.DTYPES[name], size)
     return head + rows([param, grad, *columns(state)]) + rows([new, *columns(new_state)])
 
 

@@ -13,7 +13,8 @@ from rmsprop.checkpoint.moves import Move
 from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, Group, Parameter, quoted, rule_fields
 from rmsprop.checkpoint.rules import differences, tell_of_different, tell_rule
 from rmsprop.dialects import get_dialect
-from rmsprop.rule import Rule, check_number
+from rmsprop.hyperparameters import check_number
+from rmsprop.rule import Rule
 
 # What state means depends on these, so that a wrong word about them would silently change it.
 _MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")

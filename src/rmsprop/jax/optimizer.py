@@ -13,11 +13,12 @@ import optax
 
 from rmsprop.dialects import get_dialect
 from rmsprop.dialects import learning_rate as learning_rate_of
+from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.jax.transformation import transformation
 from rmsprop.keywords import OPTAX
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import NUMBERS, OwnOptions, Rule, check_number, check_step_lr
+from rmsprop.rule import NUMBERS, OwnOptions, Rule
 from rmsprop.storage import working_dtype
 
 # Optax's name -> field of `Rule`.

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from rmsprop import reference
-from rmsprop.rule import SQUARES, Rule, Traced
+from rmsprop.hyperparameters import Traced
+from rmsprop.rule import SQUARES, Rule
 from rmsprop.storage import real_dtype, working_dtype
 
 # Any array: what it holds may change from one compiled step to the next, and the state must not change its shape then.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.rule import check_step_lr
+from rmsprop.hyperparameters import check_step_lr
 
 Arrays = dict[str, Any]
 _ANOTHER_FILE = "load the file of an optimizer for the same model"

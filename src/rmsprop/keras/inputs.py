@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from rmsprop.dialects import learning_rate
-from rmsprop.rule import check_number
+from rmsprop.hyperparameters import check_number
 
 
 def checked_learning_rate(dialect: str, value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from rmsprop import native
+from rmsprop import layout, native
 from rmsprop.keras.table import Updatable, VariableTable
 from rmsprop.keras.tensors import describe_function, dtype_name, has_memory, is_plain, stretch, torch
 from rmsprop.locks import lock_of
@@ -191,8 +191,8 @@ def _unfit(target: Updatable, grad: Any) -> str | None:
     for tensor in (value, *state, *([] if grad is None else [grad])):
         if not is_plain(tensor):
             return f"has a value, gradient or state that is a {type(tensor).__name__}, no plain tensor underneath"
-    if dtype_name(value) not in native.DTYPES:
-        return f"has dtype {value.dtype}; the kernel takes {', '.join(native.DTYPES)}"
+    if dtype_name(value) not in layout.DTYPES:
+        return f"has dtype {value.dtype}; the kernel takes {', '.join(layout.DTYPES)}"
     if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
         return "has elements that share their memory"
     if any(each.device.type != "cpu" or not each.is_contiguous() for each in state):
@@ -201,4 +201,4 @@ def _unfit(target: Updatable, grad: Any) -> str | None:
 
 
 def _could_be_fast(target: Updatable) -> bool:
-    return target.value.device.type == "cpu" and dtype_name(target.value) in native.DTYPES
+    return target.value.device.type == "cpu" and dtype_name(target.value) in layout.DTYPES

@@ -14,13 +14,14 @@ from keras import ops
 
 from rmsprop import keywords, reference
 from rmsprop.dialects import get_dialect
+from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keras import files
 from rmsprop.keras.inputs import check_gradient, checked_learning_rate, dense, name_of
 from rmsprop.keras.kernel import KernelUpdate, may_run
 from rmsprop.keras.table import Updatable
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import ChoiceOptions, Rule, check_number, check_step_lr
+from rmsprop.rule import ChoiceOptions, Rule
 from rmsprop.storage import working_dtype
 
 # Field of `Rule` -> keyword and attribute of the optimizer.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmsprop import native
+from rmsprop import layout, native
 from rmsprop.keras.tensors import describe_function, is_plain, torch
 from rmsprop.rule import Rule
 from rmsprop.storage import NARROW_DTYPES
@@ -45,7 +45,7 @@ class VariableTable:
         numbers: Their numbers among all variables of the optimizer.
         targets: The variables.
         rule: What to compute.
-        dtype: The dtype in which they are updated, a key of `rmsprop.native.DTYPES`.
+        dtype: The dtype in which they are updated, a key of `rmsprop.layout.DTYPES`.
         is_copied: Whether copies of them are updated, and copied back: of variables with gaps in memory, and of those
             whose gradient is wider than they are.
     """
@@ -66,7 +66,7 @@ class VariableTable:
         for column, row in enumerate(state, 2):
             self._objects[column] = _row(row)
         addresses = [_addresses(self._memories), [0] * len(targets), *map(_addresses, state)]
-        self.batch.place([native.RESTS] * len(targets), [each for row in addresses for each in row])
+        self.batch.place([layout.RESTS] * len(targets), [each for row in addresses for each in row])
         self._places = self._places_of_originals()
 
     def _places_of_originals(self) -> list[Any]:
@@ -126,7 +126,7 @@ class VariableTable:
     def _active(self) -> Iterable[tuple[Any, Any]]:
         """Return the variables that take part, with what is updated for each."""
         pairs = zip(self._values, self._memories, self.batch.sizes, strict=True)
-        return [(value, memory) for value, memory, size in pairs if size != native.RESTS]
+        return [(value, memory) for value, memory, size in pairs if size != layout.RESTS]
 
     def release(self) -> None:
         """Let go of the gradients, so that they can be freed."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rmsprop.dialects import get_dialect
+from rmsprop.hyperparameters import check_number
 from rmsprop.lab.errors import InputError
-from rmsprop.rule import FLAGS, NUMBERS, Rule, check_number
+from rmsprop.rule import FLAGS, NUMBERS, Rule
 
 # What switches a choice off where ``--no-...`` would not say what comes instead.
 _OFF = {

@@ -9,13 +9,14 @@ from operator import is_
 from typing import Any, Self, Unpack
 
 from rmsprop.dialects import get_dialect, learning_rate
+from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.locks import lock_of
 from rmsprop.numpy import saved
 from rmsprop.numpy.memory import Array, Slot, named
 from rmsprop.numpy.plan import ArrayPlan
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import Rule, RuleOptions, check_number, check_step_lr
+from rmsprop.rule import Rule, RuleOptions
 
 Arrays = list[Array] | tuple[Array, ...] | Mapping[str, Array]
 Grads = Sequence[Array | None] | Mapping[str, Array | None]

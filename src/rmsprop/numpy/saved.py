@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rmsprop.hyperparameters import check_step_lr
 from rmsprop.numpy.memory import Array, Slot
-from rmsprop.rule import Rule, check_step_lr
+from rmsprop.rule import Rule
 
 
 class Loaded(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import layout, native
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
 from rmsprop.threads import torch_threads
@@ -163,7 +163,7 @@ class Bucket:
             self._objects[column] = _row(row)
         count = len(self.params)
         self.batch.place(
-            [native.RESTS] * count,
+            [layout.RESTS] * count,
             [*_addresses(self._memories), *repeat(0, count), *chain.from_iterable(map(_addresses, (*state, *steps)))],
         )
         self._originals = self._places_of_originals()
@@ -191,7 +191,7 @@ class Bucket:
         """The parameters that take part in the step that is bound."""
         if not self._some_rest:
             return self.params
-        return [param for param, size in zip(self.params, self.batch.sizes, strict=True) if size != native.RESTS]
+        return [param for param, size in zip(self.params, self.batch.sizes, strict=True) if size != layout.RESTS]
 
     def bind(self, written: native.Stretches, counters_stay: bool) -> bool:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.
@@ -318,7 +318,7 @@ class Bucket:
         return [partial(self._inside(self.params[i]).copy_, self._memories[i]) for i in self._copies()]
 
     def _copies(self) -> list[int]:
-        return [i for i, size in enumerate(self.batch.sizes) if size != native.RESTS] if self.copied else []
+        return [i for i, size in enumerate(self.batch.sizes) if size != layout.RESTS] if self.copied else []
 
     def release(self) -> None:
         """Let go of the gradients, so that they can be freed."""
@@ -397,7 +397,7 @@ class Bucket:
 
     def active_states(self) -> list[ParamState]:
         """Return the states of the parameters that take part in the step that is bound."""
-        return [state for state, size in zip(self.states, self.batch.sizes, strict=True) if size != native.RESTS]
+        return [state for state, size in zip(self.states, self.batch.sizes, strict=True) if size != layout.RESTS]
 
 
 _NONE = type(None)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import layout, native
 
 # Types of devices that the Triton kernel runs on. torch calls AMD's "cuda" too.
 DEVICE_TYPES = {"cuda"}
@@ -30,7 +30,7 @@ def is_on_gpu(value: object) -> bool:
 def dlpack_device(device: torch.device) -> tuple[int, int]:
     """Return DLPack's type and number of a device."""
     if device.type == "cpu":
-        return native.CPU
+        return layout.CPU
     return _DLPACK_ROCM if torch.version.hip else _DLPACK_CUDA, device.index
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import layout
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing, Rounding
 
@@ -166,7 +166,7 @@ class Launch:
     @property
     def has_work(self) -> bool:
         """Whether some tensor takes part in the step."""
-        return any(size != native.RESTS for bucket in self._buckets for size in bucket.batch.sizes)
+        return any(size != layout.RESTS for bucket in self._buckets for size in bucket.batch.sizes)
 
     def prepared(self, scaling: Scaling, kept: list[Any]) -> Callable[[], None]:
         """Return the update of all buckets, whose numbers are set, as a call that puts it in line.
@@ -253,7 +253,7 @@ class Launch:
             if _counts_there(bucket):
                 counts = torch.stack([state.counter for state in bucket.states]).double().flatten()
                 for number, share in zip(("gain", "keep"), bucket.rule.gains(counts, torch), strict=True):
-                    numbers[place, native.offset(number) // 8].copy_(share)
+                    numbers[place, layout.offset(number) // 8].copy_(share)
 
 
 def _counts_there(bucket: Bucket) -> bool:
@@ -316,7 +316,7 @@ def block_options(device: torch.device) -> dict[str, Any]:
 
 
 def stored_type(dtype: str) -> Any:
-    """Return the type of gradients of a dtype, a key of `rmsprop.native.DTYPES`, for a kernel."""
+    """Return the type of gradients of a dtype, a key of `rmsprop.layout.DTYPES`, for a kernel."""
     return _kernel().types(dtype)["STORED"]
 
 

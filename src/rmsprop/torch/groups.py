@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
+from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keywords import TORCH
-from rmsprop.rule import FLAGS, Rule, check_number, check_step_lr
+from rmsprop.rule import FLAGS, Rule
 from rmsprop.torch.limits import LIMITS, check_limits
 from rmsprop.torch.rounding import choice_of
 

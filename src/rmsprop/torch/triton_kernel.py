@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from rmsprop.codes import BLOCK as CODED
-from rmsprop.native import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
+from rmsprop.layout import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
 from rmsprop.storage import SIGNED_DIGITS, STREAMS
 
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
@@ -58,7 +58,7 @@ def types(dtype: str, packing: str | None = None) -> dict[str, tl.dtype]:
     """Return the kernel's ``STORED``, ``WORKING`` and ``KEPT``.
 
     Args:
-        dtype: That of the parameters, a key of `rmsprop.native.DTYPES`.
+        dtype: That of the parameters, a key of `rmsprop.layout.DTYPES`.
         packing: What state is packed into. Default None: it is not.
     """
     working = tl.float64 if dtype == "float64" else tl.float32
