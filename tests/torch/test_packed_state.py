@@ -293,12 +293,25 @@ def test_state_is_shared_as_it_is(state_dtype):
     assert optimizer.state[param]["square_avg"].float().sum() > 0
 
 
+ALLOWED = r" .allowed: torch.bfloat16, '8bit', or None, which keeps state in float32."
 REFUSED = {
-    "name": ({"state_dtype": "4bit"}, ValueError, "Invalid state_dtype: '4bit' .allowed: None, for float32, torch.bfl"),
-    "dtype": ({"state_dtype": torch.float16}, ValueError, "Invalid state_dtype: torch.float16"),
-    "number": ({"state_dtype": 8}, ValueError, "Invalid state_dtype: 8 "),
-    "list": ({"state_dtype": ["8bit"]}, ValueError, r"Invalid state_dtype: \['8bit'\]"),
-    "derivative": ({"state_dtype": "8bit", "differentiable": True}, RuntimeError, "has no derivative: use state_dtype"),
+    "name": ({"state_dtype": "4bit"}, ValueError, "Invalid state_dtype: '4bit'" + ALLOWED),
+    "name of a dtype": ({"state_dtype": "bfloat16"}, ValueError, "Invalid state_dtype: 'bfloat16'" + ALLOWED),
+    "float16": ({"state_dtype": torch.float16}, ValueError, "Invalid state_dtype: torch.float16" + ALLOWED),
+    "uint8": ({"state_dtype": torch.uint8}, ValueError, "Invalid state_dtype: torch.uint8" + ALLOWED),
+    "float32": ({"state_dtype": torch.float32}, ValueError, "Invalid state_dtype: torch.float32" + ALLOWED),
+    "number": ({"state_dtype": 8}, ValueError, "Invalid state_dtype: 8" + ALLOWED),
+    "list": ({"state_dtype": ["8bit"]}, ValueError, r"Invalid state_dtype: \['8bit'\]" + ALLOWED),
+    "derivative": (
+        {"state_dtype": "8bit", "differentiable": True},
+        RuntimeError,
+        "`state_dtype='8bit'` has no derivative: use state_dtype=None with `differentiable`",
+    ),
+    "derivative in 16 bits": (
+        {"state_dtype": torch.bfloat16, "differentiable": True},
+        RuntimeError,
+        "`state_dtype=torch.bfloat16` has no derivative: use state_dtype=None with `differentiable`",
+    ),
 }
 
 
