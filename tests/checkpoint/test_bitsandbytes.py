@@ -327,6 +327,19 @@ def test_codes_that_can_mean_nothing_are_refused(damage, words):
         load(content)
 
 
+@pytest.mark.parametrize("cls", [bnb.optim.RMSprop8bit, bnb.optim.RMSprop32bit])
+def test_state_in_another_memory_order_is_not_guessed_at(cls):
+    param = torch.randn(8, 64, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
+    theirs = cls([param])
+    step(theirs, 0)
+    assert not theirs.state[param]["state1"].is_contiguous()
+    with pytest.raises(CheckpointError, match=r"^state1 of parameter '0' lies in another memory order"):
+        load(theirs)
+    content = theirs.state_dict()
+    content["state"][0][NESTED]["state1"] = theirs.state[param]["state1"].contiguous()
+    assert torch.equal(torch.from_numpy(load(content).parameters[0].arrays["square_avg"]), numbers(theirs.state[param]))
+
+
 OTHERS = {
     "two averages": (bnb.optim.Adam8bit, {}, "one of bitsandbytes' Adam or its kin, which have two averages"),
     "no decay": (bnb.optim.Adagrad8bit, {}, r"one of bitsandbytes' Adagrad: its parameter groups have no decay"),

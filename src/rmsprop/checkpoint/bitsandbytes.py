@@ -109,6 +109,27 @@ def is_code(value: Any) -> bool:
     return isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
 
 
+def check_order(name: str, state: Mapping[str, Any]) -> None:
+    """Check that it can be told which number belongs to which element of a parameter.
+
+    bitsandbytes makes state in the parameter's memory order, and then the parameter contiguous (`update_step` in its
+    ``optim/optimizer.py``). Its kernels for GPUs go through both as they lie in memory; on a CPU, elements are paired.
+
+    Args:
+        name: What an error calls the parameter.
+        state: Its state, flat.
+
+    Raises:
+        CheckpointError: If ``state1`` lies in memory in another order.
+    """
+    if isinstance(state.get("state1"), Tensor) and not state["state1"].is_contiguous():
+        raise CheckpointError(
+            f"state1 of parameter {name!r} lies in another memory order (channels_last, say), in which bitsandbytes on "
+            "a GPU pairs other elements with the parameter's than on a CPU: put state1.contiguous() in its place if it "
+            "was trained on a CPU, and its numbers in the order of memory if on a GPU"
+        )
+
+
 def numbers(name: str, state: Mapping[str, Any]) -> Tensor:
     """Return the numbers that a parameter's codes stand for.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rmsprop.checkpoint.bitsandbytes import is_code, numbers
+from rmsprop.checkpoint.bitsandbytes import check_order, is_code, numbers
 from rmsprop.checkpoint.neutral import CheckpointError
 from rmsprop.torch.packing import CODES, SCALES, unpacked
 
@@ -20,12 +20,13 @@ def unpacked_state(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
         state: Its state, flat.
 
     Raises:
-        CheckpointError: If codes have no scales, or such as this doesn't know.
+        CheckpointError: If codes have no scales, or such as this doesn't know, or an order that tells nothing.
     """
     found = dict(state)
     for array, codes in CODES.items():
         if codes in state:
             found[array] = _ours(name, array, state[codes], state.get(SCALES[array]))
+    check_order(name, state)
     if is_code(state.get("state1")):
         found["state1"] = numbers(name, state)
     return found
