@@ -315,6 +315,23 @@ def test_notes_speak_of_options(run_pt):
     assert "pass --centered if it is the average gradient" in notes
 
 
+def test_what_eight_bits_of_bitsandbytes_lose_is_noted():
+    param = torch.ones(5000, requires_grad=True)
+    optimizer = torch.optim.RMSprop([param], lr=0.1)
+    param.grad = torch.logspace(-4, 0, 5000)
+    optimizer.step()
+    torch.save(optimizer.state_dict(), "run.pt")
+    result = run("run.pt", "theirs.pt", "--to", "bitsandbytes")
+    assert result.stdout == "theirs.pt: bitsandbytes, 1 parameters of torch.optim.RMSprop\n"
+    assert "note: v of 1 of 1 parameters is rounded to bitsandbytes' 8-bit code: 0 of its 5000" in result.stderr
+    assert "a 32-bit state of bitsandbytes, given with --like FILE, keeps every bit" in result.stderr
+    wide = torch.load("theirs.pt")
+    wide["state"][0] = {"step": 1, "state1": torch.zeros(5000)}
+    torch.save(wide, "wide.pt")
+    assert not run("run.pt", "o.pt", "--to", "bitsandbytes", "--like", "wide.pt").stderr
+    assert torch.equal(torch.load("o.pt")["state"][0]["state1"], optimizer.state[param]["square_avg"])
+
+
 def test_an_output_that_may_not_be_written(run_pt, monkeypatch):
     create = os.open
 

@@ -6,6 +6,21 @@ from collections.abc import Callable, Iterable
 from inspect import Parameter, signature
 from typing import Any, TypeVar, get_type_hints
 
+# What `rmsprop.torch.RMSprop` alone has.
+ONLY_TORCH = frozenset(
+    {
+        "capturable",
+        "differentiable",
+        "foreach",
+        "fused",
+        "max_grad_norm",
+        "max_grad_value",
+        "max_update_rms",
+        "rounding",
+        "seed",
+        "state_dtype",
+    }
+)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -60,7 +75,8 @@ def check_options(options: Iterable[str], function: Callable[..., Any]) -> None:
     """
     known = signature(function).parameters.keys() - {"self"}
     if unknown := sorted(set(options) - known):
+        whose = ", which rmsprop.torch.RMSprop alone has" if unknown[0] in ONLY_TORCH else ""
         raise TypeError(
-            f"{function.__qualname__}() got an unexpected keyword argument {unknown[0]!r} "
+            f"{function.__qualname__}() got an unexpected keyword argument {unknown[0]!r}{whose} "
             f"(known: {', '.join(sorted(known))})"
         )

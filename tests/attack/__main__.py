@@ -1,6 +1,7 @@
 """All attacks at length, as ``python -m attack MINUTES`` in tests/: a table of what was tried and what was found.
 
-Readers and optimizers get what time is left after 30 stops of each command; ends with 1 if anything was found.
+Readers and optimizers get what time is left after 30 stops of each command; a row of the table stands as soon as it is
+known. An attack that breaks down is a finding too. Ends with 1 if anything was found.
 """
 
 import json
@@ -21,11 +22,10 @@ STOPS, INPUTS, EXAMPLES = 30, 2_000, 300
 
 
 def run(module, *arguments):
-    """Run an attack in a process of its own; return its lines."""
+    """Run an attack in a process of its own; return its lines, and how it broke down if it did."""
     done = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"error: {module} {arguments} ended with {done.returncode}: {done.stderr[-3000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    broken = [f"{module} {arguments} ended with {done.returncode}: {done.stderr[-3000:]}"] if done.returncode else []
+    return [json.loads(line) for line in done.stdout.splitlines()], broken
 
 
 def machine(name, seconds):
@@ -42,30 +42,45 @@ def machine(name, seconds):
     return count, []
 
 
-def main(minutes):
-    """Attack for some time; print a table."""
-    end, rows = time.monotonic() + 60 * minutes, []
-    for row in run("attack.c_interface", 200_000, time.time_ns() % 2**32):
-        rows.append(("C interface", row["inputs"], []))
+def rows(end):
+    """Yield what was attacked, how often, and what was found, until some moment."""
+    lines, broken = run("attack.c_interface", 200_000, time.time_ns() % 2**32)
+    yield "C interface", sum(row["inputs"] for row in lines), broken
     for work in WORKS:
-        for row in run("attack.kills", STOPS, time.time_ns() % 2**32, work):
-            rows.append((f"stopped: {work}", row["stopped"], row["found"]))
+        lines, broken = run("attack.kills", STOPS, time.time_ns() % 2**32, work)
+        yield (
+            f"stopped: {work}",
+            sum(row["stopped"] for row in lines),
+            broken + [each for row in lines for each in row["found"]],
+        )
     for name in MACHINES:
-        rows.append((name, *machine(name, (end - time.monotonic()) / 8)))
+        yield name, *machine(name, (end - time.monotonic()) / 8)
+    for name, (count, found) in readers(end).items():
+        yield f"reader: {name}", count, found
+
+
+def readers(end):
+    """Attack readers in turn until some moment; return reader -> how often, and what was found."""
     kept = Path(tempfile.mkdtemp(prefix="attack-"))
-    counts, found = dict[str, int](), dict[str, list]()
-    while not counts or time.monotonic() < end:
+    results = dict[str, tuple[int, list]]()
+    while not results or time.monotonic() < end:
         for category in CATEGORIES:
-            for row in run("attack.fuzz", category, INPUTS, time.time_ns() % 2**32, kept):
-                counts[row["reader"]] = counts.get(row["reader"], 0) + row["inputs"]
-                found.setdefault(row["reader"], []).extend(row["found"])
-    rows += [(f"reader: {name}", count, found[name]) for name, count in counts.items()]
-    for name, count, wrong in rows:
-        print(f"{name:32} {count:10,} {len(wrong):5}")
-    for name, _, wrong in rows:
-        for each in wrong:
-            print(f"\n{name}: {each}")
-    return any(wrong for _, _, wrong in rows)
+            lines, broken = run("attack.fuzz", category, INPUTS, time.time_ns() % 2**32, kept)
+            for row in [*lines, *({"reader": category, "inputs": 0, "found": broken} for _ in broken)]:
+                count, found = results.get(row["reader"], (0, []))
+                results[row["reader"]] = count + row["inputs"], found + row["found"]
+    return results
+
+
+def main(minutes):
+    """Attack for some time; print a table, and what was found."""
+    wrong = []
+    for name, count, found in rows(time.monotonic() + 60 * minutes):
+        print(f"{name:32} {count:10,} {len(found):5}", flush=True)
+        wrong += [f"{name}: {each}" for each in found]
+    for each in wrong:
+        print(f"\n{each}")
+    return bool(wrong)
 
 
 if __name__ == "__main__":

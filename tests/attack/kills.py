@@ -101,7 +101,7 @@ def _compared(folder):
 
 
 def _tuned(folder):
-    return json.loads((folder / "tuned" / "result.json").read_text())["format"]
+    return json.loads((folder / "tuned" / "result.json").read_text())
 
 
 def _loop():

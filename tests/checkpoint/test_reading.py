@@ -91,45 +91,6 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path):
     fails("there is no optimizer state dict", {"weight": torch.ones(2)}, "torch")
 
 
-def bitsandbytes(state, momentum=0.0):
-    group = {"lr": 0.1, "betas": (0.95, momentum), "eps": 1e-8, "weight_decay": 0.0, "params": [0]}
-    return {"state": {0: {"step": 3, **state}}, "param_groups": [group]}
-
-
-def test_bitsandbytes():
-    """Its momentum is accepted and ignored; the names are those of bitsandbytes/optim/optimizer.py, 0.4x to 0.50."""
-    loaded = load(bitsandbytes({"state1": torch.ones(2)}, momentum=0.9))
-    assert loaded.format == "bitsandbytes"
-    assert (loaded.groups[0].settings["decay"], loaded.groups[0].settings["momentum"]) == (0.95, 0.0)
-    assert "which its RMSprop ignores" in loaded.notes[0]
-    saved = convert(loaded, "torch", notes=[])
-    assert saved["state"][0].keys() == {"step", "square_avg"}
-
-
-def eight_bits(**other):
-    """What bitsandbytes makes of 600 numbers: codes in blocks of 256."""
-    codes = torch.arange(600, dtype=torch.int32).remainder(256).to(torch.uint8).view(20, 30)
-    return {"state1": codes, "qmap1": torch.linspace(0, 1, 256), "absmax1": torch.tensor([1.0, 2.0, 4.0]), **other}
-
-
-@pytest.mark.parametrize("nested", [False, True], ids=["before 0.45", "since"])
-def test_eight_bits_of_bitsandbytes(nested):
-    state = {"__bnb_optimizer_quant_state__": eight_bits()} if nested else eight_bits()
-    loaded = load(bitsandbytes(state))
-    assert loaded.format == "bitsandbytes"
-    assert "8-bit code, whose averages move in jumps" in loaded.notes[0]
-    v = loaded.parameters[0].arrays["square_avg"]
-    expected = np.arange(600) % 256 / 255 * np.repeat([1, 2, 4], 256)[:600]
-    np.testing.assert_allclose(v.ravel(), expected, rtol=1e-6)
-    assert v.shape == (20, 30)
-    assert convert(loaded, "torch", notes=[])["state"][0]["square_avg"].dtype == torch.float32
-
-
-def test_codes_of_bitsandbytes_that_can_mean_nothing():
-    fails("before it had blocks", bitsandbytes({"state1": eight_bits()["state1"], "max1": torch.ones(1)}))
-    fails("which belongs to no size of blocks", bitsandbytes(eight_bits(absmax1=torch.ones(77))))
-
-
 @pytest.mark.parametrize("state_dtype", [torch.bfloat16, "8bit"], ids=str)
 @pytest.mark.parametrize("centered", [False, True], ids=["plain", "centered"])
 def test_our_packed_state(state_dtype, centered):

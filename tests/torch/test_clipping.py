@@ -3,6 +3,7 @@
 import gc
 import math
 import pickle
+import re
 import weakref
 from copy import deepcopy
 
@@ -269,9 +270,11 @@ def test_state_dicts_go_both_ways():
 
 
 REFUSED = [
-    ({"max_grad_norm": 0}, ValueError, "Invalid max_grad_norm: 0 "),
-    ({"max_grad_value": -1.0}, ValueError, "Invalid max_grad_value: -1.0 "),
-    ({"max_update_rms": math.nan}, ValueError, "Invalid max_update_rms: nan "),
+    *(
+        ({name: value}, ValueError, f"Invalid {name}: {value} (allowed: a number above 0, or None for no limit)")
+        for name in ALL
+        for value in (0, -1.0, math.nan, -math.inf)
+    ),
     ({"max_update_rms": "1"}, TypeError, "Invalid max_update_rms: '1' is a str"),
     ({"max_grad_norm": 1, "differentiable": True}, RuntimeError, "`max_grad_norm` does not support `differentiable`"),
     ({"max_grad_value": 1, "differentiable": True}, RuntimeError, "`max_grad_value` does not support `differentiable`"),
@@ -280,8 +283,16 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "error", "message"), REFUSED)
 def test_bad_settings_are_one_sentence(options, error, message):
-    with pytest.raises(error, match=message.replace("(", r"\(")):
+    with pytest.raises(error, match=re.escape(message)):
         RMSprop([torch.zeros(1)], **options)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan])
+def test_a_bad_norm_is_refused_later_too(value):
+    optimizer = RMSprop([torch.zeros(1)], max_grad_norm=1.0)
+    with pytest.raises(ValueError, match=f"Invalid max_grad_norm: {value} "):
+        optimizer.max_grad_norm = value
+    assert optimizer.max_grad_norm == 1.0
 
 
 def test_a_group_has_no_norm_of_its_own():

@@ -99,16 +99,6 @@ def test_a_run_goes_on_with_the_same_bits(rounding, way):
     assert_equal(optimizer, other)
 
 
-def test_torchs_optimizer_loads_what_was_rounded_and_gives_it_back():
-    ours = optimizer_of(torch.bfloat16, rounding="kahan")
-    step(ours, 0)
-    theirs = torch.optim.RMSprop([param.detach().clone().requires_grad_() for param in params_of(ours)])
-    theirs.load_state_dict(ours.state_dict())
-    step(theirs, 1)
-    ours.load_state_dict(theirs.state_dict())
-    step(ours, 2)
-
-
 @pytest.mark.parametrize("fused", [None, False], ids=["kernel", "composite"])
 def test_what_was_lost_is_kept_only_while_it_is_used(fused):
     optimizer = optimizer_of(torch.bfloat16, rounding="kahan", fused=fused)

@@ -235,6 +235,58 @@ def test_clipping_by_the_norm_is_refused():
         step_in_backward(optimizer)
 
 
+def test_a_parameter_is_stepped_for_one_optimizer():
+    """A second one, as a cell of a notebook that is run again makes it, would train nothing and say nothing."""
+    shared, own = (torch.ones(1, requires_grad=True) for _ in range(2))
+    first = step_in_backward(RMSprop([shared], lr=0.1))
+    second = RMSprop([("bias", own), ("weight", shared)], lr=0.1)
+    with pytest.raises(RuntimeError, match=r"of parameter weight for another optimizer already.*: remove\(\) that one"):
+        step_in_backward(second)
+    own.sum().backward()
+    assert own.grad is not None  # nothing of it was taken
+    first.remove()
+    step_in_backward(second)
+    shared.sum().backward()
+    assert second.state[shared]["step"] == 1
+
+
+OTHERS = {"torch's": torch.optim.RMSprop([torch.ones(1)]), "a number": 3}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_other_optimizers_are_refused(other):
+    kind = "int" if other == 3 else "torch.optim.rmsprop.RMSprop"
+    with pytest.raises(TypeError, match=f"is one of rmsprop.torch.RMSprop, but {kind} was given: make one"):
+        step_in_backward(other)
+
+
+def test_a_closure_is_evaluated_and_its_backward_steps():
+    param = torch.ones(1, requires_grad=True)
+    optimizer = RMSprop([param], lr=0.1, eps=0.0)
+    step_in_backward(optimizer)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = param.sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == 1.0
+    assert optimizer.state[param]["step"] == 1
+    assert param.grad is None
+
+
+def test_a_scaler_that_unscales_is_refused_at_its_step():
+    param = torch.ones(1, requires_grad=True)
+    optimizer = RMSprop([param])
+    step_in_backward(optimizer)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(param.sum()).backward()
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match="can't serve GradScaler"):
+        scaler.step(optimizer)
+
+
 def test_reentrant_checkpoints_are_refused():
     layer = torch.nn.Linear(2, 2)
     step_in_backward(RMSprop(layer.parameters()))

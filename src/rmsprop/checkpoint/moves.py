@@ -36,6 +36,7 @@ class Move:
         self._keeps = keeps
         self._leaves_out_unstepped = FORMATS[goal].module == "torch"
         self._makes_room_for_momentum = FORMATS[goal].module == "optax"
+        self._can_have = FORMATS[goal].choices
 
     def parameter(self, parameter: Parameter) -> Parameter:
         """Return a parameter's state as the target keeps it."""
@@ -48,7 +49,8 @@ class Move:
         elif "grad_avg" in parameter.arrays and self._source.settings.get("centered") is not False:
             raise CheckpointError(
                 f"the checkpoint is centered (it has an average gradient for {parameter.name!r}), but the target has "
-                f"no place for one: make the target centered, or pass {called('centered', False)} to go on without"
+                f"no place for one: {self._unless('centered', 'make the target centered')}pass "
+                f"{called('centered', False)} to go on without"
             )
         arrays = self._uncorrected(parameter, arrays)
         return replace(parameter, arrays=arrays | self._momentum(parameter, keeps))
@@ -101,7 +103,8 @@ class Move:
             if buffer is not None:
                 raise CheckpointError(
                     f"the checkpoint has a momentum buffer for {parameter.name!r}, but the target has no place for "
-                    f"one: give the target momentum, or pass {called('momentum', 0)} to go on without"
+                    f"one: {self._unless('momentum', 'give the target momentum')}pass {called('momentum', 0)} to go on "
+                    "without"
                 )
             return {}
         if buffer is None:
@@ -164,6 +167,10 @@ class Move:
         keeps = self._arrays_kept(replace(parameter, arrays=arrays))
         arrays |= {name: np.zeros(parameter.shape, dtype) for name in ("grad_avg", "momentum_buffer") if name in keeps}
         return replace(parameter, arrays=arrays, step=0)
+
+    def _unless(self, field: str, remedy: str) -> str:
+        """Return a remedy, as one of two, where the target can have the setting at all."""
+        return f"{remedy}, or " if field in self._can_have else ""
 
     def _note(self, note: str) -> None:
         if note not in self._notes:

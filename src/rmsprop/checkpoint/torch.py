@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop.checkpoint import averages
+from rmsprop.checkpoint import averages, bitsandbytes
 from rmsprop.checkpoint.arguments import called
+from rmsprop.checkpoint.bitsandbytes import flat
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.matching import Place
 from rmsprop.checkpoint.neutral import ARRAYS, Array, Checkpoint, CheckpointError, Group, Parameter, narrowed, quoted
-from rmsprop.checkpoint.packed import flat, unpacked_state
+from rmsprop.checkpoint.packed import unpacked_state
 from rmsprop.checkpoint.torch_files import Content, StateDict, content_of, find
 from rmsprop.checkpoint.translate import Target
 from rmsprop.checkpoint.unpickling import shortened
@@ -76,6 +77,8 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     state_dict = find(source, content, key)
     found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict) or content.form
     form = _agreed(form, found)
+    if form == "bitsandbytes" and isinstance(source, torch.optim.Optimizer):
+        bitsandbytes.check_optimizer(source)
     groups = tuple(_group(form, group) for group in state_dict["param_groups"])
     parameters = tuple(_parameters(form, state_dict, groups))
     notes = (*_left_out(content), *_notes(form, state_dict))
@@ -96,6 +99,7 @@ def _recognised(state_dict: StateDict) -> str | None:
     keys = {key for group in state_dict["param_groups"] for key in group}
     names = {name for state in state_dict["state"].values() for name in flat(state)}
     if "state1" in names:
+        bitsandbytes.check_method(names, state_dict["param_groups"])
         return "bitsandbytes"
     if "lambd" in keys:
         raise CheckpointError("the state dict is not an RMSProp's, but one of ASGD, whose alpha means something else")
@@ -144,24 +148,12 @@ def _group(form: str, group: Mapping[str, Any]) -> Group:
     if form == "timm":
         settings["weight_decay_mode"] = "decoupled" if group.get("decoupled_decay") else "l2"
     if form == "bitsandbytes":
-        settings = _of_bitsandbytes(group)
+        settings = bitsandbytes.settings_of(group)
     settings["maximize"] = bool(group.get("maximize", False))
     for flag in FLAGS:
         if flag in settings:
             settings[flag] = bool(settings[flag])
     return Group(settings={**FORMATS[form].constants(settings), **settings}, lr=float(_plain(group["lr"])))
-
-
-def _of_bitsandbytes(group: Mapping[str, Any]) -> dict[str, Any]:
-    if "betas" not in group or "lr" not in group:
-        raise CheckpointError("a parameter group has no betas or lr, so this is not a state dict of bitsandbytes")
-    # It takes a momentum and does nothing with it.
-    return {
-        "decay": float(group["betas"][0]),
-        "eps": group["eps"],
-        "weight_decay": group["weight_decay"],
-        "momentum": 0.0,
-    }
 
 
 def _left_out(content: Content) -> Iterator[str]:
@@ -173,9 +165,9 @@ def _left_out(content: Content) -> Iterator[str]:
 
 
 def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
-    if form == "bitsandbytes":
-        return tuple(_notes_of_bitsandbytes(state_dict))
     groups = state_dict["param_groups"]
+    if form == "bitsandbytes":
+        return tuple(bitsandbytes.notes_of(state_dict["state"], groups))
     if form == "timm":
         used = [flag for flag in _TIMM_ONLY if any(group.get(flag) for group in groups)]
         return tuple(
@@ -193,16 +185,6 @@ def _notes_of_storage(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if chosen := {group.get("rounding", "nearest") for group in groups} - {"nearest"}:
         lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""
         yield f"the run has rounding={min(chosen)!r}, which doesn't move{lost}: give it again where the run goes on"
-
-
-def _notes_of_bitsandbytes(state_dict: StateDict) -> Iterator[str]:
-    if any(group["betas"][1] for group in state_dict["param_groups"]):
-        yield "bitsandbytes was given a momentum, which its RMSprop ignores: there is no buffer to move"
-    if any("absmax1" in flat(state) for state in state_dict["state"].values()):
-        yield (
-            "the state is bitsandbytes' 8-bit code, whose averages move in jumps: they are taken as they are, and come "
-            "right within some 4/(1 - decay) steps"
-        )
 
 
 def _plain(value: Any) -> Any:
@@ -245,10 +227,8 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
         Its description.
 
     Raises:
-        CheckpointError: If it is not written, or ``like`` is of another format.
+        CheckpointError: If ``like`` is of another format.
     """
-    if form == "bitsandbytes":
-        raise CheckpointError("bitsandbytes' checkpoints are read but not written: convert to torch")
     if like is None:
         return Target(format=form)
     own = read(like, form, None, {})
@@ -282,11 +262,13 @@ def build(checkpoint: Checkpoint, like: Any, notes: list[str]) -> StateDict:
     members = list(zip(keys, checkpoint.parameters, strict=True))
     if any(p.step is None and p.arrays for p in checkpoint.parameters):
         notes.append("the checkpoint has no step counts: step is set to 0, which nothing in the update depends on")
-    state = {
-        key: _state(checkpoint.format, p, checkpoint.groups[p.group])
-        for key, p in sorted(members, key=lambda m: m[0])
-        if p.arrays
-    }
+    stepped = sorted((member for member in members if member[1].arrays), key=lambda member: member[0])
+    if checkpoint.format == "bitsandbytes":
+        writer = bitsandbytes.Writer(old, like)
+        state = {key: writer.state(key, p) for key, p in stepped}
+        notes.extend(writer.notes())
+    else:
+        state = {key: _state(checkpoint.format, p, checkpoint.groups[p.group]) for key, p in stepped}
     groups = []
     for number, group in enumerate(checkpoint.groups):
         own = [(key, p.name) for key, p in members if p.group == number]
@@ -322,6 +304,8 @@ def _positions(checkpoint: Checkpoint) -> list[int]:
 
 
 def _new_group(form: str, group: Group) -> dict[str, Any]:
+    if form == "bitsandbytes":
+        return bitsandbytes.new_group(group)
     settings = group.settings
     keys = KEYS if form == "rmsprop.torch" else _TORCHS_KEYS
     content = {"lr": group.lr} | {key: settings[field] for field, key in keys.items()}

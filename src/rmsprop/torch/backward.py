@@ -23,6 +23,7 @@ from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read
 from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.step import Stepper
+from rmsprop.torch.taken import check_free, give_back, take
 
 if TYPE_CHECKING:
     from rmsprop.torch.plan import Plan
@@ -45,8 +46,10 @@ def step_in_backward(optimizer: Optimizer) -> StepInBackward:
         A handle: `StepInBackward.remove` ends it, `StepInBackward.accumulating` sums gradients over micro-batches.
 
     Raises:
+        TypeError: If it is not an optimizer of `rmsprop.torch`.
         RuntimeError: If gradients are clipped by their norm, the step is differentiable, backward takes the steps
-            already, or the parameters belong to a `DistributedDataParallel`, which averages gradients later.
+            already, or those of another optimizer of the same parameters, or the parameters belong to a
+            `DistributedDataParallel`, which averages gradients later.
 
     Examples:
         >>> from rmsprop.torch import RMSprop
@@ -73,6 +76,9 @@ class StepInBackward:
     """
 
     def __init__(self, optimizer: Any) -> None:
+        if not isinstance(getattr(optimizer, "_stepper", None), Stepper):
+            kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}".removeprefix("builtins.")
+            raise TypeError(f"a step in backward is one of rmsprop.torch.RMSprop, but {kind} was given: make one")
         if optimizer.max_grad_norm is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
         if optimizer.in_backward is not None:
@@ -95,11 +101,15 @@ class StepInBackward:
         """Take over parameters that the optimizer has got since."""
         groups = as_groups(self._optimizer.param_groups)
         names, number = names_of(groups), 0
+        for group, of_group in zip(groups, names, strict=True):
+            for param, name in zip(group["params"], of_group, strict=True):
+                check_free(param, name, self)
         self._groups += [_SharedGroup(self._optimizer, n) for n in range(len(self._groups), len(groups))]
         for shared, group, of_group in zip(self._groups, groups, names, strict=True):
             for param, name in zip(group["params"], of_group, strict=True):
                 if param not in self._hooked and param.requires_grad:
                     self._hooked.add(param)
+                    take(param, self)
                     single = _Single(shared, param, name, number)
                     self._hooks.append(param.register_post_accumulate_grad_hook(self._hook(single)))
                 number += 1
@@ -110,6 +120,7 @@ class StepInBackward:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        give_back(self._hooked)
         if self._optimizer.in_backward is self:
             self._optimizer.in_backward = None
 

@@ -80,7 +80,8 @@ def choice_of(group: Mapping[str, Any]) -> RoundingChoice:
     if rounding != "nearest" and group["differentiable"]:
         raise RuntimeError(f"`rounding={rounding!r}` has no derivative: use rounding='nearest' with `differentiable`")
     if packing is not None and group["differentiable"]:
-        raise RuntimeError("packed state has no derivative: use state_dtype=None with `differentiable`")
+        chosen = group["state_dtype"]
+        raise RuntimeError(f"`state_dtype={chosen!r}` has no derivative: use state_dtype=None with `differentiable`")
     return RoundingChoice(rounding, seed, packing)
 
 
@@ -92,8 +93,7 @@ def _packing_of(state_dtype: object) -> Packing | None:
     if isinstance(state_dtype, str) and state_dtype == "8bit":
         return "8bit"
     raise ValueError(
-        f"Invalid state_dtype: {state_dtype!r} (allowed: None, for float32, torch.bfloat16, or '8bit', which rounds to "
-        "codes of its own)"
+        f"Invalid state_dtype: {state_dtype!r} (allowed: torch.bfloat16, '8bit', or None, which keeps state in float32)"
     )
 
 

@@ -18,7 +18,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from rmsprop import Rule, layout, native
+from rmsprop import Rule, layout
 from rmsprop.torch import RMSprop, gpu, triton_kernel, triton_norm
 from rmsprop.torch import device as devices
 
@@ -153,9 +153,9 @@ def test_a_new_number_in_the_struct_moves_all_that_the_kernel_reads(before, monk
     fields = list(layout.NUMBERS.items())
     fields.insert(before, ("a_new_number", ctypes.c_double))
     struct = type("Struct", (ctypes.Structure,), {"_fields_": fields})
-    monkeypatch.setattr(native, "_Rule", struct)
-    monkeypatch.setattr(native, "NUMBERS", dict(fields))
-    monkeypatch.setattr(native, "NUMBERS_BYTES", ctypes.sizeof(struct))
+    monkeypatch.setattr(layout, "RuleStruct", struct)
+    monkeypatch.setattr(layout, "NUMBERS", dict(fields))
+    monkeypatch.setattr(layout, "NUMBERS_BYTES", ctypes.sizeof(struct))
     found = importlib.util.find_spec("rmsprop.torch.triton_kernel")
     kernel = importlib.util.module_from_spec(found)
     found.loader.exec_module(kernel)
