@@ -1,7 +1,7 @@
 """Small faults put into what computes, one at a time: tests that don't notice one lack a row.
 
 Run as ``python -m attack.mutants OUT [FILE ...]`` in tests/; a line of JSON per mutant is appended to OUT, and those
-that are in it already are left out. A mutant of Python is tested by a forked process that has imported what tests need,
+that it has as noticed are left out. A mutant of Python is tested by a forked process that has imported what tests need,
 but not the package; one of `native/update.hpp` is compiled, without optimisation and for one instruction set, and runs
 `tests/native/driver.cpp`. What no test can notice is listed, with the reason, in docs/promises.md.
 """
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from hypothesis.extra import numpy as arrays  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "rmsprop"
+KERNEL = [*Path(find_spec("rmsprop").origin).parent.glob("rmsprop_native.*")]  # of the package that is installed
 PAGE = ROOT / "docs" / "promises.md"
 # File -> the tests that are to notice a fault in it; those of a second row only what the first doesn't.
 PYTHON = {
@@ -39,7 +41,7 @@ PYTHON = {
     "clipping.py": [["test_clipping.py"]],
 }
 NATIVE = "update.hpp"
-SECONDS = 60  # of work, of which the longest takes 5
+SECONDS = 60  # of work, of which the longest takes 10
 LAST = Path(tempfile.gettempdir(), f"mutants-{os.getpid()}")  # what the last tests said
 
 
@@ -48,7 +50,7 @@ def notices_python(name, source):
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, "rmsprop")
         copy.mkdir()
-        for path in PACKAGE.iterdir():
+        for path in {path.name: path for path in (*KERNEL, *PACKAGE.iterdir())}.values():
             if path.name not in (name, "__pycache__"):
                 (copy / path.name).symlink_to(path)
         (copy / name).write_text(source)
@@ -155,13 +157,14 @@ def main(out, names):
             reason = reasons.get((name, row["change"]))
             unexplained += not reason
             print(f"  line {row['line']}: {row['change']}: {reason or 'no test notices, and no reason is known'}")
+    LAST.unlink(missing_ok=True)
     return unexplained
 
 
 def _try_all(out, name):
     """Try the mutants of a file; return the rows of those that nothing noticed, and how many were tried."""
     known = map(json.loads, out.read_text().splitlines() if out.exists() else [])
-    rows = {(row["line"], row["change"]): row for row in known if row["file"] == name}
+    rows = {(row["line"], row["change"]): row for row in known if row["file"] == name and row["noticed"]}
     with tempfile.TemporaryDirectory() as place, out.open("a") as results:
         source, mutants, notices = _subject(name, Path(place))
         assert not notices(source), f"the tests fail on {name} as it is: see {LAST}"
