@@ -85,6 +85,19 @@ def test_the_smallest_number_of_all_counts_beside_a_large_one(coin):
     assert (0 < small < 2.0**-30, large) == (True, 1.0)
 
 
+def test_there_is_a_code_for_what_the_largest_number_is_rounded_up_to():
+    """Where digits are fewest, and the smallest number needs a code too."""
+    bits = np.array([(254 << 20) - 1, 1], np.uint32)
+    assert there_and_back("square_avg", bits.view(np.float32), MOST)[0].view(np.uint32) == 254 << 20
+
+
+@pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
+@pytest.mark.parametrize("name", SIGNED_DIGITS)
+def test_signed_numbers_near_the_smallest_keep_their_digits(name, coin):
+    values = np.float32([1, -1.25, 1.5]) * np.float32(2.0**-100)
+    assert np.array_equal(there_and_back(name, values, coin), values)
+
+
 @pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
 @pytest.mark.parametrize("name", NAMES)
 def test_infinity_and_nan_stay_and_spoil_no_neighbour(name, coin):
