@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from rmsprop import Rule, native
+from rmsprop.hyperparameters import Traced
 
 # Every combination of the options that decide which instructions run.
 ALL_RULES = [
@@ -42,6 +43,27 @@ BOUNDARY_RULES = [
     Rule(eps=0.0, momentum=0.9),
     Rule(eps=0.0, eps_inside_sqrt=True, centered=True),
 ]
+
+
+@Traced.register
+class TracedNumber:
+    """A number that only compiled code will know: nothing may ask how large it is."""
+
+    def _compared(self, other):
+        raise AssertionError("something compares a traced number")
+
+    def __bool__(self):
+        raise AssertionError("something branches on a traced number")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+
+@Traced.register
+class TracedFloat(float):
+    """A traced number that can be computed with."""
+
+    __lt__ = __le__ = __gt__ = __ge__ = TracedNumber._compared
+    __bool__ = TracedNumber.__bool__
 
 
 def kernel_batch(rule, params, grads, states, dtype=None):

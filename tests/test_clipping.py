@@ -69,6 +69,8 @@ def test_threads_do_not_matter(threads):
     assert clipping.norm(words) == clipping.norm(clipping.squares(values))
 
 
+# Their squares are the largest below 2⁹⁹⁹, and the smallest above.
+FINITE, INFINITE = float.fromhex("0x1.6a09e667f3bccp+499"), float.fromhex("0x1.6a09e667f3bcdp+499")
 ROWS = {
     "nothing": ([], 0.0),
     "zeros": ([0.0, -0.0], 0.0),
@@ -80,6 +82,10 @@ ROWS = {
     "NaN": ([math.nan, math.inf], math.nan),
     "too large for float64": ([1e200], math.inf),
     "a power of two": ([2.0**20], 2.0**20),
+    "the largest finite square": ([FINITE], FINITE),
+    "the smallest infinite square": ([INFINITE], math.inf),
+    "far below float32's squares": ([1e-140, 2e-140], math.sqrt(5) * 1e-140),
+    "eleven of the smallest weight": ([1e-150], math.sqrt(11 * 2.0**-1000)),
 }
 
 
@@ -87,7 +93,51 @@ ROWS = {
 def test_norms(values, expected):
     array = np.array(values, np.float64)
     for words in (clipping.squares(array), summed([array], "float64")):
-        assert clipping.norm(words) == pytest.approx(expected, rel=1e-10, nan_ok=True)
+        assert clipping.norm(words) == pytest.approx(expected, rel=1e-10, abs=0.0, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "counted"), [([1.0, np.inf], [1, 0]), ([1.0, INFINITE], [1, 0]), ([np.inf, np.nan], [0, 1])]
+)
+def test_a_part_with_infinities_or_nan_is_counted_and_nothing_else_of_it(values, counted):
+    array = np.array(values)
+    for words in (clipping.squares(array), summed([array], "float64")):
+        assert words[-2:].tolist() == counted
+        assert not words[:-2].any()
+
+
+def test_a_sum_of_many_equal_numbers_does_not_overflow():
+    """Squares just below half of the next limb's weight: an integer of 64 bits holds 2²⁴ of them, and no more."""
+    value, size = math.sqrt(2.0**39 - 1.0), 2**24 + 8
+    found = clipping.norm(clipping.squares(np.broadcast_to(np.float64(value), size)))
+    assert found == pytest.approx(value * math.sqrt(size), rel=1e-12)
+
+
+def test_the_lowest_limb_has_one_below():
+    assert clipping.limb_of(5e-324) == clipping.LOWEST_LIMB + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "max_rms", "scale"),
+    [
+        ([], 1.0, 1.0),
+        ([4.0], 1.0, 0.25),
+        ([4.0, -4.0], 2.0, 0.5),
+        ([4.0], 4.0, 1.0),
+        ([4.0], 5.0, 1.0),
+        ([math.inf], 1.0, 1.0),
+        ([math.nan], 1.0, 1.0),
+    ],
+)
+def test_what_quotients_are_multiplied_with(values, max_rms, scale):
+    assert clipping.update_scale(clipping.squares(np.array(values)), len(values), max_rms) == scale
+
+
+@pytest.mark.parametrize("limit", [None, 1e-300, 0.5, 40, math.inf, np.float32(0.25), np.array(3)])
+def test_a_limit_is_a_float_or_none(limit):
+    found = clipping.check_limit("max_grad_norm", limit)
+    assert found == limit
+    assert limit is None or type(found) is float
 
 
 def test_a_half_of_a_limbs_weight_belongs_to_the_one_below():

@@ -74,13 +74,39 @@ def test_averages_of_squares_become_zero_from_zero_alone():
 
 
 @pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
+def test_what_is_smaller_than_all_codes_becomes_the_smallest(coin):
+    """The last of 6 digits in the exponent of what is below the normal numbers: 2⁻¹²⁶/2⁶."""
+    assert (there_and_back("square_avg", np.array([1e-45, 1e-41], np.float32), coin) == 2.0**-132).all()
+
+
+@pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
+def test_the_smallest_number_of_all_counts_beside_a_large_one(coin):
+    small, large = there_and_back("square_avg", np.array([1e-45, 1.0], np.float32), coin)
+    assert (0 < small < 2.0**-30, large) == (True, 1.0)
+
+
+def test_there_is_a_code_for_what_the_largest_number_is_rounded_up_to():
+    """Where digits are fewest, and the smallest number needs a code too."""
+    bits = np.array([(254 << 20) - 1, 1], np.uint32)
+    assert there_and_back("square_avg", bits.view(np.float32), MOST)[0].view(np.uint32) == 254 << 20
+
+
+@pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
+@pytest.mark.parametrize("name", SIGNED_DIGITS)
+def test_signed_numbers_near_the_smallest_keep_their_digits(name, coin):
+    values = np.float32([1, -1.25, 1.5]) * np.float32(2.0**-100)
+    assert np.array_equal(there_and_back(name, values, coin), values)
+
+
+@pytest.mark.parametrize("coin", COINS.values(), ids=COINS)
 @pytest.mark.parametrize("name", NAMES)
 def test_infinity_and_nan_stay_and_spoil_no_neighbour(name, coin):
-    values = np.array([np.inf, np.nan, 1.0, 0.0, 3e38], np.float32)
+    values = np.array([np.inf, np.nan, 1.0, 0.0, 3e38, np.finfo(np.float32).max], np.float32)
     if name in SIGNED_DIGITS:
-        values = np.append(values, np.float32([-np.inf, -3e38]))
+        values = np.append(values, np.float32([-np.inf, -3e38, np.finfo(np.float32).min]))
     found = there_and_back(name, values, coin)
     assert np.array_equal(np.isnan(found), np.isnan(values))
+    assert (found[np.isnan(values)].view(np.uint32) == 0x7FC00000).all()
     assert np.array_equal(np.isinf(found), np.isinf(values))
     assert np.array_equal(np.signbit(found[np.isinf(values)]), np.signbit(values[np.isinf(values)]))
     only = np.full(3, np.inf, np.float32)

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from support import TracedNumber
 
 import rmsprop
-from rmsprop import DIALECTS, Rule
+from rmsprop import DIALECTS, Dialect, Rule
 from rmsprop.dialects import get_dialect, learning_rate
 
 # What each framework's documentation or source gives: lr, decay, epsilon, its place, v0, lr inside the momentum.
@@ -27,14 +28,20 @@ ROWS = {
     "chainer": (1e-2, 0.99, 1e-8, False, 0.0, False),
     "mlx": (None, 0.99, 1e-8, False, 0.0, False),
 }
+# What else differs from the defaults of `Rule`.
+OTHER_CHOICES = {
+    "graves": {"centered": True, "momentum": 0.9},
+    "dqn": {"centered": True},
+    "keras": {"weight_decay_mode": "decoupled"},
+}
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_rows(name):
     dialect = DIALECTS[name]
-    rule = dialect.rule
-    found = dialect.lr, rule.decay, rule.eps, rule.eps_inside_sqrt, rule.initial_square_avg, rule.lr_in_momentum
-    assert found == ROWS[name]
+    fields = ("decay", "eps", "eps_inside_sqrt", "initial_square_avg", "lr_in_momentum")
+    assert dialect.lr == ROWS[name][0]
+    assert dialect.rule == Rule(**dict(zip(fields, ROWS[name][1:], strict=True)), **OTHER_CHOICES.get(name, {}))
     assert dialect.source
     assert dialect.notes
 
@@ -63,6 +70,24 @@ def test_a_default_may_depend_on_another_choice():
     assert not legacy.rule_with(momentum=0.5, eps_inside_sqrt=False).eps_inside_sqrt
     assert (mxnet.rule.momentum, mxnet.rule_with(centered=True).momentum) == (0.0, 0.9)
     assert mxnet.rule_with(centered=True, momentum=0.0).momentum == 0.0
+    assert legacy.rule_with(momentum=TracedNumber()).eps_inside_sqrt
+
+
+def test_a_dialect_is_a_value_that_stays():
+    when = {"momentum": {"eps_inside_sqrt": True}}
+    dialect = Dialect(rule=Rule(), lr=None, source="", notes="", when=when)
+    when["momentum"]["eps_inside_sqrt"] = False
+    when.clear()
+    assert dialect.rule_with(momentum=0.5).eps_inside_sqrt
+    with pytest.raises(TypeError):
+        dialect.when["momentum"] = {}
+    with pytest.raises(TypeError):
+        dialect.when["momentum"]["eps"] = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        dialect.lr = 0.1
+    with pytest.raises(TypeError):
+        Dialect(Rule(), None, "", "")
+    assert not hasattr(dialect, "__dict__")
 
 
 def test_a_default_learning_rate_is_used_only_where_there_is_one():

@@ -195,6 +195,25 @@ def test_shapes(shape):
     assert all(value.shape == shape for value in state.values())
 
 
+@pytest.mark.parametrize("rule", [Rule(), Rule(momentum=0.9, lr_in_momentum=True), Rule(weight_decay=0.1)], ids=str)
+def test_what_limits_the_quotient_limits_the_step(rule):
+    """By a power of two: all that follows is multiplied by it exactly."""
+    grad, state = np.array([3.0, -4.0]), {name: np.zeros(2) for name in rule.state_names}
+    whole, kept = reference.apply(rule, 0.1, 1, np.zeros(2), grad, state, np)
+    halved, ours = reference.apply(rule, 0.1, 1, np.zeros(2), grad, state, np, lambda u: 0.5 * u)
+    np.testing.assert_array_equal(halved, 0.5 * whole)
+    np.testing.assert_array_equal(ours["square_avg"], kept["square_avg"])
+
+
+def test_numbers_and_lists_are_arrays():
+    rule = Rule(momentum=0.9)
+    for param, grad in ((1.0, 2.0), ([1.0, 2.0], [3.0, 4.0])):
+        expected = reference.update(rule, 0.1, 1, np.array(param), np.array(grad), reference.init(rule, param))
+        found = reference.update(rule, 0.1, 1, param, grad, reference.init(rule, np.array(param)))
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_equal(ours, theirs)
+
+
 def test_bad_input_is_said_in_one_sentence():
     rule, param = Rule(), np.ones(2)
     with pytest.raises(ValueError, match=r"grad has shape \(3,\), but param has \(2,\): they must be equal"):
@@ -223,6 +242,22 @@ def test_no_gradient_asks_for_no_step_whatever_the_library_has():
     state = {"square_avg": np.zeros(2)}
     new, _ = reference.apply(Rule(eps=0.0), 0.1, 1, np.ones(2), np.zeros(2), state, library)
     np.testing.assert_array_equal(new, np.ones(2))
+
+
+def test_a_library_that_knows_of_no_infinity_is_asked_for_no_choice():
+    """As torch's ``where``, this one takes no Python bool."""
+
+    def where(condition, *values):
+        assert isinstance(condition, np.ndarray)
+        return np.where(condition, *values)
+
+    names = ("sqrt", "real", "conj")
+    library = SimpleNamespace(**{name: getattr(np, name) for name in names}, where=where, isinf=lambda values: False)
+    rule, arrays = Rule(momentum=0.9), (np.ones(2), np.full(2, 3.0))
+    state = {name: np.full(2, 0.5) for name in rule.state_names}
+    expected = reference.apply(rule, 0.1, 2, *arrays, state, np)
+    for ours, theirs in zip(reference.apply(rule, 0.1, 2, *arrays, state, library), expected, strict=True):
+        np.testing.assert_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])

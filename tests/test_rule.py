@@ -2,15 +2,16 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
-from support import ALL_RULES
+from support import ALL_RULES, TracedFloat, TracedNumber
 
 from rmsprop import Rule
-from rmsprop.hyperparameters import check_step_lr
+from rmsprop.hyperparameters import check_number, check_step_lr, known_below, known_from
 from rmsprop.rule import FLAGS, RuleOptions
 from rmsprop.rule import NUMBERS as FIELDS_OF_NUMBERS
 
@@ -30,6 +31,13 @@ def test_numbers_out_of_range_are_named_with_the_allowed_range(field, value):
     with pytest.raises(ValueError) as caught:
         Rule(**{field: value})
     assert str(caught.value) == f"Invalid {label}: {value} (allowed: {allowed})"
+
+
+def test_an_error_may_call_a_number_by_another_name():
+    with pytest.raises(ValueError, match=r"^Invalid alpha: 2 \(allowed: a number from 0 to 1\)$"):
+        check_number("decay", 2, "alpha")
+    with pytest.raises(TypeError, match=r"^Invalid alpha: 'x' is a str \(allowed: a number from 0 to 1\)$"):
+        check_number("decay", "x", "alpha")
 
 
 @pytest.mark.parametrize("field", ["decay", "momentum"])
@@ -79,9 +87,65 @@ def test_a_learning_rate_of_a_step_is_a_number(value):
         check_step_lr(value)
 
 
+@pytest.mark.parametrize("number", [0.25, 0.5, 0.75])
+def test_what_is_known_of_a_number_at_a_bound(number):
+    assert known_below(number, 0.5) is (number < 0.5)
+    assert known_from(number, 0.5) is (number >= 0.5)
+
+
+def test_nothing_is_known_of_a_traced_number():
+    number = TracedNumber()
+    assert known_below(number, 0.5) is False
+    assert known_from(number, 0.5) is False
+    assert check_number("decay", number, traced=True) is number
+    with pytest.raises(TypeError, match=r"Invalid decay value: .* is a TracedNumber"):
+        check_number("decay", number)
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_a_rule_takes_a_traced_number_and_says_what_it_needs_it_for(field):
+    number = TracedNumber()
+    rule = Rule(**{field: number})
+    assert getattr(rule, field) is number
+    with pytest.raises(TypeError, match=f"Invalid {NUMBERS[field][0]}: .* is a TracedNumber"):
+        rule.known()
+
+
+def test_a_traced_number_counts_as_above_zero_and_below_one():
+    number = TracedNumber()
+    assert Rule(momentum=number, nesterov=True).state_names == ("square_avg", "momentum_buffer")
+    assert Rule(weight_decay=number).decays_weights("l2")
+    assert not Rule(weight_decay=number).decays_weights("decoupled")
+    assert Rule(decay=number, bias_correction=True).decay is number
+
+
+COUNTS = SimpleNamespace(expm1=np.expm1)  # what a library must have, and what more for a decay that it traces
+TRACES = SimpleNamespace(expm1=np.expm1, log=np.log, maximum=np.maximum)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 0.9999])
+@pytest.mark.parametrize("step", [1, 2, 3, 1000])
+@pytest.mark.parametrize(
+    ("of_decay", "of_step", "xp", "unit"),
+    [
+        (float, np.float64, COUNTS, 2.0**-53),
+        (float, np.float32, COUNTS, 2.0**-24),
+        (TracedFloat, np.float64, TRACES, 2.0**-53),
+        (TracedFloat, None, TRACES, 2.0**-53),
+    ],
+)
+def test_gains_are_the_same_where_a_library_counts_or_traces(decay, step, of_decay, of_step, xp, unit):
+    gain, keep = Rule(decay=decay, bias_correction=True).gains(step)
+    found = Rule(decay=of_decay(decay), bias_correction=True).gains(np.array(step, of_step) if of_step else step, xp)
+    # In float64 1 − ρᵗ is off by up to 2⁻⁵² where ρᵗ was rounded, and 1 − ρ or more; a share is made of two such. What
+    # a library makes of it is rounded at most 8 times: the product with log ρ, twice expm1, difference and quotient.
+    np.testing.assert_allclose(found, (gain, keep), rtol=2 * 2.0**-52 / (1.0 - decay) + 8 * unit)
+
+
 def test_the_options_are_the_fields():
     fields = get_type_hints(Rule)
     assert get_type_hints(RuleOptions) == {name: kind | None for name, kind in fields.items()}
+    assert not RuleOptions.__required_keys__
     assert set(FIELDS_OF_NUMBERS) == {name for name, kind in fields.items() if kind is float}
     assert set(FLAGS) == {name for name, kind in fields.items() if kind is bool}
 
@@ -110,6 +174,23 @@ def test_choices_that_contradict_each_other_are_refused(choices, message):
     assert str(caught.value) == message
 
 
+def test_the_defaults():
+    defaults = {
+        "decay": 0.99,
+        "eps": 1e-8,
+        "eps_inside_sqrt": False,
+        "initial_square_avg": 0.0,
+        "centered": False,
+        "momentum": 0.0,
+        "nesterov": False,
+        "lr_in_momentum": False,
+        "bias_correction": False,
+        "weight_decay": 0.0,
+        "weight_decay_mode": "l2",
+    }
+    assert {name: getattr(Rule(), name) for name in defaults} == defaults
+
+
 def test_a_rule_is_a_value():
     assert Rule() == Rule(decay=0.99)
     assert hash(Rule()) == hash(Rule())
@@ -117,6 +198,9 @@ def test_a_rule_is_a_value():
     assert type(Rule(momentum=1).momentum) is float
     with pytest.raises(dataclasses.FrozenInstanceError):
         Rule().decay = 0.5
+    with pytest.raises(TypeError):
+        Rule(0.5)
+    assert not hasattr(Rule(), "__dict__")
 
 
 @pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if rule.bias_correction][::16])
@@ -129,6 +213,12 @@ def test_bias_corrected_gains_are_those_of_the_corrected_average(rule):
         assert gain + keep == pytest.approx(1.0, rel=1e-15)
         corrected = keep * corrected + gain * g**2
         assert corrected == pytest.approx((v - rule.decay**t * v0) / (1 - rule.decay**t), rel=1e-12)
+
+
+def test_a_correction_starts_from_zero_and_others_from_what_is_asked_for():
+    assert Rule(initial_square_avg=1.0).start("square_avg") == 1.0
+    assert Rule(initial_square_avg=1.0, bias_correction=True).start("square_avg") == 0.0
+    assert Rule(initial_square_avg=1.0, momentum=0.9).start("momentum_buffer") == 0.0
 
 
 def test_an_unknown_field_of_a_dialect_is_named():

@@ -28,6 +28,7 @@ def test_each_number_is_scaled_by_its_formula(factor):
     assert scaled.eps == pytest.approx(1e-3 / math.sqrt(factor), rel=1e-15)
     assert scaled.initial_square_avg == pytest.approx(1 / factor, rel=1e-15)
     assert scaled.momentum == pytest.approx(0.9**factor, rel=1e-15)
+    assert scaled.nesterov
     assert lr == pytest.approx(0.01 * math.sqrt(factor) * (1 - 0.9**factor) / 0.1, rel=1e-14)
     assert lr * scaled.weight_decay == pytest.approx(factor * 0.01 * 0.1, rel=1e-14)
     assert replace(EVERYTHING, eps_inside_sqrt=True).scaled(factor).eps == pytest.approx(1e-3 / factor, rel=1e-15)

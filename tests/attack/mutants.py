@@ -1,12 +1,13 @@
 """Small faults put into what computes, one at a time: tests that don't notice one lack a row.
 
 Run as ``python -m attack.mutants OUT [FILE ...]`` in tests/; a line of JSON per mutant is appended to OUT, and those
-that are in it already are left out. A mutant of Python is tested by a forked process that has imported what tests need;
-one of `native/update.hpp` is compiled, without optimisation and for one instruction set, and runs
-`tests/native/driver.cpp`.
+that it has as noticed are left out. A mutant of Python is tested by a forked process that has imported what tests need,
+but not the package; one of `native/update.hpp` is compiled, without optimisation and for one instruction set, and runs
+`tests/native/driver.cpp`. What no test can notice is listed, with the reason, in docs/promises.md.
 """
 
-import ast
+import doctest
+import importlib
 import json
 import os
 import re
@@ -17,127 +18,31 @@ import sys
 import tempfile
 import traceback
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch  # noqa: F401 (once, instead of by every process that tests a mutant)
+from attack.faults import of_native, of_python
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.extra import numpy as arrays  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "rmsprop"
-# File -> the tests that are to notice a fault in it, those of a second first: (files, what of them).
-_QUICK = ([], "")  # attack/test_small.py, without pytest
+KERNEL = [*Path(find_spec("rmsprop").origin).parent.glob("rmsprop_native.*")]  # of the package that is installed
+PAGE = ROOT / "docs" / "promises.md"
+# File -> the tests that are to notice a fault in it; those of a second row only what the first doesn't.
 PYTHON = {
-    "rule.py": [_QUICK, (["test_rule.py", "test_dialects.py"], "not installed_torch")],
-    "dialects.py": [(["test_dialects.py", "test_rule.py"], "not installed_torch"), (["test_dialects.py"], "")],
-    "reference.py": [_QUICK, (["test_reference.py"], "")],
+    "hyperparameters.py": [["test_rule.py", "test_scaling.py"]],
+    "rule.py": [["test_rule.py", "test_dialects.py", "test_scaling.py"]],
+    "dialects.py": [["test_dialects.py", "test_rule.py"]],
+    "reference.py": [["test_reference.py"], ["jax/test_arithmetic.py"]],
+    "clipping.py": [["test_clipping.py"]],
 }
 NATIVE = "update.hpp"
-SECONDS = 100
+SECONDS = 60  # of work, of which the longest takes 10
 LAST = Path(tempfile.gettempdir(), f"mutants-{os.getpid()}")  # what the last tests said
-_SWAPS = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-}
-_CODE = [
-    (r" \+ ", " - "),
-    (r" - ", " + "),
-    (r" \* ", " / "),
-    (r" / ", " * "),
-    (r" < ", " <= "),
-    (r" >= ", " > "),
-    (r" == ", " != "),
-    (r" != ", " == "),
-    (r" & ", " | "),
-    (r" && ", " || "),
-    (r"\b0\.5\b", "0.25"),
-    (r"\? (\w[\w.]*) : (\w[\w.]*)", r"? \2 : \1"),
-    (r"\((\w+), (\w+)\)", r"(\2, \1)"),
-    (r", (\w+), (\w+)\)", r", \2, \1)"),
-    (r"!rule", "rule"),
-    (r"constexpr \(usual\)", "constexpr (!usual)"),
-    (r"return is_infinite\((\w+)\)", r"return !is_infinite(\1)"),
-]
-
-
-def of_python(source):
-    """Yield mutants of a Python module: where, what, and the source."""
-    tree = ast.parse(source)
-    for node in [*ast.walk(tree)]:
-        for what, undo in _changes(node):
-            yield f"line {getattr(node, 'lineno', '?')}: {what}", ast.unparse(tree)
-            undo()
-
-
-def _changes(node):
-    """Change a node in one way after the other; yield what was done and how to undo it."""
-    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in _SWAPS and not _is_type(node):
-        yield from _replaced(node, "op", _SWAPS[type(node.op)]())
-    if isinstance(node, ast.Compare):
-        for place, op in enumerate(node.ops):
-            if type(op) in _SWAPS:
-                yield from _replaced(node, "ops", [*node.ops[:place], _SWAPS[type(op)](), *node.ops[place + 1 :]])
-    if isinstance(node, ast.If | ast.IfExp) and not _is_for_types(node):
-        yield from _replaced(node, "test", ast.UnaryOp(ast.Not(), node.test))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield from _replaced(node, "op", ast.UAdd())
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float) and node.value is not Ellipsis:
-        new = not node.value if isinstance(node.value, bool) else node.value * 2 + 1
-        yield from _replaced(node, "value", new)
-
-
-def _replaced(node, field, value):
-    before = getattr(node, field)
-    setattr(node, field, value)
-    yield f"{type(node).__name__} {_told(before)} -> {_told(value)}"[:160], lambda: setattr(node, field, before)
-
-
-def _told(part):
-    if isinstance(part, list):
-        return " ".join(map(_told, part))
-    return ast.dump(part) if isinstance(part, ast.AST) else str(part)
-
-
-def _is_type(node):
-    """Whether an operator joins types in an annotation, as float | None."""
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
-
-
-def _is_for_types(node):
-    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def of_native(source):
-    """Yield mutants of update.hpp."""
-    offset = source.index("namespace {")
-    for pattern, replacement in _CODE:
-        for match in re.finditer(pattern, source):
-            line = source.count("\n", 0, match.start()) + 1
-            text = source.splitlines()[line - 1]
-            if match.start() < offset or text.lstrip().startswith("//") or "T operator()" in text:
-                continue
-            new = match.expand(replacement)
-            if new != match[0]:
-                yield (
-                    f"line {line}: {match[0].strip()} -> {new.strip()}",
-                    (source[: match.start()] + new + source[match.end() :]),
-                )
 
 
 def notices_python(name, source):
@@ -145,22 +50,18 @@ def notices_python(name, source):
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, "rmsprop")
         copy.mkdir()
-        for path in PACKAGE.iterdir():
+        for path in {path.name: path for path in (*KERNEL, *PACKAGE.iterdir())}.values():
             if path.name not in (name, "__pycache__"):
                 (copy / path.name).symlink_to(path)
         (copy / name).write_text(source)
-        return any(_fail(place, tests, chosen) for tests, chosen in PYTHON[name])
+        child = os.fork()
+        if child == 0:
+            _test(place, name)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
-def _fail(place, tests, chosen):
-    child = os.fork()
-    if child == 0:
-        _test(place, tests, chosen)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-
-
-def _test(place, tests, chosen):
-    """Run tests on the package in a folder, and end the process with what came of them."""
+def _test(place, name):
+    """Test the package in a folder, and end the process with what came of it."""
     # Of work, which other programs don't lengthen; a mutant that loops forever is noticed by the end of it.
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     sys.path.insert(0, place)
@@ -170,29 +71,32 @@ def _test(place, tests, chosen):
     os.dup2(output, 2)
     code = 70
     try:
-        if not tests:
-            from attack.test_small import test_the_kernel_has_the_bits_of_the_specification as compare
-
-            for dtype in (np.float32, np.float64):
-                compare(dtype)
-            os._exit(0)
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            str(ROOT),
-            "-c",
-            str(ROOT / "pyproject.toml"),
-            "-k",
-            chosen,
-        ]
-        code = pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)])
+        code = _quickly(name) or any(map(_thoroughly, PYTHON[name]))
     except BaseException:
         traceback.print_exc()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(code))
+
+
+def _quickly(name):
+    """Compare a few updates with the kernel's and run the module's own examples; return how many failed."""
+    from attack.test_small import test_the_kernel_has_the_bits_of_the_specification as compare
+
+    for dtype in (np.float32, np.float64):
+        compare(dtype)
+    return doctest.testmod(importlib.import_module(f"rmsprop.{name.removesuffix('.py')}")).failed
+
+
+def _thoroughly(tests):
+    # Without a failure's shortest form, and with the same examples every time.
+    every = list(HealthCheck)  # what is slow on a machine with other work is no fault
+    settings.register_profile(
+        "mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, deadline=None, suppress_health_check=every
+    )
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile", "mutants", "--rootdir", str(ROOT)]
+    options += ["-c", str(ROOT / "pyproject.toml"), "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)])
 
 
 class NativeTests:
@@ -206,7 +110,7 @@ class NativeTests:
         self.place, self.native = place, place / "native"
         shutil.copytree(ROOT / "native", self.native)
         self.flags = ["-std=c++20", "-O0", "-fPIC", "-ffp-contract=off", "-fno-math-errno"]
-        self.flags += ["-DRMSPROP_KERNELS=kernels_baseline"]
+        self.flags += ["-DRMSPROP_KERNELS=kernels_baseline", "-DRMSPROP_SQUARES=squares_baseline"]
         for name in ("api", "bind", "pool"):
             self._compile(self.native / f"{name}.cpp", "-c", "-o", place / f"{name}.o")
         driver = shutil.copytree(ROOT / "tests" / "native", place / "tests" / "native") / "driver.cpp"
@@ -224,29 +128,57 @@ class NativeTests:
     def notices(self, source):
         """Whether the compiler or the driver notices a mutant."""
         (self.native / NATIVE).write_text(source)
-        objects = [self.place / f"{name}.o" for name in ("api", "bind", "pool")]
         library = self.place / "rmsprop_native.so"
-        built = self._compile(self.native / "kernel.cpp", *objects, "-shared", "-o", library, "-pthread")
+        parts = [self.native / "kernel.cpp", self.native / "squares.cpp"]
+        parts += [self.place / f"{name}.o" for name in ("api", "bind", "pool")]
+        built = self._compile(*parts, "-shared", "-o", library, "-pthread")
         if built.returncode:
+            LAST.write_text(built.stderr)
             return True
         command = [str(self.place / "driver"), str(library), str(self.place / "cases.bin")]
         return subprocess.run(command, capture_output=True).returncode != 0
 
 
+def explained():
+    """Return why nothing can notice some mutants, as the page has it: (file, change) -> reason."""
+    rows = re.findall(r"^- `([\w.]+)`, `(.+ → .+)`: (.+)$", PAGE.read_text(), re.MULTILINE)
+    return {(name, change): reason for name, change, reason in rows}
+
+
 def main(out, names):
-    """Make mutants, test each, and append what came of it."""
+    """Test each mutant, append what came of it, print what nothing notices; return how many of those have no reason."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = map(json.loads, out.read_text().splitlines() if out.exists() else [])
-    known = {(row["file"], row["mutant"]) for row in rows}
-    for name in names or [*PYTHON, NATIVE]:
-        with tempfile.TemporaryDirectory() as place, out.open("a") as results:
-            source, mutants, notices = _subject(name, Path(place))
-            assert not notices(source), f"the tests fail on {name} as it is: see {LAST}"
-            for what, mutant in mutants:
-                if (name, what) not in known:
-                    row = {"file": name, "mutant": what, "noticed": notices(mutant)}
-                    results.write(json.dumps(row) + "\n")
-                    results.flush()
+    reasons, unexplained = explained(), 0
+    every = [*PYTHON, NATIVE]  # in this order: what writes the kernel's cases imports the package as it is
+    for name in sorted(names or every, key=every.index):
+        survivors, tried = _try_all(out, name)
+        print(f"{name}: {tried} mutants, {tried - len(survivors)} noticed, {_minutes():.1f} processor minutes so far")
+        for row in survivors:
+            reason = reasons.get((name, row["change"]))
+            unexplained += not reason
+            print(f"  line {row['line']}: {row['change']}: {reason or 'no test notices, and no reason is known'}")
+    LAST.unlink(missing_ok=True)
+    return unexplained
+
+
+def _try_all(out, name):
+    """Try the mutants of a file; return the rows of those that nothing noticed, and how many were tried."""
+    known = map(json.loads, out.read_text().splitlines() if out.exists() else [])
+    rows = {(row["line"], row["change"]): row for row in known if row["file"] == name and row["noticed"]}
+    with tempfile.TemporaryDirectory() as place, out.open("a") as results:
+        source, mutants, notices = _subject(name, Path(place))
+        assert not notices(source), f"the tests fail on {name} as it is: see {LAST}"
+        mutants = {(mutant.line, mutant.change): mutant for mutant in mutants}
+        for key in [key for key in mutants if key not in rows]:
+            rows[key] = {"file": name, "line": key[0], "change": key[1], "noticed": notices(mutants[key].source)}
+            results.write(json.dumps(rows[key], ensure_ascii=False) + "\n")
+            results.flush()
+    return [rows[key] for key in mutants if not rows[key]["noticed"]], len(mutants)
+
+
+def _minutes():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used) / 60
 
 
 def _subject(name, place):
@@ -259,4 +191,4 @@ def _subject(name, place):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]) > 0)

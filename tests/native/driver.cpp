@@ -28,6 +28,7 @@ using Bytes = std::vector<char>;
 
 struct Case {
   rmsprop_rule rule;
+  double update_scale;
   int32_t dtype;
   int64_t size;
   std::vector<Bytes> before, after;  // param, grad, spread, mean, buffer; param, spread, mean, buffer
@@ -51,7 +52,7 @@ class Reader {
     return Bytes(begin, begin + count);
   }
   Case next() {
-    Case found{number<rmsprop_rule>(), number<int32_t>(), number<int64_t>(), {}, {}};
+    Case found{number<rmsprop_rule>(), number<double>(), number<int32_t>(), number<int64_t>(), {}, {}};
     for (std::vector<Bytes>* side : {&found.before, &found.after})
       for (int32_t count = number<int32_t>(); count > 0; --count) side->push_back(bytes(number<int64_t>()));
     return found;
@@ -103,6 +104,7 @@ bool passes(const Case& one, decltype(&rmsprop_update) update, int32_t threads) 
     tables[column][0] = data;
     tables[column][2] = data + first * (column < 2 ? itemsize : state_itemsize);
   }
+  const double update_scales[] = {one.update_scale, 0, one.update_scale};
   rmsprop_batch batch{};
   batch.rule = one.rule;
   batch.dtype = one.dtype;
@@ -114,6 +116,7 @@ bool passes(const Case& one, decltype(&rmsprop_update) update, int32_t threads) 
   batch.spreads = tables[2];
   batch.means = tables[3];
   batch.buffers = tables[4];
+  if (one.update_scale != 1) batch.update_scales = update_scales;
   const rmsprop_batch* const batches[] = {&batch};
   if (update(batches, 1, nullptr, threads) != 0) return false;
   bool all = same_numbers(arrays[0], one.after[0], one.dtype);

@@ -3,6 +3,7 @@
 Run as ``python tests/native/write_cases.py FILE``.
 """
 
+import math
 import struct
 import sys
 from pathlib import Path
@@ -14,19 +15,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import ALL_RULES, BOUNDARY_RULES, wild_gradients
 
 from rmsprop import layout, native, reference
+from rmsprop.storage import working_dtype
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 COLUMNS = (("square_avg", "grad_var"), ("grad_avg",), ("momentum_buffer",))
 RULES = [*ALL_RULES, *BOUNDARY_RULES * 5]
 LARGE = 600_011  # enough for the library's threads to divide
+LR, STEP, GRAD_SCALE = 0.01, 3, 0.7
+# The largest magnitude of a gradient's element, and what quotients are multiplied with.
+NO_LIMITS = (math.inf, 1.0)
+LIMITS = [(0.25, 1.0), (math.inf, 0.6), (1e-3, 0.6)]
 
 
-UPDATE = {"maximize": True, "grad_scale": 0.7}
-
-
-def packed(rule, lr, step):
-    """Return the struct `rmsprop_rule`."""
-    numbers = native.numbers_of(rule, lr, step, **UPDATE)
+def packed(rule, max_grad, update_scale):
+    """Return the struct `rmsprop_rule`, of an ascent."""
+    limits = {"max_grad": max_grad, "limits_update": update_scale != 1.0}
+    numbers = native.numbers_of(rule, LR, STEP, maximize=True, grad_scale=GRAD_SCALE, **limits)
     return bytes(layout.RuleStruct(**{name: numbers[name] for name in layout.NUMBERS}))
 
 
@@ -52,15 +56,26 @@ def _averages(rng, size):
     return np.where(rng.random(size) < 0.3, special, np.abs(rng.standard_normal(size)))
 
 
-def case(rng, rule, name, size):
+def _updated(rule, param, grad, state, max_grad, update_scale):
+    """Return what the specification makes of an update within limits."""
+    work = np.dtype(working_dtype(param.dtype.name)).type
+    with np.errstate(all="ignore"):
+        limited = np.clip(grad.astype(work) * work(-GRAD_SCALE), -max_grad, max_grad)
+        new, state = reference.apply(
+            rule, LR, STEP, param.astype(work), limited, state, np, lambda u: work(update_scale) * u
+        )
+        return new.astype(param.dtype), state
+
+
+def case(rng, rule, name, size, limits=NO_LIMITS):
     """Return one update, as driver.cpp reads it."""
     dtype = DTYPES[name]
     with np.errstate(all="ignore"):
         param, grad = rng.standard_normal(size).astype(dtype), wild_gradients(rng, size).astype(dtype)
     state = reference.init(rule, param)
     state = {key: value + _averages(rng, size).astype(value.dtype) for key, value in state.items()}
-    new, new_state = reference.update(rule, 0.01, 3, param, grad, state, **UPDATE)
-    head = packed(rule, 0.01, 3) + struct.pack("<iq", layout.DTYPES[name], size)
+    new, new_state = _updated(rule, param, grad, state, *limits)
+    head = packed(rule, *limits) + struct.pack("<diq", limits[1], layout.DTYPES[name], size)
     return head + rows([param, grad, *columns(state)]) + rows([new, *columns(new_state)])
 
 
@@ -68,6 +83,7 @@ def main(path):
     """Write the file."""
     rng = np.random.default_rng(0)
     cases = [case(rng, rule, name, size) for rule in RULES for name, size in zip(DTYPES, (83, 31, 66, 5), strict=True)]
+    cases += [case(rng, rule, name, 37, limits) for rule in ALL_RULES[::5] for limits in LIMITS for name in DTYPES]
     cases += [case(rng, ALL_RULES[-1], name, LARGE) for name in DTYPES]
     Path(path).write_bytes(struct.pack("<q", len(cases)) + b"".join(cases))
 
