@@ -92,6 +92,12 @@ RMSPROP_NOINLINE void narrow_row_by_chance(const float* __restrict values, const
   for (int64_t k = 0; k < size; ++k) stored[k] = Storage::narrow(values[k], noise[k]);
 }
 
+// As the row above, with a byte of random bits for each number and the rest in common.
+RMSPROP_NOINLINE void narrow_state_row(const float* __restrict values, const uint8_t* __restrict bytes, uint32_t common,
+                                       int64_t size, uint16_t* __restrict stored) {
+  for (int64_t k = 0; k < size; ++k) stored[k] = BFloat16::narrow(values[k], uint32_t{bytes[k]} << 24 | common);
+}
+
 // What rounding took off is kept beside it, rounded too.
 template <class Storage>
 RMSPROP_NOINLINE void split_row(const float* __restrict values, int64_t size, uint16_t* __restrict stored,
@@ -195,18 +201,30 @@ class Packed {
 
   void read(int64_t first, int64_t size, float* values) const {
     if (!is_coded_) return widen_row<BFloat16>(static_cast<const uint16_t*>(stored_) + first, size, values);
-    for (int64_t k = 0; k < size; k += kCoded)
-      decode(static_cast<const uint8_t*>(stored_) + first + k, scales_[(first + k) / kCoded],
-             std::min(kCoded, size - k), values + k);
+    const uint8_t* codes = static_cast<const uint8_t*>(stored_) + first;
+    const uint16_t* scale = scales_ + first / kCoded;
+    for (; size >= kCoded; size -= kCoded, codes += kCoded, values += kCoded) decode(codes, *scale++, values);
+    if (size == 0) return;
+    uint8_t last[kCoded] = {};
+    std::copy(codes, codes + size, last);
+    decode(last, *scale, values);
   }
 
-  void write(const float* values, int64_t first, int64_t size) const {
-    uint32_t noise[kBlock];
-    noise_.fill(first, size, noise);
-    if (!is_coded_) return narrow_row_by_chance<BFloat16>(values, noise, size, static_cast<uint16_t*>(stored_) + first);
-    for (int64_t k = 0; k < size; k += kCoded)
-      scales_[(first + k) / kCoded] =
-          encode(values + k, noise + k, std::min(kCoded, size - k), static_cast<uint8_t*>(stored_) + first + k);
+  void write(float* values, int64_t first, int64_t size) const {
+    uint8_t bytes[kBlock] = {};
+    noise_.fill(first, size, bytes);
+    if (!is_coded_)
+      return narrow_state_row(values, bytes, noise_.common(), size, static_cast<uint16_t*>(stored_) + first);
+    uint8_t* codes = static_cast<uint8_t*>(stored_) + first;
+    uint16_t* scale = scales_ + first / kCoded;
+    Chances chances{bytes, noise_.common()};
+    for (; size >= kCoded; size -= kCoded, codes += kCoded, values += kCoded, chances.bytes += kCoded)
+      *scale++ = encode(values, chances, codes);
+    if (size == 0) return;
+    uint8_t last[kCoded];
+    std::fill(values + size, values + kCoded, 0.0f);
+    *scale = encode(values, chances, last);
+    std::copy(last, last + size, codes);
   }
 
  private:
@@ -214,21 +232,21 @@ class Packed {
 
   int digits() const { return stream_ == kMeans ? 3 : 4; }
 
-  void decode(const uint8_t* codes, uint32_t scale, int64_t size, float* values) const {
-    if (stream_ == kSpreads) return decode_positive(codes, scale, size, values);
-    decode_signed(codes, scale, digits(), size, values);
+  void decode(const uint8_t* codes, uint32_t scale, float* values) const {
+    if (stream_ == kSpreads) return decode_positive(codes, scale, values);
+    decode_signed(codes, scale, digits(), values);
   }
 
-  uint16_t encode(const float* values, const uint32_t* noise, int64_t size, uint8_t* codes) const {
-    if (stream_ == kSpreads) return encode_positive(values, noise, size, codes);
-    return encode_signed(values, noise, digits(), size, codes);
+  uint16_t encode(const float* values, const Chances& chances, uint8_t* codes) const {
+    if (stream_ == kSpreads) return encode_positive(values, chances, codes);
+    return encode_signed(values, chances, digits(), codes);
   }
 
   const bool is_coded_;
   const Stream stream_;
   void* const stored_;
   uint16_t* const scales_;
-  const Noise noise_;
+  const StateNoise noise_;
 };
 
 }  // namespace

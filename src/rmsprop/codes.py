@@ -13,7 +13,9 @@ The functions here, in NumPy, are the specification; the kernels give the same b
 4. Two codes are kept for infinity and NaN.
 
 An average moves by a share of 1 − ρ per step, less than a code's digits hold: rounded to the nearest it would stand
-still. By chance it is right on average, over the whole recursion too.
+still. By chance it is right on average, over the whole recursion too. Of numbers that are not negative the logarithm
+is: what counts is how many times too large an average of squares is, and of one that is right on average most are too
+small while a few are far too large.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ _INFINITY, _NAN = np.uint32(0x7F800000), np.uint32(0x7FC00000)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 _FEWEST, _MOST = 3, 6  # digits
 _CODES = 253  # of finite numbers above zero
-_LOWEST = 22  # base of signed numbers: with it 2¹⁴⁹⁻ᵇᵃˢᵉ is still a float
+_RAISED = np.uint32(0xFFF)  # the random bits that tell whether a neighbour's count
+_LOWEST = 22  # base of signed numbers
 
 
 def blocks(size: int) -> int:
@@ -47,11 +50,16 @@ def blocks(size: int) -> int:
 
 
 def encode_positive(values: Array, bits: Array) -> tuple[Array, Array]:
-    """Return codes of numbers that are not negative, right on average.
+    """Return codes of numbers that are not negative, their logarithms right on average.
+
+    Between the codes of a and b = (1 + q)·a, x = (1 + f·q)·a is rounded up with the chance f + f·(1 − f)·c. That is
+    log(1 + f·q)/log(1 + q) for c = q/2, but for terms in q². Here c is half of 2 to the power of −digits, which q is at
+    most: so an average that goes down over many octaves has the right logarithm. The chance is made of two that are
+    even: with the chance c the larger one of a neighbour's random bits and its own counts.
 
     Args:
         values: float32, a row. Signs are ignored.
-        bits: Random bits for each, as `rmsprop.storage.noise` returns them.
+        bits: Random bits for each, as `rmsprop.storage.state_noise` returns them.
 
     Returns:
         The codes, a row of uint8, and the scales, a row of uint16: the digits less 3 in the upper 2 bits, and below
@@ -73,6 +81,8 @@ def encode_positive(values: Array, bits: Array) -> tuple[Array, Array]:
     top = highest >> shift
     origin = np.maximum(lowest >> shift, np.where(top >= _CODES, top - (_CODES - 2), 1)).astype(np.uint32)
     above = np.where(magnitude > origin << shift, magnitude - (origin << shift), np.uint32(0))
+    of_pair = np.repeat(chance.reshape(-1, BLOCK // 2, 2).max(axis=2), 2, axis=1)
+    chance = np.where((chance & _RAISED) < (_RAISED + 1) >> (digits + 1), of_pair, chance)
     code = (above + (chance >> (9 + digits))) >> shift
     code = 1 + np.minimum(code, np.minimum(_CODES - 1, (_INFINITY >> shift) - 1 - origin))
     code = np.where(magnitude == 0, 0, code)
@@ -103,7 +113,7 @@ def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array
 
     Args:
         values: float32, a row.
-        bits: Random bits for each, as `rmsprop.storage.noise` returns them.
+        bits: Random bits for each, as `rmsprop.storage.state_noise` returns them.
         digits: The digits of the fraction, 3 (over 18 octaves, the lowest 3 with fewer) or 4 (over 11).
 
     Returns:
@@ -119,9 +129,10 @@ def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array
     magnitude = raw & _MAGNITUDE
     highest = np.where(magnitude < _INFINITY, magnitude, 0).max(axis=1, keepdims=True, initial=0) >> 23
     base = np.maximum(highest.astype(np.int64) - (128 >> d) + 2, _LOWEST).astype(np.uint32)
-    is_small = magnitude < (base + 1) << 23
+    normal = (base + 1) << 23
+    is_small = magnitude < normal
     small = np.where(is_small, magnitude, 0).astype(np.uint32).view(np.float32)
-    fixed = (small * ((276 - base) << 23).view(np.float32)).astype(np.uint32)
+    fixed = (small + normal.view(np.float32)).view(np.uint32) - normal
     above = np.where(is_small, fixed, magnitude - (base << 23))
     code = (above + (chance >> (9 + d))) >> (23 - d)
     code = np.minimum(code, np.minimum(125, ((255 - base) << d) - 1))

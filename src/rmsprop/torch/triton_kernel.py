@@ -13,7 +13,7 @@ import triton.language as tl
 
 from rmsprop.codes import BLOCK as CODED
 from rmsprop.layout import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
-from rmsprop.storage import SIGNED_DIGITS, STREAMS
+from rmsprop.storage import PERIOD_BITS, SIGNED_DIGITS, STREAMS
 
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
 # Per tensor: addresses of parameter, square_avg or grad_var, grad_avg and momentum_buffer, the number of elements, the
@@ -50,6 +50,7 @@ _MEAN_DIGITS, _BUFFER_DIGITS = (tl.constexpr(SIGNED_DIGITS[name]) for name in ("
 _MEAN_OCTAVES, _BUFFER_OCTAVES = (tl.constexpr(128 >> SIGNED_DIGITS[name]) for name in ("grad_avg", "momentum_buffer"))
 _WEIGHTS, _SPREADS = tl.constexpr(0), tl.constexpr(STREAMS["square_avg"])
 _MEANS, _BUFFERS = tl.constexpr(STREAMS["grad_avg"]), tl.constexpr(STREAMS["momentum_buffer"])
+_PERIOD_BITS = tl.constexpr(PERIOD_BITS)
 _PER_THREAD = 4
 _TYPES = {"float32": tl.float32, "float64": tl.float64, "float16": tl.float16, "bfloat16": tl.bfloat16}
 
@@ -187,26 +188,38 @@ def _number_of_update(row, steps, tensor):
 
 
 @triton.jit
-def _noise(row, step, start, STREAM: tl.constexpr, BLOCK: tl.constexpr):
-    # `rmsprop.storage.noise` and, for the streams of state, `state_noise`, line by line.
-    seed, number = tl.load(row + _SEED).to(tl.uint64), tl.load(row + _NUMBER).to(tl.uint64)
-    if STREAM == _WEIGHTS:
-        flipped = (step * 0).to(tl.uint32)
-        key = _mixed(_mixed(_mixed(seed) ^ step.to(tl.uint64)) ^ number)
-    else:
-        flipped = (((step & 1) << 31) | ((step & 2) << 29) | ((step & 4) << 27)).to(tl.uint32)
-        key = _mixed(_mixed(_mixed(seed) ^ (step >> 3).to(tl.uint64)) ^ (number + (STREAM << 56)))
+def _places(row, start, BLOCK: tl.constexpr):
+    # The indices of elements in the whole parameter.
     first, run, stride = tl.load(row + _FIRST), tl.load(row + _RUN), tl.load(row + _STRIDE)
     index = start + tl.arange(0, BLOCK)
     if stride != 0:  # a shard that lies in runs
         index = index // run * stride + index % run
-    index = (first + index).to(tl.uint64)
+    return (first + index).to(tl.uint64)
+
+
+@triton.jit
+def _hashed(key, index):
+    # `rmsprop.storage.noise`, line by line.
     word = _mixed(key + (index >> 8) * 0x9E3779B97F4A7C15)
     lane = (index & 255).to(tl.uint32)
     x = (word.to(tl.uint32) + lane * 0x9E3779B9) ^ (word >> 32).to(tl.uint32)
     x = (x ^ (x >> 16)) * 0x7FEB352D
     x = (x ^ (x >> 15)) * 0x846CA68B
-    return x ^ (x >> 16) ^ flipped
+    return x ^ (x >> 16)
+
+
+@triton.jit
+def _noise(row, step, start, STREAM: tl.constexpr, BLOCK: tl.constexpr):
+    # `rmsprop.storage.noise` and, for the streams of state, `state_noise`, line by line.
+    seed, number = tl.load(row + _SEED).to(tl.uint64), tl.load(row + _NUMBER).to(tl.uint64)
+    index = _places(row, start, BLOCK)
+    if STREAM == _WEIGHTS:
+        return _hashed(_mixed(_mixed(_mixed(seed) ^ step.to(tl.uint64)) ^ number), index)
+    else:
+        key = _mixed(_mixed(_mixed(seed) ^ (step >> _PERIOD_BITS).to(tl.uint64)) ^ (number + (STREAM << 56)))
+        byte = _hashed(key, index >> 2) >> ((index & 3).to(tl.uint32) * 8)
+        turned = (key.to(tl.uint32) + step.to(tl.uint32) * 0x9E3779B9) & 0xFFFFF000
+        return (byte << 24) + (turned | (_mixed(key ^ step.to(tl.uint64)) >> 52).to(tl.uint32))
 
 
 @triton.jit
@@ -266,7 +279,7 @@ def _in_coded_blocks(value, noise, left, BLOCK: tl.constexpr):
     # Bits of numbers and of chances as rows that share a scale, and the largest finite magnitude of each.
     bits = tl.where(tl.arange(0, BLOCK) < left, value.to(tl.int32, bitcast=True), 0)
     bits = tl.reshape(bits, (BLOCK // _CODED, _CODED))
-    noise = tl.reshape(noise, (BLOCK // _CODED, _CODED))
+    noise = tl.reshape(tl.where(tl.arange(0, BLOCK) < left, noise, 0), (BLOCK // _CODED, _CODED))
     magnitude = bits & 0x7FFFFFFF
     return bits, magnitude, noise, tl.reduce(tl.where(magnitude < 0x7F800000, magnitude, 0), 1, _larger, True)
 
@@ -284,6 +297,10 @@ def _encode_positive(value, noise, left, BLOCK: tl.constexpr):
     top = highest >> shift
     origin = tl.maximum(lowest >> shift, tl.where(top >= 253, top - 251, 1))
     above = tl.where(magnitude > origin << shift, magnitude - (origin << shift), 0)
+    pairs = tl.reshape(noise, (BLOCK // 2, 2))
+    pairs = tl.broadcast_to(tl.reduce(pairs, 1, _larger, True), (BLOCK // 2, 2))
+    is_raised = (noise & 0xFFF).to(tl.int32) < 0x1000 >> (digits + 1)
+    noise = tl.where(is_raised, tl.reshape(pairs, (BLOCK // _CODED, _CODED)), noise)
     code = (above + (noise >> (9 + digits).to(tl.uint32)).to(tl.int32)) >> shift
     code = 1 + tl.minimum(code, tl.minimum(252, (0x7F800000 >> shift) - 1 - origin))
     code = tl.where(magnitude == 0, 0, code)
@@ -296,9 +313,10 @@ def _encode_signed(value, noise, left, DIGITS: tl.constexpr, OCTAVES: tl.constex
     # `rmsprop.codes.encode_signed`, line by line.
     bits, magnitude, noise, highest = _in_coded_blocks(value, noise, left, BLOCK)
     base = tl.maximum((highest >> 23) - OCTAVES + 2, 22)
-    is_small = magnitude < (base + 1) << 23
+    normal = (base + 1) << 23
+    is_small = magnitude < normal
     small = tl.where(is_small, magnitude, 0).to(tl.float32, bitcast=True)
-    fixed = (small * ((276 - base) << 23).to(tl.float32, bitcast=True)).to(tl.int32)
+    fixed = (small + normal.to(tl.float32, bitcast=True)).to(tl.int32, bitcast=True) - normal
     above = tl.where(is_small, fixed, magnitude - (base << 23))
     code = (above + (noise >> (9 + DIGITS)).to(tl.int32)) >> (23 - DIGITS)
     code = tl.minimum(code, tl.minimum(125, ((255 - base) << DIGITS) - 1))
