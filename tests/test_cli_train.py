@@ -184,7 +184,7 @@ def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
     options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
     options += "--eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
-    options += " --keep best --early-stop 2"
+    options += " --keep best --early-stop 2 --average ema --ema-decay .75"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
         "problem": "wine",
@@ -224,6 +224,10 @@ def test_options_are_named_as_the_field_names_them():
         "class_weights": "none",
         "keep": "best",
         "early_stop": 2,
+        "average": "ema",
+        "ema_decay": 0.75,
+        "swa_start": None,
+        "swa_lr": None,
     }
 
 
@@ -271,6 +275,13 @@ BAD = {
     "unknown dialect": (["digits", "--dialect", "zebra"], None, "'zebra' is not one of"),
     "bad widths": (["digits", "--hidden", "64;32"], None, "'64;32' is not a list of widths such as 64 or 64,32"),
     "wrong model": (["digits", "--model", "logistic"], None, "--model logistic is for two classes"),
+    "unknown average": (["digits", "--average", "foo"], None, "'foo' is not one of 'none', 'ema', 'swa'"),
+    "a decay above 1": (
+        ["digits", "--average", "ema", "--ema-decay", "2"],
+        None,
+        "--ema-decay is 2.0: it must be a num",
+    ),
+    "swa of one epoch": (["digits", "--average", "swa", "--epochs", "1"], None, "needs the weights of two epochs"),
     "resume and force": (["digits", "--resume", "--force"], None, "give one of them"),
     "folder is a file": (["wine", "--out", "t.csv"], table(GOOD), "--out t.csv is a file: give a folder"),
     "folder in a file": (["wine", "--out", "t.csv/x"], table(GOOD), "--out t.csv/x: t.csv is a file: give a folder"),
