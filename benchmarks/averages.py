@@ -1,9 +1,10 @@
 """What an average of the weights brings: EMA and SWA beside the raw weights, at a falling and a constant learning rate.
 
     python -m benchmarks.averages >> benchmarks/results/<date>-<machine>-averages/averages.txt
-    python -m benchmarks.averages english cosine >> benchmarks/results/<date>-<machine>-averages/averages.txt
+    python -m benchmarks.averages english >> benchmarks/results/<date>-<machine>-averages/averages.txt
 
-Every run is one of `rmsprop train` with the problem's own settings and a seed of its own. All averages of a line are
+Every run is one of `rmsprop train` with the problem's own settings and a seed of its own; those on text are trained
+together, as by `rmsprop compare`, with the same settings and a constant learning rate. All averages of a line are
 compared with the raw weights of the same seed: printed is the mean of the difference and its 95 % interval (Student's
 t). docs/averaging.md quotes it.
 """
@@ -21,16 +22,21 @@ from scipy.stats import t
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rmsprop.horizon import decay_from_half_life
+from rmsprop.lab.batched import Job, train_together
+from rmsprop.lab.optimizers import choose
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.problems.conventions import one_thread
+from rmsprop.lab.problems.defaults import PROBLEMS as PROBLEM_DEFAULTS
 from rmsprop.lab.train.average import averaging
 from rmsprop.lab.train.best import keeping
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Training
 
 # Problem -> seeds.
-PROBLEMS = {"digits": 20, "digits-cnn": 10, "english": 10}
+PROBLEMS = {"digits": 20, "digits-cnn": 10}
 SCHEDULES = ("cosine", "constant")
+# What takes minutes per run is trained together, which has constant learning rates alone; its seeds.
+TEXT, TEXT_SEEDS = "english", 10
 # Half-lives of an EMA as shares of the run.
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -107,6 +113,23 @@ def ends_of(name: str, schedule: str, seeds: int) -> tuple[dict[str, Ends], dict
     return ends, by_share
 
 
+def text() -> None:
+    """Train on text with all averages and seeds at once, and print how it ended."""
+    problem, lr = load(TEXT), PROBLEM_DEFAULTS[TEXT].lr
+    names = {"none": "rmsprop", "ema": "ema", "swa": "swa"}
+    jobs = [Job(choice=choose(name, lr=lr), seed=seed) for name in names.values() for seed in range(TEXT_SEEDS)]
+    curves = train_together(problem, jobs, on_epoch=lambda epoch: print(f"{TEXT}: {epoch}", file=sys.stderr))
+    losses = {
+        average: [curve.validation[-1] for curve in curves[place * TEXT_SEEDS : (place + 1) * TEXT_SEEDS]]
+        for place, average in enumerate(names)
+    }
+    print(f"{TEXT}, constant learning rate, {TEXT_SEEDS} seeds")
+    for average, found in losses.items():
+        print(f"  {average:5}  last validation loss {np.mean(found):.4f}")
+        if average != "none":
+            print(f"         last validation loss less none: {difference(found, losses['none'])}")
+
+
 def difference(losses: Sequence[float], raw: Sequence[float]) -> str:
     """Return the mean of a paired difference, its 95 % interval, and in how many pairs the first is lower."""
     paired = np.subtract(losses, raw)
@@ -115,11 +138,13 @@ def difference(losses: Sequence[float], raw: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Run the problems and schedules that are named, by default all, and print how they ended."""
+    """Run the problems that are named, by default all, and print how they ended."""
     named = set(sys.argv[1:])
     with one_thread():
-        for name in [name for name in PROBLEMS if name in named] or PROBLEMS:
-            for schedule in [schedule for schedule in SCHEDULES if schedule in named] or SCHEDULES:
+        if TEXT in named or not named:
+            text()
+        for name in [name for name in PROBLEMS if name in named or not named]:
+            for schedule in SCHEDULES:
                 ends, by_share = ends_of(name, schedule, PROBLEMS[name])
                 print(f"{name}, {schedule} learning rate, {PROBLEMS[name]} seeds")
                 raw = ends["none"]

@@ -506,6 +506,13 @@ def test_the_commands_in_the_documentation_run():
         run(*shlex.split(words)[1:], code=int(code or 0))
 
 
+def test_the_commands_on_averages_run():
+    page = Path(__file__).parent.parent / "docs" / "averaging.md"
+    (block,) = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    kept = [json.loads(run(*shlex.split(command)[1:], "--json").stdout)["kept"] for command in block.splitlines()]
+    assert [content["averaged"] for content in kept] == [True] * 4
+
+
 def test_the_commands_on_visits_in_the_documentation_run():
     random = np.random.default_rng(1)
     age = random.integers(18, 80, 200)
