@@ -49,6 +49,6 @@ def usual_decay(steps: int) -> float:
 
     Examples:
         >>> usual_decay(1020)
-        0.9865
+        0.986501
     """
     return float(f"{decay_from_half_life(max(1.0, EMA_HALF_LIFE * steps)):.6g}")

@@ -82,7 +82,7 @@ def averaging(settings: Settings, problem: Problem) -> Settings:
         >>> from rmsprop.lab.problems import load
         >>> from rmsprop.lab.train.settings import resolve
         >>> averaging(resolve({"problem": "digits", "average": "ema"}), load("digits")).ema_decay
-        0.986502
+        0.986501
     """
     if settings.average != "ema" or settings.ema_decay is not None:
         return settings
