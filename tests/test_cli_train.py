@@ -184,7 +184,7 @@ def test_options_are_named_as_the_field_names_them():
     options = "--lr .01 --decay .9 --eps 1e-6 --momentum .5 --centered --weight-decay 1e-4 --dialect keras --epochs 3 "
     options += "--batch-size 64 --model mlp --hidden 16,8 --schedule exponential --gamma .5 --warmup 1 --seed 3 "
     options += "--eps-outside-sqrt --initial-square-avg .5 --nesterov --lr-outside-momentum --weight-decay-mode l2"
-    options += " --keep best --early-stop 2"
+    options += " --keep best --early-stop 2 --average ema --ema-decay .75"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
         "problem": "wine",
@@ -224,6 +224,10 @@ def test_options_are_named_as_the_field_names_them():
         "class_weights": "none",
         "keep": "best",
         "early_stop": 2,
+        "average": "ema",
+        "ema_decay": 0.75,
+        "swa_start": None,
+        "swa_lr": None,
     }
 
 
@@ -271,6 +275,13 @@ BAD = {
     "unknown dialect": (["digits", "--dialect", "zebra"], None, "'zebra' is not one of"),
     "bad widths": (["digits", "--hidden", "64;32"], None, "'64;32' is not a list of widths such as 64 or 64,32"),
     "wrong model": (["digits", "--model", "logistic"], None, "--model logistic is for two classes"),
+    "unknown average": (["digits", "--average", "foo"], None, "'foo' is not one of 'none', 'ema', 'swa'"),
+    "a decay above 1": (
+        ["digits", "--average", "ema", "--ema-decay", "2"],
+        None,
+        "--ema-decay is 2.0: it must be a num",
+    ),
+    "swa of one epoch": (["digits", "--average", "swa", "--epochs", "1"], None, "needs the weights of two epochs"),
     "resume and force": (["digits", "--resume", "--force"], None, "give one of them"),
     "folder is a file": (["wine", "--out", "t.csv"], table(GOOD), "--out t.csv is a file: give a folder"),
     "folder in a file": (["wine", "--out", "t.csv/x"], table(GOOD), "--out t.csv/x: t.csv is a file: give a folder"),
@@ -493,6 +504,13 @@ def test_the_commands_in_the_documentation_run():
     for command in commands:
         words, _, code = command.partition("  # exit ")
         run(*shlex.split(words)[1:], code=int(code or 0))
+
+
+def test_the_commands_on_averages_run():
+    page = Path(__file__).parent.parent / "docs" / "averaging.md"
+    (block,) = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    kept = [json.loads(run(*shlex.split(command)[1:], "--json").stdout)["kept"] for command in block.splitlines()]
+    assert [content["averaged"] for content in kept] == [True] * 4
 
 
 def test_the_commands_on_visits_in_the_documentation_run():

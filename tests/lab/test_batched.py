@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import rmsprop.torch
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.batched import Job, train_together
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import OPTIMIZERS, choose, row
+from rmsprop.lab.optimizers import OPTIMIZERS, bare, choose, row
 from rmsprop.lab.problems import Data, Metric, Problem
 
 EPOCHS = 8  # stochastic weight averaging takes the last two
@@ -32,7 +32,7 @@ PLAIN = {
 }
 for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
-NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa"]
+NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
 
 
 def flowers(dtype=torch.float64, seed=0, **changes):
@@ -60,8 +60,11 @@ def flowers(dtype=torch.float64, seed=0, **changes):
 def by_hand(problem, job, epochs):
     """What `train_together` is to give, by a loop as a person writes it."""
     model = problem.model(job.seed)
-    optimizer = PLAIN[job.choice.name.removesuffix("+swa")](model.parameters(), job.choice.lr)
-    average = AveragedModel(model)
+    optimizer = PLAIN[bare(job.choice.name)](model.parameters(), job.choice.lr)
+    # Half of an old step is forgotten in 5 % of the steps, and at least one.
+    steps = epochs * math.ceil(len(problem.train) / problem.batch_size)
+    ema = get_ema_multi_avg_fn(float(f"{2 ** (-1 / max(0.05 * steps, 1.0)):.6g}"))
+    average = AveragedModel(model, multi_avg_fn=ema if job.choice.average == "ema" else None)
     judged = model
     history = [(*problem.evaluate(model, problem.train), *problem.evaluate(model, problem.validation))]
     for epoch in range(1, epochs + 1):
@@ -71,7 +74,10 @@ def by_hand(problem, job, epochs):
             outputs = model(problem.train.x[rows])
             problem.objective(model.parameters(), outputs, problem.train.y[rows]).backward()
             optimizer.step()
-        if job.choice.name.endswith("+swa") and epoch > 0.75 * epochs:
+            if job.choice.average == "ema":
+                average.update_parameters(model)
+                judged = average.module
+        if job.choice.average == "swa" and epoch > min(0.75 * epochs, epochs - 2):
             average.update_parameters(model)
             judged = average.module
         history.append((*problem.evaluate(judged, problem.train), *problem.evaluate(judged, problem.validation)))

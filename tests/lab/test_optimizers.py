@@ -87,15 +87,16 @@ def test_a_range_is_widened_by_half_of_its_width(where, u, low, high):
 
 
 def test_labels_name_the_dialect_and_the_averaging():
-    labels = [choose(name).label for name in ("rmsprop", "rmsprop-keras", "adam+swa", "rmsprop-momentum")]
-    assert labels == ["RMSProp", "RMSProp (keras)", "Adam + SWA", "RMSProp + momentum"]
+    names = ("rmsprop", "rmsprop-keras", "adam+swa", "rmsprop-momentum", "sgd+ema", "swa", "ema")
+    labels = ["RMSProp", "RMSProp (keras)", "Adam + SWA", "RMSProp + momentum", "SGD + EMA"]
+    assert [choose(name).label for name in names] == [*labels, "RMSProp + SWA", "RMSProp + EMA"]
 
 
 def test_a_choice_is_all_that_defines_it():
     assert choose("adam", beta2=0.9) == choose("adam", 1e-3, beta2=0.9)
     assert choose("adam").options == (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8))
-    assert choose("sgd").averaged is False
-    assert choose("sgd+swa").averaged is True
+    assert [choose(name).average for name in ("sgd", "sgd+swa", "sgd+ema")] == ["none", "swa", "ema"]
+    assert choose("swa") == choose("rmsprop+swa")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,8 @@ def test_a_choice_is_all_that_defines_it():
         (lambda: choose("adm"), "there is no optimizer 'adm' (did you mean adam?): choose from sgd, momentum, "),
         (lambda: choose("xyzzy"), "there is no optimizer 'xyzzy': choose from sgd, "),
         (lambda: choose("+swa"), "there is no optimizer '+swa': choose from sgd, "),
+        (lambda: choose("sgd+ema+swa"), "there is no optimizer 'sgd+ema+swa': choose from sgd, "),
+        (lambda: choose("swa+ema"), "there is no optimizer 'swa+ema': choose from sgd, "),
         (lambda: choose("sgd", momentum=0.5), "sgd has no option 'momentum': it has lr"),
         (lambda: choose("sgd", 0.0), "the learning rate of sgd is 0: it must be a finite number above 0"),
         (lambda: choose("sgd", math.nan), "the learning rate of sgd is nan: it must be a finite number above 0"),

@@ -12,7 +12,7 @@ from rmsprop.cli.choices import chosen_problem, problem_options
 from rmsprop.cli.completion import several_of
 from rmsprop.cli.kept import fresh_option, interrupted, taken
 from rmsprop.lab.folders import COMPARISON, check_folder, claim_folder
-from rmsprop.lab.optimizers import OPTIMIZERS, row
+from rmsprop.lab.optimizers import OPTIMIZERS, SHORT, row
 from rmsprop.lab.problems.defaults import short_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
 _BETWEEN, _INTERVAL = 2, "95 %"
-_COMPLETE = several_of(lambda: OPTIMIZERS)
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -40,7 +39,8 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 def _optimizers() -> str:
     """Return what the help lists; the backspace keeps click from filling the lines."""
     lines = textwrap.wrap(", ".join(OPTIMIZERS), 96, break_on_hyphens=False)
-    return "\b\nOptimizers, each also with weights averaged at the end as NAME+swa:\n" + "\n".join(lines)
+    averaged = "Optimizers, each also with averaged weights as NAME+swa or NAME+ema (swa and ema: RMSProp's):"
+    return f"\b\n{averaged}\n" + "\n".join(lines)
 
 
 @click.command(epilog=_optimizers())
@@ -52,7 +52,7 @@ def _optimizers() -> str:
     "--optimizers",
     metavar="A,B,...",
     callback=_names,
-    shell_complete=several_of(lambda: OPTIMIZERS),
+    shell_complete=several_of(lambda: (*OPTIMIZERS, *SHORT)),
     help="What to compare.  [default: eight]",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs to report of each.  [default: the budget's]")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rmsprop.cli.output import page
 from rmsprop.cli.output import print_json as print_object
+from rmsprop.lab.averages import NAMES
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.runs import TrainingRun
@@ -71,7 +72,8 @@ def _with_lines(run: TrainingRun, console: Console) -> None:
 
 def _losses(run: TrainingRun, epoch: Epoch) -> str:
     held_out = f"  validation loss {epoch.validation_loss:.4g}" if run.problem.holds_out else ""
-    return f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}{held_out}"
+    average = f"  averaged {epoch.kept_loss:.4g}" if epoch.averaged else ""
+    return f"epoch {epoch.epoch}/{run.settings.epochs}  train loss {epoch.train_loss:.4g}{held_out}{average}"
 
 
 def print_result(result: Result) -> None:
@@ -105,6 +107,8 @@ def print_result(result: Result) -> None:
 
 
 def _whose(result: Result) -> str:
+    if result.keeps_average:
+        return f"{NAMES[result.settings.average]} weights of epoch {result.kept}"
     return "after training" if result.kept == len(result.epochs) else f"weights of epoch {result.kept}"
 
 

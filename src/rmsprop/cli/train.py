@@ -10,6 +10,7 @@ import click
 
 from rmsprop.cli.choices import problem_options, rule_options
 from rmsprop.dialects import DIALECTS
+from rmsprop.lab.averages import Average
 from rmsprop.lab.problems.defaults import FUNCTION, PROBLEMS, TABLE, Defaults, Keep, Schedule
 from rmsprop.lab.train.settings import show
 
@@ -54,6 +55,16 @@ def _earlier(ctx: click.Context, _: click.Parameter, value: Path | None) -> dict
 @click.option("--step-size", type=int, metavar="EPOCHS", help="Between two drops of step.  [default: a third]")
 @click.option("--keep", type=click.Choice(get_args(Keep)), help="Whose weights.  [default: best, by validation loss]")
 @click.option("--early-stop", type=int, metavar="N", help="Stop after N epochs without a lower validation loss.")
+@click.option(
+    "--average", type=click.Choice(get_args(Average)), help="Keep an average of the weights.  [default: none]"
+)
+@click.option(
+    "--ema-decay", type=float, help="What an ema keeps of itself at a step.  [default: fits the run's length]"
+)
+@click.option(
+    "--swa-start", type=int, metavar="EPOCH", help="The first that swa averages.  [default: the last quarter]"
+)
+@click.option("--swa-lr", type=float, help="Learning rate from then on.  [default: what the schedule has there]")
 @click.option("--seed", type=int, help="Decides weights and order of rows.  [default: 0]")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run's folder.  [default: runs/NAME]")
 @click.option(
@@ -86,7 +97,8 @@ def train(
     options of the rule leave open is the dialect's; learning rate and weight decay are the problem's. Of a table,
     numbers and dates are standardised, categories one-hot encoded, missing values imputed, identifiers left out; notes
     say what was taken for what. 60 % of the rows are trained on, 20 % validate, 20 % test: --split says which, --test
-    names a table of its own. The weights with the lowest validation loss are kept. DIR receives config.json,
+    names a table of its own. The weights with the lowest validation loss are kept; with --average, an average of the
+    weights (ema: of every step; swa: of the last epochs) takes their place. DIR receives config.json,
     history.csv, checkpoint.safetensors, model.safetensors, loss.png, result.json and report.html.
 
     Exit codes: 0 done, 1 diverged or failed, 2 bad input, 130 interrupted (continue with --resume).

@@ -19,17 +19,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.optim.swa_utils import get_swa_avg_fn
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import SWA, Choice, make
+from rmsprop.lab.optimizers import Choice, bare, make
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Data, Problem
+from rmsprop.lab.stacked_average import StackedAverage
 
 Floats = npt.NDArray[np.float64]
 Named = dict[str, Tensor]
-# Stochastic weight averaging begins after this share of the epochs, as in Izmailov et al. (2018), section 3.
-SWA_START = 0.75
 # What the intermediate results of a computation may take: more leaves the caches and gains nothing (measured with
 # digits: 2 % between 128 and 320 models at once), much less pays torch's overhead of about a millisecond more often.
 _MOST_BYTES = 32e6
@@ -82,7 +80,8 @@ def train_together(
 
     Runs of equal seed begin with equal weights and see equal batches, whatever their optimizer. The learning rate is
     constant. A run whose choice ends in ``+swa`` is judged by the average of its weights at the ends of the last
-    quarter of the epochs. One that diverges (`is_lost`) stops there, and the others don't notice.
+    quarter of the epochs, one that ends in ``+ema`` by an exponential moving average of every step. One that diverges
+    (`is_lost`) stops there, and the others don't notice.
 
     Torch's random state is left alone, and equal calls give equal bits. Which other jobs are trained along may change
     how a product of matrices is rounded, and nothing else: with the perceptron on digits it changes no bit.
@@ -130,7 +129,7 @@ def train_together(
 def _slice_of(job: Job) -> tuple[Any, ...]:
     """Return what jobs have in common that one slice of the stack can hold, in an order."""
     choice = job.choice
-    return choice.name.removesuffix(SWA), choice.lr, choice.options
+    return bare(choice.name), choice.lr, choice.options
 
 
 class _Together:
@@ -150,11 +149,10 @@ class _Together:
         self.optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
         self.seeds = sorted({job.seed for job in jobs})
         self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
-        self.averaged = torch.tensor([job.choice.averaged for job in jobs])
-        self.average = self.stack.flat[self.averaged] if self.averaged.any() else None
-        self.counted = 0
         self.step = 0
         self.steps_per_epoch = math.ceil(len(problem.train) / batch_size)
+        kinds, steps = [job.choice.average for job in jobs], epochs * self.steps_per_epoch
+        self.averages = [StackedAverage(kind, kinds, epochs, steps) for kind in sorted({*kinds} - {"none"})]
         self.lost: dict[int, int] = {}  # run -> the step at which it was seen to have diverged
         self.history: list[npt.NDArray[np.float64]] = []
         self._judge_first()
@@ -167,8 +165,8 @@ class _Together:
         for batch in torch.split(order, self.batch_size, dim=1):
             self.step += 1
             self._descend(batch)
-        if epoch > SWA_START * self.epochs:
-            self._average()
+        for average in self.averages:
+            average.after_epoch(self.stack.flat, epoch)
         self._judge()
 
     def curves(self, test: bool) -> list[Curve]:
@@ -205,6 +203,8 @@ class _Together:
         for optimizer in self.optimizers:
             optimizer.step()
         self._silence()
+        for average in self.averages:
+            average.after_step(self.stack.flat)
 
     def _check(self, objectives: Sequence[float]) -> None:
         """Stop the runs whose objective on all training rows is lost: a batch of outliers alone may be far off."""
@@ -228,20 +228,15 @@ class _Together:
         for i in self.lost:
             self.stack.flat[i] = 0.0
             self.gradient[i] = 0.0
-
-    def _average(self) -> None:
-        if self.average is None:
-            return
-        current = self.stack.flat[self.averaged]
-        mean = get_swa_avg_fn()
-        self.average = mean(self.average, current, self.counted) if self.counted else current
-        self.counted += 1
+            for average in self.averages:
+                average.silence(i)
 
     def _judged(self) -> Tensor:
         """Return the weights that count: the averages where there are some already."""
-        if self.average is None or not self.counted:
-            return self.stack.flat
-        return self.stack.flat.masked_scatter(self.averaged[:, None], self.average)
+        weights = self.stack.flat
+        for average in self.averages:
+            weights = average.over(weights)
+        return weights
 
     def _judge_first(self) -> None:
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmsprop.dialects import DIALECTS
+from rmsprop.lab.averages import NAMES
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.folders import COMPARISON, DIAGNOSIS, LOCK, TUNING, FolderKind
 from rmsprop.lab.format import finite, short
@@ -209,7 +210,7 @@ def _with_config(path: Path, run: ListedRun) -> ListedRun:
     return replace(
         run,
         problem=str(config["data"]["name"]),
-        rule=_rule(settings["dialect"], settings),
+        rule=_rule(settings["dialect"], settings) + _average(settings.get("average", "none")),
         lr=float(settings["lr"]),
         epochs=0,
         planned=int(settings["epochs"]),
@@ -282,6 +283,11 @@ def _rule(dialect: str, settings: Mapping[str, Any]) -> str:
     usual = DIALECTS[dialect].rule
     given = {field.name: settings[field.name] for field in fields(Rule) if field.name not in _NOT_SHOWN}
     return " ".join([dialect, *(_shown(name, value) for name, value in given.items() if value != getattr(usual, name))])
+
+
+def _average(name: str) -> str:
+    """Return the average of the weights that is kept; nothing if it is none."""
+    return f" + {NAMES[name]}" if name in NAMES else ""
 
 
 def _shown(name: str, value: Any) -> str:

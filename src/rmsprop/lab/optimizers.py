@@ -13,12 +13,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rmsprop.dialects import DIALECTS, Dialect
+from rmsprop.lab.averages import NAMES, Average
 from rmsprop.lab.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-SWA = "+swa"
+# What people call RMSProp with averaged weights; after a name, +swa and +ema average those of any optimizer.
+SHORT = {"swa": "rmsprop+swa", "ema": "rmsprop+ema"}
 # The learning rate of a framework that has no default: Hinton's advice in lecture 6, and Keras' default.
 _NO_DEFAULT_LR = 1e-3
 
@@ -128,7 +130,7 @@ class Choice:
     """An optimizer with all of its hyperparameters.
 
     Args:
-        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa``.
+        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa`` or ``+ema``.
         lr: The learning rate.
         options: The other hyperparameters in alphabetical order, as pairs of keyword and value.
 
@@ -144,12 +146,12 @@ class Choice:
     @property
     def label(self) -> str:
         """What a figure calls the optimizer."""
-        return row(self.name).label + (" + SWA" if self.averaged else "")
+        return row(self.name).label + (f" + {NAMES[self.average]}" if self.average in NAMES else "")
 
     @property
-    def averaged(self) -> bool:
-        """Whether the weights are averaged towards the end (stochastic weight averaging)."""
-        return self.name.endswith(SWA)
+    def average(self) -> Average:
+        """The average of the weights that is judged in their place."""
+        return average_of(self.name)
 
     @property
     def call(self) -> str:
@@ -280,14 +282,64 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
 )
 
 
+def full_name(name: str) -> str:
+    """Return the name of an optimizer that a short one stands for.
+
+    Args:
+        name: Any name.
+
+    Returns:
+        The same, unless it is a key of `SHORT`.
+
+    Examples:
+        >>> full_name("swa"), full_name("adam+swa")
+        ('rmsprop+swa', 'adam+swa')
+    """
+    return SHORT.get(name, name)
+
+
+def bare(name: str) -> str:
+    """Return the name of an optimizer without the average of its weights.
+
+    Args:
+        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa`` or ``+ema``.
+
+    Returns:
+        The key.
+
+    Examples:
+        >>> bare("adam+ema"), bare("adam")
+        ('adam', 'adam')
+    """
+    return name if average_of(name) == "none" else name.rpartition("+")[0]
+
+
+def average_of(name: str) -> Average:
+    """Return the average of the weights that a name asks for.
+
+    Args:
+        name: As for `bare`.
+
+    Returns:
+        The average.
+
+    Examples:
+        >>> average_of("adam+ema"), average_of("adam")
+        ('ema', 'none')
+    """
+    if name.endswith("+swa"):
+        return "swa"
+    return "ema" if name.endswith("+ema") else "none"
+
+
 def row(name: str) -> Row:
     """Return the row of an optimizer.
 
     Args:
-        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa``.
+        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa`` or ``+ema``, or one of `SHORT`.
 
     Returns:
-        Its row; ``+swa`` makes no difference to it.
+        Its row; an average makes no difference to it.
 
     Raises:
         InputError: If there is no such optimizer.
@@ -299,12 +351,13 @@ def row(name: str) -> Row:
         Traceback (most recent call last):
         rmsprop.lab.errors.InputError: there is no optimizer 'adm' (did you mean adam?): choose from ...
     """
-    found = OPTIMIZERS.get(name.removesuffix(SWA))
+    found = OPTIMIZERS.get(bare(full_name(name)))
     if found is None:
         close = get_close_matches(name.lower(), OPTIMIZERS, 1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"there is no optimizer {name!r}{hint}: choose from {', '.join(OPTIMIZERS)}; {SWA} may follow each"
+            f"there is no optimizer {name!r}{hint}: choose from {', '.join(OPTIMIZERS)}; +swa or +ema may follow each, "
+            "and swa and ema alone are RMSProp's"
         )
     return found
 
@@ -313,7 +366,7 @@ def choose(name: str, lr: float | None = None, **options: Any) -> Choice:
     """Return an optimizer with all of its hyperparameters.
 
     Args:
-        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa``.
+        name: A key of `OPTIMIZERS`, perhaps followed by ``+swa`` or ``+ema``, or one of `SHORT`.
         lr: The learning rate, above 0. Default: the optimizer's.
         **options: Other hyperparameters under the optimizer's own keywords. Default: the optimizer's.
 
@@ -334,7 +387,7 @@ def choose(name: str, lr: float | None = None, **options: Any) -> Choice:
     lr = found.lr if lr is None else lr
     if not 0.0 < lr < math.inf:
         raise InputError(f"the learning rate of {name} is {lr:g}: it must be a finite number above 0")
-    return Choice(name=name, lr=lr, options=tuple(sorted({**found.options, **options}.items())))
+    return Choice(name=full_name(name), lr=lr, options=tuple(sorted({**found.options, **options}.items())))
 
 
 def make(choice: Choice, params: Iterable[torch.Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -353,6 +353,7 @@ def test_the_reference_is_rmsprop_where_there_is_one(names, expected):
         (lambda: budget_of("quick", 0), "seeds is 0: it must be a whole number from 1 to 100000"),
         (lambda: checked([]), "no optimizer is given to compare: name at least one"),
         (lambda: checked(["sgd", "adam", "sgd"]), "the optimizer sgd is given twice: name it once"),
+        (lambda: checked(["swa", "rmsprop+swa"]), "the optimizer rmsprop+swa is given twice: name it once"),
         (lambda: compare(line(), epochs=0), "epochs is 0: it must be a whole number from 1"),
         (lambda: compare(line(), batch_size=0), "batch_size is 0: it must be a whole number from 1"),
         (lambda: compare(line(), jobs=0), "jobs is 0: it must be a whole number from 1"),
@@ -363,7 +364,8 @@ def test_the_reference_is_rmsprop_where_there_is_one(names, expected):
         (lambda: checked("sgd"), "optimizers is the text 'sgd': give a list of names"),
         (
             lambda: checked(["sgd", None]),
-            f"there is no optimizer 'None': choose from {', '.join(OPTIMIZERS)}; +swa may follow each",
+            f"there is no optimizer 'None': choose from {', '.join(OPTIMIZERS)}; +swa or +ema may follow each, "
+            "and swa and ema alone are RMSProp's",
         ),
         (
             lambda: compare("digits"),

@@ -77,7 +77,7 @@ BROKEN = {
     ),
     "batch norm": (
         {"make_model": lambda: nn.Sequential(nn.Linear(13, 3), nn.BatchNorm1d(3))},
-        "the model changes its buffer 1.running_mean when it is called: leave out batch norm",
+        "its buffer 1.running_mean when it is called: leave out batch norm, which only rmsprop train takes",
     ),
     "dropout": (
         {"make_model": lambda: nn.Sequential(nn.Linear(13, 3), nn.Dropout())},

@@ -57,7 +57,12 @@ def test_scores_and_the_model_are_of_the_weights_that_are_kept(tmp_path, keep):
     assert lowest(run) != run.epochs[-1]
     assert result.scores["validation"] == (epoch.validation_loss, epoch.validation_metric)
     assert result.kept == epoch.epoch
-    kept = {"weights": keep, "epoch": epoch.epoch, "validation_loss": epoch.validation_loss}
+    kept = {
+        "weights": keep,
+        "epoch": epoch.epoch,
+        "validation_loss": epoch.validation_loss,
+        "averaged": False,
+    }
     assert result_of(tmp_path)["kept"] == kept
     assert json.loads((tmp_path / CONFIG).read_text())["settings"]["keep"] == keep
     model = run.problem.model(5)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from rmsprop.lab.compare.results import Budget
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import row
+from rmsprop.lab.optimizers import full_name, row
 
 # RMSProp without and with momentum, and what courses set beside it.
 DEFAULT_OPTIMIZERS = ("rmsprop", "rmsprop-momentum", "adam", "adagrad", "adadelta", "sgd", "momentum", "nesterov")
@@ -103,24 +103,26 @@ def checked(optimizers: Sequence[str]) -> tuple[str, ...]:
         optimizers: Their names.
 
     Returns:
-        The same.
+        The same, with their full names.
 
     Raises:
         InputError: If there is none, one is unknown, or one is named twice.
 
     Examples:
-        >>> checked(["rmsprop", "adam+swa"])
-        ('rmsprop', 'adam+swa')
+        >>> checked(["adam+swa", "swa"])
+        ('adam+swa', 'rmsprop+swa')
     """
     if isinstance(optimizers, str):
         raise InputError(f"optimizers is the text {optimizers!r}: give a list of names")
     if not optimizers:
         raise InputError("no optimizer is given to compare: name at least one")
-    for place, name in enumerate(optimizers):
+    for name in optimizers:
         row(str(name))
-        if name in optimizers[:place]:
+    names = tuple(map(full_name, optimizers))
+    for place, name in enumerate(names):
+        if name in names[:place]:
             raise InputError(f"the optimizer {name} is given twice: name it once")
-    return tuple(optimizers)
+    return names
 
 
 def reference(optimizers: Sequence[str]) -> str:

@@ -64,8 +64,8 @@ def compare(
 
     Args:
         problem: What to compare them on.
-        optimizers: Keys of `rmsprop.lab.optimizers.OPTIMIZERS`, each perhaps followed by ``+swa``. Default: RMSProp
-            without and with momentum, Adam, AdaGrad, Adadelta, SGD, momentum, Nesterov.
+        optimizers: Keys of `rmsprop.lab.optimizers.OPTIMIZERS`, each perhaps followed by ``+swa`` or ``+ema``. Default:
+            RMSProp without and with momentum, Adam, AdaGrad, Adadelta, SGD, momentum, Nesterov.
         budget: ``"quick"``, ``"standard"``, ``"full"``, or a `Budget`. Default ``"standard"``.
         seeds: Runs to report per optimizer and track. Default: the budget's.
         epochs: How often the training rows are gone through, at least 1. Default: the problem's.

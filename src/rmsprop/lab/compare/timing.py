@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from rmsprop.lab.optimizers import SWA, choose, make
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from rmsprop.lab.optimizers import average_of, bare, choose, make
 from rmsprop.lab.problems.conventions import row_order
 from rmsprop.lab.problems.problem import Problem
 
@@ -27,16 +29,15 @@ def seconds_per_step(
 
     Args:
         problem: The problem.
-        optimizers: Their names; averaging weights once per epoch costs nothing worth measuring.
+        optimizers: Their names; an EMA is part of the step, and SWA, once per epoch, costs nothing worth
+            measuring.
         batch_size: Rows per step.
         on_round: Called with the share of the work that is done, above 0 and at last 1. Default: nothing is.
 
     Returns:
         The median over the rounds, in seconds, for each optimizer.
     """
-    steps = {
-        name: _stepper(problem, name, batch_size) for name in dict.fromkeys(n.removesuffix(SWA) for n in optimizers)
-    }
+    steps = {name: _stepper(problem, name, batch_size) for name in dict.fromkeys(map(_timed, optimizers))}
     for step in steps.values():
         for _ in range(_WARM_UP):  # also allocates state
             step()
@@ -51,12 +52,18 @@ def seconds_per_step(
         rounds = len(next(iter(seconds.values())))
         done = min(1.0, max(rounds / _ROUNDS, (time.perf_counter() - begin) / _MOST_SECONDS))
         on_round(done)
-    return {name: median(seconds[name.removesuffix(SWA)]) for name in optimizers}
+    return {name: median(seconds[_timed(name)]) for name in optimizers}
+
+
+def _timed(name: str) -> str:
+    """Return the name of the optimizer whose step costs as much."""
+    return bare(name) if average_of(name) == "swa" else name
 
 
 def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]:
     model = problem.model(0)
     optimizer = make(choose(name), model.parameters())
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn()) if average_of(name) == "ema" else None
     rows = row_order(0, 1, len(problem.train))[:batch_size]
     x, y = problem.train.x[rows], problem.train.y[rows]
 
@@ -64,5 +71,7 @@ def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]
         optimizer.zero_grad()
         problem.objective(model.parameters(), model(x), y).backward()
         optimizer.step()
+        if averaged is not None:
+            averaged.update_parameters(model)
 
     return step

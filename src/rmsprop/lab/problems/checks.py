@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from rmsprop.lab.errors import InputError
@@ -17,11 +18,13 @@ from rmsprop.lab.problems.problem import Data, Problem
 _T = TypeVar("_T")
 
 
-def check(problem: Problem) -> None:
+def check(problem: Problem, *, batch_norm: bool = False) -> None:
     """Refuse a problem that can't be trained on: a batch of each part is tried, then all of its rows.
 
     Args:
         problem: The problem.
+        batch_norm: Whether the model may have batch norm, as `rmsprop train` allows: it changes its running statistics
+            when it is called. Default False.
 
     Raises:
         InputError: If the data aren't finite, if model, loss or metric fail or return what they must not, if the model
@@ -40,7 +43,7 @@ def check(problem: Problem) -> None:
     model = _model(who, problem)
     for data in problem.parts.values():
         rows = Data(data.x[: problem.batch_size], data.y[: problem.batch_size])
-        outputs = _outputs(who, model, rows.x)
+        outputs = _outputs(who, model, rows.x, batch_norm)
         loss = _scalar(f"{who}: the loss", partial(problem.loss, outputs, rows.y))
         _scalar(f"{who}: the metric", partial(problem.metric.of, outputs, rows.y))
         if problem.answers:
@@ -94,9 +97,10 @@ def _again(who: str, model: nn.Module, second: nn.Module) -> None:
             )
 
 
-def _outputs(who: str, model: nn.Module, x: Tensor) -> Tensor:
+def _outputs(who: str, model: nn.Module, x: Tensor, batch_norm: bool) -> Tensor:
     """Return the outputs, if a second call gives the same: a run is to depend on its seed alone."""
-    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    normal = _of_batch_norm(model)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers() if not (batch_norm and name in normal)}
     with torch.random.fork_rng(devices=[]):
         outputs = _try(f"{who}: the model", lambda: model(x))
         again = _try(f"{who}: the model", lambda: model(x))
@@ -104,12 +108,20 @@ def _outputs(who: str, model: nn.Module, x: Tensor) -> Tensor:
         raise InputError(
             f"{who}: the model returned {_shape(outputs)} for {len(x)} rows: it must return a row for each"
         )
-    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+    after = dict(model.named_buffers())
+    changed = [name for name, buffer in before.items() if not torch.equal(buffer, after[name])]
     if changed:
-        raise InputError(f"{who}: the model changes its buffer {changed[0]} when it is called: leave out batch norm")
+        what = "leave out batch norm, which only rmsprop train takes" if changed[0] in normal else "leave that out"
+        raise InputError(f"{who}: the model changes its buffer {changed[0]} when it is called: {what}")
     if not torch.equal(outputs, again):
         raise InputError(f"{who}: the model gives other outputs when called again: leave out dropout and noise")
     return outputs
+
+
+def _of_batch_norm(model: nn.Module) -> set[str]:
+    """Return the names of the buffers that batch norm keeps."""
+    layers = [(path, layer) for path, layer in model.named_modules() if isinstance(layer, _BatchNorm)]
+    return {f"{path}.{name}".lstrip(".") for path, layer in layers for name, _ in layer.named_buffers()}
 
 
 def _gradients(who: str, loss: Tensor, model: nn.Module) -> None:

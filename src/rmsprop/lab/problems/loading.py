@@ -64,6 +64,7 @@ def load(
     group_input: bool | None = None,
     test: str | os.PathLike[str] | None = None,
     class_weights: ClassWeights | None = None,
+    batch_norm: bool = False,
 ) -> Problem:
     """Return the problem that a name stands for.
 
@@ -87,6 +88,8 @@ def load(
         test: A table of its own to test on, with the same columns. Default None: a fifth of the rows.
         class_weights: ``balanced`` lets each class of a table count alike in the loss, however rare. Default None: each
             row does.
+        batch_norm: Whether the model of a function's problem may have batch norm. Default False: only
+            `rmsprop train` can take it.
 
     Returns:
         The problem.
@@ -113,7 +116,7 @@ def load(
     about_model: dict[str, object] = {"model": model, "hidden": hidden, "class_weights": class_weights}
     if is_function(name):
         _refuse(f"for a table; {name} is a function", about_table | about_model)
-        return from_function(name)
+        return from_function(name, batch_norm=batch_norm)
     if name in PROBLEMS:
         _refuse(f"for a table of your own; {name} is built in and needs none", about_table)
     if name in _MAKERS:
@@ -144,11 +147,12 @@ def _perceptron(
     return replace(from_dataset(data, hidden, class_weights), epochs=row.epochs, batch_size=row.batch_size)
 
 
-def from_function(name: str) -> Problem:
+def from_function(name: str, *, batch_norm: bool = False) -> Problem:
     """Return the problem that a person's function returns.
 
     Args:
         name: ``package.module:function``; the current directory is searched too.
+        batch_norm: Whether its model may have batch norm. Default False.
 
     Returns:
         The problem, checked.
@@ -160,7 +164,7 @@ def from_function(name: str) -> Problem:
     problem = _call(name, _attribute(_module(name, module_name), module_name, function_name))
     if not isinstance(problem, Problem):
         raise InputError(f"{name} returned a {type(problem).__name__}: it must return a rmsprop.lab.problems.Problem")
-    check(problem)
+    check(problem, batch_norm=batch_norm)
     return problem
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -243,17 +244,28 @@ class Problem:
 
 
 def predict(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the outputs of a model for any number of rows.
+    """Return the outputs of a model for any number of rows, in evaluation mode: batch norm takes what it has learnt.
 
     Args:
-        model: The model.
+        model: The model; it is in the mode it was in afterwards.
         x: The inputs.
 
     Returns:
         The outputs.
     """
-    with torch.no_grad():
+    with torch.no_grad(), _evaluating(model):
         return torch.cat([model(chunk) for chunk in torch.split(x, _CHUNK)])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _check_data(name: str, data: object) -> None:

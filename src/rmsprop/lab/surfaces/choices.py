@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import OPTIMIZERS, SWA, Choice, row
+from rmsprop.lab.optimizers import OPTIMIZERS, Choice, average_of, bare, row
 from rmsprop.lab.options import check_option
 from rmsprop.lab.problems.builtin.surfaces import SURFACES, Surface
 from rmsprop.lab.surfaces.paths import Point, Walk, walk
@@ -239,10 +239,10 @@ def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, sta
     if not 1 <= len(names) <= MOST_OPTIMIZERS:
         raise InputError(f"--optimizers names {len(names)} optimizers: name 1 to {MOST_OPTIMIZERS}")
     for name in names:
-        if name.removesuffix(SWA) not in OPTIMIZERS:  # here, unlike elsewhere, +swa may not follow
+        if bare(name) not in OPTIMIZERS:  # here, unlike elsewhere, +swa may not follow
             raise _unknown("optimizer", name, OPTIMIZERS)
-        if name.endswith(SWA):
-            raise InputError(f"{name} averages weights and has no path of its own: leave out {SWA}")
+        if average_of(name) != "none":
+            raise InputError(f"{name} averages weights and has no path of its own: leave out +{average_of(name)}")
         if names.count(name) > 1:
             raise InputError(f"--optimizers names {name} twice: name each once")
     if not 1 <= steps <= MOST_STEPS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -42,7 +42,20 @@ class Best:
 
 
 def best_epoch(epochs: Sequence[Epoch]) -> Epoch | None:
-    """Return the first epoch with the lowest validation loss; None if no epoch has a finite one.
+    """Return the first epoch whose weights have the lowest validation loss; None if no epoch has a finite one.
+
+    Args:
+        epochs: The epochs that are done. If some have an average of the weights, these count, and its losses.
+
+    Returns:
+        The epoch.
+    """
+    counting = [epoch for epoch in epochs if epoch.averaged] or epochs
+    return _lowest(counting, lambda epoch: epoch.kept_loss)
+
+
+def lowest_raw(epochs: Sequence[Epoch]) -> Epoch | None:
+    """Return the first epoch with the lowest validation loss before averaging; None if no epoch has a finite one.
 
     Args:
         epochs: The epochs that are done.
@@ -50,8 +63,11 @@ def best_epoch(epochs: Sequence[Epoch]) -> Epoch | None:
     Returns:
         The epoch.
     """
-    finite = [epoch for epoch in epochs if math.isfinite(epoch.validation_loss)]
-    return min(finite, key=lambda epoch: epoch.validation_loss, default=None)
+    return _lowest(epochs, lambda epoch: epoch.validation_loss)
+
+
+def _lowest(epochs: Sequence[Epoch], loss: Callable[[Epoch], float]) -> Epoch | None:
+    return min((epoch for epoch in epochs if math.isfinite(loss(epoch))), key=loss, default=None)
 
 
 def is_early(settings: Settings, epochs: Sequence[Epoch]) -> bool:
@@ -62,11 +78,12 @@ def is_early(settings: Settings, epochs: Sequence[Epoch]) -> bool:
         epochs: The epochs that are done.
 
     Returns:
-        Whether as many epochs as ``settings.early_stop`` had no lower validation loss, and some are left.
+        Whether as many epochs as ``settings.early_stop`` had no lower validation loss, and some are left. It is that
+        of the raw weights: an average follows them, and the learning rate with them.
     """
     if settings.early_stop is None or not epochs or len(epochs) >= settings.epochs:
         return False
-    best = best_epoch(epochs)
+    best = lowest_raw(epochs)
     return len(epochs) - (best.epoch if best else 0) >= settings.early_stop
 
 

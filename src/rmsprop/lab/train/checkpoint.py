@@ -44,6 +44,8 @@ def save_checkpoint(path: Path, training: Training) -> None:
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in arrays.items()}
     if best := training.best:
         tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
+    if average := training.average:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.averaged.state_dict().items()}
     facts = {
         "epoch": training.epoch,
         "step": training.step,
@@ -75,7 +77,7 @@ def load_checkpoint(path: Path, training: Training) -> None:
 
 def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}}
     for name, tensor in tensors.items():
         kind, rest = name.split(".", 1)
         if kind in weights:
@@ -85,6 +87,8 @@ def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tenso
             state.setdefault(int(index), {})[slot] = tensor
     training.model.load_state_dict(weights["model"])
     training.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    if training.average:
+        training.average.averaged.load_state_dict(weights["average"])
     training.schedule.load_state_dict(facts["schedule"])
     training.epoch, training.step = int(facts["epoch"]), int(facts["step"])
     if training.best and facts["best"]:

@@ -5,10 +5,12 @@ This module imports no framework, so that `rmsprop train --help` stays fast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rmsprop.lab.averages import first_averaged_epoch, usual_decay
 from rmsprop.lab.dialects.calls import overrides
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import option
@@ -19,6 +21,7 @@ from rmsprop.lab.train.settings import FIELDS, RULE_FIELDS, schedule_numbers
 from rmsprop.rule import Rule
 
 _OF_SCHEDULE = ("gamma", "step_size")
+_OF_AVERAGE = ("ema_decay", "swa_start", "swa_lr")
 _GIVE = "give the folder of a run of rmsprop train, or its config.json"
 
 
@@ -56,7 +59,20 @@ train, or its config.json
         raise InputError(
             f"--config {run} has {option(unknown[0])}, which this version of rmsprop doesn't know: {_GIVE}"
         )
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return chosen | dict.fromkeys(_of_its_length(config))
+
+
+def _of_its_length(config: Mapping[str, Any]) -> list[str]:
+    """Return which numbers of an average are those of the run's length, which another length decides anew."""
+    settings = config["settings"]
+    usual: dict[str, float] = {}
+    if settings.get("average") == "swa":
+        usual["swa_start"] = first_averaged_epoch(settings["epochs"])
+    if settings.get("average") == "ema":
+        batches = math.ceil(config["data"]["rows"]["train"] / settings["batch_size"])
+        usual["ema_decay"] = usual_decay(settings["epochs"] * batches)
+    return [name for name, value in usual.items() if settings[name] == value]
 
 
 def over_earlier(typed: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +110,8 @@ def _filled_in(earlier: Mapping[str, Any], chosen: Mapping[str, Any]) -> set[str
     usual = schedule_numbers(schedule, earlier.get("epochs", 1))
     other = chosen.get("schedule", schedule) != schedule
     gone |= {name for name in _OF_SCHEDULE if other or earlier.get(name) == usual[name]}
+    if chosen.get("average", earlier.get("average")) != earlier.get("average"):
+        gone |= {*_OF_AVERAGE}
     if chosen.get("model", earlier.get("model")) != earlier.get("model"):
         gone.add("hidden")
     if _kind(str(earlier.get("problem", ""))) != _kind(str(chosen["problem"])):

@@ -25,7 +25,14 @@ _LONGEST_NAME, _LETTERS_ABREAST = 14, 36
 
 
 def loss_curve(
-    curves: LossCurves, per_epoch: int, name: str, optimum: float | None, axes: Axes, *, kept: int | None = None
+    curves: LossCurves,
+    per_epoch: int,
+    name: str,
+    optimum: float | None,
+    axes: Axes,
+    *,
+    kept: tuple[int, float] | None = None,
+    averages: Sequence[Epoch] = (),
 ) -> None:
     """Paint the training and validation loss, which epoch's weights were kept, and where the run was lost if it was.
 
@@ -35,15 +42,17 @@ def loss_curve(
         name: What the loss is.
         optimum: The least training loss, where it is known.
         axes: Where to paint.
-        kept: The epoch whose weights were kept, to be marked. Default None: it isn't.
+        kept: The epoch whose weights were kept and their loss, to be marked. Default None: they aren't.
+        averages: The epochs with an average of the weights, whose losses are painted besides. Default none.
     """
     _curves(axes, _parts(curves.train, curves.validation), first=0)
+    averaged = _averaged(axes, averages, "loss", holds_out=bool(curves.validation))
     if optimum:  # a logarithmic axis has no place for 0
         axes.axhline(optimum, color="black", linestyle="--", linewidth=1.2, label=f"optimum {optimum:.4g}")
     if kept is not None:
-        (mark,) = axes.plot([kept], [curves.judged[kept]], "o", color="black", label=f"weights kept: epoch {kept}")
+        (mark,) = axes.plot([kept[0]], [kept[1]], "o", color="black", label=f"weights kept: epoch {kept[0]}")
         mark.set(markersize=9, markerfacecolor="white", markeredgewidth=2, zorder=3)
-    losses, lost = [*curves.train, *curves.validation], curves.lost
+    losses, lost = [*curves.train, *curves.validation, *averaged], curves.lost
     if lost is not None:
         losses += [lost.loss] if math.isfinite(lost.loss) else []
         high = lost.loss if math.isfinite(lost.loss) else max(losses)
@@ -54,15 +63,17 @@ def loss_curve(
         axes.set_yscale("log")
 
 
-def excess_curve(curves: LossCurves, optimum: float, axes: Axes) -> None:
+def excess_curve(curves: LossCurves, optimum: float, axes: Axes, *, averages: Sequence[Epoch] = ()) -> None:
     """Paint how far the training loss lies above the least one, on a logarithmic axis.
 
     Args:
         curves: The run's losses.
         optimum: The least training loss.
         axes: Where to paint.
+        averages: As for `loss_curve`. Default none.
     """
     _curves(axes, {"all rows": [loss - optimum for loss in curves.train]}, first=0)
+    _averaged(axes, averages, "loss", holds_out=False, less=optimum)
     axes.set_yscale("log")
     _labels(axes, "loss above the optimum")
 
@@ -79,6 +90,7 @@ def metric_curve(epochs: Sequence[Epoch], metric: Metric, holds_out: bool, axes:
     train = [epoch.train_metric for epoch in epochs]
     validation = [epoch.validation_metric for epoch in epochs] if holds_out else ()
     _curves(axes, _parts(train, validation), first=1)
+    _averaged(axes, [epoch for epoch in epochs if epoch.averaged], "metric", holds_out=holds_out)
     _labels(axes, f"{metric.name} ({metric.unit})" if metric.unit else metric.name)
 
 
@@ -170,6 +182,21 @@ def _curves(axes: Axes, lines: dict[str, Sequence[float]], first: int) -> None:
         kept = thin(len(values))
         marker = "o" if len(kept) <= 12 else None
         axes.plot([first + i for i in kept], [values[i] for i in kept], color=colour, label=label, marker=marker)
+
+
+def _averaged(axes: Axes, epochs: Sequence[Epoch], what: str, *, holds_out: bool, less: float = 0.0) -> list[float]:
+    """Paint what the averages of the weights have, dashed in the colours of the raw ones; return it."""
+    painted: list[float] = []
+    parts = {"training": "train", "validation": "validation"} if holds_out else {"all rows": "train"}
+    for (label, part), colour in zip(parts.items(), COLOURS, strict=False):
+        values = [getattr(epoch.averaged, f"{part}_{what}") - less for epoch in epochs]
+        if values:
+            shown = thin(len(values))
+            marker = "s" if len(shown) <= 12 else None
+            x, y = [epochs[i].epoch for i in shown], [values[i] for i in shown]
+            axes.plot(x, y, color=colour, linestyle="--", label=f"{label}, averaged", marker=marker)
+        painted += values
+    return painted
 
 
 def _labels(axes: Axes, y: str) -> None:

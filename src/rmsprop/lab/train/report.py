@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rmsprop.files import write_atomically
 from rmsprop.horizon import half_life, mass_window
+from rmsprop.lab.averages import NAMES
 from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
@@ -39,12 +40,14 @@ def write_report(result: Result, figure: Path, report: Path) -> None:
 
 def _pictures(result: Result) -> list[Picture]:
     settings, curves, metric = result.settings, result.curves, result.problem.metric
+    averages = [epoch for epoch in result.epochs if epoch.averaged]
+    dashed = f" Dashed: the {NAMES[settings.average]} of the weights." if averages else ""
     rows = _rows(result.problem)
     pictures = [
         Picture(
             "loss",
             "Loss",
-            f"Loss after each epoch on {rows}; epoch 0 is before the first step. {_summary(result)}",
+            f"Loss after each epoch on {rows}; epoch 0 is before the first step.{dashed} {_summary(result)}",
             single(
                 partial(
                     figures.loss_curve,
@@ -52,7 +55,8 @@ def _pictures(result: Result) -> list[Picture]:
                     result.steps_per_epoch,
                     result.problem.loss_name,
                     result.problem.optimum,
-                    kept=result.kept if settings.keep == "best" else None,
+                    kept=_marked(result),
+                    averages=averages,
                 )
             ),
         )
@@ -63,7 +67,7 @@ def _pictures(result: Result) -> list[Picture]:
                 "excess",
                 "Above the optimum",
                 f"The loss on {rows} less the least that is possible, {optimum:.10g}.",
-                single(partial(figures.excess_curve, curves, optimum)),
+                single(partial(figures.excess_curve, curves, optimum, averages=averages)),
             )
         )
     if result.epochs:
@@ -95,6 +99,13 @@ def _pictures(result: Result) -> list[Picture]:
             )
         )
     return pictures
+
+
+def _marked(result: Result) -> tuple[int, float] | None:
+    """Return the epoch whose weights were kept, and their loss, if it isn't just the last one's."""
+    if result.kept is None or result.settings.keep != "best":
+        return None
+    return result.kept, result.epochs[result.kept - 1].kept_loss
 
 
 def _confusion(result: Result) -> Picture | None:
@@ -160,7 +171,8 @@ def _summary(result: Result) -> str:
 def _schedule(result: Result) -> str:
     s = result.settings
     warmup = f" after {s.warmup:g} epochs of warm-up" if s.warmup else ""
-    return f"{s.schedule} schedule{warmup}, at most {show(s.lr)}"
+    held = f", constant from epoch {s.swa_start} on" if s.average == "swa" else ""
+    return f"{s.schedule} schedule{warmup}, at most {show(s.lr)}{held}"
 
 
 def _window(result: Result) -> str:

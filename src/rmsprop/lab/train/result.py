@@ -67,6 +67,11 @@ class Result:
         return self.curves.lost is not None
 
     @property
+    def keeps_average(self) -> bool:
+        """Whether the weights that were kept are an average."""
+        return self.kept is not None and self.epochs[self.kept - 1].averaged is not None
+
+    @property
     def stopped_early(self) -> bool:
         """Whether the run was stopped because its validation loss got no lower."""
         return self.curves.patience is not None
@@ -114,8 +119,14 @@ class Result:
         return None if last.confusion is None else {"rows": part, "matrix": last.confusion.tolist()}
 
     def _kept(self, epoch: int) -> dict[str, Any]:
-        loss = self.epochs[epoch - 1].validation_loss if self.problem.holds_out else None
-        return {"weights": self.settings.keep, "epoch": epoch, "validation_loss": loss}
+        of = self.epochs[epoch - 1]
+        loss = of.kept_loss if self.problem.holds_out else None
+        return {
+            "weights": self.settings.keep,
+            "epoch": epoch,
+            "validation_loss": loss,
+            "averaged": self.keeps_average,
+        }
 
     def write(self, path: Path) -> None:
         """Write what came of it as JSON.

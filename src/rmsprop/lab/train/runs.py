@@ -23,6 +23,7 @@ from rmsprop.lab.problems.defaults import FUNCTION, is_function, short_name
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM
 from rmsprop.lab.problems.table.tabular import ACTIVATION, learned_line
 from rmsprop.lab.train import history
+from rmsprop.lab.train.average import averaging, averaging_notes, check_last_batch
 from rmsprop.lab.train.best import is_early, keeping, schedule_notes
 from rmsprop.lab.train.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from rmsprop.lab.train.folder import (
@@ -96,7 +97,7 @@ class TrainingRun:
         while self.training.epoch < self.settings.epochs and not is_early(self.settings, self.epochs):
             epoch = self.training.run_epoch()
             with (self.folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(history.line(epoch))
+                file.write(history.line(epoch, averaged=self._averages))
             save_checkpoint(self.folder / CHECKPOINT, self.training)
             self.epochs.append(epoch)
             yield epoch
@@ -192,8 +193,12 @@ class TrainingRun:
             "activation": ACTIVATION,
         }
 
+    @property
+    def _averages(self) -> bool:
+        return self.training.average is not None
+
     def _header(self) -> str:
-        return history.header(self.problem.metric.name, self.training.layers)
+        return history.header(self.problem.metric.name, self.training.layers, averaged=self._averages)
 
     def _start(self) -> None:
         for name in OURS:
@@ -211,7 +216,8 @@ class TrainingRun:
         done = self.training.epoch
         if done > self.settings.epochs:
             raise InputError(f"--epochs is {self.settings.epochs}, and the run has done {done} already: give more")
-        self.epochs = history.restore(self.folder / HISTORY, self._header(), self.training.layers, done)
+        first = self.settings.averaged_from if self._averages else None
+        self.epochs = history.restore(self.folder / HISTORY, self._header(), self.training.layers, done, first)
         if done < self.settings.epochs:  # until it is done again, nothing is known of how it ends
             (self.folder / RESULT).unlink(missing_ok=True)
         self.notes.append(f"continued after epoch {done} of {self.settings.epochs}")
@@ -251,8 +257,10 @@ def begin(
     if config and config["data"]["name"] != name:
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = checked or _settings_and_problem(given, config)
-    settings = keeping(settings, problem)
-    run = TrainingRun(settings, problem, folder, Training(problem, settings), _versions(), schedule_notes(settings))
+    settings = averaging(keeping(settings, problem), problem)
+    training, notes = Training(problem, settings), [*schedule_notes(settings), *averaging_notes(settings)]
+    check_last_batch(training.model, problem, settings.batch_size)
+    run = TrainingRun(settings, problem, folder, training, _versions(), notes)
     with claim_folder(folder, RUN), few_threads(run.training.model, settings.batch_size):
         config = config_to_resume(folder, resuming=resuming, force=force)  # again: now nobody else can change it
         try:
@@ -269,7 +277,8 @@ def begin(
 def _settings_and_problem(given: Mapping[str, Any], config: Mapping[str, Any] | None) -> tuple[Settings, Problem]:
     """Return both, checked; a person's function is called before its problem's epochs and batch size are known."""
     if is_function(given["problem"]):
-        problem = load(given["problem"], **{name: value for name in ABOUT_PROBLEM if (value := given.get(name))})
+        about = {name: value for name in ABOUT_PROBLEM if (value := given.get(name))}
+        problem = load(given["problem"], batch_norm=True, **about)
         row = replace(FUNCTION, epochs=problem.epochs, batch_size=problem.batch_size)
         return _taken_up(given, config) or resolve(given, row), problem
     settings = _taken_up(given, config) or resolve(given)

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
     StepLR,
 )
+from torch.optim.swa_utils import SWALR
 
 from rmsprop.lab.train.settings import PLATEAU_PATIENCE, Settings
 
@@ -23,7 +24,8 @@ class LearningRate:
 
     The learning rate rises linearly over ``warmup`` epochs, then follows the schedule. Every schedule changes with the
     step, except plateau: once the warm-up is over, that multiplies by ``gamma`` when the validation loss hasn't
-    improved for `PLATEAU_PATIENCE` epochs.
+    improved for `PLATEAU_PATIENCE` epochs. Where weights are averaged by SWA, the learning rate is constant: what the
+    schedule has when that begins, or ``swa_lr``.
 
     Args:
         settings: The run's settings.
@@ -35,6 +37,11 @@ class LearningRate:
         """See the class."""
         self._warm_steps = round(settings.warmup * steps_per_epoch)
         self._by_step = _by_step(settings, optimizer, steps_per_epoch, self._warm_steps)
+        self._optimizer, self._swa_lr = optimizer, settings.swa_lr
+        swa = settings.average == "swa"
+        self._last_step = (settings.averaged_from - 1) * steps_per_epoch if swa else None
+        if self._last_step == 0:
+            self._hold()
         self._plateau: ReduceLROnPlateau | None = None
         if settings.schedule == "plateau":
             assert settings.gamma is not None
@@ -42,7 +49,11 @@ class LearningRate:
 
     def after_step(self) -> None:
         """Set the learning rate of the next step."""
+        if self._held:
+            return
         self._by_step.step()
+        if self._held:
+            self._hold()
 
     def after_epoch(self, validation_loss: float) -> None:
         """Lower the learning rate if the schedule is plateau and the validation loss has stopped falling.
@@ -50,8 +61,17 @@ class LearningRate:
         Args:
             validation_loss: The validation loss after this epoch.
         """
-        if self._plateau is not None and self._by_step.last_epoch >= self._warm_steps:
+        if self._plateau is not None and not self._held and self._by_step.last_epoch >= self._warm_steps:
             self._plateau.step(validation_loss)
+
+    @property
+    def _held(self) -> bool:
+        """Whether SWA has begun."""
+        return self._last_step is not None and self._by_step.last_epoch >= self._last_step
+
+    def _hold(self) -> None:
+        if self._swa_lr is not None:
+            SWALR(self._optimizer, swa_lr=self._swa_lr, anneal_epochs=0)  # sets it, and needs no step of its own
 
     def state_dict(self) -> dict[str, object]:
         """Return the state as plain values for JSON."""

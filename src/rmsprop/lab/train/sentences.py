@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rmsprop.lab.train.best import best_epoch
+from rmsprop.lab.averages import NAMES
+from rmsprop.lab.train.best import best_epoch, lowest_raw
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.settings import schedule_numbers
 from rmsprop.lab.verdict.facts import Change
@@ -60,6 +61,8 @@ def terms(settings: Mapping[str, Any], *, holds_out: bool, kept: int | None = No
     if best:  # the weights of then are there
         options["stop earlier"] = None
     judged = "validation loss" if holds_out else "loss"
+    if settings.get("average", "none") != "none":  # of which the best epoch is another one
+        kept = None
     return Terms(options, "epoch", "epoch", "before the first step", judged, kept if best else None)
 
 
@@ -77,14 +80,16 @@ def statements(result: Result) -> tuple[Statement, ...]:
 
 
 def kept(result: Result) -> str:
-    """Return whose weights were kept, a sentence; empty where no validation rows could tell a better epoch.
+    """Return whose weights were kept; empty where there is no average and no validation rows could tell a better epoch.
 
     Args:
         result: The run.
 
     Returns:
-        The sentence.
+        A sentence, or of averages several.
     """
+    if result.settings.average != "none":
+        return _kept_average(result)
     if not result.problem.holds_out:
         return ""
     best = best_epoch(result.epochs)
@@ -98,6 +103,25 @@ def kept(result: Result) -> str:
     why = f"its validation loss, {best.validation_loss:.4g}, is the lowest"
     before = " before the run diverged" if result.diverged else ", the last," * (best.epoch == len(result.epochs))
     return f"The weights of epoch {best.epoch}{before} were kept: {why}."
+
+
+def _kept_average(result: Result) -> str:
+    """Return whose weights were kept of a run that averages them, how the raw ones compare, and what was judged."""
+    name, judged = NAMES[result.settings.average], "The verdict is on the raw weights."
+    if result.kept is None:
+        return f"No weights were kept. {judged}"
+    epoch, lowest = result.epochs[result.kept - 1], lowest_raw(result.epochs)
+    loss = "validation loss" if result.problem.holds_out else "loss"
+    before = " before the run diverged" if result.diverged else ", the last," * (epoch is result.epochs[-1])
+    if epoch.averaged is None:
+        kept = f"The raw weights of epoch {epoch.epoch}{before} were kept, because SWA hadn't begun"
+        return f"{kept}: their {loss} is {epoch.validation_loss:.4g}. {judged}"
+    best = result.settings.keep == "best" and best_epoch(result.epochs) is epoch
+    its = f"their {loss}, {epoch.kept_loss:.4g}, is the lowest" if best else f"their {loss} is {epoch.kept_loss:.4g}"
+    raw = f"that of the raw weights was {epoch.validation_loss:.4g} then"
+    if lowest is not None and lowest is not epoch:
+        raw += f", and {lowest.validation_loss:.4g} at the lowest, epoch {lowest.epoch}"
+    return f"The {name} weights of epoch {epoch.epoch}{before} were kept: {its}; {raw}. {judged}"
 
 
 def _longer(settings: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_args
 
+from rmsprop.lab.averages import Average, first_averaged_epoch
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.options import option, rule_of_options
 from rmsprop.lab.problems.defaults import (
@@ -70,6 +71,10 @@ class Settings:
         keep: Whose weights are kept: the last epoch's, or the best one's by validation loss; None: the best where there
             are validation rows.
         early_stop: Epochs without a lower validation loss after which the run stops; None: it doesn't.
+        average: Whose weights are kept besides: ``ema`` or ``swa`` for an average of them, ``none`` for the raw ones.
+        ema_decay: The share of itself that an EMA keeps at a step; None: what fits the run's length.
+        swa_start: The first epoch whose weights SWA averages, and from which on the learning rate is constant.
+        swa_lr: That learning rate; None: what the schedule has there.
 
     Raises:
         InputError: If a value is out of range or two contradict each other.
@@ -106,6 +111,10 @@ class Settings:
     seed: int
     keep: Keep | None = None
     early_stop: int | None = None
+    average: Average = "none"
+    ema_decay: float | None = None
+    swa_start: int | None = None
+    swa_lr: float | None = None
 
     def __post_init__(self) -> None:
         """Check every value, then what they say together."""
@@ -114,11 +123,21 @@ class Settings:
             raise InputError(f"--schedule is {self.schedule!r}: choose one of {', '.join(get_args(Schedule))}")
         if self.keep not in (None, *get_args(Keep)):
             raise InputError(f"--keep is {self.keep!r}: choose one of {', '.join(get_args(Keep))}")
+        if self.average not in get_args(Average):
+            raise InputError(f"--average is {self.average!r}: choose one of {', '.join(get_args(Average))}")
         for name, (allowed, is_allowed) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not is_allowed(value):
                 raise InputError(f"{option(name)} is {show(value)}: it must be {allowed}")
         _check_together(self)
+        _check_average(self)
+
+    @property
+    def averaged_from(self) -> int:
+        """The first epoch at whose end there is an average of the weights; one after the last if there is none."""
+        if self.average == "none":
+            return self.epochs + 1
+        return self.swa_start or 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values for JSON, the rule's fields among them."""
@@ -164,7 +183,12 @@ _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     # `rmsprop.lab.train.training` shifts it by 24 bits, and torch takes 64.
     "seed": ("a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
     "early_stop": ("a whole number of epochs, at least 1", lambda v: v >= 1),
+    "ema_decay": ("a number above 0 and below 1", lambda v: 0.0 < v < 1.0),
+    "swa_start": ("an epoch, at least 1", lambda v: v >= 1),
+    "swa_lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
 }
+# Which average uses which number of its own.
+_OF_AVERAGE: Mapping[str, Average] = {"ema_decay": "ema", "swa_start": "swa", "swa_lr": "swa"}
 
 
 def _check_together(settings: Settings) -> None:
@@ -173,6 +197,30 @@ def _check_together(settings: Settings) -> None:
     for name, users in (("gamma", GAMMA_SCHEDULES), ("step_size", STEP_SIZE_SCHEDULES)):
         if getattr(settings, name) is not None and settings.schedule not in users:
             raise InputError(f"{option(name)} is for --schedule {' or '.join(users)}, not for {settings.schedule}")
+
+
+def _check_average(settings: Settings) -> None:
+    for name, user in _OF_AVERAGE.items():
+        if getattr(settings, name) is not None and settings.average != user:
+            raise InputError(f"{option(name)} is for --average {user}, not for {settings.average}")
+    if settings.average != "swa":
+        return
+    first, epochs = settings.averaged_from, settings.epochs
+    if first >= epochs:
+        raise InputError(
+            f"--average swa needs the weights of two epochs, and --swa-start {first} of --epochs {epochs} leaves "
+            "fewer: give more epochs, or an earlier start"
+        )
+    if first - 1 < settings.warmup:
+        raise InputError(
+            f"--swa-start {first} is within the --warmup of {settings.warmup:g} epochs, and from there on the learning "
+            "rate is constant: give a later start"
+        )
+    if settings.early_stop is not None:
+        raise InputError(
+            f"--average swa averages the last epochs of a run, and --early-stop {settings.early_stop} may leave them "
+            "out: leave out one of them, or use --average ema"
+        )
 
 
 def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Settings:
@@ -197,7 +245,10 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
     defaults = {field: value for field, value in asdict(row or row_of(name)).items() if field != "about"}
     defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
-    return Settings._of(schedule_numbers(str(values["schedule"]), values["epochs"]) | values)  # type: ignore[arg-type]
+    numbers = schedule_numbers(str(values["schedule"]), values["epochs"])  # type: ignore[arg-type]
+    if values.get("average") == "swa":
+        numbers["swa_start"] = first_averaged_epoch(values["epochs"])  # type: ignore[arg-type]
+    return Settings._of(numbers | values)
 
 
 def schedule_numbers(schedule: str, epochs: int) -> dict[str, object]:

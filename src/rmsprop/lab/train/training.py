@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from rmsprop.keywords import TORCH
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Problem
+from rmsprop.lab.train.average import WeightAverage
 from rmsprop.lab.train.best import Best, is_early
 from rmsprop.lab.train.effective import effective_steps, layer_names
-from rmsprop.lab.train.history import Epoch
+from rmsprop.lab.train.history import Averaged, Epoch
 from rmsprop.lab.train.schedules import LearningRate
 from rmsprop.lab.train.settings import Settings
 from rmsprop.lab.verdict.curves import LossCurves, Lost, gaps_of
@@ -60,6 +61,7 @@ class Training:
         self.epoch = 0
         self.step = 0
         self.best = Best() if settings.keep == "best" else None
+        self.average = WeightAverage(self.model, settings) if settings.average != "none" else None
         self.initial_loss, _ = problem.evaluate(self.model, problem.train)
         self.initial_validation_loss, _ = problem.evaluate(self.model, problem.validation)
 
@@ -78,17 +80,22 @@ class Training:
             lr = self.optimizer.param_groups[0]["lr"]
             worst = max(worst, self._step(rows))
             self.schedule.after_step()
+            if self.average:
+                self.average.after_step(self.model)
         self.epoch += 1
         train_loss, train_metric = self.problem.evaluate(self.model, self.problem.train)
         if self._is_lost(train_loss):
             raise Divergence(self.step, train_loss)
         validation_loss, validation_metric = self.problem.evaluate(self.model, self.problem.validation)
         self.schedule.after_epoch(validation_loss)
-        if self.best:
-            self.best.see(self.epoch, validation_loss, self.model)
         steps = effective_steps(self.model, self.optimizer, self.rule, lr)
         losses = (train_loss, validation_loss, train_metric, validation_metric)
-        return Epoch(self.epoch, self.step, lr, *losses, worst, steps)
+        epoch = Epoch(self.epoch, self.step, lr, *losses, worst, steps, self._averaged())
+        if self.best:
+            if self.epoch == self.settings.averaged_from:  # from now on an average is kept
+                self.best = Best()
+            self.best.see(self.epoch, epoch.kept_loss, self._result())
+        return epoch
 
     def kept_epoch(self, divergence: Divergence | None) -> int | None:
         """Return the epoch whose weights are to be kept; None if none are.
@@ -107,13 +114,15 @@ class Training:
         return best or self.epoch
 
     def take(self, epoch: int) -> None:
-        """Give the model the weights that are kept.
+        """Give the model the weights that are kept, which are averaged ones if the run averages.
 
         Args:
             epoch: Whose, as `kept_epoch` told.
         """
         if self.best and epoch == self.best.epoch:
             self.model.load_state_dict(self.best.weights)
+        else:
+            self.model.load_state_dict(self._result().state_dict())
 
     def curves(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> LossCurves:
         """Return the curves of this training, for a verdict and for figures.
@@ -145,6 +154,22 @@ class Training:
             first_steps_largest=not (self.rule.initial_square_avg or self.rule.bias_correction or self.settings.warmup),
             patience=self.settings.early_stop if is_early(self.settings, epochs) and not divergence else None,
         )
+
+    def _result(self) -> nn.Module:
+        """Return the model that a run which ends now has learnt: the average, where there is one."""
+        return (self.average and self.average.model) or self.model
+
+    def _averaged(self) -> Averaged | None:
+        """Bring the average up to date at the end of an epoch, and judge it."""
+        if self.average is None:
+            return None
+        x = self.problem.train.x
+        self.average.after_epoch(self.model, self.epoch, (x[rows] for rows in self._batches()))
+        if self.average.model is None:
+            return None
+        train_loss, train_metric = self.problem.evaluate(self.average.model, self.problem.train)
+        validation_loss, validation_metric = self.problem.evaluate(self.average.model, self.problem.validation)
+        return Averaged(train_loss, validation_loss, train_metric, validation_metric)
 
     def _batches(self) -> Iterator[Tensor]:
         order = row_order(self.settings.seed, self.epoch + 1, len(self.problem.train))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.lab.averages import NAMES
 from rmsprop.lab.diagnose.history import History, Series, Statistics
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import CONFIG, HISTORY, RESULT
@@ -59,7 +60,7 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
 
     return History(
         name=path.resolve().name,
-        source=f"a run of rmsprop train {settings['problem']}, {len(rows)} of {settings['epochs']} epochs",
+        source=_source(settings, len(rows)),
         unit="epoch",
         train=curve("train_loss"),
         worst=curve("worst_step_loss"),
@@ -76,6 +77,13 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         loss_name=f"loss: {start['loss_name']}" if "loss_name" in start else "loss",  # older folders lack it
         terms=terms(settings, holds_out=start["holds_out"], kept=(result.get("kept") or {}).get("epoch")),
     )
+
+
+def _source(settings: Mapping[str, Any], epochs: int) -> str:
+    """Return what was read, and whose losses if the run averages its weights; older folders don't."""
+    name = NAMES.get(settings.get("average", "none"))
+    whose = f" (the losses are those of the raw weights, not of their {name})" if name else ""
+    return f"a run of rmsprop train {settings['problem']}, {epochs} of {settings['epochs']} epochs{whose}"
 
 
 def _or_infinity(loss: float | None) -> float:
