@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import types
 import uuid
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -242,3 +243,23 @@ def test_numbers_that_are_not_finite_are_told_and_moved(value):
     assert any("square_avg of '0' (1 of 2)" in note for note in notes)
     torch.testing.assert_close(moved["state"][0]["square_avg"], torch.tensor([1.0, value]), equal_nan=True)
     assert load(state_dict()).notes == ()
+
+
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["a line", "the rest of the file"])
+@pytest.mark.parametrize("opcode", [b"c", b"(i"], ids=["GLOBAL", "INST"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_name_as_long_as_nobodys_is_refused_before_pytorch_reads_it(zipped, opcode, end, tmp_path, monkeypatch):
+    torch.save(state_dict(), tmp_path / "run.pt", _use_new_zipfile_serialization=zipped)
+    content = b"\x80\x02" + opcode + b"torch\n" + b'{"a":' * 1000 + end
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "run.pt") as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(tmp_path / "run.pt", "w") as archive:
+            for name, part in parts.items():
+                archive.writestr(name, content if name.endswith("data.pkl") else part)
+    else:
+        heads = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
+        (tmp_path / "run.pt").write_bytes(b"".join(heads) + content)
+    monkeypatch.setattr(torch, "load", None)  # its error takes the square of the name's length
+    with pytest.raises(CheckpointError, match="is not a whole PyTorch checkpoint"):
+        load(tmp_path / "run.pt")

@@ -16,7 +16,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -88,6 +88,7 @@ _HARMLESS = re.compile(
     r"|numpy\.(_?core\.multiarray\._reconstruct|ndarray|(float|int|uint|complex|bool|str|bytes)\w*)"
 )
 _LONGEST_NAME = 1000
+_NAMING = {b"c": "GLOBAL", b"i": "INST"}  # the opcodes that a class is named after
 _OLD_PICKLES = 5  # before PyTorch 1.6: a number, a version, the machine, the content, the names of storages
 _PYTHONS = sys.stdlib_module_names | {"commands"}  # the latter is of Python 2, whose names pickles still use
 _REFUSED = re.compile(r"unsupported (?:global|class)\W+(?:global )?([\w.<>]+)", re.IGNORECASE)
@@ -150,8 +151,16 @@ def _pickles(path: Path, stream: BinaryIO) -> Iterator[BinaryIO]:
 
 def _classes(stream: BinaryIO) -> Iterator[str]:
     """Yield the names of the classes and functions in a pickle, as far as it can be read."""
-    with suppress(Exception):  # unpickling what is damaged can fail in any way, and PyTorch says that it is
-        yield from (str(name) for code, name, _ in pickletools.genops(stream) if code.name in ("GLOBAL", "INST"))
+    after = stream.tell()
+    try:
+        for code, name, _ in pickletools.genops(stream):
+            after = stream.tell()
+            if code.name in _NAMING.values():
+                yield str(name)
+    except Exception:  # unpickling what is damaged can fail in any way, and PyTorch says that it is
+        stream.seek(after)
+        if stream.read(1) in _NAMING:  # PyTorch reads names that pickletools refuses, such as one that the file ends in
+            yield (stream.readline() + stream.readline()).decode(errors="replace")
 
 
 @contextmanager

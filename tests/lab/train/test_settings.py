@@ -4,8 +4,11 @@ import math
 import pytest
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.options import option
 from rmsprop.lab.problems.defaults import PROBLEMS
-from rmsprop.lab.train.settings import Settings, resolve, resume
+from rmsprop.lab.train.earlier import earlier_settings
+from rmsprop.lab.train.folder import write_config
+from rmsprop.lab.train.settings import FIELDS, Settings, resolve, resume
 
 
 @pytest.mark.parametrize("problem", [*PROBLEMS, "table.csv"])
@@ -96,3 +99,27 @@ def test_settings_of_another_version_are_refused():
     values = resolve({"problem": "digits"}).as_dict()
     with pytest.raises(InputError, match="another version"):
         Settings.from_dict(values | {"colour": "blue"})
+
+
+OF_ANOTHER_TYPE = [(name, wrong) for name in FIELDS for wrong in ({}, [[]], [{}])]
+OF_ANOTHER_TYPE += [
+    ("epochs", "six"),
+    ("epochs", True),
+    ("epochs", 2.5),
+    ("lr", "0.1"),
+    ("hidden", ["8"]),
+    ("keep", 1),
+    ("centered", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), OF_ANOTHER_TYPE)
+def test_a_setting_of_another_type_in_a_file_is_one_line(tmp_path, name, wrong):
+    settings = json.loads(json.dumps(resolve({"problem": "digits"}).as_dict())) | {name: wrong}
+    with pytest.raises(InputError) as caught:
+        Settings.from_dict(settings)
+    assert f"the settings of the run were changed ({option(name)}): start over" in str(caught.value)
+    write_config(tmp_path, {"settings": settings, "data": {}, "versions": {}})
+    with pytest.raises(InputError) as caught:
+        earlier_settings(tmp_path)
+    assert f"was changed ({option(name)} is of another type): give the folder" in str(caught.value)

@@ -13,11 +13,12 @@ from typing import Any
 from rmsprop.lab.averages import first_averaged_epoch, usual_decay
 from rmsprop.lab.dialects.calls import overrides
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.field_types import misfit
 from rmsprop.lab.options import option
 from rmsprop.lab.problems.defaults import TABLE, row_of
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM
 from rmsprop.lab.train.folder import CONFIG, read_config_file
-from rmsprop.lab.train.settings import FIELDS, RULE_FIELDS, schedule_numbers
+from rmsprop.lab.train.settings import FIELDS, RULE_FIELDS, field_types, schedule_numbers
 from rmsprop.rule import Rule
 
 _OF_SCHEDULE = ("gamma", "step_size")
@@ -59,6 +60,8 @@ train, or its config.json
         raise InputError(
             f"--config {run} has {option(unknown[0])}, which this version of rmsprop doesn't know: {_GIVE}"
         )
+    if wrong := misfit(settings, field_types()):
+        raise InputError(f"--config {run} was changed ({option(wrong)} is of another type): {_GIVE}")
     chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     return chosen | dict.fromkeys(_of_its_length(config))
 

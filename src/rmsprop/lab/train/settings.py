@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from rmsprop.lab.averages import Average, first_averaged_epoch
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.field_types import misfit
 from rmsprop.lab.options import option, rule_of_options
 from rmsprop.lab.problems.defaults import (
     ClassWeights,
@@ -159,10 +161,12 @@ class Settings:
         """
         if not isinstance(values, Mapping) or values.keys() != set(FIELDS):
             raise InputError("the settings were written by another version of rmsprop: start over with --force")
+        if wrong := misfit(values, field_types()):
+            raise InputError(f"the settings of the run were changed ({option(wrong)}): start over with --force")
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         try:
             return cls._of(plain)
-        except (LookupError, TypeError) as error:  # a value of another type; InputError says what is out of range
+        except LookupError as error:  # an unknown dialect; InputError says what is out of range
             raise InputError(f"the settings of the run were changed ({error}): start over with --force") from error
 
     @classmethod
@@ -173,6 +177,14 @@ class Settings:
 
 
 FIELDS = (*(field.name for field in fields(Settings) if field.name != "rule"), *RULE_FIELDS)
+
+
+@cache
+def field_types() -> Mapping[str, Any]:
+    """Return setting -> type, for those that come from a file."""
+    return get_type_hints(Settings) | get_type_hints(Rule)
+
+
 _RANGES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "lr": ("a finite number above 0", lambda v: 0.0 < v < math.inf),
     "epochs": ("a whole number from 1 to 1000000", lambda v: 1 <= v <= 1_000_000),

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.field_types import misfit
 from rmsprop.lab.problems.answers import Answers
 from rmsprop.lab.problems.problem import predict
 from rmsprop.lab.problems.table import tabular
@@ -24,6 +25,7 @@ from rmsprop.lab.problems.table.places import Places
 from rmsprop.lab.problems.table.tables import read_new_rows, typed_without
 from rmsprop.lab.train.folder import CONFIG, MODEL, RESULT, is_of_a_run, read_config
 from rmsprop.lab.train.scores import evaluate
+from rmsprop.lab.train.settings import field_types
 
 _AGAIN = "train again with --force"
 # What comes of facts that no run wrote, though their checksum is right; and what is said of them.
@@ -250,6 +252,8 @@ def _load(folder: Path) -> TrainedModel:
 
 def _built(folder: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> TrainedModel:
     """Return the model of a run, without its weights."""
+    if wrong := misfit(settings, field_types()):
+        raise TypeError(f"{wrong} is of another type")
     if settings["model"] is None:
         raise InputError(f"{folder} holds a run of {data['name']}, which is no table: only what learnt one can predict")
     about = _ended(folder)
