@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -99,3 +100,28 @@ def test_the_command_in_a_report_makes_the_same_run_again(tmp_path, monkeypatch)
     kept, again = (json.loads(Path(run, "config.json").read_text())["settings"] for run in ("first", "second"))
     assert kept == again
     assert Path("first/history.csv").read_text() == Path("second/history.csv").read_text()
+
+
+FINALIZED = """
+import signal, sys, time
+from rmsprop.cli import main
+from rmsprop.cli.listings import recipes
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def work(**_):
+    Finalized()
+    time.sleep(20)
+    print("went on")
+
+recipes.callback = work
+sys.argv = ["rmsprop", "recipes"]
+main()
+"""
+
+
+def test_ctrl_c_in_code_that_cant_raise_ends_the_command_all_the_same():
+    done = subprocess.run([sys.executable, "-c", FINALIZED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted before it was done\n")

@@ -233,7 +233,7 @@ def stopped(work, folder, expected, old, after, how):
     if how == signal.SIGINT and code not in (0, 1, 130, -signal.SIGINT):
         return f"Ctrl-C: exit code {code}: {output[-300:]}"
     if "Traceback" in output:
-        return f"a traceback: {output[-500:]}"
+        return f"a traceback: {output[max(output.index('Traceback') - 300, 0) :][:900]}"
     if wrong := broken(folder):
         return f"not whole: {wrong}"
     for name in work.replaced:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import sys
+import threading
 import warnings
 from typing import TextIO
 
@@ -21,7 +23,18 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a column's name need not exist in the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show
+    sys.unraisablehook = _interrupt_again
     rmsprop(prog_name="rmsprop")
+
+
+def _interrupt_again(caught: sys.UnraisableHookArgs) -> None:
+    """Interrupt the command that Ctrl-C was meant for, where it hit code that can't raise, such as a finalizer."""
+    if caught.exc_type is KeyboardInterrupt:
+        again = threading.Timer(0.01, _thread.interrupt_main)  # by then that code has ended
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(caught)
 
 
 def _show(
