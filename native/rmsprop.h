@@ -32,13 +32,15 @@ typedef struct {
   double keep;       /* share of the old one */
   double eps_inside; /* under the root, or 0 */
   double eps_outside;
-  double momentum;
+  double momentum;      /* share of the old buffer */
   double momentum_loss; /* 1 - momentum */
+  double momentum_gain; /* what the buffer takes of a quotient: 1, or its share in an average */
   double weight_decay;  /* times lr when decoupled */
   double max_grad;      /* the largest magnitude of a scaled gradient, or infinity */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t has_momentum;
+  int32_t short_momentum; /* write the buffer as momentum * old + new */
   int32_t nesterov;
   int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;

@@ -35,7 +35,7 @@ class Choice {
 // it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
   return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
-         (!rule.has_momentum || rule.momentum >= 0.5);
+         !(rule.has_momentum && rule.short_momentum);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
@@ -47,7 +47,7 @@ struct Numbers {
   Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected;
 
   explicit Numbers(const rmsprop_rule& rule)
-      : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
+      : lr_inside(static_cast<T>((rule.lr_in_momentum ? rule.lr : 1.0) * rule.momentum_gain)),
         lr_outside(static_cast<T>(rule.lr_in_momentum ? 1.0 : rule.lr)),
         grad_scale(static_cast<T>(rule.grad_scale)),
         max_grad(static_cast<T>(rule.max_grad)),
@@ -62,7 +62,7 @@ struct Numbers {
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
         decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
-        plain_or_corrected(rule.momentum < 0.5) {}
+        plain_or_corrected(rule.short_momentum != 0) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 

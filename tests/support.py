@@ -7,6 +7,21 @@ import numpy as np
 
 from rmsprop import Rule, native
 
+# What only papers' code has, beside what else an update depends on.
+VARIANT_RULES = [
+    Rule(decay=decay, momentum=momentum, averaged_momentum=True, **others)
+    for decay, momentum, others in product(
+        (0.3, 0.9),
+        (0.3, 0.9),
+        (
+            {},
+            {"bias_correction": True},
+            {"nesterov": True, "lr_in_momentum": True, "eps": 1e-3, "eps_inside_sqrt": True},
+            {"nesterov": True, "bias_correction": True, "centered": True, "weight_decay": 0.1},
+        ),
+    )
+]
+
 # Every combination of the options that decide which instructions run.
 ALL_RULES = [
     Rule(
@@ -31,7 +46,7 @@ ALL_RULES = [
         (False, True),
         ((0.0, "l2"), (0.1, "l2"), (0.1, "decoupled")),
     )
-]
+] + VARIANT_RULES
 
 # Numbers at which an update takes another way.
 BOUNDARY_RULES = [

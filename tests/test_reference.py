@@ -43,8 +43,15 @@ def textbook(rule, grads, lr, param):
         d = np.maximum(v_hat - m_hat**2, 0.0) if rule.centered else v_hat
         u = g / (np.sqrt(d + rule.eps) if rule.eps_inside_sqrt else np.sqrt(d) + rule.eps)
         collected = lr * u if rule.lr_in_momentum else u
-        b = rule.momentum * b + collected
-        change = collected + rule.momentum * b if rule.nesterov else b
+        if rule.averaged_momentum:
+            faded = np.longdouble(rule.momentum) ** t if rule.bias_correction else 0.0
+            share = (1 - np.longdouble(rule.momentum)) / (1 - faded)
+            b = rule.momentum * b + (1 - np.longdouble(rule.momentum)) * collected
+            b_hat = b / (1 - faded)
+            change = share * collected + (1 - share) * b_hat if rule.nesterov else b_hat
+        else:
+            b = rule.momentum * b + collected
+            change = collected + rule.momentum * b if rule.nesterov else b
         param = param - (change if rule.lr_in_momentum else lr * change)
     return param
 

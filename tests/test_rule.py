@@ -87,7 +87,9 @@ def test_the_options_are_the_fields():
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
-@pytest.mark.parametrize("field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction"])
+@pytest.mark.parametrize(
+    "field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "averaged_momentum", "bias_correction"]
+)
 def test_flags_are_bools(field, value):
     with pytest.raises(TypeError, match=rf"Invalid {field} value: .* \(allowed: True or False\)"):
         Rule(**{field: value})
@@ -101,6 +103,10 @@ def test_flags_are_bools(field, value):
         (
             {"bias_correction": True, "decay": 1.0},
             "bias_correction=True needs a decay below 1: at decay 1 it would divide by zero",
+        ),
+        (
+            {"averaged_momentum": True, "momentum": 1.0},
+            "averaged_momentum=True needs a momentum below 1: at 1 the average would stay at 0",
         ),
     ],
 )
@@ -132,5 +138,7 @@ def test_bias_corrected_gains_are_those_of_the_corrected_average(rule):
 
 
 def test_an_unknown_field_of_a_dialect_is_named():
-    with pytest.raises(TypeError, match=r"Unknown hyperparameter 'alpha' .known: bias_correction, centered, decay,"):
+    with pytest.raises(
+        TypeError, match=r"Unknown hyperparameter 'alpha' .known: averaged_momentum, bias_correction, centered, decay,"
+    ):
         Rule.from_dialect("torch", alpha=0.9)

@@ -224,11 +224,15 @@ def change(
 
     if not rule.has_momentum:
         return lr * u, new_state
-    if rule.lr_in_momentum:
+    taken, kept = rule.momentum_gains(step, xp)
+    if rule.averaged_momentum:
+        u = (lr * taken if rule.lr_in_momentum else taken) * u
+    elif rule.lr_in_momentum:
         u = lr * u
-    b = _decayed_sum(rule.momentum, state["momentum_buffer"], u, xp)
+    lost = taken if rule.averaged_momentum else 1.0 - kept
+    b = _decayed_sum(known_below(rule.momentum, 0.5), kept, lost, state["momentum_buffer"], u, xp)
     new_state["momentum_buffer"] = b
-    step_taken = u + rule.momentum * b if rule.nesterov else b
+    step_taken = u + kept * b if rule.nesterov else b
     return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
 
 
@@ -262,16 +266,15 @@ def average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> An
     return _guarded(base, lambda: base + other, lambda finite: base + share * (other - finite), xp)
 
 
-def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
-    """Return μ·old + new, which collects 1/(1 − μ) of a constant.
+def _decayed_sum(is_short: bool, kept: Any, lost: Any, old: Any, new: Any, xp: Any) -> Any:
+    """Return μ·old + new, which collects 1/(1 − μ) of a constant; ``kept`` is μ and ``lost`` is 1 − μ.
 
     With μ rounded to float32 that sum is off by many times 2⁻²⁴ (4 at μ = 0.9), so 1 − μ is rounded instead where it is
-    the smaller one. An infinite sum stays infinite.
+    the smaller one, unless the sum ``is_short``. An infinite sum stays infinite.
     """
-    if known_below(momentum, 0.5):
-        return momentum * old + new
-    lost = 1.0 - momentum
-    return _guarded(old, lambda: momentum * old + new, lambda finite: old + (new - lost * finite), xp)
+    if is_short:
+        return kept * old + new
+    return _guarded(old, lambda: kept * old + new, lambda finite: old + (new - lost * finite), xp)
 
 
 def _guarded(old: Any, if_infinite: Callable[[], Any], otherwise: Callable[[Any], Any], xp: Any) -> Any:

@@ -23,10 +23,11 @@ class OwnOptions(TypedDict, total=False):
 
     Examples:
         >>> sorted(OwnOptions.__optional_keys__)
-        ['lr_in_momentum', 'weight_decay_mode']
+        ['averaged_momentum', 'lr_in_momentum', 'weight_decay_mode']
     """
 
     lr_in_momentum: bool | None
+    averaged_momentum: bool | None
     weight_decay_mode: WeightDecayMode | None
 
 
@@ -92,6 +93,8 @@ class Rule:
             Default False.
         momentum: The μ of a heavy-ball buffer, from 0 to 1; 0 keeps no buffer. Default 0.
         nesterov: Step with the buffer as it will be after one more decay (needs ``momentum``). Default False.
+        averaged_momentum: The buffer is the moving average of u, b ← μ·b + (1 − μ)·u, instead of the sum
+            b ← μ·b + u: LaProp's momentum. ``bias_correction`` then divides it by 1 − μᵗ. Default False.
         lr_in_momentum: The buffer collects lr·u instead of u. The two differ once the learning rate changes.
             Default False.
         bias_correction: Divide the averages by 1 − ρᵗ, as Adam does. Default False. With ``centered`` the first
@@ -109,7 +112,8 @@ class Rule:
         0.9
 
     Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
-    centered and with momentum: Graves, arXiv 1308.0850, equations 38 to 45.
+    centered and with momentum: Graves, arXiv 1308.0850, equations 38 to 45; averaged momentum: Ziyin, Wang and Ueda,
+    "LaProp: Separating Momentum and Adaptivity in Adam", arXiv 2002.04839, algorithm 1.
     """
 
     decay: float = 0.99
@@ -120,6 +124,7 @@ class Rule:
     momentum: float = 0.0
     nesterov: bool = False
     lr_in_momentum: bool = False
+    averaged_momentum: bool = False
     bias_correction: bool = False
     weight_decay: float = 0.0
     weight_decay_mode: WeightDecayMode = "l2"
@@ -140,6 +145,8 @@ class Rule:
             raise ValueError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
         if self.bias_correction and not (isinstance(self.decay, Traced) or self.decay < 1.0):
             raise ValueError("bias_correction=True needs a decay below 1: at decay 1 it would divide by zero")
+        if self.averaged_momentum and not (isinstance(self.momentum, Traced) or self.momentum < 1.0):
+            raise ValueError("averaged_momentum=True needs a momentum below 1: at 1 the average would stay at 0")
 
     @classmethod
     def from_dialect(cls, name: str, **overrides: Unpack[RuleOptions]) -> Rule:
@@ -228,7 +235,8 @@ class Rule:
             factor: κ, the new batch size over the old, above 0.
 
         Returns:
-            √κ·lr. With momentum it is also multiplied by (1 − μ^κ)/(1 − μ), since the buffer adds up fewer steps.
+            √κ·lr. With momentum it is also multiplied by (1 − μ^κ)/(1 − μ), since the buffer adds up fewer steps;
+            not where it averages them.
 
         Raises:
             TypeError: If an argument or the momentum isn't a number.
@@ -244,7 +252,7 @@ class Rule:
         """
         times, momentum = check_factor(factor), self.known().momentum
         kept = times if momentum == 1.0 else (1.0 - momentum**times) / (1.0 - momentum)
-        return check_number("lr", lr) * math.sqrt(times) * kept
+        return check_number("lr", lr) * math.sqrt(times) * (1.0 if self.averaged_momentum else kept)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -311,11 +319,29 @@ class Rule:
             >>> Rule(decay=0.5, bias_correction=True).gains(2)
             (0.6666666666666666, 0.3333333333333333)
         """
-        decay = self.decay
+        return self._gains(self.decay, step, xp)
+
+    def momentum_gains(self, step: Any, xp: Any = math) -> tuple[Any, Any]:
+        """Return what the momentum buffer takes of u, and what it keeps of itself.
+
+        Args:
+            step: As for `gains`.
+            xp: As for `gains`.
+
+        Returns:
+            1 and μ where the buffer is a sum. Where it is an average, they are to μ what `gains` are to ρ.
+
+        Examples:
+            >>> Rule(momentum=0.75).momentum_gains(1), Rule(momentum=0.75, averaged_momentum=True).momentum_gains(1)
+            ((1.0, 0.75), (0.25, 0.75))
+        """
+        return self._gains(self.momentum, step, xp) if self.averaged_momentum else (1.0, self.momentum)
+
+    def _gains(self, decay: Any, step: Any, xp: Any) -> tuple[Any, Any]:
         if not self.bias_correction:
             return 1.0 - decay, decay
         if isinstance(step, Real) and not isinstance(decay, Traced):
-            now, before = 1.0 - decay**step, 1.0 - decay ** (step - 1)  # type: ignore[operator]
+            now, before = 1.0 - decay**step, 1.0 - decay ** (step - 1)
         else:  # an array counts in 32 bits, where 1 − ρᵗ would cancel
             log = xp.log(xp.maximum(decay, 1e-30)) if isinstance(decay, Traced) else math.log(max(decay, 1e-30))
             now, before = -xp.expm1(step * log), -xp.expm1((step - 1) * log)

@@ -109,7 +109,18 @@ class Move:
             if self._target.settings.get("momentum", True) or self._makes_room_for_momentum:
                 self._note("the checkpoint has no momentum buffer: the target's starts from 0")
             return {"momentum_buffer": np.zeros_like(parameter.arrays["square_avg"])}
-        return {"momentum_buffer": self._rescaled(buffer)}
+        return {"momentum_buffer": self._averaged(self._rescaled(buffer), parameter)}
+
+    def _averaged(self, buffer: Array, parameter: Parameter) -> Array:
+        """Return the buffer as the average or the sum that it is in the target."""
+        source, target = (
+            averages.buffer_share(group.settings, parameter.step, parameter.name)
+            for group in (self._source, self._target)
+        )
+        if source == target or not buffer.any():
+            return buffer
+        moved: Array = buffer.astype(np.result_type(buffer.dtype, np.float64)) * (target / source)
+        return moved
 
     def _rescaled(self, buffer: Array) -> Array:
         """Return the buffer with the learning rate where the target has it."""

@@ -26,6 +26,7 @@ _HELP = {
     "momentum": "Share of the buffer that is kept.",
     "nesterov": "Nesterov momentum.",
     "lr_in_momentum": "The buffer collects lr·u, or u alone.",
+    "averaged_momentum": "The buffer averages u instead of adding it up.",
     "bias_correction": "Divide the averages by 1 − ρᵗ.",
     "weight_decay": "Weight decay.",
     "weight_decay_mode": "Where it is applied.",

@@ -70,6 +70,7 @@ def rmsprop(
         initial_square_avg: What v starts from, at least 0. Default: the dialect's, 0 for optax.
         weight_decay: λ, at least 0; ``update`` then needs the parameters. Default: the dialect's, 0 for optax.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's, True for optax.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
         weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the parameter, times
             lr). Default: the dialect's.
 

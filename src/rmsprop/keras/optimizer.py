@@ -77,6 +77,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
         bias_correction: Divide the averages by 1 − ρᵗ; their state then holds the corrected averages. Default: the
             dialect's.
         weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the variable, times

@@ -53,6 +53,7 @@ class RMSprop:
         momentum: μ, from 0 to 1. Default: the dialect's, 0 for torch.
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
         bias_correction: Divide the averages by 1 − ρᵗ; their state then holds the corrected averages. Default: the
             dialect's.
         weight_decay: λ, at least 0. Default: the dialect's, 0 for torch.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import layout
+from rmsprop.native import shares
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing, Rounding
 
@@ -252,8 +253,9 @@ class Launch:
         for place, bucket in zip(self._places, self._buckets, strict=True):
             if _counts_there(bucket):
                 counts = torch.stack([state.counter for state in bucket.states]).double().flatten()
-                for number, share in zip(("gain", "keep"), bucket.rule.gains(counts, torch), strict=True):
-                    numbers[place, layout.offset(number) // 8].copy_(share)
+                for number, share in shares(bucket.rule, counts, torch).items():
+                    if isinstance(share, Tensor):
+                        numbers[place, layout.offset(number) // 8].copy_(share)
 
 
 def _counts_there(bucket: Bucket) -> bool:

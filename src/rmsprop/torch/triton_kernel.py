@@ -36,9 +36,10 @@ _LR, _GRAD_SCALE, _WEIGHT_DECAY = (tl.constexpr(offset(name) // 8) for name in (
 _GAIN, _KEEP = (tl.constexpr(offset(name) // 8) for name in ("gain", "keep"))
 _EPS_INSIDE, _EPS_OUTSIDE = (tl.constexpr(offset(name) // 8) for name in ("eps_inside", "eps_outside"))
 _MOMENTUM, _MOMENTUM_LOSS = (tl.constexpr(offset(name) // 8) for name in ("momentum", "momentum_loss"))
-_MAX_GRAD = tl.constexpr(offset("max_grad") // 8)
-_NEW_IS_BASE, _NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
-    tl.constexpr(offset(name) // 4) for name in ("new_is_base", "nesterov", "lr_in_momentum", "weight_decay_mode")
+_MOMENTUM_GAIN, _MAX_GRAD = (tl.constexpr(offset(name) // 8) for name in ("momentum_gain", "max_grad"))
+_NEW_IS_BASE, _SHORT_MOMENTUM = (tl.constexpr(offset(name) // 4) for name in ("new_is_base", "short_momentum"))
+_NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
+    tl.constexpr(offset(name) // 4) for name in ("nesterov", "lr_in_momentum", "weight_decay_mode")
 )
 
 # Elements that a program updates at a time. Four per thread are 16 bytes of a float32 array; with eight the compiler
@@ -96,12 +97,12 @@ def _average(old, new, gain, keep, new_is_base):
 
 
 @triton.jit
-def _decayed_sum(old, new, momentum, momentum_loss):
+def _decayed_sum(old, new, momentum, momentum_loss, short_momentum):
     # momentum·old + new, with 1 − momentum rounded instead of momentum where it is the smaller one.
     plain = momentum * old + new
     corrected = old + (new - momentum_loss * old)
     # Triton's interpreter knows no "or" of comparisons of floats.
-    return tl.where(momentum < 0.5, plain, tl.where(_is_infinite(old), plain, corrected))
+    return tl.where(short_momentum, plain, tl.where(_is_infinite(old), plain, corrected))
 
 
 @triton.jit
@@ -117,7 +118,8 @@ def _update(
 ):
     # native/update.hpp, line by line; what the rule does not have stays as it is.
     lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside = numbers[:7]
-    momentum, momentum_loss, weight_decay, max_grad, new_is_base, nesterov, weight_decay_mode = numbers[7:]
+    momentum, momentum_loss, weight_decay, max_grad = numbers[7:11]
+    new_is_base, short_momentum, nesterov, weight_decay_mode = numbers[11:]
     g = g * grad_scale
     g = tl.where(g < -max_grad, -max_grad, g)  # NaN stays NaN
     g = tl.where(g > max_grad, max_grad, g)
@@ -138,7 +140,7 @@ def _update(
 
     if MOMENTUM:
         u = lr_inside * u
-        buffer = _decayed_sum(buffer, u, momentum, momentum_loss)
+        buffer = _decayed_sum(buffer, u, momentum, momentum_loss, short_momentum)
         u = tl.where(nesterov, u + momentum * buffer, buffer)
     return p - lr_outside * u, spread, mean, buffer
 
@@ -426,7 +428,7 @@ def _read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         scale = scale * tl.load(factor)
     is_inside = tl.load(flags + _LR_IN_MOMENTUM) != 0
     return (
-        tl.where(is_inside, lr, 1.0).to(WORKING),
+        (tl.where(is_inside, lr, 1.0) * tl.load(numbers + _MOMENTUM_GAIN)).to(WORKING),
         tl.where(is_inside, 1.0, lr).to(WORKING),
         scale.to(WORKING),
         tl.load(numbers + _GAIN).to(WORKING),
@@ -438,6 +440,7 @@ def _read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         weight_decay.to(WORKING),
         tl.load(numbers + _MAX_GRAD).to(WORKING),
         tl.load(flags + _NEW_IS_BASE) != 0,
+        tl.load(flags + _SHORT_MOMENTUM) != 0,
         tl.load(flags + _NESTEROV) != 0,
         weight_decay_mode,
     )

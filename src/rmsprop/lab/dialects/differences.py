@@ -225,6 +225,8 @@ def _epsilon(a: Side, b: Side) -> Difference:
 
 def _momentum(a: Side, b: Side) -> Difference:
     def reach(rule: Rule) -> str:
+        if rule.averaged_momentum:
+            return "1 step"
         return "without end" if rule.momentum == 1.0 else f"{1.0 / (1.0 - rule.momentum):.3g} steps"
 
     meaning = f"A constant push adds up to {reach(a.rule)} in {a.name} and {reach(b.rule)} in {b.name}."
@@ -250,6 +252,19 @@ def _lr_in_momentum(a: Side, b: Side) -> Difference:
     return Difference(choice="lr and the buffer", values=values, meaning=meaning, matters=matters)
 
 
+def _averaged_momentum(a: Side, b: Side) -> Difference:
+    averaged, added = (a, b) if a.rule.averaged_momentum else (b, a)
+    matters = bool(a.rule.momentum or b.rule.momentum)
+    meaning = (
+        f"The buffer of {averaged.name} averages the steps, so that a constant push stays as long as it is; that of "
+        f"{added.name} adds them up."
+    )
+    values = _pair(lambda rule: _on(rule.averaged_momentum), a, b)
+    if not matters:
+        meaning = "No effect without momentum: there is no buffer."
+    return Difference(choice="averaged momentum", values=values, meaning=meaning, matters=matters)
+
+
 def _on(flag: bool) -> str:
     return "yes" if flag else "no"
 
@@ -263,5 +278,6 @@ _CHOICES = (
     _epsilon,
     _momentum,
     _nesterov,
+    _averaged_momentum,
     _lr_in_momentum,
 )

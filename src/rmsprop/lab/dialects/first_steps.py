@@ -133,6 +133,8 @@ def _final(rule: Rule, gradient: float) -> float:
     held = rule.initial_average if rule.decay == 1.0 else spread
     with_held = Rule(decay=1.0, initial_square_avg=held, eps=rule.eps, eps_inside_sqrt=rule.eps_inside_sqrt)
     one_step = float(_sizes(with_held, np.array([gradient]), 1)[0, 0])
+    if rule.averaged_momentum:
+        return one_step
     return one_step / (1.0 - rule.momentum) if rule.momentum < 1.0 else math.inf
 
 

@@ -137,11 +137,16 @@ def _move(rule: Rule, rate: str, quotient: str) -> list[str]:
     if not rule.momentum:
         return [f"θ ← θ − {rate}·{quotient}"]
     collected = f"{rate}·{quotient}" if rule.lr_in_momentum else quotient
-    lines, step = [], "b"
+    keep, lines, step = number(rule.momentum), [], "b"
+    if rule.averaged_momentum and rule.bias_correction:
+        lines, keep = [f"h = (1 − {keep}) / (1 − {keep}ᵗ)"], "(1 − h)"
+        collected = f"h·{collected}"
+    elif rule.averaged_momentum:
+        collected = f"{_rest(rule.momentum)}·{collected}"
     if rule.nesterov:
-        lines, collected = [f"u = {collected}"], "u"
-        step = f"(u + {_times(number(rule.momentum), 'b')})"
-    lines.append(f"b ← {_times(number(rule.momentum), 'b')} + {collected}")
+        lines, collected = [*lines, f"u = {collected}"], "u"
+        step = f"(u + {_times(keep, 'b')})"
+    lines.append(f"b ← {_times(keep, 'b')} + {collected}")
     return [*lines, f"θ ← θ − {step}" if rule.lr_in_momentum else f"θ ← θ − {rate}·{step}"]
 
 

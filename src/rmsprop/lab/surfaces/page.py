@@ -27,6 +27,7 @@ _FLAGS = {
     "eps_inside_sqrt": "ε inside the root",
     "centered": "centered",
     "nesterov": "Nesterov (needs momentum)",
+    "averaged_momentum": "averaged momentum",
     "bias_correction": "bias correction",
 }
 # What update.js has no part of: a walk on a surface decays no weights.
