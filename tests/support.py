@@ -22,8 +22,27 @@ VARIANT_RULES = [
     )
 ]
 
-# Every combination of the options that decide which instructions run.
-ALL_RULES = [
+VARIANT_RULES += [
+    Rule(decay=decay, momentum=momentum, averaged_momentum=averaged, **variant, **others)
+    for decay, (momentum, averaged), variant, others in product(
+        (0.3, 0.9),
+        ((0.0, False), (0.8, False), (0.8, True)),
+        (
+            {"init_from_gradient": True},
+            {"delayed": True},
+            {"init_from_gradient": True, "delayed": True},
+            {"weight_decay": 0.1, "weight_decay_mode": "cautious"},
+            {"delayed": True, "bias_correction": True, "weight_decay": 0.1, "weight_decay_mode": "cautious"},
+        ),
+        (
+            {},
+            {"centered": True, "eps": 1e-3, "eps_inside_sqrt": True},
+        ),
+    )
+]
+
+# Every combination of the frameworks' options that decide which instructions run.
+COMMON_RULES = [
     Rule(
         decay=decay,
         eps=1e-3 if inside else 1e-8,
@@ -46,7 +65,8 @@ ALL_RULES = [
         (False, True),
         ((0.0, "l2"), (0.1, "l2"), (0.1, "decoupled")),
     )
-] + VARIANT_RULES
+]
+ALL_RULES = [*COMMON_RULES, *VARIANT_RULES]
 
 # Numbers at which an update takes another way.
 BOUNDARY_RULES = [

@@ -86,9 +86,13 @@ def test_the_options_are_the_fields():
     assert set(FLAGS) == {name for name, kind in fields.items() if kind is bool}
 
 
+# Flags that only papers' code has.
+OF_PAPERS = ["averaged_momentum", "init_from_gradient", "delayed"]
+
+
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
 @pytest.mark.parametrize(
-    "field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "averaged_momentum", "bias_correction"]
+    "field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction", *OF_PAPERS]
 )
 def test_flags_are_bools(field, value):
     with pytest.raises(TypeError, match=rf"Invalid {field} value: .* \(allowed: True or False\)"):
@@ -98,7 +102,10 @@ def test_flags_are_bools(field, value):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"weight_decay_mode": "L2"}, "Invalid weight_decay_mode value: 'L2' (allowed: 'l2' or 'decoupled')"),
+        (
+            {"weight_decay_mode": "L2"},
+            "Invalid weight_decay_mode value: 'L2' (allowed: 'l2', 'decoupled' or 'cautious')",
+        ),
         ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
         (
             {"bias_correction": True, "decay": 1.0},

@@ -75,7 +75,7 @@ def numbers_of(
         "grad_scale": -grad_scale if maximize else grad_scale,
         "eps_inside": rule.eps if rule.eps_inside_sqrt else 0.0,
         "eps_outside": 0.0 if rule.eps_inside_sqrt else rule.eps,
-        "weight_decay": rule.weight_decay * (lr if rule.weight_decay_mode == "decoupled" else 1.0),
+        "weight_decay": rule.weight_decay * (1.0 if rule.weight_decay_mode == "l2" else lr),
         "new_is_base": rule.decay < 0.5,
         "centered": rule.centered,
         "has_momentum": rule.has_momentum,
@@ -84,12 +84,13 @@ def numbers_of(
         "lr_in_momentum": rule.has_momentum and rule.lr_in_momentum,
         "weight_decay_mode": WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
         "max_grad": max_grad,
-        "limits": max_grad < math.inf or limits_update,
+        "delayed": rule.delayed,
+        "limits": max_grad < math.inf or limits_update or rule.delayed,
     }
 
 
 def shares(rule: Rule, step: Any, xp: Any = math) -> dict[str, Any]:
-    """Return what averages and buffer take and keep at an update, by their names in `NUMBERS`.
+    """Return the numbers of an update that may depend on how many there have been, by their names in `NUMBERS`.
 
     Args:
         rule: What to compute.
@@ -101,12 +102,20 @@ def shares(rule: Rule, step: Any, xp: Any = math) -> dict[str, Any]:
 
     Examples:
         >>> shares(Rule(decay=0.75, momentum=0.5), 1)
-        {'gain': 0.25, 'keep': 0.75, 'momentum': 0.5, 'momentum_loss': 0.5, 'momentum_gain': 1.0}
+        {'gain': 0.25, 'keep': 0.75, 'momentum': 0.5, 'momentum_loss': 0.5, 'momentum_gain': 1.0, 'max_quotient': inf, 'is_first': False}
     """
     gain, keep = rule.gains(step, xp)
     taken, kept = rule.momentum_gains(step, xp)
     lost = taken if rule.averaged_momentum else 1.0 - kept
-    return {"gain": gain, "keep": keep, "momentum": kept, "momentum_loss": lost, "momentum_gain": taken}
+    return {
+        "gain": gain,
+        "keep": keep,
+        "momentum": kept,
+        "momentum_loss": lost,
+        "momentum_gain": taken,
+        "max_quotient": rule.largest_quotient(step),
+        "is_first": rule.init_from_gradient and step == 1,
+    }
 
 
 class Stretches:
@@ -217,7 +226,7 @@ class Batch:
         self.struct = BatchStruct(
             dtype=DTYPES[dtype],
             device=DeviceStruct(*device),
-            equal_steps=bool(steps) and rule.bias_correction,
+            equal_steps=bool(steps) and rule.depends_on_step,
             count=count,
             sizes=self.sizes.buffer_info()[0],
             wide_steps=steps == "float64",

@@ -71,6 +71,7 @@ def update(
         The new parameter, in its dtype, and the new state.
 
     Raises:
+        TypeError: If a delayed rule is to update complex numbers.
         ValueError: If the shapes of parameter and gradient differ, or ``step`` is below 1.
 
     Examples:
@@ -89,6 +90,7 @@ def update(
         raise ValueError(f"step is {step}, but the first update is step 1")
     dtype = np.dtype(working_dtype(param.dtype.name))
     scale = -grad_scale if maximize else grad_scale
+    check_real(rule, param.dtype.kind == "c")
     with np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
         new, state = apply(rule, lr, step, param.astype(dtype), grad.astype(dtype) * dtype.type(scale), state, np)
         return np.asarray(new, param.dtype), {name: np.asarray(x, _dtype(name, param)) for name, x in state.items()}
@@ -97,6 +99,23 @@ def update(
 def _dtype(name: str, param: Any) -> Any:
     dtype = working_dtype(param.dtype.name)
     return real_dtype(dtype) if name in SQUARES else dtype
+
+
+def check_real(rule: Rule, is_complex: bool) -> None:
+    """Refuse complex numbers where a rule limits each element.
+
+    Args:
+        rule: What to compute.
+        is_complex: Whether a parameter is of complex numbers.
+
+    Raises:
+        TypeError: If the rule is delayed, and it is.
+
+    Examples:
+        >>> check_real(Rule(delayed=True), is_complex=False)
+    """
+    if rule.delayed and is_complex:
+        raise TypeError("delayed=True limits each element of a quotient, but has no limit for complex numbers")
 
 
 def apply(
@@ -135,8 +154,8 @@ def apply(
         array([0.8])
     """
     moved_by, new_state = change(rule, lr, step, with_l2(rule, p, g), state, xp, limited)
-    if rule.decays_weights("decoupled"):
-        p = p - decoupled_decay(rule, lr, p)
+    if rule.decays_weights("decoupled", "cautious"):
+        p = p - decoupled_decay(rule, lr, p, moved_by, xp)
     return p - moved_by, new_state
 
 
@@ -158,22 +177,26 @@ def with_l2(rule: Rule, p: Any, g: Any) -> Any:
     return g + rule.weight_decay * p if rule.decays_weights("l2") else g
 
 
-def decoupled_decay(rule: Rule, lr: Any, p: Any) -> Any:
-    """Return what decoupled weight decay subtracts from a parameter.
+def decoupled_decay(rule: Rule, lr: Any, p: Any, moved_by: Any, xp: Any) -> Any:
+    """Return what decoupled weight decay, cautious or not, subtracts from a parameter.
 
     Args:
         rule: What to compute.
         lr: The learning rate (a number or a 0-d array).
         p: The parameter, in the working precision.
+        moved_by: What the update subtracts from it besides.
+        xp: The library of these arrays, as for `apply`.
 
     Returns:
-        lr·λ·θ.
+        lr·λ·θ; cautious, 0 where the update moves the parameter away from 0.
 
     Examples:
-        >>> decoupled_decay(Rule(weight_decay=0.5, weight_decay_mode="decoupled"), 0.5, np.ones(1))
-        array([0.25])
+        >>> rule = Rule(weight_decay=0.5, weight_decay_mode="cautious")
+        >>> decoupled_decay(rule, 0.5, np.ones(2), np.array([0.1, -0.1]), np)
+        array([0.25, 0.  ])
     """
-    return (lr * rule.weight_decay) * p
+    decay = (lr * rule.weight_decay) * p
+    return decay if rule.weight_decay_mode == "decoupled" else xp.where(_product(moved_by, p, xp) < 0.0, 0.0, decay)
 
 
 def change(
@@ -204,24 +227,43 @@ def change(
         array([0.2])
     """
     gain, keep = rule.gains(step, xp)
+    before = state["grad_var" if rule.centered else "square_avg"]
+    if rule.init_from_gradient:
+        before = _if_first(step, _product(g, g, xp), before, xp)
     if rule.centered:
         deviation = g - state["grad_avg"]
         new_state = {"grad_avg": average(rule, state["grad_avg"], g, gain, keep, xp)}
         # v − m² itself has a recursion, which cannot cancel: d ← ρ·(d + (1 − ρ)·(g − m_old)²)
-        d = average(rule, state["grad_var"], _product(keep * deviation, deviation, xp), gain, keep, xp)
+        d = average(rule, before, _product(keep * deviation, deviation, xp), gain, keep, xp)
         new_state["grad_var"] = d
     else:
-        d = average(rule, state["square_avg"], _product(g, g, xp), gain, keep, xp)
+        d = average(rule, before, _product(g, g, xp), gain, keep, xp)
         new_state = {"square_avg": d}
 
+    u = _quotient(rule, step, g, before if rule.delayed else d, xp)
+    u = u if limited is None else limited(u)
+    return _step_taken(rule, lr, step, u, state, new_state, xp)
+
+
+def _quotient(rule: Rule, step: Any, g: Any, d: Any, xp: Any) -> Any:
+    """Return u: the gradient over the denominator that an average of squares makes."""
     denominator = xp.sqrt(d + rule.eps) if rule.eps_inside_sqrt else xp.sqrt(d) + rule.eps
     # XLA, which has this for nothing, makes an inexact product of a quotient by a bare root.
     if not hasattr(xp, "finite") or not known_from(rule.eps, SMALLEST_NORMAL):
         nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
         denominator = xp.where(nothing, 1.0, denominator)
     u = g / denominator
-    u = u if limited is None else limited(u)
+    if rule.delayed:
+        most = rule.largest_quotient(step)
+        u = xp.where(u < -most, -most, u)
+        u = xp.where(u > most, most, u)
+    return u
 
+
+def _step_taken(
+    rule: Rule, lr: Any, step: Any, u: Any, state: Mapping[str, Any], new_state: State, xp: Any
+) -> tuple[Any, State]:
+    """Return the change that a quotient makes, and the new state with the momentum buffer in it."""
     if not rule.has_momentum:
         return lr * u, new_state
     taken, kept = rule.momentum_gains(step, xp)
@@ -234,6 +276,14 @@ def change(
     new_state["momentum_buffer"] = b
     step_taken = u + kept * b if rule.nesterov else b
     return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
+
+
+def _if_first(step: Any, first: Any, later: Any, xp: Any) -> Any:
+    """Return an array at the first update, and another at later ones."""
+    is_first = step == 1
+    if isinstance(is_first, bool | np.bool):
+        return first if is_first else later
+    return xp.where(is_first, first, later)
 
 
 def _product(a: Any, b: Any, xp: Any) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from checkpoint.runs import RUNS, KerasRun, OptaxRun, TorchRun, double_precision
 
 from rmsprop import Rule, checkpoint, reference
+from rmsprop.checkpoint.optax_trees import leaves_of
 from rmsprop.numpy import RMSprop as NumPyRMSprop
 
 BEFORE, AFTER = 7, 8
@@ -223,3 +224,39 @@ def test_a_buffer_that_does_not_tell_is_taken_to_be_a_sum():
     said = {"lr_in_momentum": True, "lr": 0.1, "decay": 0.9, "eps": 1e-3, "momentum": 0.9}
     checkpoint.convert(run.state(), "numpy", notes=notes, **said)
     assert "a state of rmsprop.jax doesn't say its rule: averaged_momentum=False is taken" in notes
+
+
+NEEDS_STEP = [{"init_from_gradient": True}, {"delayed": True}, {"bias_correction": True}]
+
+
+@pytest.mark.parametrize("choice", NEEDS_STEP, ids=str)
+def test_what_depends_on_the_number_of_updates_is_told_it(choice):
+    run = RUNS["optax"]({"decay": 0.9, "eps": 1e-3, "momentum": 0.0, "centered": False})
+    run.train(range(2))
+    weights = {name: np.array(weight) for name, weight in run.weights().items()}
+    target = NumPyRMSprop(weights, lr=0.1, decay=0.9, eps=1e-3, **choice)
+    said = {"lr": 0.1, "decay": 0.9, "eps": 1e-3, "notes": []}
+    with pytest.raises(checkpoint.CheckpointError, match="takes the number of updates, but the Optax checkpoint"):
+        checkpoint.convert(without_counts(run.state()), "numpy", like=target, **said)
+    moved = checkpoint.convert(without_counts(run.state()), "numpy", like=target, step=2, **said)
+    assert moved["a/bias/step"] == 2
+
+
+def without_counts(state):
+    return {path: leaf for path, leaf in leaves_of(state).by_path.items() if "count" not in path}
+
+
+def test_an_average_that_started_from_a_gradient_can_not_be_corrected():
+    source = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, init_from_gradient=True)
+    source.step({"w": np.ones(3)})
+    target = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, bias_correction=True)
+    with pytest.raises(checkpoint.CheckpointError, match="started from a gradient, which the checkpoint doesn't keep"):
+        checkpoint.convert(source.state_dict(), "numpy", like=target)
+
+
+def test_timm_goes_on_without_caution_and_it_is_said():
+    source = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, weight_decay=0.1, weight_decay_mode="cautious")
+    source.step({"w": np.ones(3)})
+    moved = checkpoint.convert(source.state_dict(), "timm", names={"w": "0"}, notes=(notes := []))
+    assert moved["param_groups"][0]["decoupled_decay"]
+    assert any("weight_decay_mode='decoupled' where the checkpoint has 'cautious'" in note for note in notes)

@@ -1,6 +1,7 @@
 """What a rule has beyond the frameworks' own RMSProp, against those who published it, live and in float64."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 import torch
-from dialects.timm_optimizers import LaProp
+from dialects.timm_optimizers import Adopt, LaProp
 
 from rmsprop import RECIPES, Rule, reference
 
@@ -97,3 +98,33 @@ def test_averaged_momentum_is_laprops_while_the_learning_rate_stays():
     for inside in (False, True):
         rule = Rule(**AVERAGED, bias_correction=True, lr_in_momentum=inside)
         np.testing.assert_allclose(ours(rule), found, rtol=TOLERANCE)
+
+
+# ADOPT divides by max(√v, ε), which is √v + 0 as long as no gradient is 0 and ε is far below √v.
+ADOPT = {"decay": 0.99, "eps": 0.0, "momentum": 0.9, "averaged_momentum": True}
+ADOPT |= {"init_from_gradient": True, "delayed": True}
+
+
+def test_adopt_is_that_of_optax():
+    theirs = by_optax(optax.contrib.scale_by_adopt(b1=0.9, b2=0.99, eps=1e-12))
+    np.testing.assert_allclose(ours(Rule(**ADOPT)), theirs, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adopt_is_that_of_timm(weight_decay):
+    options = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-12, "clip_exp": 0.25, "weight_decay": weight_decay}
+    theirs = by_torch(lambda params: Adopt(params, **options))
+    np.testing.assert_allclose(ours(Rule(**ADOPT, weight_decay=weight_decay)), theirs, rtol=TOLERANCE)
+
+
+def test_cautious_weight_decay_is_that_of_the_paper():
+    # arXiv 2510.12402, algorithm 1: x ← x − η·(u + λ·1(u⊙x ≥ 0)⊙x), here with Adam's u; ours with RMSProp's
+    rule = Rule(decay=0.99, weight_decay=0.3, weight_decay_mode="cautious")
+    plain, x, path = Rule(decay=0.99), START, []
+    state = reference.init(plain, x)
+    for step, grad in enumerate(GRADS, 1):
+        change, state = reference.change(plain, 1.0, step, grad, state, np)
+        x = x - 0.01 * (change + 0.3 * (change * x >= 0) * x)
+        path.append(x)
+    np.testing.assert_allclose(ours(rule), np.array(path), rtol=TOLERANCE)
+    assert not np.allclose(ours(rule), ours(replace(rule, weight_decay_mode="decoupled")))

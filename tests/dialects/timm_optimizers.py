@@ -14,7 +14,8 @@ except RuntimeError:  # operator torchvision::nms does not exist
     for _operator in ("nms", "qnms"):
         _DECLARED.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
+from timm.optim.adopt import Adopt
 from timm.optim.laprop import LaProp
 from timm.optim.rmsprop_tf import RMSpropTF
 
-__all__ = ["LaProp", "RMSpropTF"]
+__all__ = ["Adopt", "LaProp", "RMSpropTF"]

@@ -11,7 +11,7 @@ import numpy as np
 from rmsprop.checkpoint import averages
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FORMATS
-from rmsprop.checkpoint.neutral import Array, CheckpointError, Group, Parameter
+from rmsprop.checkpoint.neutral import Array, CheckpointError, Group, Parameter, depends_on_step
 
 _IN_OR_OUT = "lr_in_momentum=True or False"
 
@@ -50,6 +50,7 @@ class Move:
                 f"the checkpoint is centered (it has an average gradient for {parameter.name!r}), but the target has "
                 f"no place for one: make the target centered, or pass {called('centered', False)} to go on without"
             )
+        self._check_step(parameter)
         arrays = self._uncorrected(parameter, arrays)
         return replace(parameter, arrays=arrays | self._momentum(parameter, keeps))
 
@@ -71,14 +72,28 @@ class Move:
             )
         return {name: parameter.arrays[name] for name in ("grad_avg", "grad_var") if name in parameter.arrays}
 
+    def _check_step(self, parameter: Parameter) -> None:
+        """Check that the number of updates is known where the target's update depends on it."""
+        settings = self._target.settings
+        if parameter.step is None and depends_on_step(settings):
+            why = (
+                "corrects for the bias of its averages"
+                if settings.get("bias_correction")
+                else "does another thing at its first update"
+            )
+            raise CheckpointError(
+                f"the target {why}, which takes the number of updates, but the {self._from} checkpoint doesn't say it "
+                f"for {parameter.name!r}: pass {called('step')}"
+            )
+
     def _uncorrected(self, parameter: Parameter, arrays: dict[str, Array]) -> dict[str, Array]:
         """Return the averages without v₀'s share if the target corrects for the bias, because it counts on 0."""
         if not self._target.settings.get("bias_correction"):
             return arrays
-        if parameter.step is None:
+        if self._source.settings.get("init_from_gradient") and not self._source.settings.get("bias_correction"):
             raise CheckpointError(
-                f"the target corrects for the bias of its averages, which takes the number of updates, but the "
-                f"{self._from} checkpoint doesn't say it for {parameter.name!r}: pass {called('step')}"
+                f"the target corrects for the bias of its averages, but that of {parameter.name!r} started from a "
+                "gradient, which the checkpoint doesn't keep: go on without bias correction"
             )
         start = (
             0.0
@@ -88,7 +103,7 @@ class Move:
         if not start or "decay" not in self._source.settings:
             return arrays
         decay = self._source.settings["decay"]
-        left = start * (1.0 - averages.share(decay, parameter.step))
+        left = start * (1.0 - averages.share(decay, parameter.step or 0))
         if np.iscomplexobj(arrays["square_avg"]):
             left = left * (1 + 1j)
         return arrays | {"square_avg": arrays["square_avg"].astype(np.result_type(np.float64, left)) - left}
@@ -159,8 +174,8 @@ class Move:
         """Return the state of a parameter that was never stepped: the source's v₀, unless the target's is the same."""
         source, target = self._source.settings, self._target.settings
         start, own = (_start(settings) for settings in (source, target))
-        if target.get("bias_correction"):
-            start = 0.0  # which is what the correction counts on
+        if target.get("bias_correction") or target.get("init_from_gradient"):
+            start = 0.0  # which is what the correction counts on; or it is set at the first update
         if self._leaves_out_unstepped and start == own:
             return parameter
         if start is None or parameter.shape is None:
@@ -183,6 +198,6 @@ class Move:
 
 def _start(settings: Mapping[str, Any]) -> float | None:
     """Return what the average of squared gradients starts from, or None if that isn't known."""
-    if settings.get("bias_correction"):
+    if settings.get("bias_correction") or settings.get("init_from_gradient"):
         return 0.0
     return settings.get("initial_square_avg")

@@ -22,6 +22,8 @@ _HELP = {
     "eps": "Epsilon in the denominator.",
     "eps_inside_sqrt": "Epsilon is added under the root, or to it.",
     "initial_square_avg": "What the average of squared gradients starts from.",
+    "init_from_gradient": "It starts from the first gradient's square.",
+    "delayed": "Divide by the average of before, limited as in ADOPT.",
     "centered": "Divide by the standard deviation of the gradient.",
     "momentum": "Share of the buffer that is kept.",
     "nesterov": "Nesterov momentum.",

@@ -248,7 +248,7 @@ class Launch:
         return np.concatenate(words)
 
     def _set_gains(self, rules: Tensor) -> None:
-        """Compute the gains of bias-corrected rules from counts that are on the device."""
+        """Compute the numbers that depend on counts that are on the device."""
         numbers = rules.view(torch.float64).view(len(self._rules), -1)
         for place, bucket in zip(self._places, self._buckets, strict=True):
             if _counts_there(bucket):
@@ -259,7 +259,7 @@ class Launch:
 
 
 def _counts_there(bucket: Bucket) -> bool:
-    return bucket.rule.bias_correction and bucket.counts_on_device
+    return bucket.rule.depends_on_step and bucket.counts_on_device
 
 
 def launches(buckets: Iterable[Bucket]) -> list[Launch]:

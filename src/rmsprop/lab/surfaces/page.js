@@ -1,7 +1,8 @@
 // The controls, the numbers and what ties them to the drawing.
 
 const byId = (id) => document.getElementById(id);
-const FLAGS = ["eps_inside_sqrt", "centered", "nesterov", "averaged_momentum", "bias_correction"];
+const FLAGS = ["eps_inside_sqrt", "init_from_gradient", "delayed", "centered", "nesterov", "averaged_momentum",
+  "bias_correction"];
 const digits = (value, count) => Number(value.toPrecision(count));
 
 // A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value.

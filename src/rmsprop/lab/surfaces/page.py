@@ -25,6 +25,8 @@ _SLIDERS = {
 }
 _FLAGS = {
     "eps_inside_sqrt": "ε inside the root",
+    "init_from_gradient": "v₀ from the first gradient",
+    "delayed": "delayed v (ADOPT)",
     "centered": "centered",
     "nesterov": "Nesterov (needs momentum)",
     "averaged_momentum": "averaged momentum",

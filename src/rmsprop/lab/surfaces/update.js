@@ -2,7 +2,7 @@
 // numbers. A rule is an object with the fields of rmsprop.Rule.
 
 function initialState(rule) {
-  return { mean: 0, spread: rule.bias_correction ? 0 : rule.initial_square_avg, buffer: 0 };
+  return { mean: 0, spread: rule.bias_correction || rule.init_from_gradient ? 0 : rule.initial_square_avg, buffer: 0 };
 }
 
 function gains(rule, decay, t) {
@@ -25,6 +25,8 @@ function decayedSum(isShort, kept, lost, old, fresh) {
 // Returns what step t subtracts from the coordinate for its gradient g, and updates the state.
 function change(rule, lr, t, g, state) {
   const [gain, keep] = gains(rule, rule.decay, t);
+  if (rule.init_from_gradient && t === 1) state.spread = g * g;
+  const before = state.spread;
   if (rule.centered) {
     const deviation = g - state.mean;
     state.mean = average(rule, state.mean, g, gain, keep);
@@ -32,9 +34,12 @@ function change(rule, lr, t, g, state) {
   } else {
     state.spread = average(rule, state.spread, g * g, gain, keep);
   }
-  const root = Math.sqrt(rule.eps_inside_sqrt ? state.spread + rule.eps : state.spread);
+  const divisor = rule.delayed ? before : state.spread;
+  const root = Math.sqrt(rule.eps_inside_sqrt ? divisor + rule.eps : divisor);
   const denominator = rule.eps_inside_sqrt ? root : root + rule.eps;
   let u = g / (g === 0 && denominator === 0 ? 1 : denominator);
+  const most = rule.delayed ? (t - 1) ** 0.25 : Infinity;
+  u = u < -most ? -most : u > most ? most : u;
   if (rule.momentum === 0) return lr * u;
   const [taken, kept] = rule.averaged_momentum ? gains(rule, rule.momentum, t) : [1, rule.momentum];
   u = (rule.lr_in_momentum ? lr * taken : taken) * u;
