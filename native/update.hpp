@@ -43,6 +43,7 @@ template <class T, bool usual>
 struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
       weight_decay, max_quotient;
+  bool is_rare;        // whether it makes a choice that no framework offers
   T update_scale = 1;  // what the quotients of one tensor are multiplied with
   Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, decays_with_care, plain_or_corrected, is_first,
       delayed;
@@ -60,6 +61,7 @@ struct Numbers {
         momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
         max_quotient(static_cast<T>(rule.max_quotient)),
+        is_rare(rule.delayed || rule.is_first != 0 || rule.weight_decay_mode == RMSPROP_CAUTIOUS),
         new_or_old(rule.new_is_base != 0),
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
@@ -100,12 +102,13 @@ struct Numbers {
 };
 
 // Updates spread (v, or v − m² when centered) and mean of one element p with the gradient g; returns the quotient.
-template <bool centered, class T, bool usual>
+// Only `rare` makes the choices of papers' code, which would slow all others down by up to a third.
+template <bool centered, bool rare, class T, bool usual>
 inline T quotient_of(const Numbers<T, usual>& n, T g, T p, T& spread, T& mean) {
   g = n.limited(g * n.grad_scale, n.max_grad);
   g = n.choose(n.decays_gradient, g + n.weight_decay * p, g);
 
-  spread = n.choose(n.is_first, g * g, spread);
+  if constexpr (rare) spread = n.choose(n.is_first, g * g, spread);
   const T before = spread;
   if constexpr (centered) {
     const T deviation = g - mean;
@@ -116,16 +119,17 @@ inline T quotient_of(const Numbers<T, usual>& n, T g, T p, T& spread, T& mean) {
   }
 
   // One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
-  const T divisor = n.choose(n.delayed, before, spread);
+  const T divisor = rare ? n.choose(n.delayed, before, spread) : spread;
   const T denominator = std::sqrt(divisor + n.eps_inside) + n.eps_outside;
   const T quotient = g / denominator;
-  return n.limited(((g == T(0)) & (denominator == T(0))) ? g : quotient, n.max_quotient);
+  const T u = ((g == T(0)) & (denominator == T(0))) ? g : quotient;
+  return rare ? n.limited(u, n.max_quotient) : u;
 }
 
 // Updates p, spread, mean and buffer of one element with the gradient g.
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, bool has_momentum, bool rare, class T, bool usual>
 inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
-  T u = quotient_of<centered>(n, g, p, spread, mean);
+  T u = quotient_of<centered, rare>(n, g, p, spread, mean);
   if constexpr (!usual) u = n.update_scale * u;
 
   if constexpr (has_momentum) {
@@ -136,8 +140,8 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
   const T moved_by = n.lr_outside * u;
   if constexpr (!usual) {
     const T decayed = p - n.weight_decay * p;
-    const T with_care = moved_by * p < T(0) ? p : decayed;
-    p = n.choose(n.decays_param, decayed, n.choose(n.decays_with_care, with_care, p));
+    const T otherwise = rare ? n.choose(n.decays_with_care, moved_by * p < T(0) ? p : decayed, p) : p;
+    p = n.choose(n.decays_param, decayed, otherwise);
   }
   p = p - moved_by;
 }

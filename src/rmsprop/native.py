@@ -101,8 +101,9 @@ def shares(rule: Rule, step: Any, xp: Any = math) -> dict[str, Any]:
         Name -> number; an array of them where it depends on the step.
 
     Examples:
-        >>> shares(Rule(decay=0.75, momentum=0.5), 1)
-        {'gain': 0.25, 'keep': 0.75, 'momentum': 0.5, 'momentum_loss': 0.5, 'momentum_gain': 1.0, 'max_quotient': inf, 'is_first': False}
+        >>> found = shares(Rule(decay=0.75, momentum=0.5, delayed=True), 17)
+        >>> found["gain"], found["momentum_gain"], found["max_quotient"]
+        (0.25, 1.0, 2.0)
     """
     gain, keep = rule.gains(step, xp)
     taken, kept = rule.momentum_gains(step, xp)
