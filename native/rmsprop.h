@@ -16,7 +16,8 @@ extern "C" {
 
 /* What parameters and gradients are stored as. Updates work in float64 for float64 and in float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
-enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED };
+/* Cautious is decoupled where the update does not move a parameter away from 0. */
+enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_CAUTIOUS };
 /* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
 enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };
 /* What state is stored as: in the precision in which updates work, or rounded by random bits: to bfloat16, or to codes
@@ -32,17 +33,22 @@ typedef struct {
   double keep;       /* share of the old one */
   double eps_inside; /* under the root, or 0 */
   double eps_outside;
-  double momentum;
+  double momentum;      /* share of the old buffer */
   double momentum_loss; /* 1 - momentum */
-  double weight_decay;  /* times lr when decoupled */
+  double momentum_gain; /* what the buffer takes of a quotient: 1, or its share in an average */
+  double weight_decay;  /* times lr unless l2 */
   double max_grad;      /* the largest magnitude of a scaled gradient, or infinity */
+  double max_quotient;  /* the largest magnitude of a quotient, or infinity */
+  double is_first;      /* 1 where averages of squares begin with the square of this gradient, else 0 */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t has_momentum;
+  int32_t short_momentum; /* write the buffer as momentum * old + new */
   int32_t nesterov;
   int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;
-  int32_t limits; /* whether there is a max_grad, or the batch has update_scales */
+  int32_t delayed; /* divide by the average of before */
+  int32_t limits;  /* whether there is a max_grad or a max_quotient, or the batch has update_scales */
 } rmsprop_rule;
 
 /* DLPack's DLDevice. */

@@ -52,7 +52,7 @@ RMSPROP_NOINLINE void quotients(int64_t size, const Numbers<T, false>& numbers, 
   for (int64_t k = 0; k < size; ++k) {
     T p = params[k], spread = spreads[k], mean{};
     if constexpr (centered) mean = means[k];
-    found[k] = quotient_of<centered>(numbers, grads[k], p, spread, mean);
+    found[k] = quotient_of<centered, true>(numbers, grads[k], p, spread, mean);
   }
 }
 

@@ -31,23 +31,25 @@ class Choice {
 };
 
 // Whether a rule makes none of the choices that cost something: averages and momentum that keep at least half of what
-// they had, no Nesterov momentum, no weight decay, no limit to an element or an update. Most training is like that, and
-// it need not pay for the rest.
+// they had, no Nesterov momentum, no weight decay, no limit to an element or an update, no start of its own. Most
+// training is like that, and it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
-  return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
-         (!rule.has_momentum || rule.momentum >= 0.5);
+  return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.is_first == 0 &&
+         rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY && !(rule.has_momentum && rule.short_momentum);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
 template <class T, bool usual>
 struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
-      weight_decay;
+      weight_decay, max_quotient;
+  bool is_rare;        // whether it makes a choice that no framework offers
   T update_scale = 1;  // what the quotients of one tensor are multiplied with
-  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected;
+  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, decays_with_care, plain_or_corrected, is_first,
+      delayed;
 
   explicit Numbers(const rmsprop_rule& rule)
-      : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
+      : lr_inside(static_cast<T>((rule.lr_in_momentum ? rule.lr : 1.0) * rule.momentum_gain)),
         lr_outside(static_cast<T>(rule.lr_in_momentum ? 1.0 : rule.lr)),
         grad_scale(static_cast<T>(rule.grad_scale)),
         max_grad(static_cast<T>(rule.max_grad)),
@@ -58,11 +60,16 @@ struct Numbers {
         momentum(static_cast<T>(rule.momentum)),
         momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
+        max_quotient(static_cast<T>(rule.max_quotient)),
+        is_rare(rule.delayed || rule.is_first != 0 || rule.weight_decay_mode == RMSPROP_CAUTIOUS),
         new_or_old(rule.new_is_base != 0),
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
         decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
-        plain_or_corrected(rule.momentum < 0.5) {}
+        decays_with_care(rule.weight_decay_mode == RMSPROP_CAUTIOUS),
+        plain_or_corrected(rule.short_momentum != 0),
+        is_first(rule.is_first != 0),
+        delayed(rule.delayed != 0) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
@@ -71,11 +78,11 @@ struct Numbers {
     return choice(first, second);
   }
 
-  // A gradient within its limits; NaN stays NaN.
-  T limited(T g) const {
-    if constexpr (usual) return g;
-    g = -max_grad > g ? -max_grad : g;
-    return max_grad < g ? max_grad : g;
+  // A number within its limits; NaN stays NaN.
+  static T limited(T value, T most) {
+    if constexpr (usual) return value;
+    value = -most > value ? -most : value;
+    return most < value ? most : value;
   }
 
   // gain·new + keep·old from the side that weighs more; an infinite average stays infinite.
@@ -94,15 +101,15 @@ struct Numbers {
   }
 };
 
-// Updates p by what comes before the step (decoupled weight decay), spread (v, or v − m² when centered) and mean of one
-// element with the gradient g; returns the quotient.
-template <bool centered, class T, bool usual>
-inline T quotient_of(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean) {
-  g = n.limited(g * n.grad_scale);
-  const T with_decay = g + n.weight_decay * p, decayed = p - n.weight_decay * p;
-  g = n.choose(n.decays_gradient, with_decay, g);
-  p = n.choose(n.decays_param, decayed, p);
+// Updates spread (v, or v − m² when centered) and mean of one element p with the gradient g; returns the quotient.
+// Only `rare` makes the choices of papers' code, which would slow all others down by up to a third.
+template <bool centered, bool rare, class T, bool usual>
+inline T quotient_of(const Numbers<T, usual>& n, T g, T p, T& spread, T& mean) {
+  g = n.limited(g * n.grad_scale, n.max_grad);
+  g = n.choose(n.decays_gradient, g + n.weight_decay * p, g);
 
+  if constexpr (rare) spread = n.choose(n.is_first, g * g, spread);
+  const T before = spread;
   if constexpr (centered) {
     const T deviation = g - mean;
     mean = n.average(mean, g);
@@ -112,15 +119,17 @@ inline T quotient_of(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean) 
   }
 
   // One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
-  const T denominator = std::sqrt(spread + n.eps_inside) + n.eps_outside;
+  const T divisor = rare ? n.choose(n.delayed, before, spread) : spread;
+  const T denominator = std::sqrt(divisor + n.eps_inside) + n.eps_outside;
   const T quotient = g / denominator;
-  return ((g == T(0)) & (denominator == T(0))) ? g : quotient;
+  const T u = ((g == T(0)) & (denominator == T(0))) ? g : quotient;
+  return rare ? n.limited(u, n.max_quotient) : u;
 }
 
 // Updates p, spread, mean and buffer of one element with the gradient g.
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, bool has_momentum, bool rare, class T, bool usual>
 inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
-  T u = quotient_of<centered>(n, g, p, spread, mean);
+  T u = quotient_of<centered, rare>(n, g, p, spread, mean);
   if constexpr (!usual) u = n.update_scale * u;
 
   if constexpr (has_momentum) {
@@ -128,7 +137,13 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
     buffer = n.decayed_sum(buffer, u);
     u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
   }
-  p = p - n.lr_outside * u;
+  const T moved_by = n.lr_outside * u;
+  if constexpr (!usual) {
+    const T decayed = p - n.weight_decay * p;
+    const T otherwise = rare ? n.choose(n.decays_with_care, moved_by * p < T(0) ? p : decayed, p) : p;
+    p = n.choose(n.decays_param, decayed, otherwise);
+  }
+  p = p - moved_by;
 }
 
 }  // namespace

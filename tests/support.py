@@ -8,8 +8,42 @@ import numpy as np
 from rmsprop import Rule, native
 from rmsprop.hyperparameters import Traced
 
-# Every combination of the options that decide which instructions run.
-ALL_RULES = [
+# What only papers' code has, beside what else an update depends on.
+VARIANT_RULES = [
+    Rule(decay=decay, momentum=momentum, averaged_momentum=True, **others)
+    for decay, momentum, others in product(
+        (0.3, 0.9),
+        (0.3, 0.9),
+        (
+            {},
+            {"bias_correction": True},
+            {"nesterov": True, "lr_in_momentum": True, "eps": 1e-3, "eps_inside_sqrt": True},
+            {"nesterov": True, "bias_correction": True, "centered": True, "weight_decay": 0.1},
+        ),
+    )
+]
+
+VARIANT_RULES += [
+    Rule(decay=decay, momentum=momentum, averaged_momentum=averaged, **variant, **others)
+    for decay, (momentum, averaged), variant, others in product(
+        (0.3, 0.9),
+        ((0.0, False), (0.8, False), (0.8, True)),
+        (
+            {"init_from_gradient": True},
+            {"delayed": True},
+            {"init_from_gradient": True, "delayed": True},
+            {"weight_decay": 0.1, "weight_decay_mode": "cautious"},
+            {"delayed": True, "bias_correction": True, "weight_decay": 0.1, "weight_decay_mode": "cautious"},
+        ),
+        (
+            {},
+            {"centered": True, "eps": 1e-3, "eps_inside_sqrt": True},
+        ),
+    )
+]
+
+# Every combination of the frameworks' options that decide which instructions run.
+COMMON_RULES = [
     Rule(
         decay=decay,
         eps=1e-3 if inside else 1e-8,
@@ -33,6 +67,7 @@ ALL_RULES = [
         ((0.0, "l2"), (0.1, "l2"), (0.1, "decoupled")),
     )
 ]
+ALL_RULES = [*COMMON_RULES, *VARIANT_RULES]
 
 # Numbers at which an update takes another way.
 BOUNDARY_RULES = [

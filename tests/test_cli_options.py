@@ -124,4 +124,4 @@ main()
 
 def test_ctrl_c_in_code_that_cant_raise_ends_the_command_all_the_same():
     done = subprocess.run([sys.executable, "-c", FINALIZED], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted before it was done\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nerror: interrupted before it was done\n")

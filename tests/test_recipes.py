@@ -34,7 +34,10 @@ ROWS = {
     "impala": ("tensorflow1", 0.00048, 0.99, None, 0.1, None, None),
     "impala_torchbeast": ("torch", 0.00048, 0.99, None, 0.01, None, None),
     "qmix": ("torch", 0.0005, 0.99, None, 0.00001, None, None),
+    "dreamerv3": ("torch", 0.00004, 0.999, 0.9, 1e-20, None, None),
 }
+# What else they say, by the names of the rule.
+MORE = {"dreamerv3": {"averaged_momentum": True, "bias_correction": True}}
 FIELDS = ("decay", "momentum", "eps", "centered", "weight_decay")
 PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
 
@@ -59,7 +62,8 @@ def test_clipping_is_that_of_the_source(name):
 
 def given(name):
     """Field -> value, of what a source says."""
-    return {field: value for field, value in zip(FIELDS, ROWS[name][2:], strict=True) if value is not None}
+    numbers = {field: value for field, value in zip(FIELDS, ROWS[name][2:], strict=True) if value is not None}
+    return numbers | MORE.get(name, {})
 
 
 @pytest.mark.parametrize("name", ROWS)

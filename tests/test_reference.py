@@ -33,20 +33,40 @@ def textbook(rule, grads, lr, param):
     for t, g in enumerate(grads.astype(np.longdouble), 1):
         if rule.weight_decay_mode == "l2":
             g = g + rule.weight_decay * param
-        else:
-            param = param - lr * rule.weight_decay * param
+        v = g**2 if t == 1 and rule.init_from_gradient else v
+        before = v, m
         v = decay * v + (1 - decay) * g**2
         m = decay * m + (1 - decay) * g
-        total = 1 - decay**t
-        v_hat = (v - decay**t * rule.initial_square_avg) / total if rule.bias_correction else v
-        m_hat = m / total if rule.bias_correction else m
+        if rule.delayed:
+            v_hat, m_hat = corrected(rule, *before, t - 1)
+        else:
+            v_hat, m_hat = corrected(rule, v, m, t)
         d = np.maximum(v_hat - m_hat**2, 0.0) if rule.centered else v_hat
         u = g / (np.sqrt(d + rule.eps) if rule.eps_inside_sqrt else np.sqrt(d) + rule.eps)
+        if rule.delayed:
+            u = np.clip(u, -((t - 1) ** 0.25), (t - 1) ** 0.25)
         collected = lr * u if rule.lr_in_momentum else u
-        b = rule.momentum * b + collected
-        change = collected + rule.momentum * b if rule.nesterov else b
-        param = param - (change if rule.lr_in_momentum else lr * change)
+        if rule.averaged_momentum:
+            faded = np.longdouble(rule.momentum) ** t if rule.bias_correction else 0.0
+            share = (1 - np.longdouble(rule.momentum)) / (1 - faded)
+            b = rule.momentum * b + (1 - np.longdouble(rule.momentum)) * collected
+            b_hat = b / (1 - faded)
+            change = share * collected + (1 - share) * b_hat if rule.nesterov else b_hat
+        else:
+            b = rule.momentum * b + collected
+            change = collected + rule.momentum * b if rule.nesterov else b
+        change = change if rule.lr_in_momentum else lr * change
+        decays = {"l2": False, "decoupled": True, "cautious": change * param >= 0}[rule.weight_decay_mode]
+        param = param - decays * lr * rule.weight_decay * param - change
     return param
+
+
+def corrected(rule, v, m, t):
+    if not rule.bias_correction or t == 0:
+        return v, m
+    faded = np.longdouble(rule.decay) ** t
+    start = v * 0 if rule.init_from_gradient else rule.initial_square_avg
+    return (v - faded * start) / (1 - faded), m / (1 - faded)
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=range(len(ALL_RULES)))
@@ -119,7 +139,8 @@ def test_a_constant_gradient_has_a_closed_form(rule, g, steps):
         np.testing.assert_allclose(state["grad_avg"], m, rtol=1e-12)
     else:
         found = state["square_avg"]
-    np.testing.assert_allclose(found, g**2 * (1 - faded) + faded * rule.initial_square_avg, rtol=1e-10)
+    start = g**2 if rule.init_from_gradient else rule.initial_square_avg
+    np.testing.assert_allclose(found, g**2 * (1 - faded) + faded * start, rtol=1e-10)
 
 
 @given(rules, st.floats(0.01, 100.0))

@@ -150,8 +150,14 @@ def test_the_options_are_the_fields():
     assert set(FLAGS) == {name for name, kind in fields.items() if kind is bool}
 
 
+# Flags that only papers' code has.
+OF_PAPERS = ["averaged_momentum", "init_from_gradient", "delayed"]
+
+
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
-@pytest.mark.parametrize("field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction"])
+@pytest.mark.parametrize(
+    "field", ["eps_inside_sqrt", "centered", "nesterov", "lr_in_momentum", "bias_correction", *OF_PAPERS]
+)
 def test_flags_are_bools(field, value):
     with pytest.raises(TypeError, match=rf"Invalid {field} value: .* \(allowed: True or False\)"):
         Rule(**{field: value})
@@ -160,11 +166,18 @@ def test_flags_are_bools(field, value):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"weight_decay_mode": "L2"}, "Invalid weight_decay_mode value: 'L2' (allowed: 'l2' or 'decoupled')"),
+        (
+            {"weight_decay_mode": "L2"},
+            "Invalid weight_decay_mode value: 'L2' (allowed: 'l2', 'decoupled' or 'cautious')",
+        ),
         ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
         (
             {"bias_correction": True, "decay": 1.0},
             "bias_correction=True needs a decay below 1: at decay 1 it would divide by zero",
+        ),
+        (
+            {"averaged_momentum": True, "momentum": 1.0},
+            "averaged_momentum=True needs a momentum below 1: at 1 the average would stay at 0",
         ),
     ],
 )
@@ -222,5 +235,7 @@ def test_a_correction_starts_from_zero_and_others_from_what_is_asked_for():
 
 
 def test_an_unknown_field_of_a_dialect_is_named():
-    with pytest.raises(TypeError, match=r"Unknown hyperparameter 'alpha' .known: bias_correction, centered, decay,"):
+    with pytest.raises(
+        TypeError, match=r"Unknown hyperparameter 'alpha' .known: averaged_momentum, bias_correction, centered, decay,"
+    ):
         Rule.from_dialect("torch", alpha=0.9)

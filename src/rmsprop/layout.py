@@ -23,17 +23,22 @@ NUMBERS: dict[str, Any] = {
     "eps_outside": ctypes.c_double,
     "momentum": ctypes.c_double,
     "momentum_loss": ctypes.c_double,
+    "momentum_gain": ctypes.c_double,
     "weight_decay": ctypes.c_double,
     "max_grad": ctypes.c_double,
+    "max_quotient": ctypes.c_double,
+    "is_first": ctypes.c_double,
     "new_is_base": ctypes.c_int32,
     "centered": ctypes.c_int32,
     "has_momentum": ctypes.c_int32,
+    "short_momentum": ctypes.c_int32,
     "nesterov": ctypes.c_int32,
     "lr_in_momentum": ctypes.c_int32,
     "weight_decay_mode": ctypes.c_int32,
+    "delayed": ctypes.c_int32,
     "limits": ctypes.c_int32,
 }
-WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
+WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2, "cautious": 3}
 _SCALES = ("spread_scales", "mean_scales", "buffer_scales")
 STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
 

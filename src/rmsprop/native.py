@@ -69,25 +69,53 @@ def numbers_of(
         >>> numbers_of(Rule(decay=0.75), 0.1, 1)["gain"]
         0.25
     """
-    gain, keep = rule.gains(step)
     return {
+        **shares(rule, step),
         "lr": lr,
         "grad_scale": -grad_scale if maximize else grad_scale,
-        "gain": gain,
-        "keep": keep,
         "eps_inside": rule.eps if rule.eps_inside_sqrt else 0.0,
         "eps_outside": 0.0 if rule.eps_inside_sqrt else rule.eps,
-        "momentum": rule.momentum,
-        "momentum_loss": 1.0 - rule.momentum,
-        "weight_decay": rule.weight_decay * (lr if rule.weight_decay_mode == "decoupled" else 1.0),
+        "weight_decay": rule.weight_decay * (1.0 if rule.weight_decay_mode == "l2" else lr),
         "new_is_base": rule.decay < 0.5,
         "centered": rule.centered,
         "has_momentum": rule.has_momentum,
+        "short_momentum": rule.momentum < 0.5,
         "nesterov": rule.nesterov,
         "lr_in_momentum": rule.has_momentum and rule.lr_in_momentum,
         "weight_decay_mode": WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
         "max_grad": max_grad,
-        "limits": max_grad < math.inf or limits_update,
+        "delayed": rule.delayed,
+        "limits": max_grad < math.inf or limits_update or rule.delayed,
+    }
+
+
+def shares(rule: Rule, step: Any, xp: Any = math) -> dict[str, Any]:
+    """Return the numbers of an update that may depend on how many there have been, by their names in `NUMBERS`.
+
+    Args:
+        rule: What to compute.
+        step: The number of the update, counted from 1, or an array of such numbers.
+        xp: The library of such an array. Default: ``math``.
+
+    Returns:
+        Name -> number; an array of them where it depends on the step.
+
+    Examples:
+        >>> found = shares(Rule(decay=0.75, momentum=0.5, delayed=True), 17)
+        >>> found["gain"], found["momentum_gain"], found["max_quotient"]
+        (0.25, 1.0, 2.0)
+    """
+    gain, keep = rule.gains(step, xp)
+    taken, kept = rule.momentum_gains(step, xp)
+    lost = taken if rule.averaged_momentum else 1.0 - kept
+    return {
+        "gain": gain,
+        "keep": keep,
+        "momentum": kept,
+        "momentum_loss": lost,
+        "momentum_gain": taken,
+        "max_quotient": rule.largest_quotient(step),
+        "is_first": rule.init_from_gradient and step == 1,
     }
 
 
@@ -199,7 +227,7 @@ class Batch:
         self.struct = BatchStruct(
             dtype=DTYPES[dtype],
             device=DeviceStruct(*device),
-            equal_steps=bool(steps) and rule.bias_correction,
+            equal_steps=bool(steps) and rule.depends_on_step,
             count=count,
             sizes=self.sizes.buffer_info()[0],
             wide_steps=steps == "float64",

@@ -254,6 +254,22 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "src/learners/q_learner.py (023de7e)",
             max_grad_norm=10.0,
         ),
+        "dreamerv3": Recipe(
+            dialect="torch",
+            lr=4e-5,
+            settings={
+                "decay": 0.999,
+                "eps": 1e-20,
+                "momentum": 0.9,
+                "averaged_momentum": True,
+                "bias_correction": True,
+            },
+            schedule="linear from 0 over 1000 steps, then constant",
+            around="batch 16 × 64 steps; before all else each tensor's gradient is clipped at 0.3 of the norm of its "
+            "parameters (adaptive gradient clipping), which is not part of a rule",
+            source="Hafner et al., Mastering Diverse Domains through World Models, arXiv 2301.04104; "
+            "danijar/dreamerv3, dreamerv3/configs.yaml (05699cd) and embodied/jax/opt.py",
+        ),
     }
 )
 

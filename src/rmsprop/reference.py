@@ -71,6 +71,7 @@ def update(
         The new parameter, in its dtype, and the new state.
 
     Raises:
+        TypeError: If a delayed rule is to update complex numbers.
         ValueError: If the shapes of parameter and gradient differ, or ``step`` is below 1.
 
     Examples:
@@ -89,6 +90,7 @@ def update(
         raise ValueError(f"step is {step}, but the first update is step 1")
     dtype = np.dtype(working_dtype(param.dtype.name))
     scale = -grad_scale if maximize else grad_scale
+    check_real(rule, param.dtype.kind == "c")
     with np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
         new, state = apply(rule, lr, step, param.astype(dtype), grad.astype(dtype) * dtype.type(scale), state, np)
         return np.asarray(new, param.dtype), {name: np.asarray(x, _dtype(name, param)) for name, x in state.items()}
@@ -97,6 +99,23 @@ def update(
 def _dtype(name: str, param: Any) -> Any:
     dtype = working_dtype(param.dtype.name)
     return real_dtype(dtype) if name in SQUARES else dtype
+
+
+def check_real(rule: Rule, is_complex: bool) -> None:
+    """Refuse complex numbers where a rule limits each element.
+
+    Args:
+        rule: What to compute.
+        is_complex: Whether a parameter is of complex numbers.
+
+    Raises:
+        TypeError: If the rule is delayed, and it is.
+
+    Examples:
+        >>> check_real(Rule(delayed=True), is_complex=False)
+    """
+    if rule.delayed and is_complex:
+        raise TypeError("delayed=True limits each element of a quotient, but has no limit for complex numbers")
 
 
 def apply(
@@ -135,8 +154,8 @@ def apply(
         array([0.8])
     """
     moved_by, new_state = change(rule, lr, step, with_l2(rule, p, g), state, xp, limited)
-    if rule.decays_weights("decoupled"):
-        p = p - decoupled_decay(rule, lr, p)
+    if rule.decays_weights("decoupled", "cautious"):
+        p = p - decoupled_decay(rule, lr, p, moved_by, xp)
     return p - moved_by, new_state
 
 
@@ -158,22 +177,26 @@ def with_l2(rule: Rule, p: Any, g: Any) -> Any:
     return g + rule.weight_decay * p if rule.decays_weights("l2") else g
 
 
-def decoupled_decay(rule: Rule, lr: Any, p: Any) -> Any:
-    """Return what decoupled weight decay subtracts from a parameter.
+def decoupled_decay(rule: Rule, lr: Any, p: Any, moved_by: Any, xp: Any) -> Any:
+    """Return what decoupled weight decay, cautious or not, subtracts from a parameter.
 
     Args:
         rule: What to compute.
         lr: The learning rate (a number or a 0-d array).
         p: The parameter, in the working precision.
+        moved_by: What the update subtracts from it besides.
+        xp: The library of these arrays, as for `apply`.
 
     Returns:
-        lr·λ·θ.
+        lr·λ·θ; cautious, 0 where the update moves the parameter away from 0.
 
     Examples:
-        >>> decoupled_decay(Rule(weight_decay=0.5, weight_decay_mode="decoupled"), 0.5, np.ones(1))
-        array([0.25])
+        >>> rule = Rule(weight_decay=0.5, weight_decay_mode="cautious")
+        >>> decoupled_decay(rule, 0.5, np.ones(2), np.array([0.1, -0.1]), np)
+        array([0.25, 0.  ])
     """
-    return (lr * rule.weight_decay) * p
+    decay = (lr * rule.weight_decay) * p
+    return decay if rule.weight_decay_mode == "decoupled" else xp.where(_product(moved_by, p, xp) < 0.0, 0.0, decay)
 
 
 def change(
@@ -204,32 +227,63 @@ def change(
         array([0.2])
     """
     gain, keep = rule.gains(step, xp)
+    before = state["grad_var" if rule.centered else "square_avg"]
+    if rule.init_from_gradient:
+        before = _if_first(step, _product(g, g, xp), before, xp)
     if rule.centered:
         deviation = g - state["grad_avg"]
         new_state = {"grad_avg": average(rule, state["grad_avg"], g, gain, keep, xp)}
         # v − m² itself has a recursion, which cannot cancel: d ← ρ·(d + (1 − ρ)·(g − m_old)²)
-        d = average(rule, state["grad_var"], _product(keep * deviation, deviation, xp), gain, keep, xp)
+        d = average(rule, before, _product(keep * deviation, deviation, xp), gain, keep, xp)
         new_state["grad_var"] = d
     else:
-        d = average(rule, state["square_avg"], _product(g, g, xp), gain, keep, xp)
+        d = average(rule, before, _product(g, g, xp), gain, keep, xp)
         new_state = {"square_avg": d}
 
+    u = _quotient(rule, step, g, before if rule.delayed else d, xp)
+    u = u if limited is None else limited(u)
+    return _step_taken(rule, lr, step, u, state, new_state, xp)
+
+
+def _quotient(rule: Rule, step: Any, g: Any, d: Any, xp: Any) -> Any:
+    """Return u: the gradient over the denominator that an average of squares makes."""
     denominator = xp.sqrt(d + rule.eps) if rule.eps_inside_sqrt else xp.sqrt(d) + rule.eps
     # XLA, which has this for nothing, makes an inexact product of a quotient by a bare root.
     if not hasattr(xp, "finite") or not known_from(rule.eps, SMALLEST_NORMAL):
         nothing = (g == 0.0) & (denominator == 0.0)  # 0/0 with ε = 0: no gradient so far asks for no step
         denominator = xp.where(nothing, 1.0, denominator)
     u = g / denominator
-    u = u if limited is None else limited(u)
+    if rule.delayed:
+        most = rule.largest_quotient(step)
+        u = xp.where(u < -most, -most, u)
+        u = xp.where(u > most, most, u)
+    return u
 
+
+def _step_taken(
+    rule: Rule, lr: Any, step: Any, u: Any, state: Mapping[str, Any], new_state: State, xp: Any
+) -> tuple[Any, State]:
+    """Return the change that a quotient makes, and the new state with the momentum buffer in it."""
     if not rule.has_momentum:
         return lr * u, new_state
-    if rule.lr_in_momentum:
+    taken, kept = rule.momentum_gains(step, xp)
+    if rule.averaged_momentum:
+        u = (lr * taken if rule.lr_in_momentum else taken) * u
+    elif rule.lr_in_momentum:
         u = lr * u
-    b = _decayed_sum(rule.momentum, state["momentum_buffer"], u, xp)
+    lost = taken if rule.averaged_momentum else 1.0 - kept
+    b = _decayed_sum(known_below(rule.momentum, 0.5), kept, lost, state["momentum_buffer"], u, xp)
     new_state["momentum_buffer"] = b
-    step_taken = u + rule.momentum * b if rule.nesterov else b
+    step_taken = u + kept * b if rule.nesterov else b
     return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
+
+
+def _if_first(step: Any, first: Any, later: Any, xp: Any) -> Any:
+    """Return an array at the first update, and another at later ones."""
+    is_first = step == 1
+    if isinstance(is_first, bool | np.bool):
+        return first if is_first else later
+    return xp.where(is_first, first, later)
 
 
 def _product(a: Any, b: Any, xp: Any) -> Any:
@@ -262,16 +316,15 @@ def average(rule: Rule, old: Any, new: Any, gain: Any, keep: Any, xp: Any) -> An
     return _guarded(base, lambda: base + other, lambda finite: base + share * (other - finite), xp)
 
 
-def _decayed_sum(momentum: float, old: Any, new: Any, xp: Any) -> Any:
-    """Return μ·old + new, which collects 1/(1 − μ) of a constant.
+def _decayed_sum(is_short: bool, kept: Any, lost: Any, old: Any, new: Any, xp: Any) -> Any:
+    """Return μ·old + new, which collects 1/(1 − μ) of a constant; ``kept`` is μ and ``lost`` is 1 − μ.
 
     With μ rounded to float32 that sum is off by many times 2⁻²⁴ (4 at μ = 0.9), so 1 − μ is rounded instead where it is
-    the smaller one. An infinite sum stays infinite.
+    the smaller one, unless the sum ``is_short``. An infinite sum stays infinite.
     """
-    if known_below(momentum, 0.5):
-        return momentum * old + new
-    lost = 1.0 - momentum
-    return _guarded(old, lambda: momentum * old + new, lambda finite: old + (new - lost * finite), xp)
+    if is_short:
+        return kept * old + new
+    return _guarded(old, lambda: kept * old + new, lambda finite: old + (new - lost * finite), xp)
 
 
 def _guarded(old: Any, if_infinite: Callable[[], Any], otherwise: Callable[[Any], Any], xp: Any) -> Any:

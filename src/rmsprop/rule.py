@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from rmsprop.hyperparameters import Traced, check_factor, check_number
 
-WeightDecayMode = Literal["l2", "decoupled"]
+WeightDecayMode = Literal["l2", "decoupled", "cautious"]
 # The averages of squares among the arrays of the state: v, and v − m² in its place.
 SQUARES = ("square_avg", "grad_var")
 
@@ -23,10 +23,13 @@ class OwnOptions(TypedDict, total=False):
 
     Examples:
         >>> sorted(OwnOptions.__optional_keys__)
-        ['lr_in_momentum', 'weight_decay_mode']
+        ['averaged_momentum', 'delayed', 'init_from_gradient', 'lr_in_momentum', 'weight_decay_mode']
     """
 
     lr_in_momentum: bool | None
+    averaged_momentum: bool | None
+    init_from_gradient: bool | None
+    delayed: bool | None
     weight_decay_mode: WeightDecayMode | None
 
 
@@ -88,17 +91,22 @@ class Rule:
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default False.
         initial_square_avg: v₀, what the average of squared gradients starts from. Default 0. It has no effect
             under ``bias_correction``, which removes its share exactly.
+        init_from_gradient: v starts from the square of the first gradient instead. Default False.
+        delayed: Divide by the average as it was before this gradient, and let no element of the quotient exceed
+            (t − 1)^¼ at step t, so that the first step only begins the average: ADOPT's update. Default False.
         centered: Divide by the standard deviation √(v − m²) of the gradient instead of its root mean square.
             Default False.
         momentum: The μ of a heavy-ball buffer, from 0 to 1; 0 keeps no buffer. Default 0.
         nesterov: Step with the buffer as it will be after one more decay (needs ``momentum``). Default False.
+        averaged_momentum: The buffer is the moving average of u, b ← μ·b + (1 − μ)·u, instead of the sum
+            b ← μ·b + u: LaProp's momentum. ``bias_correction`` then divides it by 1 − μᵗ. Default False.
         lr_in_momentum: The buffer collects lr·u instead of u. The two differ once the learning rate changes.
             Default False.
         bias_correction: Divide the averages by 1 − ρᵗ, as Adam does. Default False. With ``centered`` the first
             variance is 0, and the first step has nothing but ε in its denominator.
         weight_decay: λ, at least 0. Default 0.
-        weight_decay_mode: ``"l2"`` adds λθ to the gradient, ``"decoupled"`` subtracts lr·λ·θ from the parameter.
-            Default ``"l2"``.
+        weight_decay_mode: ``"l2"`` adds λθ to the gradient, ``"decoupled"`` subtracts lr·λ·θ from the parameter,
+            ``"cautious"`` does so only where the update doesn't move it away from 0. Default ``"l2"``.
 
     Raises:
         TypeError: If a number is not a number or a flag is not a bool.
@@ -109,17 +117,23 @@ class Rule:
         0.9
 
     Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
-    centered and with momentum: Graves, arXiv 1308.0850, equations 38 to 45.
+    centered and with momentum: Graves, arXiv 1308.0850, equations 38 to 45; averaged momentum: Ziyin, Wang and Ueda,
+    "LaProp: Separating Momentum and Adaptivity in Adam", arXiv 2002.04839, algorithm 1; delayed: Taniguchi et al.,
+    "ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal Rate", arXiv 2411.02853, algorithm 2, whose v also
+    starts from the first gradient; cautious: Chen et al., "Cautious Weight Decay", arXiv 2510.12402.
     """
 
     decay: float = 0.99
     eps: float = 1e-8
     eps_inside_sqrt: bool = False
     initial_square_avg: float = 0.0
+    init_from_gradient: bool = False
+    delayed: bool = False
     centered: bool = False
     momentum: float = 0.0
     nesterov: bool = False
     lr_in_momentum: bool = False
+    averaged_momentum: bool = False
     bias_correction: bool = False
     weight_decay: float = 0.0
     weight_decay_mode: WeightDecayMode = "l2"
@@ -134,12 +148,15 @@ class Rule:
                 raise TypeError(f"Invalid {field} value: {value!r} (allowed: True or False)")
         if self.weight_decay_mode not in get_args(WeightDecayMode):
             raise ValueError(
-                f"Invalid weight_decay_mode value: {self.weight_decay_mode!r} (allowed: 'l2' or 'decoupled')"
+                f"Invalid weight_decay_mode value: {self.weight_decay_mode!r} "
+                "(allowed: 'l2', 'decoupled' or 'cautious')"
             )
         if self.nesterov and not self.has_momentum:
             raise ValueError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
         if self.bias_correction and not (isinstance(self.decay, Traced) or self.decay < 1.0):
             raise ValueError("bias_correction=True needs a decay below 1: at decay 1 it would divide by zero")
+        if self.averaged_momentum and not (isinstance(self.momentum, Traced) or self.momentum < 1.0):
+            raise ValueError("averaged_momentum=True needs a momentum below 1: at 1 the average would stay at 0")
 
     @classmethod
     def from_dialect(cls, name: str, **overrides: Unpack[RuleOptions]) -> Rule:
@@ -209,7 +226,7 @@ class Rule:
         """
         known, times = self.known(), check_factor(factor)
         root, momentum = math.sqrt(times), known.momentum**times
-        decoupled = known.weight_decay_mode == "decoupled"
+        decoupled = known.weight_decay_mode != "l2"
         return replace(
             known,
             decay=known.decay**times,
@@ -228,7 +245,8 @@ class Rule:
             factor: κ, the new batch size over the old, above 0.
 
         Returns:
-            √κ·lr. With momentum it is also multiplied by (1 − μ^κ)/(1 − μ), since the buffer adds up fewer steps.
+            √κ·lr. With momentum it is also multiplied by (1 − μ^κ)/(1 − μ), since the buffer adds up fewer steps;
+            not where it averages them.
 
         Raises:
             TypeError: If an argument or the momentum isn't a number.
@@ -244,7 +262,7 @@ class Rule:
         """
         times, momentum = check_factor(factor), self.known().momentum
         kept = times if momentum == 1.0 else (1.0 - momentum**times) / (1.0 - momentum)
-        return check_number("lr", lr) * math.sqrt(times) * kept
+        return check_number("lr", lr) * math.sqrt(times) * (1.0 if self.averaged_momentum else kept)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -257,25 +275,35 @@ class Rule:
         """Whether there is a momentum buffer: unless ``momentum`` is known to be 0."""
         return isinstance(self.momentum, Traced) or self.momentum > 0.0
 
-    def decays_weights(self, mode: WeightDecayMode) -> bool:
-        """Whether weights decay in one of the two ways: unless ``weight_decay`` is known to be 0.
+    @property
+    def depends_on_step(self) -> bool:
+        """Whether the number of an update decides what it computes."""
+        return self.bias_correction or self.init_from_gradient or self.delayed
+
+    def decays_weights(self, *modes: WeightDecayMode) -> bool:
+        """Whether weights decay in one of some ways: unless ``weight_decay`` is known to be 0.
 
         Args:
-            mode: ``"l2"`` or ``"decoupled"``.
+            *modes: ``"l2"``, ``"decoupled"``, ``"cautious"``.
 
         Returns:
-            True if that is the rule's ``weight_decay_mode`` and there is something to decay by.
+            True if one is the rule's ``weight_decay_mode`` and there is something to decay by.
 
         Examples:
             >>> Rule(weight_decay=1e-4).decays_weights("decoupled")
             False
         """
-        return self.weight_decay_mode == mode and (isinstance(self.weight_decay, Traced) or self.weight_decay > 0.0)
+        return self.weight_decay_mode in modes and (isinstance(self.weight_decay, Traced) or self.weight_decay > 0.0)
 
     @property
     def initial_average(self) -> float:
         """The value that ``square_avg`` (``grad_var`` when centered) starts from; the other arrays start from 0."""
-        return 0.0 if self.bias_correction else self.initial_square_avg
+        return 0.0 if self.bias_correction or self.init_from_gradient else self.initial_square_avg
+
+    @property
+    def starts_large(self) -> bool:
+        """Whether v begins at 0 and nothing makes up for it, so that the first steps are the largest."""
+        return not (self.initial_square_avg or self.depends_on_step)
 
     def start(self, name: str) -> float:
         """Return the value that an array of the state starts from.
@@ -311,11 +339,44 @@ class Rule:
             >>> Rule(decay=0.5, bias_correction=True).gains(2)
             (0.6666666666666666, 0.3333333333333333)
         """
-        decay = self.decay
+        return self._gains(self.decay, step, xp)
+
+    def momentum_gains(self, step: Any, xp: Any = math) -> tuple[Any, Any]:
+        """Return what the momentum buffer takes of u, and what it keeps of itself.
+
+        Args:
+            step: As for `gains`.
+            xp: As for `gains`.
+
+        Returns:
+            1 and μ where the buffer is a sum. Where it is an average, they are to μ what `gains` are to ρ.
+
+        Examples:
+            >>> Rule(momentum=0.75).momentum_gains(1), Rule(momentum=0.75, averaged_momentum=True).momentum_gains(1)
+            ((1.0, 0.75), (0.25, 0.75))
+        """
+        return self._gains(self.momentum, step, xp) if self.averaged_momentum else (1.0, self.momentum)
+
+    def largest_quotient(self, step: Any) -> Any:
+        """Return what the magnitude of each quotient g/√v is limited to at an update: (t − 1)^¼ where v is delayed.
+
+        Args:
+            step: The number t of the update, counted from 1; a number, or an array.
+
+        Returns:
+            The limit; infinity where there is none.
+
+        Examples:
+            >>> Rule(delayed=True).largest_quotient(17), Rule().largest_quotient(17)
+            (2.0, inf)
+        """
+        return (step - 1) ** 0.25 if self.delayed else math.inf
+
+    def _gains(self, decay: Any, step: Any, xp: Any) -> tuple[Any, Any]:
         if not self.bias_correction:
             return 1.0 - decay, decay
         if isinstance(step, Real) and not isinstance(decay, Traced):
-            now, before = 1.0 - decay**step, 1.0 - decay ** (step - 1)  # type: ignore[operator]
+            now, before = 1.0 - decay**step, 1.0 - decay ** (step - 1)
         else:  # an array counts in 32 bits, where 1 − ρᵗ would cancel
             log = xp.log(xp.maximum(decay, 1e-30)) if isinstance(decay, Traced) else math.log(max(decay, 1e-30))
             now, before = -xp.expm1(step * log), -xp.expm1((step - 1) * log)

@@ -1,5 +1,6 @@
 """A run moved from one framework to another in its middle goes on as if it had never moved."""
 
+from dataclasses import asdict
 from functools import cache
 from itertools import permutations, product
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from checkpoint.runs import RUNS, KerasRun, OptaxRun, TorchRun, double_precision
 
-from rmsprop import Rule, checkpoint
+from rmsprop import Rule, checkpoint, reference
+from rmsprop.checkpoint.optax_trees import leaves_of
+from rmsprop.numpy import RMSprop as NumPyRMSprop
 
 BEFORE, AFTER = 7, 8
 # The frameworks, with one torch optimizer of each kind: ours and a real one. ε inside the root, lr inside the buffer.
@@ -150,12 +153,110 @@ OURS = ["rmsprop.torch", "rmsprop.jax", "rmsprop.keras"]
     ("source", "target"), [*permutations(OURS, 2), ("optax", "rmsprop.jax"), ("rmsprop.torch", "optax")]
 )
 def test_bias_correction(source, target, centered):
-    rule = {"decay": 0.9, "eps": 1e-7, "momentum": 0.9, "centered": centered, "bias_correction": True}
-    rule |= {"initial_square_avg": 0.0, "nesterov": True}
+    assert_moves_corrected(source, target, {"centered": centered})
+
+
+@pytest.mark.parametrize(("source", "target"), list(permutations(OURS, 2)))
+@pytest.mark.parametrize("corrected", [False, True])
+def test_averaged_momentum(source, target, corrected):
+    assert_moves_corrected(source, target, {"averaged_momentum": True, "bias_correction": corrected})
+
+
+def assert_moves_corrected(source, target, choices):
+    rule = {"decay": 0.9, "eps": 1e-7, "momentum": 0.9, "centered": False, "bias_correction": True}
+    rule |= {"initial_square_avg": 0.0, "nesterov": True, **choices}
     options = {"decay": 0.9}
     if source == "rmsprop.jax":
-        options |= {"bias_correction": True, "lr_in_momentum": True}
+        options |= {"bias_correction": rule["bias_correction"], "lr_in_momentum": True}
+        options |= {"averaged_momentum": True, "momentum": 0.9} if "averaged_momentum" in rule else {}
     if target == "rmsprop.jax":
         options |= {"rule": Rule.from_dialect("optax", **rule)}
     weights = moved(source, target, rule, changing=True, **options)
     assert_same(weights, stayed(source, rule, changing=True))
+
+
+AVERAGED = {"decay": 0.9, "eps": 1e-3, "momentum": 0.9, "averaged_momentum": True}
+BUFFERS = {"sum": {"averaged_momentum": False}, "average": {}, "corrected average": {"bias_correction": True}}
+
+
+@pytest.mark.parametrize(("source", "target"), list(permutations(BUFFERS, 2)))
+def test_a_buffer_becomes_what_the_target_keeps(source, target):
+    rules = [Rule(**AVERAGED | BUFFERS[name]) for name in (source, target)]
+    first, second = (NumPyRMSprop({"w": np.ones(3)}, lr=0.01, **asdict(rule)) for rule in rules)
+    grads = np.random.default_rng(0).standard_normal((5, 3))
+    for grad in grads:
+        first.step({"w": grad}), second.step({"w": grad})
+    notes = []
+    moved = checkpoint.convert(first.state_dict(), "numpy", like=second, notes=notes)
+    np.testing.assert_allclose(moved["w/momentum_buffer"], buffer_of(rules, first, grads), rtol=1e-12)
+    assert any("averaged_momentum" in note or "bias_correction" in note for note in notes)
+
+
+def buffer_of(rules, optimizer, grads):
+    """What the second rule would keep of the quotients that the first one made."""
+    state = reference.init(rules[0], np.zeros(3))
+    buffer = 0.0
+    for step, grad in enumerate(grads, 1):
+        state = reference.update(rules[0], 0.01, step, np.zeros(3), grad, state)[1]
+        taken, kept = rules[1].momentum_gains(step)
+        buffer = kept * buffer + taken * grad / (np.sqrt(state["square_avg"]) + 1e-3)
+    return buffer
+
+
+def test_the_convention_of_a_buffer_is_not_restated():
+    source = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, **AVERAGED)
+    with pytest.raises(checkpoint.CheckpointError, match="averaged_momentum=True, but averaged_momentum=False"):
+        checkpoint.convert(source.state_dict(), "numpy", averaged_momentum=False)
+
+
+def test_what_an_average_is_of_the_sum_must_be_known():
+    run = RUNS["rmsprop.jax"]({**AVERAGED, "centered": False})
+    run.train(range(2))
+    weights = {name: np.array(weight) for name, weight in run.weights().items()}
+    target = NumPyRMSprop(weights, lr=0.1, momentum=0.9)
+    with pytest.raises(checkpoint.CheckpointError, match="is an average: pass momentum"):
+        checkpoint.convert(run.state(), "numpy", like=target, averaged_momentum=True, lr_in_momentum=False)
+
+
+def test_a_buffer_that_does_not_tell_is_taken_to_be_a_sum():
+    run, notes = RUNS["rmsprop.jax"]({**AVERAGED, "centered": False}), []
+    run.train(range(2))
+    said = {"lr_in_momentum": True, "lr": 0.1, "decay": 0.9, "eps": 1e-3, "momentum": 0.9}
+    checkpoint.convert(run.state(), "numpy", notes=notes, **said)
+    assert "a state of rmsprop.jax doesn't say its rule: averaged_momentum=False is taken" in notes
+
+
+NEEDS_STEP = [{"init_from_gradient": True}, {"delayed": True}, {"bias_correction": True}]
+
+
+@pytest.mark.parametrize("choice", NEEDS_STEP, ids=str)
+def test_what_depends_on_the_number_of_updates_is_told_it(choice):
+    run = RUNS["optax"]({"decay": 0.9, "eps": 1e-3, "momentum": 0.0, "centered": False})
+    run.train(range(2))
+    weights = {name: np.array(weight) for name, weight in run.weights().items()}
+    target = NumPyRMSprop(weights, lr=0.1, decay=0.9, eps=1e-3, **choice)
+    said = {"lr": 0.1, "decay": 0.9, "eps": 1e-3, "notes": []}
+    with pytest.raises(checkpoint.CheckpointError, match="takes the number of updates, but the Optax checkpoint"):
+        checkpoint.convert(without_counts(run.state()), "numpy", like=target, **said)
+    moved = checkpoint.convert(without_counts(run.state()), "numpy", like=target, step=2, **said)
+    assert moved["a/bias/step"] == 2
+
+
+def without_counts(state):
+    return {path: leaf for path, leaf in leaves_of(state).by_path.items() if "count" not in path}
+
+
+def test_an_average_that_started_from_a_gradient_can_not_be_corrected():
+    source = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, init_from_gradient=True)
+    source.step({"w": np.ones(3)})
+    target = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, bias_correction=True)
+    with pytest.raises(checkpoint.CheckpointError, match="started from a gradient, which the checkpoint doesn't keep"):
+        checkpoint.convert(source.state_dict(), "numpy", like=target)
+
+
+def test_timm_goes_on_without_caution_and_it_is_said():
+    source = NumPyRMSprop({"w": np.ones(3)}, lr=0.01, weight_decay=0.1, weight_decay_mode="cautious")
+    source.step({"w": np.ones(3)})
+    moved = checkpoint.convert(source.state_dict(), "timm", names={"w": "0"}, notes=(notes := []))
+    assert moved["param_groups"][0]["decoupled_decay"]
+    assert any("weight_decay_mode='decoupled' where the checkpoint has 'cautious'" in note for note in notes)

@@ -16,7 +16,7 @@ ROUNDED = [(framework, name) for framework, row in FRAMEWORKS.items() for name i
 CHOICES = [(name, choice) for name, dialect in DIALECTS.items() for choice, _ in mutations(dialect)]
 
 # What a framework has no option for cannot show in its trajectories. The lecture has no ε.
-_NO_MOMENTUM = {"lr_in_momentum", "nesterov"}
+_NO_MOMENTUM = {"lr_in_momentum", "nesterov", "averaged_momentum"}
 _NO_WEIGHT_DECAY = {"weight_decay_mode"}
 NOT_TO_BE_SEEN = {
     "hinton": {*_NO_MOMENTUM, *_NO_WEIGHT_DECAY, "eps", "eps_inside_sqrt"},

@@ -36,7 +36,7 @@ ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
         (
             {"learning_rate": 0.1, "rho": 0.9},
             TypeError,
-            "unexpected keyword argument 'rho' (known: bias_correction, centered",
+            "unexpected keyword argument 'rho' (known: averaged_momentum, bias_correction, centered",
         ),
         ({"learning_rate": 0.1, "dialect": "flax"}, ValueError, "Unknown dialect 'flax'"),
         (
@@ -125,6 +125,7 @@ def test_recipes():
     with pytest.raises(ValueError, match="Unknown recipe 'resnet'"):
         from_recipe("resnet")
     with pytest.raises(
-        TypeError, match=r"unexpected keyword argument 'lr' .known: bias_correction, centered, decay, dialect, eps,"
+        TypeError,
+        match=r"unexpected keyword argument 'lr' .known: averaged_momentum, bias_correction, centered, decay,",
     ):
         from_recipe("efficientnet", lr=0.1)

@@ -94,7 +94,11 @@ def test_a_dialect_gives_defaults(name):
         ({"weight_decay": -0.1}, ValueError, "Invalid weight_decay value: -0.1"),
         ({"weight_decay_mode": "l1"}, ValueError, "Invalid weight_decay_mode value: 'l1'"),
         ({"nesterov": True}, ValueError, "nesterov=True needs a momentum above 0"),
-        ({"decay": 0.9}, TypeError, "unexpected keyword argument 'decay' .known: bias_correction, centered, clipnorm,"),
+        (
+            {"decay": 0.9},
+            TypeError,
+            "unexpected keyword argument 'decay' .known: averaged_momentum, bias_correction, centered,",
+        ),
         (
             {"state_dtype": "8bit"},
             TypeError,

@@ -66,6 +66,7 @@ def test_every_rule_computes_the_same_bits(rule, keywords, together, one_by_one)
         {"lr": torch.tensor(0.01, dtype=torch.float64)},
         {"maximize": True},
         {"capturable": True, "bias_correction": True},
+        {"capturable": True, "averaged_momentum": True, "init_from_gradient": True, "delayed": True},
         {"max_grad_norm": 4.0, "max_grad_value": 0.3, "maximize": True},
     ],
     ids=str,

@@ -17,6 +17,34 @@ def share(decay: float, step: int) -> float:
     return -math.expm1(step * math.log(decay)) if decay else float(step > 0)
 
 
+def buffer_share(settings: Mapping[str, Any], step: int | None, name: str) -> float:
+    """Return what a momentum buffer is of the sum of all that it took, each faded by μ per update since.
+
+    Args:
+        settings: What is known of its rule.
+        step: How many updates it has had, if that is known.
+        name: The parameter that it belongs to.
+
+    Returns:
+        1 if it is that sum, 1 − μ if it is the average, (1 − μ)/(1 − μᵗ) if that is corrected.
+
+    Raises:
+        CheckpointError: If that can't be known.
+
+    Examples:
+        >>> buffer_share({"averaged_momentum": True, "momentum": 0.75}, None, "weight")
+        0.25
+    """
+    if not settings.get("averaged_momentum"):
+        return 1.0
+    is_corrected = settings.get("bias_correction")
+    lacking = "momentum" if "momentum" not in settings else "step" if is_corrected and step is None else None
+    if lacking:
+        raise CheckpointError(f"the momentum buffer of parameter {name!r} is an average: pass {called(lacking)}")
+    momentum = settings["momentum"]
+    return float((1.0 - momentum) / (share(momentum, step) if is_corrected and step else 1.0))
+
+
 def variance(arrays: Mapping[str, Array]) -> Array:
     """Return v − m², which is never negative: as it was kept apart, else the difference."""
     if "grad_var" in arrays:

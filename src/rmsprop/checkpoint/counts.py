@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rmsprop.checkpoint.formats import FORMATS
-from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, quoted
+from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, depends_on_step, quoted
 
 
 def one_step(checkpoint: Checkpoint, notes: list[str]) -> int | None:
@@ -22,11 +22,11 @@ def one_step(checkpoint: Checkpoint, notes: list[str]) -> int | None:
     steps = {parameter.step for parameter in checkpoint.parameters}
     if len(steps) == 1:
         return steps.pop()
-    if any(group.settings.get("bias_correction") for group in checkpoint.groups):
+    if any(depends_on_step(group.settings) for group in checkpoint.groups):
         named = quoted(f"{p.name}: {p.step}" for p in checkpoint.parameters)
         raise CheckpointError(
-            f"{FORMATS[checkpoint.format].program} counts the updates of all parameters together and corrects for the "
-            f"bias by them, but the checkpoint's parameters have had different numbers ({named})"
+            f"{FORMATS[checkpoint.format].program} counts the updates of all parameters together and what they compute "
+            f"depends on it, but the checkpoint's parameters have had different numbers ({named})"
         )
     known = steps - {None}
     if not known:
@@ -34,6 +34,6 @@ def one_step(checkpoint: Checkpoint, notes: list[str]) -> int | None:
     largest = max(step for step in known if step is not None)
     notes.append(
         f"the parameters have had different numbers of updates: {FORMATS[checkpoint.format].program} keeps one, which "
-        f"is set to {largest}; without bias correction the update doesn't depend on it"
+        f"is set to {largest}; the update doesn't depend on it"
     )
     return largest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,7 @@ from rmsprop.dialects import get_dialect
 from rmsprop.rule import Rule
 
 # A checkpoint can also say that it ascends, which is not part of a rule.
-FIELDS = (*(field.name for field in fields(Rule)), "maximize")
+FIELDS = (*(each.name for each in fields(Rule)), "maximize")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,7 @@ class Format:
         choices: The fields of `rmsprop.Rule` that its user can choose; the others are the dialect's.
         holds_settings: Whether the hyperparameters are part of it, as in torch's parameter groups.
         program: What a message calls it.
+        instead: Field -> what its user has in the place of a value that it doesn't know. Default: it knows all.
 
     Examples:
         >>> FORMATS["keras"].program
@@ -36,6 +37,7 @@ class Format:
     choices: frozenset[str]
     holds_settings: bool
     program: str
+    instead: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)
 
     def constants(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that a user of this format can't choose.
@@ -51,7 +53,8 @@ class Format:
             False
         """
         values = {"maximize": False, **get_dialect(self.dialect).defaults(settings)}
-        return {field: value for field, value in values.items() if field not in self.choices}
+        own = {name: others[settings[name]] for name, others in self.instead.items() if settings.get(name) in others}
+        return {name: value for name, value in values.items() if name not in self.choices} | own
 
 
 def _choices(*names: str) -> frozenset[str]:
@@ -76,6 +79,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             choices=_choices("weight_decay", "weight_decay_mode", "lr_in_momentum"),
             holds_settings=True,
             program="timm's RMSpropTF",
+            instead={"weight_decay_mode": {"cautious": "decoupled"}},
         ),
         "sb3": Format(
             module="torch",

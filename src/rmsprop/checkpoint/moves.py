@@ -11,7 +11,7 @@ import numpy as np
 from rmsprop.checkpoint import averages
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.formats import FORMATS
-from rmsprop.checkpoint.neutral import Array, CheckpointError, Group, Parameter
+from rmsprop.checkpoint.neutral import Array, CheckpointError, Group, Parameter, depends_on_step
 
 _IN_OR_OUT = "lr_in_momentum=True or False"
 
@@ -52,6 +52,7 @@ class Move:
                 f"no place for one: {self._unless('centered', 'make the target centered')}pass "
                 f"{called('centered', False)} to go on without"
             )
+        self._check_step(parameter)
         arrays = self._uncorrected(parameter, arrays)
         return replace(parameter, arrays=arrays | self._momentum(parameter, keeps))
 
@@ -73,14 +74,28 @@ class Move:
             )
         return {name: parameter.arrays[name] for name in ("grad_avg", "grad_var") if name in parameter.arrays}
 
+    def _check_step(self, parameter: Parameter) -> None:
+        """Check that the number of updates is known where the target's update depends on it."""
+        settings = self._target.settings
+        if parameter.step is None and depends_on_step(settings):
+            why = (
+                "corrects for the bias of its averages"
+                if settings.get("bias_correction")
+                else "does another thing at its first update"
+            )
+            raise CheckpointError(
+                f"the target {why}, which takes the number of updates, but the {self._from} checkpoint doesn't say it "
+                f"for {parameter.name!r}: pass {called('step')}"
+            )
+
     def _uncorrected(self, parameter: Parameter, arrays: dict[str, Array]) -> dict[str, Array]:
         """Return the averages without v₀'s share if the target corrects for the bias, because it counts on 0."""
         if not self._target.settings.get("bias_correction"):
             return arrays
-        if parameter.step is None:
+        if self._source.settings.get("init_from_gradient") and not self._source.settings.get("bias_correction"):
             raise CheckpointError(
-                f"the target corrects for the bias of its averages, which takes the number of updates, but the "
-                f"{self._from} checkpoint doesn't say it for {parameter.name!r}: pass {called('step')}"
+                f"the target corrects for the bias of its averages, but that of {parameter.name!r} started from a "
+                "gradient, which the checkpoint doesn't keep: go on without bias correction"
             )
         start = (
             0.0
@@ -90,7 +105,7 @@ class Move:
         if not start or "decay" not in self._source.settings:
             return arrays
         decay = self._source.settings["decay"]
-        left = start * (1.0 - averages.share(decay, parameter.step))
+        left = start * (1.0 - averages.share(decay, parameter.step or 0))
         if np.iscomplexobj(arrays["square_avg"]):
             left = left * (1 + 1j)
         return arrays | {"square_avg": arrays["square_avg"].astype(np.result_type(np.float64, left)) - left}
@@ -112,7 +127,18 @@ class Move:
             if self._target.settings.get("momentum", True) or self._makes_room_for_momentum:
                 self._note("the checkpoint has no momentum buffer: the target's starts from 0")
             return {"momentum_buffer": np.zeros_like(parameter.arrays["square_avg"])}
-        return {"momentum_buffer": self._rescaled(buffer)}
+        return {"momentum_buffer": self._averaged(self._rescaled(buffer), parameter)}
+
+    def _averaged(self, buffer: Array, parameter: Parameter) -> Array:
+        """Return the buffer as the average or the sum that it is in the target."""
+        source, target = (
+            averages.buffer_share(group.settings, parameter.step, parameter.name)
+            for group in (self._source, self._target)
+        )
+        if source == target or not buffer.any():
+            return buffer
+        moved: Array = buffer.astype(np.result_type(buffer.dtype, np.float64)) * (target / source)
+        return moved
 
     def _rescaled(self, buffer: Array) -> Array:
         """Return the buffer with the learning rate where the target has it."""
@@ -151,8 +177,8 @@ class Move:
         """Return the state of a parameter that was never stepped: the source's v₀, unless the target's is the same."""
         source, target = self._source.settings, self._target.settings
         start, own = (_start(settings) for settings in (source, target))
-        if target.get("bias_correction"):
-            start = 0.0  # which is what the correction counts on
+        if target.get("bias_correction") or target.get("init_from_gradient"):
+            start = 0.0  # which is what the correction counts on; or it is set at the first update
         if self._leaves_out_unstepped and start == own:
             return parameter
         if start is None or parameter.shape is None:
@@ -179,6 +205,6 @@ class Move:
 
 def _start(settings: Mapping[str, Any]) -> float | None:
     """Return what the average of squared gradients starts from, or None if that isn't known."""
-    if settings.get("bias_correction"):
+    if settings.get("bias_correction") or settings.get("init_from_gradient"):
         return 0.0
     return settings.get("initial_square_avg")

@@ -222,6 +222,16 @@ def rule_fields(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
+def depends_on_step(settings: Mapping[str, Any]) -> bool:
+    """Whether the number of an update decides what it computes, as far as the rule is known.
+
+    Examples:
+        >>> depends_on_step({"bias_correction": True}), depends_on_step({})
+        (True, False)
+    """
+    return any(settings.get(flag) for flag in ("bias_correction", "init_from_gradient", "delayed"))
+
+
 def quoted(names: Iterable[str], most: int = 6) -> str:
     """Return names for a message: quoted, and only the first few of many."""
     names = list(names)

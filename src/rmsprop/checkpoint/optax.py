@@ -22,6 +22,8 @@ from rmsprop.checkpoint.neutral import Array, Checkpoint, CheckpointError, Group
 from rmsprop.checkpoint.optax_trees import LR, OPTAX, OURS, Leaves, check_is_rmsprop, leaves_of
 from rmsprop.checkpoint.translate import Target
 
+# What the state of rmsprop.jax means depends on these, and it doesn't tell them; the latter where there is a buffer.
+_UNSAID, _OF_BUFFERS = ("bias_correction",), ("averaged_momentum",)
 _LAYOUT = {"nu": "0/nu", "mu": "0/mu", "trace": "2/trace"}  # optax.rmsprop's; ours has its own names at the top
 
 
@@ -57,9 +59,12 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     if settings.get("lr_in_momentum", True) is None:
         del settings["lr_in_momentum"]
     notes: list[str] = []
-    if form == "rmsprop.jax" and "bias_correction" not in settings:
-        settings["bias_correction"] = False
-        notes.append("a state of rmsprop.jax doesn't say its rule: bias_correction=False is taken")
+    if form == "rmsprop.jax":
+        keeps_buffer = any("momentum_buffer" in parameter.arrays for parameter in parameters)
+        for flag in (*_UNSAID, *(_OF_BUFFERS if keeps_buffer else ())):
+            if flag not in settings:
+                settings[flag] = False
+                notes.append(f"a state of rmsprop.jax doesn't say its rule: {flag}=False is taken")
     if count := leaves.accumulated():
         notes.append(
             f"optax.MultiSteps has gathered the gradients of {count} mini-steps towards the next update, and they are "
@@ -121,10 +126,9 @@ def target(form: str, like: Any, stated: Mapping[str, Any]) -> Target:
     """
     if like is None:
         return Target(format=form)
-    own = read(like, form, None, {"bias_correction": False} if form == "rmsprop.jax" else {})
-    settings = dict(own.groups[0].settings)
-    if form == "rmsprop.jax":
-        del settings["bias_correction"]
+    unsaid = dict.fromkeys((*_UNSAID, *_OF_BUFFERS), False) if form == "rmsprop.jax" else {}
+    own = read(like, form, None, unsaid)
+    settings = {field: value for field, value in own.groups[0].settings.items() if field not in unsaid}
     places = tuple(Place(name=p.name, shape=p.shape, dtype=p.dtype) for p in own.parameters)
     keeps = frozenset(name for p in own.parameters for name in p.arrays)
     return Target(format=form, places=places, groups=(Group(settings=settings, lr=own.groups[0].lr),), keeps=keeps)

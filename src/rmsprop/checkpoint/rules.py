@@ -51,7 +51,7 @@ def tell_rule(
         form: The target's format.
         notes: Receives the sentence.
     """
-    idle = set() if settings.get("momentum") else {"momentum", "nesterov"}
+    idle = set() if settings.get("momentum") else {"momentum", "nesterov", "averaged_momentum"}
     if not settings.get("weight_decay"):
         idle |= {"weight_decay", "weight_decay_mode"}
     if form == "optax":
@@ -82,7 +82,7 @@ def differences(source: Mapping[str, Any], target: Mapping[str, Any], form: Form
     if not (source.get("weight_decay") or target.get("weight_decay")):
         idle.add("weight_decay_mode")
     if not target.get("momentum", True):
-        idle.add("nesterov")
+        idle |= {"nesterov", "averaged_momentum"}
     return [
         f"{form.program} goes on with {rule_fields({field: target[field]})} where the checkpoint has "
         f"{source[field]!r}: the run continues under another rule{_remedy(field, form)}"

@@ -17,7 +17,7 @@ from rmsprop.hyperparameters import check_number
 from rmsprop.rule import Rule
 
 # What state means depends on these, so that a wrong word about them would silently change it.
-_MEANING = ("lr_in_momentum", "bias_correction", "initial_square_avg")
+_MEANING = ("lr_in_momentum", "averaged_momentum", "bias_correction", "initial_square_avg", "init_from_gradient")
 # What has one rule for all its parameters, and what keeps none with its state.
 _ONE_RULE = ("optax", "keras", "tensorflow")
 _SILENT = ("optax", "tensorflow")

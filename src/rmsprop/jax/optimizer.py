@@ -70,8 +70,12 @@ def rmsprop(
         initial_square_avg: What v starts from, at least 0. Default: the dialect's, 0 for optax.
         weight_decay: λ, at least 0; ``update`` then needs the parameters. Default: the dialect's, 0 for optax.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's, True for optax.
-        weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the parameter, times
-            lr). Default: the dialect's.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
+        delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
+            Default: the dialect's.
+        weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the parameter, times
+            lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
 
     Returns:
         The transformation. Its state is an `RMSpropState`.

@@ -73,7 +73,7 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
         return RMSpropState(count=jnp.zeros([], jnp.int32), **trees)
 
     def update(updates: Any, state: RMSpropState, params: Any = None, **extra_args: Any) -> tuple[Any, RMSpropState]:
-        if params is None and (rule.decays_weights("l2") or rule.decays_weights("decoupled")):
+        if params is None and rule.decays_weights("l2", "decoupled", "cautious"):
             raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
         _check_state(rule, updates, state)
         rate = lr(state.count) if callable(lr) else lr
@@ -107,6 +107,7 @@ def _update_leaf(
 ) -> tuple[Any, reference.State]:
     """Return the update of a parameter, in its dtype or its gradient's, whichever is wider, and the new state."""
     grad = _checked(grad, param, next(iter(state.values())))
+    reference.check_real(rule, jnp.issubdtype(grad.dtype, jnp.complexfloating))
     given = (grad.dtype,) if param is None else (grad.dtype, jnp.result_type(param))
     working = jnp.result_type(*given, *state.values())
     g = grad.astype(working)
@@ -115,8 +116,8 @@ def _update_leaf(
     change, new_state = reference.change(rule, lr, step, g, state, _ARRAYS)
     if rule.centered and jax.default_backend() == "cpu":
         new_state["grad_avg"] = _written_last(rule, step, g, state["grad_avg"], new_state["grad_var"])
-    if rule.decays_weights("decoupled"):
-        change = change + reference.decoupled_decay(rule, lr, p)
+    if rule.decays_weights("decoupled", "cautious"):
+        change = change + reference.decoupled_decay(rule, lr, p, change, _ARRAYS)
     kept = {name: value.astype(state[name].dtype) for name, value in new_state.items()}
     return (sign * change).astype(jnp.result_type(*given)), kept
 

@@ -77,10 +77,14 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
+        delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
+            Default: the dialect's.
         bias_correction: Divide the averages by 1 − ρᵗ; their state then holds the corrected averages. Default: the
             dialect's.
-        weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the variable, times
-            lr). Default: the dialect's.
+        weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the variable, times
+            lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -312,7 +316,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         rule, everyone = self.rule, range(len(self._trainable_variables))
         targets = [self._target(number, rule.state_names) for number in everyone]
         lr = learning_rate if isinstance(learning_rate, Real) else ops.convert_to_tensor(learning_rate).item()
-        step = ops.convert_to_tensor(self.iterations).item() + 1 if rule.bias_correction else 1
+        step = ops.convert_to_tensor(self.iterations).item() + 1 if rule.depends_on_step else 1
         rules = rule, replace(rule, weight_decay=0.0)
         return kernel(rules, float(lr), step, targets, [grads.get(number) for number in everyone])
 
@@ -339,7 +343,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         new_value, new_state = self._update(
             rule,
             ops.cast(learning_rate, dtype),
-            ops.cast(self.iterations + 1 if rule.bias_correction else 1, dtype),
+            ops.cast(self.iterations + 1 if rule.depends_on_step else 1, dtype),
             ops.stop_gradient(ops.cast(variable, dtype)),
             ops.cast(gradient, dtype),
             {name: ops.convert_to_tensor(value) for name, value in state.items()},

@@ -281,7 +281,8 @@ def _rule(dialect: str, settings: Mapping[str, Any]) -> str:
     if dialect not in DIALECTS:
         return str(dialect)
     usual = DIALECTS[dialect].rule
-    given = {field.name: settings[field.name] for field in fields(Rule) if field.name not in _NOT_SHOWN}
+    # A run of before a field was there has its default.
+    given = {each.name: settings.get(each.name, each.default) for each in fields(Rule) if each.name not in _NOT_SHOWN}
     return " ".join([dialect, *(_shown(name, value) for name, value in given.items() if value != getattr(usual, name))])
 
 

@@ -132,6 +132,8 @@ def rule_of_options(dialect: str, given: Mapping[str, Any]) -> Rule:
             raise InputError("--nesterov needs a momentum: give --momentum 0.9, too, or leave --nesterov out")
         if fields["bias_correction"] and fields["decay"] == 1.0:
             raise InputError("--bias-correction needs a --decay below 1: at 1 it would divide by zero")
+        if fields["averaged_momentum"] and fields["momentum"] == 1.0:
+            raise InputError("--averaged-momentum needs a --momentum below 1: at 1 the average would stay at 0")
         return known.rule_with(**chosen)
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error

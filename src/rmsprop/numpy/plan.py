@@ -148,7 +148,7 @@ class ArrayBucket:
             maximize: Ascend instead of descend.
             grad_scale: What gradients are multiplied with first.
         """
-        step = self.counter.value + 1 if self.batch.rule.bias_correction else 1
+        step = self.counter.value + 1 if self.batch.rule.depends_on_step else 1
         self.batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
         self._numbers = lr, maximize, grad_scale
 

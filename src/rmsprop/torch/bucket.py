@@ -112,7 +112,7 @@ class Bucket:
         self._inside = reader(self.is_sharded)
         self._some_rest = False
         # Where the count enters the update, counters are looked at every time, held by whomever.
-        self._pins_counters = states[0].has_pinned_counter() and not rule.bias_correction
+        self._pins_counters = states[0].has_pinned_counter() and not rule.depends_on_step
         self._trusts_counters = False
         self._memories = [self._memory(param, state, copied) for param, state in zip(params, states, strict=True)]
         self._grad_copies = [torch.empty_like(each) for each in self._memories] if alone else []

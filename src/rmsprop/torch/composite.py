@@ -148,7 +148,7 @@ class _Kind(NamedTuple):
 
 def _by_kind(rule: Rule, members: Sequence[Gathered], capturable: bool) -> dict[_Kind, list[Gathered]]:
     """Return parameters by what decides how they are updated."""
-    if not rule.bias_correction and (only := _only_kind(members)):
+    if not rule.depends_on_step and (only := _only_kind(members)):
         return {only: list(members)}
     kinds: dict[_Kind, list[Gathered]] = {}
     for member in members:
@@ -156,7 +156,7 @@ def _by_kind(rule: Rule, members: Sequence[Gathered], capturable: bool) -> dict[
         is_plain = is_plain_class(type(param)) and is_plain_class(type(grad)) and not is_lazy(param)
         number: float | None = 1.0
         counter = 0
-        if rule.bias_correction:
+        if rule.depends_on_step:
             step = state.counter
             waits = (capturable and step.device.type != "cpu") or type(step) is not Tensor  # a fake one has no value
             number, counter = (None, id(step)) if waits else (step.item(), 0)

@@ -51,6 +51,14 @@ class TensorList:
         """Return where the elements, in a row, are equal to a number."""
         return torch.eq(self.in_a_row(), other)
 
+    def __lt__(self, other: Any) -> Tensor:
+        """Return where the elements, in a row, are smaller than a number."""
+        return torch.lt(self.in_a_row(), other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        """Return where the elements, in a row, are larger than a number."""
+        return torch.gt(self.in_a_row(), other)
+
     def in_a_row(self) -> Tensor:
         """Return all elements of all tensors, one after the other."""
         return torch.cat([tensor.reshape(-1) for tensor in self.tensors])

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import layout
+from rmsprop.native import shares
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing, Rounding
 
@@ -247,17 +248,18 @@ class Launch:
         return np.concatenate(words)
 
     def _set_gains(self, rules: Tensor) -> None:
-        """Compute the gains of bias-corrected rules from counts that are on the device."""
+        """Compute the numbers that depend on counts that are on the device."""
         numbers = rules.view(torch.float64).view(len(self._rules), -1)
         for place, bucket in zip(self._places, self._buckets, strict=True):
             if _counts_there(bucket):
                 counts = torch.stack([state.counter for state in bucket.states]).double().flatten()
-                for number, share in zip(("gain", "keep"), bucket.rule.gains(counts, torch), strict=True):
-                    numbers[place, layout.offset(number) // 8].copy_(share)
+                for number, share in shares(bucket.rule, counts, torch).items():
+                    if isinstance(share, Tensor):
+                        numbers[place, layout.offset(number) // 8].copy_(share)
 
 
 def _counts_there(bucket: Bucket) -> bool:
-    return bucket.rule.bias_correction and bucket.counts_on_device
+    return bucket.rule.depends_on_step and bucket.counts_on_device
 
 
 def launches(buckets: Iterable[Bucket]) -> list[Launch]:

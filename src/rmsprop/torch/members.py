@@ -237,7 +237,7 @@ class Members:
         if not self._may_change_unseen and _are_equal(options, self.options):
             return True
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
-        same = (rule.state_names, rule.bias_correction) == (self.rule.state_names, self.rule.bias_correction)
+        same = (rule.state_names, rule.depends_on_step) == (self.rule.state_names, self.rule.depends_on_step)
         same = same and options[flags] == self.options[flags]
         self.options, self.rule, self.limits = options, rule, limits_of(group, 1.0)
         same = same and self.limits.of_updates == self.limits_updates

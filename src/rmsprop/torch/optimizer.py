@@ -88,10 +88,14 @@ class RMSprop(torch.optim.RMSprop):
         initial_square_avg: What v starts from, at least 0. Default: the dialect's.
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
+        averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
+        delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
+            Default: the dialect's.
         bias_correction: Divide the averages by 1 − ρᵗ; their state then holds the corrected averages. Default: the
             dialect's.
-        weight_decay_mode: ``"l2"`` (added to the gradient) or ``"decoupled"`` (subtracted from the parameter, times
-            lr). Default: the dialect's.
+        weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the parameter, times
+            lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
 
     Raises:
         TypeError: If an argument is of the wrong type.

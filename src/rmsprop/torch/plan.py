@@ -159,7 +159,7 @@ class Plan:
         param, of_group = member.param, self.groups[member.group]
         counts_there = of_group.on_device and is_on_gpu(param)
         step = None if counts_there else (state.counter.dtype, state.has_pinned_counter())
-        count = state.counter.item() if of_group.rule.bias_correction and not counts_there else None
+        count = state.counter.item() if of_group.rule.depends_on_step and not counts_there else None
         copied = copy_dtype(param, state, of_group.rule)
         return member.group, copied, param.device, copied or param.dtype, home_of(param), step, count
 

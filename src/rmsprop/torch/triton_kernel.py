@@ -30,15 +30,17 @@ _SPREAD_SCALES, _MEAN_SCALES, _BUFFER_SCALES = (tl.constexpr(word) for word in r
 # that is on the device.
 LR_ADDRESS, _LR_BYTES = tl.constexpr(NUMBERS_BYTES // 8), tl.constexpr(NUMBERS_BYTES // 8 + 1)
 WORDS_PER_RULE = tl.constexpr(NUMBERS_BYTES // 8 + 2)
-_L2, _DECOUPLED = (tl.constexpr(WEIGHT_DECAY_MODES[mode]) for mode in ("l2", "decoupled"))
+_L2, _DECOUPLED, _CAUTIOUS = (tl.constexpr(WEIGHT_DECAY_MODES[mode]) for mode in ("l2", "decoupled", "cautious"))
 # Where the numbers stand: numbers in words of 8 bytes, choices in words of 4.
 _LR, _GRAD_SCALE, _WEIGHT_DECAY = (tl.constexpr(offset(name) // 8) for name in ("lr", "grad_scale", "weight_decay"))
 _GAIN, _KEEP = (tl.constexpr(offset(name) // 8) for name in ("gain", "keep"))
 _EPS_INSIDE, _EPS_OUTSIDE = (tl.constexpr(offset(name) // 8) for name in ("eps_inside", "eps_outside"))
 _MOMENTUM, _MOMENTUM_LOSS = (tl.constexpr(offset(name) // 8) for name in ("momentum", "momentum_loss"))
-_MAX_GRAD = tl.constexpr(offset("max_grad") // 8)
-_NEW_IS_BASE, _NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE = (
-    tl.constexpr(offset(name) // 4) for name in ("new_is_base", "nesterov", "lr_in_momentum", "weight_decay_mode")
+_MOMENTUM_GAIN, _MAX_GRAD = (tl.constexpr(offset(name) // 8) for name in ("momentum_gain", "max_grad"))
+_NEW_IS_BASE, _SHORT_MOMENTUM = (tl.constexpr(offset(name) // 4) for name in ("new_is_base", "short_momentum"))
+_MAX_QUOTIENT, _IS_FIRST = (tl.constexpr(offset(name) // 8) for name in ("max_quotient", "is_first"))
+_NESTEROV, _LR_IN_MOMENTUM, _WEIGHT_DECAY_MODE, _DELAYED = (
+    tl.constexpr(offset(name) // 4) for name in ("nesterov", "lr_in_momentum", "weight_decay_mode", "delayed")
 )
 
 # Elements that a program updates at a time. Four per thread are 16 bytes of a float32 array; with eight the compiler
@@ -97,12 +99,18 @@ def _average(old, new, gain, keep, new_is_base):
 
 
 @triton.jit
-def _decayed_sum(old, new, momentum, momentum_loss):
+def _limited(value, most):
+    value = tl.where(value < -most, -most, value)  # NaN stays NaN
+    return tl.where(value > most, most, value)
+
+
+@triton.jit
+def _decayed_sum(old, new, momentum, momentum_loss, short_momentum):
     # momentum·old + new, with 1 − momentum rounded instead of momentum where it is the smaller one.
     plain = momentum * old + new
     corrected = old + (new - momentum_loss * old)
     # Triton's interpreter knows no "or" of comparisons of floats.
-    return tl.where(momentum < 0.5, plain, tl.where(_is_infinite(old), plain, corrected))
+    return tl.where(short_momentum, plain, tl.where(_is_infinite(old), plain, corrected))
 
 
 @triton.jit
@@ -118,13 +126,13 @@ def _update(
 ):
     # native/update.hpp, line by line; what the rule does not have stays as it is.
     lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside = numbers[:7]
-    momentum, momentum_loss, weight_decay, max_grad, new_is_base, nesterov, weight_decay_mode = numbers[7:]
-    g = g * grad_scale
-    g = tl.where(g < -max_grad, -max_grad, g)  # NaN stays NaN
-    g = tl.where(g > max_grad, max_grad, g)
+    momentum, momentum_loss, weight_decay, max_grad, max_quotient = numbers[7:12]
+    is_first, new_is_base, short_momentum, nesterov, weight_decay_mode, delayed = numbers[12:]
+    g = _limited(g * grad_scale, max_grad)
     g = tl.where(weight_decay_mode == _L2, g + weight_decay * p, g)
-    p = tl.where(weight_decay_mode == _DECOUPLED, p - weight_decay * p, p)
 
+    spread = tl.where(is_first, g * g, spread)
+    before = spread
     if CENTERED:
         deviation = g - mean
         mean = _average(mean, g, gain, keep, new_is_base)
@@ -133,15 +141,19 @@ def _update(
         spread = _average(spread, g * g, gain, keep, new_is_base)
 
     # One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
-    denominator = _root(spread + eps_inside) + eps_outside
+    denominator = _root(tl.where(delayed, before, spread) + eps_inside) + eps_outside
     quotient = _divide(g, denominator)
-    u = tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient)
+    u = _limited(tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient), max_quotient)
 
     if MOMENTUM:
         u = lr_inside * u
-        buffer = _decayed_sum(buffer, u, momentum, momentum_loss)
+        buffer = _decayed_sum(buffer, u, momentum, momentum_loss, short_momentum)
         u = tl.where(nesterov, u + momentum * buffer, buffer)
-    return p - lr_outside * u, spread, mean, buffer
+    moved_by = lr_outside * u
+    decayed = p - weight_decay * p
+    with_care = tl.where(moved_by * p < 0.0, p, decayed)
+    p = tl.where(weight_decay_mode == _DECOUPLED, decayed, tl.where(weight_decay_mode == _CAUTIOUS, with_care, p))
+    return p - moved_by, spread, mean, buffer
 
 
 @triton.jit
@@ -437,14 +449,14 @@ def _read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         address = tl.load(rule + LR_ADDRESS)
         lr = tl.load(address.to(tl.pointer_type(tl.float32)), mask=lr_bytes == 4, other=0.0).to(tl.float64)
         lr += tl.load(address.to(tl.pointer_type(tl.float64)), mask=lr_bytes == 8, other=0.0)
-        weight_decay = tl.where(weight_decay_mode == _DECOUPLED, weight_decay * lr, weight_decay)
+        weight_decay = tl.where(weight_decay_mode == _L2, weight_decay, weight_decay * lr)
     if grad_scale is not None:
         scale = scale * (1.0 / tl.load(grad_scale).to(tl.float64))
     if factor is not None:
         scale = scale * tl.load(factor)
     is_inside = tl.load(flags + _LR_IN_MOMENTUM) != 0
     return (
-        tl.where(is_inside, lr, 1.0).to(WORKING),
+        (tl.where(is_inside, lr, 1.0) * tl.load(numbers + _MOMENTUM_GAIN)).to(WORKING),
         tl.where(is_inside, 1.0, lr).to(WORKING),
         scale.to(WORKING),
         tl.load(numbers + _GAIN).to(WORKING),
@@ -455,9 +467,13 @@ def _read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         tl.load(numbers + _MOMENTUM_LOSS).to(WORKING),
         weight_decay.to(WORKING),
         tl.load(numbers + _MAX_GRAD).to(WORKING),
+        tl.load(numbers + _MAX_QUOTIENT).to(WORKING),
+        tl.load(numbers + _IS_FIRST) != 0,
         tl.load(flags + _NEW_IS_BASE) != 0,
+        tl.load(flags + _SHORT_MOMENTUM) != 0,
         tl.load(flags + _NESTEROV) != 0,
         weight_decay_mode,
+        tl.load(flags + _DELAYED) != 0,
     )
 
 

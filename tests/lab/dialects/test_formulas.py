@@ -57,11 +57,21 @@ def test_the_formulas_of_every_rule_are_the_update(rule):
     if rule.centered:  # an ε far above what cancellation leaves of v − m², which may be a little below zero
         rule = replace(rule, eps=1.0)
     start, *steps = (as_code(line) for line in formulas(rule) if not line.startswith("where"))
-    names = {name.strip("₀ "): np.full(5, float(value)) for name, value in (s.split("=") for s in start.split(","))}
-    names |= {"np": SimpleNamespace(sqrt=lambda x: np.sqrt(np.maximum(x, 0.0))), "theta": np.ones(5), "lr": 0.01}
+    names = {
+        name.strip("₀ "): np.full(5, float(value.replace("g₁**2", "nan")))
+        for name, value in (s.split("=") for s in start.split(","))
+    }
+    assert np.isnan(names["v"]).all() == rule.init_from_gradient
+    names |= {
+        "np": SimpleNamespace(sqrt=lambda x: np.sqrt(np.maximum(x, 0.0)), clip=np.clip),
+        "theta": np.ones(5),
+        "lr": 0.01,
+    }
     gradient = gradients()
     for names["t"] in range(1, STEPS + 1):
         names["g"] = gradient(names["theta"])
+        if rule.init_from_gradient and names["t"] == 1:
+            names["v"] = (names["g"] + rule.weight_decay * names["theta"] * rule.decays_weights("l2")) ** 2
         with np.errstate(invalid="ignore"):
             exec("\n".join(steps), names)
     found = names["theta"]
@@ -94,6 +104,21 @@ def test_the_formulas_of_every_rule_are_the_update(rule):
                 "θ ← θ − lr·(u + 0.5·b)",
                 "where 0 / 0 is 0",
             ],
+        ),
+        (
+            Rule(eps=0.0, init_from_gradient=True, delayed=True, momentum=0.9, averaged_momentum=True),
+            [
+                "v₀ = g₁², b₀ = 0",
+                "q = clip(g / √v, ±(t − 1)^¼)",
+                "v ← 0.99·v + 0.01·g²",
+                "b ← 0.9·b + 0.1·q",
+                "θ ← θ − lr·b",
+                "where 0 / 0 is 0",
+            ],
+        ),
+        (
+            Rule(weight_decay=0.1, weight_decay_mode="cautious"),
+            ["v₀ = 0", "v ← 0.99·v + 0.01·g²", "s = lr·g / (√v + 1e-8)", "θ ← θ − s − (s·θ ≥ 0)·lr·0.1·θ"],
         ),
         (Rule(decay=0.0, eps=0.0), ["v₀ = 0", "v ← g²", "θ ← θ − lr·g / √v", "where 0 / 0 is 0"]),
     ],

@@ -21,7 +21,15 @@ from rmsprop.torch import RMSprop
 
 # A little of ε changes fewer digits than a picture has.
 SLIDERS = {"lr": "ArrowRight", "decay": "ArrowRight", "eps": "PageUp", "momentum": "ArrowRight", "steps": "ArrowRight"}
-FLAGS = ("eps_inside_sqrt", "centered", "nesterov", "bias_correction")
+FLAGS = (
+    "eps_inside_sqrt",
+    "init_from_gradient",
+    "delayed",
+    "centered",
+    "nesterov",
+    "averaged_momentum",
+    "bias_correction",
+)
 
 
 def reference(name, rule, lr, steps, start=None):
@@ -138,6 +146,10 @@ RULES = {
     "a short memory": Rule(decay=0.3, momentum=0.3, initial_square_avg=0.25),
     "nesterov and a start": Rule(decay=0.99, momentum=0.6, nesterov=True, initial_square_avg=2.0),
     "bias-corrected": Rule(decay=0.999, bias_correction=True),
+    "averaged momentum": Rule(decay=0.9, momentum=0.9, averaged_momentum=True, nesterov=True),
+    "ADOPT": Rule(decay=0.9, eps=1e-6, momentum=0.9, averaged_momentum=True, init_from_gradient=True, delayed=True),
+    "delayed alone": Rule(decay=0.9, delayed=True, initial_square_avg=1.0),
+    "averaged and corrected": Rule(decay=0.9, momentum=0.4, averaged_momentum=True, bias_correction=True),
     "no memory": Rule(decay=0.0, eps=0.0),
     "an endless memory": Rule(decay=1.0, initial_square_avg=1.0),
 }

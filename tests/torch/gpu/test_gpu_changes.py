@@ -131,10 +131,18 @@ def test_once_all_have_taken_a_step_turns_change_no_plan(new, launches):
     assert len(set(launches)) == 1
 
 
-@pytest.mark.parametrize("centered", [False, True])
-def test_every_parameter_has_the_gains_of_its_own_count(centered, new, launches):
-    options = {"centered": centered, "momentum": 0.9, "eps": 1e-3}  # the first variance is 0, so that ε alone divides
-    ours = new(5, 1500, 1024, bias_correction=True, capturable=True, **options)
+ADOPT = {"init_from_gradient": True, "delayed": True, "averaged_momentum": True, "momentum": 0.9}
+COUNTED = {
+    "corrected": {"bias_correction": True, "momentum": 0.9},
+    "centered": {"bias_correction": True, "momentum": 0.9, "centered": True, "eps": 1e-3},  # which alone divides first
+    "averaged momentum": {"bias_correction": True, "momentum": 0.9, "averaged_momentum": True},
+    "ADOPT": ADOPT,
+}
+
+
+@pytest.mark.parametrize("options", COUNTED.values(), ids=COUNTED)
+def test_every_parameter_has_the_gains_of_its_own_count(options, new, launches):
+    ours = new(5, 1500, 1024, capturable=True, **options)
     for active in ({0, 1, 2}, {0, 1}, {1}, {0, 1, 2}, {0, 1, 2}):
         ours.step(active)
     assert [ours.optimizer.state[param]["step"].item() for param in ours.params] == [4, 5, 3]
@@ -143,8 +151,9 @@ def test_every_parameter_has_the_gains_of_its_own_count(centered, new, launches)
     ours.check(tolerance=1e-6)
 
 
-def test_counts_that_are_known_here_part_parameters_and_have_all_bits(new, launches):
-    ours = new(5, 1500, 1024, bias_correction=True, momentum=0.9)
+@pytest.mark.parametrize("options", COUNTED.values(), ids=COUNTED)
+def test_counts_that_are_known_here_part_parameters_and_have_all_bits(options, new, launches):
+    ours = new(5, 1500, 1024, **options)
     for active in ({0, 1, 2}, {0, 1}, {1}, {0, 1, 2}):
         ours.step(active)
         ours.check()

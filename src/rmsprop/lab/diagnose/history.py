@@ -15,6 +15,8 @@ from rmsprop.lab.wording import Terms
 
 # Fewer validations than these don't make a curve.
 FEWEST_VALIDATIONS = 4
+# Fields of a rule that make up for a v that begins at 0.
+MAKE_UP = ("bias_correction", "init_from_gradient", "delayed")
 Unit = Literal["step", "epoch"]
 Layers = tuple[Mapping[str, Any], ...]
 
@@ -147,6 +149,11 @@ class History:
     def is_validated(self) -> bool:
         """Whether there are enough finite validation losses to judge by."""
         return sum(map(math.isfinite, self.validation.values)) >= FEWEST_VALIDATIONS
+
+    @property
+    def begins_at_zero(self) -> bool:
+        """Whether v begins at 0 and nothing makes up for it, as far as the optimizer is known."""
+        return not any(self.group.get(name) for name in ("initial_square_avg", *MAKE_UP))
 
     @property
     def end(self) -> int:

@@ -65,8 +65,7 @@ def _asked_for(history: History, points: _Points) -> float:
 
 def _begins_at_zero(history: History) -> bool:
     """Tell whether the optimizer is an RMSProp whose v begins at 0 and isn't corrected for it."""
-    group = history.group
-    return "decay" in group and not group.get("initial_square_avg") and not group.get("bias_correction")
+    return "decay" in history.group and history.begins_at_zero
 
 
 _Curve = tuple[np.ndarray, np.ndarray]

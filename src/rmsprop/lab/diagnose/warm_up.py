@@ -74,7 +74,7 @@ def starts_large(history: History) -> bool:
     """
     group = history.group
     is_rmsprop = "decay" in group and "rmsprop" in (history.optimizer or "RMSprop").lower()
-    return is_rmsprop and not group.get("bias_correction") and not group.get("initial_square_avg")
+    return is_rmsprop and history.begins_at_zero
 
 
 def can_be_corrected(history: History) -> bool:

@@ -154,7 +154,7 @@ def _weight_decay(a: Side, b: Side) -> Difference:
     matters = bool(a.rule.weight_decay or b.rule.weight_decay)
     meaning = (
         "l2 adds λθ to the gradient, where the denominator scales it with the rest; decoupled takes lr·λ·θ off the "
-        "parameter, whatever the gradients are."
+        "parameter, whatever the gradients are; cautious does that where the update doesn't move away from 0."
     )
     off = "No effect while weight decay is 0: l2 would add it to the gradient, decoupled take it off the parameter."
     return Difference(
@@ -175,15 +175,28 @@ def _decay(a: Side, b: Side) -> Difference:
 
 
 def _start(a: Side, b: Side) -> Difference:
-    matters = a.rule.initial_average != b.rule.initial_average
+    matters = _begins(a.rule) != _begins(b.rule)
     meaning = (
         "v keeps the share ρᵗ of its start. A start of 0 makes the first steps longer than lr; a start far above g² "
         "makes them shorter, until it has faded."
     )
     if not matters:
         meaning = "No effect: bias correction takes the start out of the average."
-    values = _pair(lambda rule: number(rule.initial_square_avg), a, b)
+    values = _pair(lambda rule: "g₁²" if rule.init_from_gradient else number(rule.initial_square_avg), a, b)
     return Difference(choice="v starts from", values=values, meaning=meaning, matters=matters)
+
+
+def _begins(rule: Rule) -> float | str:
+    return "g₁²" if rule.init_from_gradient and not rule.bias_correction else rule.initial_average
+
+
+def _delayed(a: Side, b: Side) -> Difference:
+    delayed, plain = (a, b) if a.rule.delayed else (b, a)
+    meaning = (
+        f"{delayed.name} divides a gradient by the average of those before it, and limits the quotient to (t − 1)^¼, "
+        f"so that its first step moves nothing; in {plain.name} a gradient is part of what divides it."
+    )
+    return Difference(choice="delayed", values=_pair(lambda rule: _on(rule.delayed), a, b), meaning=meaning)
 
 
 def _bias_correction(a: Side, b: Side) -> Difference:
@@ -225,6 +238,8 @@ def _epsilon(a: Side, b: Side) -> Difference:
 
 def _momentum(a: Side, b: Side) -> Difference:
     def reach(rule: Rule) -> str:
+        if rule.averaged_momentum:
+            return "1 step"
         return "without end" if rule.momentum == 1.0 else f"{1.0 / (1.0 - rule.momentum):.3g} steps"
 
     meaning = f"A constant push adds up to {reach(a.rule)} in {a.name} and {reach(b.rule)} in {b.name}."
@@ -250,6 +265,19 @@ def _lr_in_momentum(a: Side, b: Side) -> Difference:
     return Difference(choice="lr and the buffer", values=values, meaning=meaning, matters=matters)
 
 
+def _averaged_momentum(a: Side, b: Side) -> Difference:
+    averaged, added = (a, b) if a.rule.averaged_momentum else (b, a)
+    matters = bool(a.rule.momentum or b.rule.momentum)
+    meaning = (
+        f"The buffer of {averaged.name} averages the steps, so that a constant push stays as long as it is; that of "
+        f"{added.name} adds them up."
+    )
+    values = _pair(lambda rule: _on(rule.averaged_momentum), a, b)
+    if not matters:
+        meaning = "No effect without momentum: there is no buffer."
+    return Difference(choice="averaged momentum", values=values, meaning=meaning, matters=matters)
+
+
 def _on(flag: bool) -> str:
     return "yes" if flag else "no"
 
@@ -258,10 +286,12 @@ _CHOICES = (
     _weight_decay,
     _decay,
     _start,
+    _delayed,
     _bias_correction,
     _centered,
     _epsilon,
     _momentum,
     _nesterov,
+    _averaged_momentum,
     _lr_in_momentum,
 )

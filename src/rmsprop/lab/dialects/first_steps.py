@@ -97,11 +97,13 @@ def remarks(rule: Rule) -> list[str]:
 
 def _nothing_held(rule: Rule) -> str:
     """Return why the averages hold nothing to divide by after one step, in a sentence; empty if they hold something."""
+    if rule.delayed:
+        return ""  # the first step is none
     if rule.centered and rule.bias_correction:
         return "One gradient has no variance, and bias correction takes away what v began with: leave one of them off."
     if rule.centered and rule.decay == 0.0:
         return "At decay 0 the mean is the gradient itself, so that there never is a variance."
-    if rule.decay == 1.0 and not rule.initial_average:
+    if rule.decay == 1.0 and not rule.initial_average and not rule.init_from_gradient:
         return "At decay 1 v stays at the 0 that it began with."
     return ""
 
@@ -130,9 +132,14 @@ def _until_steady(rule: Rule, gradient: float, final: float) -> int:
 def _final(rule: Rule, gradient: float) -> float:
     """Return the step of averages that hold nothing but the gradient, times what the buffer collects of it."""
     spread = 0.0 if rule.centered else gradient**2  # a constant has no variance
-    held = rule.initial_average if rule.decay == 1.0 else spread
+    start = gradient**2 if rule.init_from_gradient else rule.initial_average
+    held = start if rule.decay == 1.0 else spread
     with_held = Rule(decay=1.0, initial_square_avg=held, eps=rule.eps, eps_inside_sqrt=rule.eps_inside_sqrt)
     one_step = float(_sizes(with_held, np.array([gradient]), 1)[0, 0])
+    if rule.delayed and one_step > 1.0:
+        return math.inf  # the limit of a quotient grows with every step
+    if rule.averaged_momentum:
+        return one_step
     return one_step / (1.0 - rule.momentum) if rule.momentum < 1.0 else math.inf
 
 

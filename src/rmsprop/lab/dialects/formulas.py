@@ -9,6 +9,8 @@ from rmsprop.rule import Rule
 
 # A formula's signs in Python; what follows a root sign is handled apart.
 _SIGNS = {
+    "±(t − 1)^¼": "-((t - 1) ** 0.25), (t - 1) ** 0.25",
+    "clip(": "np.clip(",
     "v̂": "v_hat",
     "m̂": "m_hat",
     "θ": "theta",
@@ -16,6 +18,7 @@ _SIGNS = {
     "·": " * ",
     "−": "-",
     ")²": ") ** 2",
+    "≥": ">=",
     "²": "**2",
     "ᵗ": "**t",
 }
@@ -57,9 +60,12 @@ def formulas(rule: Rule, lr: float | None = None) -> tuple[str, ...]:
         θ ← θ − lr·g / √(v + 0.001)
     """
     averages, spread = _textbook_averages(rule)
-    start = {"v": rule.initial_average, **({"m": 0.0} if rule.centered else {}), **_buffer(rule)}
+    start = {"v": rule.initial_average, **({"m": 0.0} if rule.centered else {}), **_hats(rule), **_buffer(rule)}
+    told = {name: number(value) for name, value in start.items()}
+    if rule.init_from_gradient:
+        told["v"] = "g₁²"
     return (
-        ", ".join(f"{name}₀ = {number(value)}" for name, value in start.items()),
+        ", ".join(f"{name}₀ = {value}" for name, value in told.items()),
         *_steps(rule, lr, averages, f"g / {_denominator(rule, spread)}"),
         *(() if rule.eps else ("where 0 / 0 is 0",)),
     )
@@ -87,13 +93,16 @@ def pseudocode(rule: Rule, lr: float | None = None) -> str:
             theta = theta - lr * g / (np.sqrt(v) + 1e-8)
     """
     averages, spread = _variance(rule) if rule.centered else _textbook_averages(rule)
-    start = {"d" if rule.centered else "v": rule.initial_average, **({"m": 0.0} if rule.centered else {})}
+    start = {"d" if rule.centered else "v": rule.initial_average, **({"m": 0.0} if rule.centered else _hats(rule))}
     quotient = f"g / {_denominator(rule, spread)}"
     if not rule.eps:  # no gradient so far asks for no step
         quotient = f"np.divide(g, {_denominator(rule, spread)}, out=np.zeros_like(g), where=g != 0)"
-    start_lines = [f"{name} = {_full(number(value))}" for name, value in (start | _buffer(rule)).items()]
+    start_lines = [f"{as_code(name)} = {_full(number(value))}" for name, value in (start | _buffer(rule)).items()]
     lines = [as_code(line) for line in _steps(rule, lr, averages, quotient)]
-    loop = "for t in range(1, steps + 1):" if rule.bias_correction else "for _ in range(steps):"
+    if rule.init_from_gradient:
+        average, is_added = next(iter(start)), rule.decays_weights("l2")
+        lines.insert(int(is_added), f"{average} = {average} if t > 1 else g**2")
+    loop = "for t in range(1, steps + 1):" if rule.depends_on_step else "for _ in range(steps):"
     return "\n".join([*start_lines, loop, *(f"    {line}" for line in ("g = gradient(theta)", *lines))])
 
 
@@ -115,6 +124,12 @@ def as_code(formula: str) -> str:
     return re.sub(r"√(\w+)", r"np.sqrt(\1)", formula).replace("√(", "np.sqrt(")
 
 
+def _hats(rule: Rule) -> dict[str, float]:
+    """Return what corrected averages start from, where they are used before the first is made."""
+    names = ["v̂", "m̂"] if rule.centered else ["v̂"]
+    return dict.fromkeys(names, 0.0) if rule.bias_correction and rule.delayed else {}
+
+
 def _buffer(rule: Rule) -> dict[str, float]:
     return {"b": 0.0} if rule.momentum else {}
 
@@ -126,23 +141,34 @@ def _full(value: str) -> str:
 def _steps(rule: Rule, lr: float | None, averages: list[str], quotient: str) -> list[str]:
     """Return what happens at a step; ``quotient`` is the gradient over its denominator."""
     rate = "lr" if lr is None else number(lr)
-    decay_weights = []
-    if rule.weight_decay:
-        shrink = _times(number(rule.weight_decay), "θ")
-        decay_weights = [f"g ← g + {shrink}" if rule.weight_decay_mode == "l2" else f"θ ← θ − {rate}·{shrink}"]
-    return [*decay_weights, *averages, *_move(rule, rate, quotient)]
+    shrink = _times(number(rule.weight_decay), "θ")
+    kind = rule.weight_decay_mode if rule.weight_decay else None
+    before = {"l2": [f"g ← g + {shrink}"], "decoupled": [f"θ ← θ − {rate}·{shrink}"]}.get(kind or "", [])
+    if rule.delayed:
+        averages, quotient = [f"q = clip({quotient}, ±(t − 1)^¼)", *averages], "q"
+    *collect, step = _move(rule, rate, quotient)
+    moves = [f"θ ← θ − {step}"]
+    if kind == "cautious":
+        moves = [f"s = {step}", f"θ ← θ − s − (s·θ ≥ 0)·{rate}·{shrink}"]
+    return [*before, *averages, *collect, *moves]
 
 
 def _move(rule: Rule, rate: str, quotient: str) -> list[str]:
+    """Return what happens to the buffer, and last what is subtracted from θ."""
     if not rule.momentum:
-        return [f"θ ← θ − {rate}·{quotient}"]
+        return [f"{rate}·{quotient}"]
     collected = f"{rate}·{quotient}" if rule.lr_in_momentum else quotient
-    lines, step = [], "b"
+    keep, lines, step = number(rule.momentum), [], "b"
+    if rule.averaged_momentum and rule.bias_correction:
+        lines, keep = [f"h = (1 − {keep}) / (1 − {keep}ᵗ)"], "(1 − h)"
+        collected = f"h·{collected}"
+    elif rule.averaged_momentum:
+        collected = f"{_rest(rule.momentum)}·{collected}"
     if rule.nesterov:
-        lines, collected = [f"u = {collected}"], "u"
-        step = f"(u + {_times(number(rule.momentum), 'b')})"
-    lines.append(f"b ← {_times(number(rule.momentum), 'b')} + {collected}")
-    return [*lines, f"θ ← θ − {step}" if rule.lr_in_momentum else f"θ ← θ − {rate}·{step}"]
+        lines, collected = [*lines, f"u = {collected}"], "u"
+        step = f"(u + {_times(keep, 'b')})"
+    lines.append(f"b ← {_times(keep, 'b')} + {collected}")
+    return [*lines, step if rule.lr_in_momentum else f"{rate}·{step}"]
 
 
 def _textbook_averages(rule: Rule) -> tuple[list[str], str]:

@@ -55,9 +55,10 @@ class Scaled:
     def settings(self) -> list[dict[str, Any]]:
         """Return what the rule is made of, before and after, with the formula of each."""
         old, new = self.rule, self.new_rule
-        inside, decoupled = old.eps_inside_sqrt, old.weight_decay_mode == "decoupled"
+        inside, decoupled = old.eps_inside_sqrt, old.weight_decay_mode != "l2"
+        adds_up = old.momentum and not old.averaged_momentum
         rows: list[tuple[str, float, float, str, bool]] = [
-            ("lr", self.lr, self.new_lr, "lr·√κ·(1 − μ^κ)/(1 − μ)" if old.momentum else "lr·√κ", True),
+            ("lr", self.lr, self.new_lr, "lr·√κ·(1 − μ^κ)/(1 − μ)" if adds_up else "lr·√κ", True),
             ("decay", old.decay, new.decay, "ρ^κ", True),
             ("eps", old.eps, new.eps, "ε/κ" if inside else "ε/√κ", True),
             ("initial_square_avg", old.initial_square_avg, new.initial_square_avg, "v₀/κ", bool(old.initial_average)),

@@ -1,7 +1,8 @@
 // The controls, the numbers and what ties them to the drawing.
 
 const byId = (id) => document.getElementById(id);
-const FLAGS = ["eps_inside_sqrt", "centered", "nesterov", "bias_correction"];
+const FLAGS = ["eps_inside_sqrt", "init_from_gradient", "delayed", "centered", "nesterov", "averaged_momentum",
+  "bias_correction"];
 const digits = (value, count) => Number(value.toPrecision(count));
 
 // A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value.
@@ -42,6 +43,7 @@ function rule() {
   const one = { lr_in_momentum: PAGE.dialects[settings.dialect].lr_in_momentum };
   for (const name of ["decay", "eps", "momentum", "initial_square_avg", ...FLAGS]) one[name] = settings[name];
   one.nesterov = one.nesterov && one.momentum > 0;
+  one.averaged_momentum = one.averaged_momentum && one.momentum < 1;
   one.bias_correction = one.bias_correction && one.decay < 1;
   return one;
 }

@@ -25,8 +25,11 @@ _SLIDERS = {
 }
 _FLAGS = {
     "eps_inside_sqrt": "ε inside the root",
+    "init_from_gradient": "v₀ from the first gradient",
+    "delayed": "delayed v (ADOPT)",
     "centered": "centered",
     "nesterov": "Nesterov (needs momentum)",
+    "averaged_momentum": "averaged momentum",
     "bias_correction": "bias correction",
 }
 # What update.js has no part of: a walk on a surface decays no weights.

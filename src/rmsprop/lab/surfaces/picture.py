@@ -183,16 +183,22 @@ def unforgetting(walks: Sequence[Walk]) -> list[str]:
 
 
 def _sums(rule: Rule, steps: int) -> bool:
-    adds_up = not (rule.initial_average or rule.centered or rule.momentum or rule.bias_correction)
+    adds_up = not (rule.initial_average or rule.centered or rule.momentum or rule.depends_on_step)
     return adds_up and rule.decay < 1.0 and steps > 1 and rule.decay**steps >= _UNFORGOTTEN
 
 
 def _choices(rule: Rule) -> str:
     choices = [f"ε {'inside' if rule.eps_inside_sqrt else 'outside'} the root"]
-    if rule.initial_square_avg:
+    if rule.init_from_gradient:
+        choices.append("v₀ = g₁²")
+    elif rule.initial_square_avg:
         choices.append(f"v₀ = {short(rule.initial_square_avg)}")
     if rule.centered:
         choices.append("centered")
+    if rule.delayed:
+        choices.append("delayed")
+    if rule.averaged_momentum and rule.momentum:
+        choices.append("averaged momentum")
     return ", ".join(choices)
 
 

@@ -2,13 +2,13 @@
 // numbers. A rule is an object with the fields of rmsprop.Rule.
 
 function initialState(rule) {
-  return { mean: 0, spread: rule.bias_correction ? 0 : rule.initial_square_avg, buffer: 0 };
+  return { mean: 0, spread: rule.bias_correction || rule.init_from_gradient ? 0 : rule.initial_square_avg, buffer: 0 };
 }
 
-function gains(rule, t) {
-  if (!rule.bias_correction) return [1 - rule.decay, rule.decay];
-  const now = 1 - rule.decay ** t, before = 1 - rule.decay ** (t - 1);
-  return [(1 - rule.decay) / now, (rule.decay * before) / now];
+function gains(rule, decay, t) {
+  if (!rule.bias_correction) return [1 - decay, decay];
+  const now = 1 - decay ** t, before = 1 - decay ** (t - 1);
+  return [(1 - decay) / now, (decay * before) / now];
 }
 
 // gain · fresh + keep · old, written from the side that weighs more.
@@ -17,14 +17,16 @@ function average(rule, old, fresh, gain, keep) {
   return Math.abs(base) === Infinity ? base + other : base + share * (other - base);
 }
 
-function decayedSum(momentum, old, fresh) {
-  if (momentum < 0.5 || Math.abs(old) === Infinity) return momentum * old + fresh;
-  return old + (fresh - (1 - momentum) * old);
+function decayedSum(isShort, kept, lost, old, fresh) {
+  if (isShort || Math.abs(old) === Infinity) return kept * old + fresh;
+  return old + (fresh - lost * old);
 }
 
 // Returns what step t subtracts from the coordinate for its gradient g, and updates the state.
 function change(rule, lr, t, g, state) {
-  const [gain, keep] = gains(rule, t);
+  const [gain, keep] = gains(rule, rule.decay, t);
+  if (rule.init_from_gradient && t === 1) state.spread = g * g;
+  const before = state.spread;
   if (rule.centered) {
     const deviation = g - state.mean;
     state.mean = average(rule, state.mean, g, gain, keep);
@@ -32,14 +34,19 @@ function change(rule, lr, t, g, state) {
   } else {
     state.spread = average(rule, state.spread, g * g, gain, keep);
   }
-  const root = Math.sqrt(rule.eps_inside_sqrt ? state.spread + rule.eps : state.spread);
+  const divisor = rule.delayed ? before : state.spread;
+  const root = Math.sqrt(rule.eps_inside_sqrt ? divisor + rule.eps : divisor);
   const denominator = rule.eps_inside_sqrt ? root : root + rule.eps;
   let u = g / (g === 0 && denominator === 0 ? 1 : denominator);
+  const most = rule.delayed ? (t - 1) ** 0.25 : Infinity;
+  u = u < -most ? -most : u > most ? most : u;
   if (rule.momentum === 0) return lr * u;
-  if (rule.lr_in_momentum) u = lr * u;
-  state.buffer = decayedSum(rule.momentum, state.buffer, u);
-  const taken = rule.nesterov ? u + rule.momentum * state.buffer : state.buffer;
-  return rule.lr_in_momentum ? taken : lr * taken;
+  const [taken, kept] = rule.averaged_momentum ? gains(rule, rule.momentum, t) : [1, rule.momentum];
+  u = (rule.lr_in_momentum ? lr * taken : taken) * u;
+  const lost = rule.averaged_momentum ? taken : 1 - kept;
+  state.buffer = decayedSum(rule.momentum < 0.5, kept, lost, state.buffer, u);
+  const step = rule.nesterov ? u + kept * state.buffer : state.buffer;
+  return rule.lr_in_momentum ? step : lr * step;
 }
 
 // The path from a start: a row {x, y, f} before the first step and after each.

@@ -151,7 +151,7 @@ class Training:
             constant_validation=baseline["validation"][0] if baseline else math.inf,
             lost=Lost(divergence.step, divergence.loss) if divergence else None,
             validation_gaps=gaps,
-            first_steps_largest=not (self.rule.initial_square_avg or self.rule.bias_correction or self.settings.warmup),
+            first_steps_largest=self.rule.starts_large and not self.settings.warmup,
             patience=self.settings.early_stop if is_early(self.settings, epochs) and not divergence else None,
         )
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from rmsprop.lab.averages import NAMES
-from rmsprop.lab.diagnose.history import History, Series, Statistics
+from rmsprop.lab.diagnose.history import MAKE_UP, History, Series, Statistics
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.train.folder import CONFIG, HISTORY, RESULT
 from rmsprop.lab.train.sentences import terms
 from rmsprop.lab.verdict.curves import Lost
 
-_GROUP = ("lr", "decay", "eps", "centered", "momentum", "initial_square_avg", "bias_correction")
+_GROUP = ("lr", "decay", "eps", "centered", "momentum", "initial_square_avg", *MAKE_UP)
 _EFFECTIVE = "effective_step_"
 # How large a share of the coordinates is known to have a larger effective step than a quantile.
 _SHARES = (("q10", 0.9), ("q50", 0.5), ("q90", 0.1))
@@ -70,7 +70,7 @@ def _history(path: Path, config: Mapping[str, Any], rows: list[dict[str, float]]
         constant_loss=_or_infinity(start["constant_loss"]),
         constant_validation_loss=_or_infinity(start.get("constant_validation_loss")),  # older folders lack it
         holds_out=bool(start["holds_out"]),
-        group={name: _option(settings[name]) for name in _GROUP},
+        group={name: _option(settings[name]) for name in _GROUP if name in settings},
         statistics=_statistics(rows, settings["eps"]),
         given_up=_given_up(result),
         patience=settings["early_stop"] if result.get("stopped_early") else None,
