@@ -16,7 +16,8 @@ extern "C" {
 
 /* What parameters and gradients are stored as. Updates work in float64 for float64 and in float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
-enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED };
+/* RMSPROP_WITH_QUOTIENT: weight_decay times the parameter is added to the quotient, where the step is averaged. */
+enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_WITH_QUOTIENT };
 /* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
 enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };
 /* What state is stored as: in the precision in which updates work, or rounded by random bits: to bfloat16, or to codes
@@ -36,13 +37,16 @@ typedef struct {
   double momentum_loss; /* 1 - momentum */
   double weight_decay;  /* times lr when decoupled */
   double max_grad;      /* the largest magnitude of a scaled gradient, or infinity */
+  double share;         /* of the iterate in the average of all, where averages */
+  double average_lr;    /* what the parameter moves by there, where the iterate moves by lr */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t has_momentum;
   int32_t nesterov;
   int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;
-  int32_t limits; /* whether there is a max_grad, or the batch has update_scales */
+  int32_t limits;   /* whether there is a max_grad, or the batch has update_scales */
+  int32_t averages; /* schedule-free: has_momentum, but each buffer is the iterate that the parameter averages */
 } rmsprop_rule;
 
 /* DLPack's DLDevice. */
@@ -71,7 +75,7 @@ typedef struct {
   void** grads;
   void** spreads;     /* square_avg, or grad_var when centered */
   void** means;       /* grad_avg; unused unless centered */
-  void** buffers;     /* momentum_buffer; unused without momentum */
+  void** buffers;     /* momentum_buffer, or the iterate when the rule averages; unused without momentum */
   void** steps;       /* how many updates each has taken, a float or a double on the CPU; null where others count */
   int32_t wide_steps; /* whether they are doubles */
   double step;        /* what rmsprop_bind read from the first that takes part */

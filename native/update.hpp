@@ -35,16 +35,16 @@ class Choice {
 // it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
   return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
-         (!rule.has_momentum || rule.momentum >= 0.5);
+         !rule.averages && (!rule.has_momentum || rule.momentum >= 0.5);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
 template <class T, bool usual>
 struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
-      weight_decay;
+      weight_decay, share, average_lr;
   T update_scale = 1;  // what the quotients of one tensor are multiplied with
-  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected;
+  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected, decays_quotient, averages;
 
   explicit Numbers(const rmsprop_rule& rule)
       : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
@@ -58,11 +58,15 @@ struct Numbers {
         momentum(static_cast<T>(rule.momentum)),
         momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
+        share(static_cast<T>(rule.share)),
+        average_lr(static_cast<T>(rule.average_lr)),
         new_or_old(rule.new_is_base != 0),
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
         decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
-        plain_or_corrected(rule.momentum < 0.5) {}
+        plain_or_corrected(rule.momentum < 0.5),
+        decays_quotient(rule.weight_decay_mode == RMSPROP_WITH_QUOTIENT),
+        averages(rule.averages != 0) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
@@ -124,11 +128,15 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
   if constexpr (!usual) u = n.update_scale * u;
 
   if constexpr (has_momentum) {
+    const T point = p, iterate = buffer, step = n.choose(n.decays_quotient, u + n.weight_decay * p, u);
     u = n.lr_inside * u;
     buffer = n.decayed_sum(buffer, u);
     u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
+    p = n.choose(n.averages, (point + n.share * (iterate - point)) - n.average_lr * step, p - n.lr_outside * u);
+    buffer = n.choose(n.averages, iterate - n.lr_outside * step, buffer);
+  } else {
+    p = p - n.lr_outside * u;
   }
-  p = p - n.lr_outside * u;
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ NUMBERS: dict[str, Any] = {
     "momentum_loss": ctypes.c_double,
     "weight_decay": ctypes.c_double,
     "max_grad": ctypes.c_double,
+    "share": ctypes.c_double,
+    "average_lr": ctypes.c_double,
     "new_is_base": ctypes.c_int32,
     "centered": ctypes.c_int32,
     "has_momentum": ctypes.c_int32,
@@ -32,10 +34,12 @@ NUMBERS: dict[str, Any] = {
     "lr_in_momentum": ctypes.c_int32,
     "weight_decay_mode": ctypes.c_int32,
     "limits": ctypes.c_int32,
+    "averages": ctypes.c_int32,
 }
 WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2}
 _SCALES = ("spread_scales", "mean_scales", "buffer_scales")
-STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
+STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means"}
+STATE_TABLES |= {"momentum_buffer": "buffers", "z": "buffers"}  # a rule has one of the two
 
 
 class RuleStruct(ctypes.Structure):
