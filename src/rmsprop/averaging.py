@@ -17,7 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rmsprop.rule import Rule, check_number
+from rmsprop.hyperparameters import check_number
+from rmsprop.rule import Rule
 
 ITERATE = "z"  # the name of its array of state
 
