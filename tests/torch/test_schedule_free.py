@@ -6,6 +6,7 @@ import pytest
 import schedulefree
 import torch
 import torch.optim.lr_scheduler as schedulers
+from schedule_free import all_params, assert_same, optimizer_of, params, take
 
 from rmsprop.torch import RMSprop, ScheduleFreeRMSprop, step_in_backward
 
@@ -17,40 +18,10 @@ SETTINGS = [
 ]
 
 
-def params(dtype=torch.float64, shapes=((7, 5), (13,), (), (301,))):
-    return [(torch.rand(shape, dtype=torch.float64) / 5 - 0.1).to(dtype).requires_grad_() for shape in shapes]
-
-
-def optimizer_of(values=None, **options):
-    optimizer = ScheduleFreeRMSprop(params() if values is None else values, lr=1e-3, alpha=0.99, **options)
-    optimizer.train()
-    return optimizer
-
-
-def all_params(optimizer):
-    return [param for group in optimizer.param_groups for param in group["params"]]
-
-
 def theirs(values, cls=schedulefree.AdamWScheduleFree, beta=0.9, **options):
     optimizer = cls(values, lr=1e-3, betas=(beta, 0.99), **options)
     optimizer.train()
     return optimizer
-
-
-def take(optimizer, steps, seed=0):
-    """Take steps on random gradients, which go on from one call to the next with another seed."""
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        for param in all_params(optimizer):
-            param.grad = torch.randn(param.shape, generator=random, dtype=torch.float64).to(param.dtype)
-        optimizer.step()
-
-
-def assert_same(one, other):
-    for mine, its in zip(all_params(one), all_params(other), strict=True):
-        assert torch.equal(mine, its)
-        assert one.state[mine].keys() == other.state[its].keys()
-        assert all(torch.equal(value, other.state[its][name]) for name, value in one.state[mine].items())
 
 
 # Weights stay below 1/8, half a unit in whose last place is 2⁻⁵⁷. Either rounds y and z some three times a step; what
@@ -149,7 +120,7 @@ def test_a_step_without_train_is_refused(implementation):
     before = deepcopy(optimizer.state_dict())
     for param in all_params(optimizer):
         param.grad = torch.ones_like(param)
-    with pytest.raises(RuntimeError, match="step\\(\\) was called in eval mode.*call optimizer.train\\(\\)"):
+    with pytest.raises(RuntimeError, match=r"step\(\) was called in eval mode.*call optimizer\.train\(\)"):
         optimizer.step()
     assert optimizer.state_dict() == before
     optimizer.train()
@@ -182,7 +153,7 @@ def test_a_scheduler_that_hides_is_refused_when_it_acts():
     for loss in (1.0, 1.0):
         plateau.step(loss)
     weights = [param.detach().clone() for param in all_params(optimizer)]
-    with pytest.raises(RuntimeError, match="the learning rate was changed to 0.0001 after step 5, whose was 0.001"):
+    with pytest.raises(RuntimeError, match=r"the learning rate was changed to 0.0001 after step 5, whose was 0.001"):
         take(optimizer, 1)
     assert all(map(torch.equal, weights, all_params(optimizer)))
 
@@ -234,11 +205,11 @@ def test_an_optimizer_of_the_other_kind_is_refused():
     optimizer, plain = optimizer_of(), RMSprop(params())
     take(optimizer, 1)
     take(plain, 1)
-    with pytest.raises(ValueError, match="use rmsprop.torch.ScheduleFreeRMSprop"):
+    with pytest.raises(ValueError, match=r"use rmsprop\.torch\.ScheduleFreeRMSprop"):
         plain.load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="a parameter group has no beta"):
         optimizer.load_state_dict(plain.state_dict())
-    with pytest.raises(ValueError, match="use rmsprop.torch.ScheduleFreeRMSprop"):
+    with pytest.raises(ValueError, match=r"use rmsprop\.torch\.ScheduleFreeRMSprop"):
         plain.add_param_group({"params": [torch.zeros(2, requires_grad=True)], "beta": 0.9})
     with pytest.raises(ValueError, match="looks like that of Adam"):
         optimizer.load_state_dict(theirs(params()).state_dict())
