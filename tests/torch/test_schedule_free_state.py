@@ -1,4 +1,4 @@
-"""What `ScheduleFreeRMSprop` keeps: two sets of weights, in checkpoints, copies and few bits, and over skipped steps."""
+"""What `ScheduleFreeRMSprop` keeps: two sets of weights, in checkpoints, copies, few bits and after skipped steps."""
 
 import pickle
 from copy import deepcopy
@@ -120,8 +120,8 @@ def test_an_average_in_sixteen_bits_follows_that_in_thirty_two(rounding):
     moved = (all_params(wide)[0] - start.float()).mean().item()
     off = (all_params(narrow)[0].float() - all_params(wide)[0]).detach()
     assert moved < -0.01  # several units in the last place, 2⁻⁸ here
-    # Kahan's rest leaves y 16 bits below 1, rounded 300 times, and the model shows 8 of them. At random each step is off
-    # by half of 2⁻⁸ at most, on average by nothing: the mean of 1000 elements is within five standard deviations.
+    # Kahan's rest leaves y 16 bits below 1, rounded 300 times, and the model shows 8 of them. At random each step is
+    # off by half of 2⁻⁸ at most, on average by nothing: the mean of 1000 is within five standard deviations.
     if rounding == "kahan":
         assert off.abs().max() <= 2.0**-9 + 300 * 2.0**-17
     else:
