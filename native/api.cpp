@@ -86,8 +86,7 @@ void update_range(int64_t begin, int64_t end, void* context) {
   const Work& work = *static_cast<const Work*>(context);
   for (int64_t k = 0; k < work.count && end > 0; ++k) {
     const rmsprop_batch& batch = *work.batches[k];
-    const rmsprop_rule& rule = batch.rule;
-    const int index = rmsprop::kernel_index(batch.dtype, rule.centered != 0, rule.has_momentum != 0);
+    const int index = rmsprop::kernel_index(batch.dtype, batch.rule);
     const int64_t size = elements(batch);
     if (begin < size) work.kernels[index](batch, std::max<int64_t>(begin, 0), std::min(end, size));
     begin -= size;

@@ -35,7 +35,7 @@ class Choice {
 // it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
   return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
-         !rule.averages && (!rule.has_momentum || rule.momentum >= 0.5);
+         (!rule.has_momentum || rule.averages || rule.momentum >= 0.5);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
@@ -44,7 +44,7 @@ struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
       weight_decay, share, average_lr;
   T update_scale = 1;  // what the quotients of one tensor are multiplied with
-  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected, decays_quotient, averages;
+  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, plain_or_corrected, decays_quotient;
 
   explicit Numbers(const rmsprop_rule& rule)
       : lr_inside(static_cast<T>(rule.lr_in_momentum ? rule.lr : 1.0)),
@@ -65,8 +65,7 @@ struct Numbers {
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
         decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
         plain_or_corrected(rule.momentum < 0.5),
-        decays_quotient(rule.weight_decay_mode == RMSPROP_WITH_QUOTIENT),
-        averages(rule.averages != 0) {}
+        decays_quotient(rule.weight_decay_mode == RMSPROP_WITH_QUOTIENT) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
@@ -121,22 +120,27 @@ inline T quotient_of(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean) 
   return ((g == T(0)) & (denominator == T(0))) ? g : quotient;
 }
 
+// What the buffer of an element is: nothing, its momentum, or the iterate that it averages.
+enum class Buffer { kNone, kMomentum, kIterate };
+
 // Updates p, spread, mean and buffer of one element with the gradient g.
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, Buffer kind, class T, bool usual>
 inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
   T u = quotient_of<centered>(n, g, p, spread, mean);
   if constexpr (!usual) u = n.update_scale * u;
 
-  if constexpr (has_momentum) {
-    const T point = p, iterate = buffer, step = n.choose(n.decays_quotient, u + n.weight_decay * p, u);
+  if constexpr (kind == Buffer::kIterate) {
+    u = n.choose(n.decays_quotient, u + n.weight_decay * p, u);
+    p = (p + n.share * (buffer - p)) - n.average_lr * u;
+    buffer = buffer - n.lr_outside * u;
+    return;
+  }
+  if constexpr (kind == Buffer::kMomentum) {
     u = n.lr_inside * u;
     buffer = n.decayed_sum(buffer, u);
     u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
-    p = n.choose(n.averages, (point + n.share * (iterate - point)) - n.average_lr * step, p - n.lr_outside * u);
-    buffer = n.choose(n.averages, iterate - n.lr_outside * step, buffer);
-  } else {
-    p = p - n.lr_outside * u;
   }
+  p = p - n.lr_outside * u;
 }
 
 }  // namespace
