@@ -8,7 +8,8 @@ after training; y = (1 − β)·z + β·x lies between the two, and is where gra
 u is what the rule makes of the gradient at y, and w = kʳ·(the largest lr so far)^p the weight of the k-th step. What is
 stored is y, in the place of the parameter, and z: x follows from them.
 
-Source: Defazio et al., "The Road Less Scheduled", arXiv 2405.15682, equations 3 to 5 and algorithm 1.
+Source: Defazio et al., "The Road Less Scheduled", arXiv 2405.15682; weights, warm-up and decay at y as in
+``AdamWScheduleFree`` of their package schedulefree 1.4.1.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ class ScheduleFreeRMSprop(RMSprop):
         ...     abs(weight.item()) < 0.1
         True
 
-    Source: Defazio et al., "The Road Less Scheduled", arXiv 2405.15682, algorithm 1; and their package schedulefree,
-    whose decay at y and powers these are.
+    Source: Defazio et al., "The Road Less Scheduled", arXiv 2405.15682; weights, warm-up and decay at y as in
+    ``AdamWScheduleFree`` of their package schedulefree 1.4.1.
     """
 
     def __init__(
