@@ -46,6 +46,20 @@ def test_evaluating_changes_no_bit_of_training(make):
         assert_same(one, other)
 
 
+def test_a_lost_weight_moves_no_other_when_it_is_evaluated():
+    optimizer = optimizer_of()
+    take(optimizer, 3)
+    for param in all_params(optimizer):
+        param.grad = torch.randn_like(param)
+    all_params(optimizer)[0].grad[0, 0] = torch.nan
+    optimizer.step()
+    before = [param.detach().clone() for param in all_params(optimizer)]
+    with optimizer.evaluating():
+        pass
+    for param, value in zip(all_params(optimizer), before, strict=True):
+        torch.testing.assert_close(param.detach(), value, rtol=0, atol=0, equal_nan=True)
+
+
 def saved_and_loaded(optimizer):
     """Return an optimizer over a copy of the model, loaded from a checkpoint on disk, as it were."""
     model, state = pickle.loads(pickle.dumps(([p.detach() for p in all_params(optimizer)], optimizer.state_dict())))

@@ -283,7 +283,7 @@ def _hide_average(param: Tensor, state: Any, beta: float) -> None:
         return
     z = state[ITERATE]
     shown = x_of(beta, _wide_point(state), z).to(param.dtype)
-    if torch.equal(inside(param), inside(shown)):
+    if _equal(inside(param), inside(shown)):
         param.copy_(state[POINT])
     else:
         y = y_of(beta, param.to(z.dtype), z)
@@ -291,6 +291,11 @@ def _hide_average(param: Tensor, state: Any, beta: float) -> None:
         if LOST in state:
             state[LOST].copy_(y - param.to(z.dtype))
     del state[POINT]
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same numbers, NaN included: one lost weight must not move the others."""
+    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _wide_point(state: Mapping[str, Any]) -> Tensor:
