@@ -49,6 +49,10 @@ def test_a_learning_rate_of_zero_moves_nothing():
     assert moved(numbers, 1.0, 2.0, 3.0) == (1.0, 2.0)
 
 
+def test_a_step_weighs_by_the_largest_rate_so_far():
+    assert Averaging().step(0.1, AverageProgress(k=1, lr_max=0.2, weight_sum=0.2**2)).share == 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

@@ -8,6 +8,7 @@ import torch
 from schedule_free import all_params, assert_same, optimizer_of, params, take
 from torch import nn
 
+from rmsprop.averaging import x_of, y_of
 from rmsprop.torch import ScheduleFreeRMSprop
 
 STORED = {
@@ -47,8 +48,8 @@ def test_evaluating_changes_no_bit_of_training(make):
 
 
 def test_a_lost_weight_moves_no_other_when_it_is_evaluated():
-    optimizer = optimizer_of()
-    take(optimizer, 3)
+    optimizer = optimizer_of(beta=0.7)
+    take(optimizer, 30)  # after which y is not what x and z would make of it
     for param in all_params(optimizer):
         param.grad = torch.randn_like(param)
     all_params(optimizer)[0].grad[0, 0] = torch.nan
@@ -106,6 +107,23 @@ def test_weights_loaded_in_eval_mode_are_a_new_average():
     optimizer.eval()
     for param, x in zip(all_params(optimizer), loaded, strict=True):
         torch.testing.assert_close(param.detach(), x, rtol=2.0**-51, atol=2.0**-53)  # two roundings there, two back
+
+
+def test_what_kahan_keeps_is_in_the_average_and_in_what_is_made_of_a_new_one():
+    torch.manual_seed(0)
+    optimizer = optimizer_of([torch.rand(1000).bfloat16().requires_grad_()], rounding="kahan", beta=0.5)
+    take(optimizer, 20)
+    (param,) = all_params(optimizer)
+    state = optimizer.state[param]
+    z, y = state["z"], param.detach().float() + state["compensation"].float()
+    optimizer.eval()
+    assert torch.equal(param, x_of(0.5, y, z).bfloat16())
+    assert not torch.equal(param, x_of(0.5, state["y"].float(), z).bfloat16())
+    param.data.fill_(0.3)
+    optimizer.train()
+    y = param.detach().float() + state["compensation"].float()
+    # The rest is rounded to 8 bits of its own: 2⁻⁹ of what is at most 2⁻⁹ of a number below 1.
+    torch.testing.assert_close(y, y_of(0.5, torch.tensor(0.3).bfloat16().float(), z), rtol=0, atol=2.0**-18)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
