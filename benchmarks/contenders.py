@@ -69,6 +69,8 @@ CONTENDERS = (
     _torch("kahan", "rmsprop, Kahan's rounding", on_torch.rounded("kahan")),
     _torch("bfloat16-state", "rmsprop, state in bfloat16", on_torch.packed(torch.bfloat16)),
     _torch("8bit-state", "rmsprop, state in 8 bits", on_torch.packed("8bit")),
+    _torch("schedule-free", "rmsprop, schedule-free", on_torch.schedule_free),
+    _torch("adamw-schedule-free", "schedulefree's AdamW", on_torch.adamw_schedule_free),
     _torch(DEFAULT, "torch for-loop (default)", on_torch.torch_rmsprop(foreach=False)),
     _torch("foreach", "torch foreach", on_torch.torch_rmsprop(foreach=True)),
     _torch(COMPILED, "torch.compile'd step", on_torch.torch_rmsprop(), compiled=True),

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from schedulefree import AdamWScheduleFree
 from torch import Tensor
 from torch.optim import Optimizer
 
 from benchmarks.cases import Case
 from benchmarks.entry import LEARNING_RATE
 from rmsprop.storage import Rounding
-from rmsprop.torch import RMSprop
+from rmsprop.torch import RMSprop, ScheduleFreeRMSprop
 
 Make = Callable[[list[Tensor], Case], Optimizer]
 
@@ -73,6 +74,20 @@ def rounded(rounding: Rounding) -> Make:
 def packed(state_dtype: torch.dtype | Literal["8bit"]) -> Make:
     """Return what makes rmsprop's optimizer with state in fewer bits."""
     return lambda params, case: RMSprop(params, LEARNING_RATE, **case.options, state_dtype=state_dtype)
+
+
+def schedule_free(params: list[Tensor], case: Case) -> Optimizer:
+    """Make rmsprop's optimizer that averages weights."""
+    optimizer = ScheduleFreeRMSprop(params, LEARNING_RATE)
+    optimizer.train()
+    return optimizer
+
+
+def adamw_schedule_free(params: list[Tensor], case: Case) -> Optimizer:
+    """Make the optimizer of schedulefree that computes the same, with foreach operations."""
+    optimizer: Optimizer = AdamWScheduleFree(params, LEARNING_RATE, foreach=True)
+    optimizer.train()  # type: ignore[attr-defined]
+    return optimizer
 
 
 def composite(params: list[Tensor], case: Case) -> Optimizer:

@@ -86,8 +86,7 @@ void update_range(int64_t begin, int64_t end, void* context) {
   const Work& work = *static_cast<const Work*>(context);
   for (int64_t k = 0; k < work.count && end > 0; ++k) {
     const rmsprop_batch& batch = *work.batches[k];
-    const rmsprop_rule& rule = batch.rule;
-    const int index = rmsprop::kernel_index(batch.dtype, rule.centered != 0, rule.has_momentum != 0);
+    const int index = rmsprop::kernel_index(batch.dtype, batch.rule);
     const int64_t size = elements(batch);
     if (begin < size) work.kernels[index](batch, std::max<int64_t>(begin, 0), std::min(end, size));
     begin -= size;
@@ -227,6 +226,8 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_rule, max_grad),
       RMSPROP_FIELD(rmsprop_rule, max_quotient),
       RMSPROP_FIELD(rmsprop_rule, is_first),
+      RMSPROP_FIELD(rmsprop_rule, share),
+      RMSPROP_FIELD(rmsprop_rule, average_lr),
       RMSPROP_FIELD(rmsprop_rule, new_is_base),
       RMSPROP_FIELD(rmsprop_rule, centered),
       RMSPROP_FIELD(rmsprop_rule, has_momentum),
@@ -236,6 +237,7 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_rule, weight_decay_mode),
       RMSPROP_FIELD(rmsprop_rule, delayed),
       RMSPROP_FIELD(rmsprop_rule, limits),
+      RMSPROP_FIELD(rmsprop_rule, averages),
       RMSPROP_SIZE(rmsprop_rule),
       RMSPROP_FIELD(rmsprop_batch, rule),
       RMSPROP_FIELD(rmsprop_batch, dtype),

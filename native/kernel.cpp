@@ -20,7 +20,7 @@ T* from(void** table, int64_t i, int64_t begin) {
 
 // The loop. A function of its own, because a compiler believes that arguments don't share memory, but not that local
 // pointers don't: with five arrays it would give up looking for overlaps, and with it vectors.
-template <bool centered, bool has_momentum, bool rare, class T, bool usual>
+template <bool centered, Buffer kind, bool rare, class T, bool usual>
 RMSPROP_NOINLINE void walk_as(int64_t size, const Numbers<T, usual>& __restrict numbers, T* __restrict params,
                               const T* __restrict grads, T* __restrict spreads, T* __restrict means,
                               T* __restrict buffers) {
@@ -28,21 +28,20 @@ RMSPROP_NOINLINE void walk_as(int64_t size, const Numbers<T, usual>& __restrict 
     T p = params[k], spread = spreads[k];
     T mean{}, buffer{};
     if constexpr (centered) mean = means[k];
-    if constexpr (has_momentum) buffer = buffers[k];
-    update<centered, has_momentum, rare>(numbers, grads[k], p, spread, mean, buffer);
+    if constexpr (kind != Buffer::kNone) buffer = buffers[k];
+    update<centered, kind, rare>(numbers, grads[k], p, spread, mean, buffer);
     params[k] = p;
     spreads[k] = spread;
     if constexpr (centered) means[k] = mean;
-    if constexpr (has_momentum) buffers[k] = buffer;
+    if constexpr (kind != Buffer::kNone) buffers[k] = buffer;
   }
 }
 
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, Buffer kind, class T, bool usual>
 void walk(int64_t size, const Numbers<T, usual>& numbers, T* params, const T* grads, T* spreads, T* means, T* buffers) {
-  if constexpr (!usual)
-    if (numbers.is_rare)
-      return walk_as<centered, has_momentum, true>(size, numbers, params, grads, spreads, means, buffers);
-  walk_as<centered, has_momentum, false>(size, numbers, params, grads, spreads, means, buffers);
+  if constexpr (!usual && kind != Buffer::kIterate)  // schedule-free has no rare choices
+    if (numbers.is_rare) return walk_as<centered, kind, true>(size, numbers, params, grads, spreads, means, buffers);
+  walk_as<centered, kind, false>(size, numbers, params, grads, spreads, means, buffers);
 }
 
 // Far beyond the caches two places at once, by turns of a kilobyte, are read a tenth faster than one: the memory's
@@ -62,17 +61,16 @@ void by_turns(int64_t begin, int64_t end, const Part& part) {
 }
 
 // What is updated where it lies: the state, and parameters that are stored in working precision.
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, Buffer kind, class T, bool usual>
 class Tensor {
  public:
   Tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i)
       : batch_(batch), numbers_(numbers), i_(i) {}
 
   void in_place(int64_t first, int64_t last) const {
-    walk<centered, has_momentum>(last - first, numbers_, from<T>(batch_.params, i_, first),
-                                 from<T>(batch_.grads, i_, first), from<T>(batch_.spreads, i_, first),
-                                 centered ? from<T>(batch_.means, i_, first) : nullptr,
-                                 has_momentum ? from<T>(batch_.buffers, i_, first) : nullptr);
+    walk<centered, kind>(last - first, numbers_, from<T>(batch_.params, i_, first), from<T>(batch_.grads, i_, first),
+                         from<T>(batch_.spreads, i_, first), centered ? from<T>(batch_.means, i_, first) : nullptr,
+                         kind != Buffer::kNone ? from<T>(batch_.buffers, i_, first) : nullptr);
   }
 
   // What is stored otherwise passes through the first cache in working precision, a block at a time.
@@ -83,16 +81,16 @@ class Tensor {
       if (narrow) narrow->read_params(k, size, params), narrow->read_grads(k, size, grads);
       if (state) state[0].read(k, size, spreads);
       if (state && centered) state[1].read(k, size, means);
-      if (state && has_momentum) state[2].read(k, size, buffers);
-      walk<centered, has_momentum>(size, numbers_, narrow ? params : from<T>(batch_.params, i_, k),
-                                   narrow ? grads : from<T>(batch_.grads, i_, k),
-                                   state ? spreads : from<T>(batch_.spreads, i_, k),
-                                   state || !centered ? means : from<T>(batch_.means, i_, k),
-                                   state || !has_momentum ? buffers : from<T>(batch_.buffers, i_, k));
+      if (state && kind != Buffer::kNone) state[2].read(k, size, buffers);
+      walk<centered, kind>(size, numbers_, narrow ? params : from<T>(batch_.params, i_, k),
+                           narrow ? grads : from<T>(batch_.grads, i_, k),
+                           state ? spreads : from<T>(batch_.spreads, i_, k),
+                           state || !centered ? means : from<T>(batch_.means, i_, k),
+                           state || kind == Buffer::kNone ? buffers : from<T>(batch_.buffers, i_, k));
       if (narrow) narrow->write_params(params, k, size);
       if (state) state[0].write(spreads, k, size);
       if (state && centered) state[1].write(means, k, size);
-      if (state && has_momentum) state[2].write(buffers, k, size);
+      if (state && kind != Buffer::kNone) state[2].write(buffers, k, size);
     }
   }
 
@@ -103,10 +101,10 @@ class Tensor {
 };
 
 // Elements [begin, end) of tensor i.
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, Buffer kind, class T, bool usual>
 void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers, int64_t i, int64_t begin,
                    int64_t end) {
-  const Tensor<centered, has_momentum, T, usual> tensor(batch, numbers, i);
+  const Tensor<centered, kind, T, usual> tensor(batch, numbers, i);
   if constexpr (sizeof(T) == sizeof(float)) {
     const bool is_narrow = batch.dtype != RMSPROP_FLOAT32, is_packed = batch.packing != RMSPROP_UNPACKED;
     if (is_narrow || is_packed) {
@@ -115,7 +113,7 @@ void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers,
       const auto part = [&](int64_t first, int64_t last) {
         tensor.in_blocks(is_narrow ? &narrow : nullptr, is_packed ? state : nullptr, first, last);
       };
-      return is_packed && (centered || has_momentum) ? part(begin, end) : by_turns(begin, end, part);
+      return is_packed && (centered || kind != Buffer::kNone) ? part(begin, end) : by_turns(begin, end, part);
     }
   }
   by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_place(first, last); });
@@ -126,7 +124,7 @@ int64_t next_scale(const rmsprop_batch& batch, int64_t k) {
   return batch.packing == RMSPROP_PACKED_8BIT ? (k + kCoded - 1) / kCoded * kCoded : k;
 }
 
-template <bool centered, bool has_momentum, class T, bool usual>
+template <bool centered, Buffer kind, class T, bool usual>
 void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
   Numbers<T, usual> numbers(batch.rule);
   int64_t offset = 0;
@@ -135,24 +133,25 @@ void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
     const int64_t first = next_scale(batch, std::max<int64_t>(begin - offset, 0));
     const int64_t last = std::min(next_scale(batch, end - offset), size);
     if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
-    if (first < last) update_tensor<centered, has_momentum>(batch, numbers, i, first, last);
+    if (first < last) update_tensor<centered, kind>(batch, numbers, i, first, last);
     offset += size;
   }
 }
 
-template <bool wide, bool centered, bool has_momentum>
+template <bool wide, bool centered, Buffer kind>
 void run(const rmsprop_batch& batch, int64_t begin, int64_t end) {
   using T = std::conditional_t<wide, double, float>;
   if (is_usual(batch.rule))
-    update_tensors<centered, has_momentum, T, true>(batch, begin, end);
+    update_tensors<centered, kind, T, true>(batch, begin, end);
   else
-    update_tensors<centered, has_momentum, T, false>(batch, begin, end);
+    update_tensors<centered, kind, T, false>(batch, begin, end);
 }
 
 // The inverse of kernel_index.
 template <int index>
 constexpr Kernel kernel_at() {
-  return run<index / 4 == 1, index / 2 % 2 == 1, index % 2 == 1>;
+  using rmsprop::kBuffers;
+  return run<index / kBuffers / 2 == 1, index / kBuffers % 2 == 1, static_cast<Buffer>(index % kBuffers)>;
 }
 
 template <int... index>

@@ -8,11 +8,13 @@
 namespace rmsprop {
 
 // Compiled apart are the working precision and which arrays there are.
-constexpr int kKernels = 2 * 2 * 2;
+constexpr int kBuffers = 3;  // none, momentum, the iterates that parameters average
+constexpr int kKernels = 2 * 2 * kBuffers;
 
 // Where a kernel stands in a table of kernels.
-constexpr int kernel_index(int dtype, bool centered, bool has_momentum) {
-  return ((dtype == RMSPROP_FLOAT64) * 2 + centered) * 2 + has_momentum;
+constexpr int kernel_index(int dtype, const rmsprop_rule& rule) {
+  const int buffer = rule.averages ? 2 : rule.has_momentum != 0;
+  return ((dtype == RMSPROP_FLOAT64) * 2 + (rule.centered != 0)) * kBuffers + buffer;
 }
 
 // The numbers of a tensor that an update changes.

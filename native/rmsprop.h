@@ -16,8 +16,9 @@ extern "C" {
 
 /* What parameters and gradients are stored as. Updates work in float64 for float64 and in float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
-/* Cautious is decoupled where the update does not move a parameter away from 0. */
-enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_CAUTIOUS };
+/* RMSPROP_CAUTIOUS: decoupled where the update does not move a parameter away from 0. RMSPROP_WITH_QUOTIENT: weight_decay
+   times the parameter is added to the quotient, where the step is averaged. */
+enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_CAUTIOUS, RMSPROP_WITH_QUOTIENT };
 /* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
 enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };
 /* What state is stored as: in the precision in which updates work, or rounded by random bits: to bfloat16, or to codes
@@ -40,6 +41,8 @@ typedef struct {
   double max_grad;      /* the largest magnitude of a scaled gradient, or infinity */
   double max_quotient;  /* the largest magnitude of a quotient, or infinity */
   double is_first;      /* 1 where averages of squares begin with the square of this gradient, else 0 */
+  double share;         /* of the iterate in the average of all, where averages */
+  double average_lr;    /* what the parameter moves by there, where the iterate moves by lr */
   int32_t new_is_base;  /* write averages as new + keep * (old - new) */
   int32_t centered;
   int32_t has_momentum;
@@ -47,8 +50,9 @@ typedef struct {
   int32_t nesterov;
   int32_t lr_in_momentum; /* the buffer collects lr * u; only with momentum */
   int32_t weight_decay_mode;
-  int32_t delayed; /* divide by the average of before */
-  int32_t limits;  /* whether there is a max_grad or a max_quotient, or the batch has update_scales */
+  int32_t delayed;  /* divide by the average of before */
+  int32_t limits;   /* whether there is a max_grad or a max_quotient, or the batch has update_scales */
+  int32_t averages; /* schedule-free: has_momentum, but each buffer is the iterate that the parameter averages */
 } rmsprop_rule;
 
 /* DLPack's DLDevice. */
@@ -77,7 +81,7 @@ typedef struct {
   void** grads;
   void** spreads;     /* square_avg, or grad_var when centered */
   void** means;       /* grad_avg; unused unless centered */
-  void** buffers;     /* momentum_buffer; unused without momentum */
+  void** buffers;     /* momentum_buffer, or the iterate when the rule averages; unused without momentum */
   void** steps;       /* how many updates each has taken, a float or a double on the CPU; null where others count */
   int32_t wide_steps; /* whether they are doubles */
   double step;        /* what rmsprop_bind read from the first that takes part */

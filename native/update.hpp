@@ -35,18 +35,19 @@ class Choice {
 // training is like that, and it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
   return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.is_first == 0 &&
-         rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY && !(rule.has_momentum && rule.short_momentum);
+         rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
+         !(rule.has_momentum && !rule.averages && rule.short_momentum);
 }
 
 // The numbers of a rule, rounded to the working precision. What is uniform over a tensor is chosen here, at run time.
 template <class T, bool usual>
 struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
-      weight_decay, max_quotient;
+      weight_decay, max_quotient, share, average_lr;
   bool is_rare;        // whether it makes a choice that no framework offers
   T update_scale = 1;  // what the quotients of one tensor are multiplied with
-  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, decays_with_care, plain_or_corrected, is_first,
-      delayed;
+  Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, decays_with_care, decays_quotient,
+      plain_or_corrected, is_first, delayed;
 
   explicit Numbers(const rmsprop_rule& rule)
       : lr_inside(static_cast<T>((rule.lr_in_momentum ? rule.lr : 1.0) * rule.momentum_gain)),
@@ -61,12 +62,15 @@ struct Numbers {
         momentum_loss(static_cast<T>(rule.momentum_loss)),
         weight_decay(static_cast<T>(rule.weight_decay)),
         max_quotient(static_cast<T>(rule.max_quotient)),
+        share(static_cast<T>(rule.share)),
+        average_lr(static_cast<T>(rule.average_lr)),
         is_rare(rule.delayed || rule.is_first != 0 || rule.weight_decay_mode == RMSPROP_CAUTIOUS),
         new_or_old(rule.new_is_base != 0),
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
         decays_param(rule.weight_decay_mode == RMSPROP_DECOUPLED),
         decays_with_care(rule.weight_decay_mode == RMSPROP_CAUTIOUS),
+        decays_quotient(rule.weight_decay_mode == RMSPROP_WITH_QUOTIENT),
         plain_or_corrected(rule.short_momentum != 0),
         is_first(rule.is_first != 0),
         delayed(rule.delayed != 0) {}
@@ -126,13 +130,22 @@ inline T quotient_of(const Numbers<T, usual>& n, T g, T p, T& spread, T& mean) {
   return rare ? n.limited(u, n.max_quotient) : u;
 }
 
+// What the buffer of an element is: nothing, its momentum, or the iterate that it averages.
+enum class Buffer { kNone, kMomentum, kIterate };
+
 // Updates p, spread, mean and buffer of one element with the gradient g.
-template <bool centered, bool has_momentum, bool rare, class T, bool usual>
+template <bool centered, Buffer kind, bool rare, class T, bool usual>
 inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T& buffer) {
   T u = quotient_of<centered, rare>(n, g, p, spread, mean);
   if constexpr (!usual) u = n.update_scale * u;
 
-  if constexpr (has_momentum) {
+  if constexpr (kind == Buffer::kIterate) {
+    u = n.choose(n.decays_quotient, u + n.weight_decay * p, u);
+    p = (p + n.share * (buffer - p)) - n.average_lr * u;
+    buffer = buffer - n.lr_outside * u;
+    return;
+  }
+  if constexpr (kind == Buffer::kMomentum) {
     u = n.lr_inside * u;
     buffer = n.decayed_sum(buffer, u);
     u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
-from rmsprop.torch import RMSprop, step_in_backward
+from rmsprop.torch import RMSprop, ScheduleFreeRMSprop, step_in_backward
 
 TORCHS = torch.optim.RMSprop
 CASES = {}
@@ -146,6 +146,27 @@ def rounded(mesh):
             options = {"momentum": 0.9, "seed": 5, **choice}
             optimizers = trained(mesh, [Shard(axis)], options, shapes, torch.bfloat16)
             found[f"{choice}, along {axis}"] = compare(*optimizers)
+    return found
+
+
+@case
+def averaged(mesh):
+    """Schedule-free: trained, shown as an average, and trained again."""
+    found = {}
+    for dtype, options in ((torch.float32, {"weight_decay": 0.1}), (torch.bfloat16, {"rounding": "kahan"})):
+        values = [noise(shape, 1000 + i, dtype) for i, shape in enumerate(SHAPES)]
+        sharded = ScheduleFreeRMSprop([torch.nn.Parameter(spread(v, mesh, [Shard(0)])) for v in values], **options)
+        whole = ScheduleFreeRMSprop([torch.nn.Parameter(value.clone()) for value in values], **options)
+        for optimizer in (sharded, whole):
+            optimizer.train()
+        take_steps(sharded, whole, 2)
+        for optimizer in (sharded, whole):
+            optimizer.eval()
+        found[f"evaluated, {dtype}"] = compare(sharded, whole) | {"steps": {3.0}}
+        for optimizer in (sharded, whole):
+            optimizer.train()
+        take_steps(sharded, whole, 1, first=2)
+        found[f"trained, {dtype}"] = compare(sharded, whole)
     return found
 
 

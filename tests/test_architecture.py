@@ -54,7 +54,7 @@ PUBLIC = {
     ],
     "rmsprop.reference": ["init", "update"],
     "rmsprop.native": ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"],
-    "rmsprop.torch": ["RMSprop", "step_in_backward"],
+    "rmsprop.torch": ["RMSprop", "ScheduleFreeRMSprop", "step_in_backward"],
     "rmsprop.numpy": ["RMSprop"],
     "rmsprop.jax": ["RMSpropState", "from_recipe", "rmsprop", "scale_by_rmsprop"],
     "rmsprop.keras": ["RMSprop"],

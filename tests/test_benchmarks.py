@@ -55,6 +55,7 @@ CONTENDERS = {
         ("bfloat16", "bfloat16-resnet"), ("rmsprop", "ordinary", "stochastic", "kahan", "for-loop", "foreach")
     ),
     **dict.fromkeys(("packed-state", "packed-resnet"), ("rmsprop", "bfloat16-state", "8bit-state")),
+    **dict.fromkeys(("schedule-free", "schedule-free-resnet"), ("rmsprop", "schedule-free", "adamw-schedule-free")),
     **dict.fromkeys(("numpy-small", "numpy"), ("rmsprop", "hand-written", "careful")),
     **dict.fromkeys(JAX, ("rmsprop", "optax")),
     **dict.fromkeys(KERAS, ("rmsprop", "keras")),
@@ -89,7 +90,7 @@ def test_keeps_every_timing(timings, case):
 
 def test_states_every_goal(results):
     stated = {(goal["case"], goal["text"]) for goal in results["goals"]}
-    assert len(stated) == len(results["goals"]) == 51
+    assert len(stated) == len(results["goals"]) == 53
 
 
 def test_page_has_a_line_per_case(folder, results):

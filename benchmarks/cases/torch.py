@@ -10,6 +10,9 @@ _AND_COMPOSITE = (*_ALL, "composite")
 _COMPOSITE = Limit(1.0, of="foreach", who="composite")
 # Fewer bytes are to take less time, though numbers must be packed.
 _PACKED = ("rmsprop", "bfloat16-state", "8bit-state")
+# Against the package that schedule-free training comes from.
+_AVERAGED = ("rmsprop", "schedule-free", "adamw-schedule-free")
+_AVERAGED_FASTER = (Limit(1 / 3, of="adamw-schedule-free", who="schedule-free"),)
 _FASTER = (Limit(1.0, of="rmsprop", who="bfloat16-state"), Limit(1.0, of="rmsprop", who="8bit-state"))
 
 CASES = (
@@ -87,5 +90,20 @@ CASES = (
         contenders=_PACKED,
         shapes=resnet50(64),
         limits=_FASTER,
+    ),
+    Case(
+        name="schedule-free",
+        title="schedule-free: 20 M",
+        contenders=_AVERAGED,
+        shapes=((20_000_000,),),
+        limits=_AVERAGED_FASTER,
+    ),
+    Case(
+        name="schedule-free-resnet",
+        title="schedule-free: ResNet-50, 25.6 M",
+        contenders=_AVERAGED,
+        shapes=resnet50(64),
+        rounds=15,  # of seconds each, for who makes temporaries
+        limits=_AVERAGED_FASTER,
     ),
 )

@@ -28,6 +28,8 @@ NUMBERS: dict[str, Any] = {
     "max_grad": ctypes.c_double,
     "max_quotient": ctypes.c_double,
     "is_first": ctypes.c_double,
+    "share": ctypes.c_double,
+    "average_lr": ctypes.c_double,
     "new_is_base": ctypes.c_int32,
     "centered": ctypes.c_int32,
     "has_momentum": ctypes.c_int32,
@@ -37,10 +39,12 @@ NUMBERS: dict[str, Any] = {
     "weight_decay_mode": ctypes.c_int32,
     "delayed": ctypes.c_int32,
     "limits": ctypes.c_int32,
+    "averages": ctypes.c_int32,
 }
 WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2, "cautious": 3}
 _SCALES = ("spread_scales", "mean_scales", "buffer_scales")
-STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means", "momentum_buffer": "buffers"}
+STATE_TABLES = {"square_avg": "spreads", "grad_var": "spreads", "grad_avg": "means"}
+STATE_TABLES |= {"momentum_buffer": "buffers", "z": "buffers"}  # a rule has one of the two
 
 
 class RuleStruct(ctypes.Structure):

@@ -38,6 +38,7 @@ from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
 _BOUND, _NOT_DESCRIBED = -1, -2
+_WITH_QUOTIENT = 4  # the mode of weight decay where the step is averaged
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
 
 
@@ -50,6 +51,7 @@ def numbers_of(
     grad_scale: float = 1.0,
     max_grad: float = math.inf,
     limits_update: bool = False,
+    averaged: tuple[float, float, float] | None = None,
 ) -> dict[str, Any]:
     """Return the numbers of an update, by their names in `NUMBERS`.
 
@@ -61,6 +63,8 @@ def numbers_of(
         grad_scale: What gradients are multiplied with first. Default 1.
         max_grad: What the magnitude of each of their elements is then limited to. Default: nothing.
         limits_update: Whether the quotients of a tensor are multiplied with a scale of its own. Default False.
+        averaged: Where an iterate takes the step that its parameter averages: the share of it in the average, what the
+            parameter moves by, and the weight decay there. Default None: the parameter takes the step.
 
     Returns:
         Name -> number.
@@ -69,6 +73,12 @@ def numbers_of(
         >>> numbers_of(Rule(decay=0.75), 0.1, 1)["gain"]
         0.25
     """
+    share, average_lr, weight_decay = averaged or (0.0, 0.0, 0.0)
+    of_average = {
+        "has_momentum": True,  # which is what the table of iterates stands for
+        "weight_decay": weight_decay,
+        "weight_decay_mode": _WITH_QUOTIENT if weight_decay else 0,
+    }
     return {
         **shares(rule, step),
         "lr": lr,
@@ -86,6 +96,10 @@ def numbers_of(
         "max_grad": max_grad,
         "delayed": rule.delayed,
         "limits": max_grad < math.inf or limits_update or rule.delayed,
+        "share": share,
+        "average_lr": average_lr,
+        "averages": averaged is not None,
+        **(of_average if averaged else {}),
     }
 
 
@@ -195,6 +209,7 @@ class Batch:
         seed: Chooses the random bits of stochastic rounding. Default 0.
         packing: What state is packed into, by random bits, which needs ``steps`` and `number`; not for float64.
             Default None: it is kept in the precision in which the kernel works.
+        averages: Whether an iterate per tensor, an array ``z``, takes the steps that it averages. Default False.
 
     Examples:
         >>> Batch("float32", 0, Rule(momentum=0.9)).state_columns
@@ -211,9 +226,12 @@ class Batch:
         rounding: Rounding = "nearest",
         seed: int = 0,
         packing: Packing | None = None,
+        averages: bool = False,
     ) -> None:
         self.dtype, self.rounding, self.packing = dtype, rounding, packing
-        self.state_columns = tuple(name for name in STATE_TABLES if name in rule.state_names)
+        self._not_yet_averaged = (0.0, 0.0, 0.0) if averages else None
+        kept = (*rule.state_names, "z") if averages else rule.state_names
+        self.state_columns = tuple(name for name in STATE_TABLES if name in kept)
         self._columns = (
             "params",
             "grads",
@@ -256,6 +274,7 @@ class Batch:
         grad_scale: float = 1.0,
         max_grad: float = math.inf,
         rule: Rule | None = None,
+        averaged: tuple[float, float, float] | None = None,
     ) -> None:
         """Set what the next update computes, if it changed.
 
@@ -266,9 +285,11 @@ class Batch:
             grad_scale: What gradients are multiplied with first. Default 1.
             max_grad: What the magnitude of each of their elements is then limited to. Default: nothing.
             rule: What to compute from now on, with the same state arrays. Default None: what it was.
+            averaged: As for `numbers_of`, of a batch that averages.
         """
         rule = self.rule if rule is None else rule
-        numbers = rule, lr, step, maximize, grad_scale, max_grad
+        averaged = averaged or self._not_yet_averaged
+        numbers = rule, lr, step, maximize, grad_scale, max_grad, averaged
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
             self.rule = rule
@@ -281,6 +302,7 @@ class Batch:
                     grad_scale=grad_scale,
                     max_grad=max_grad,
                     limits_update=bool(self.struct.update_scales),
+                    averaged=averaged,
                 )
             )
             self._numbers = numbers

@@ -57,6 +57,9 @@ def test_what_tells_them_apart():
     fails("it is given as 'sb3', but it is of rmsprop.torch", ours, "sb3")
     for other in (torch.optim.Adam, torch.optim.ASGD, torch.optim.Adadelta, torch.optim.SGD):
         fails("not an RMSProp's", stepped(other).state_dict())
+    averaged = rmsprop.torch.ScheduleFreeRMSprop([torch.nn.Parameter(torch.ones(2))])
+    for source in (averaged, averaged.state_dict()):
+        fails("one of ScheduleFreeRMSprop, whose weights are averages", source)
     own.load_state_dict(ours.state_dict())  # torch keeps our groups
     assert load(own).format == load(own.state_dict(), "torch").format == "torch"
 

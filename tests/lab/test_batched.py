@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ PLAIN = {
     "rmsprop": lambda p, lr: torch.optim.RMSprop(p, lr=lr),
     "rmsprop-momentum": lambda p, lr: torch.optim.RMSprop(p, lr=lr, momentum=0.9),
 }
+PLAIN["rmsprop-sf"] = lambda p, lr: rmsprop.torch.ScheduleFreeRMSprop(p, lr=lr)
 for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
 NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
@@ -66,6 +68,10 @@ def by_hand(problem, job, epochs):
     ema = get_ema_multi_avg_fn(float(f"{2 ** (-1 / max(0.05 * steps, 1.0)):.6g}"))
     average = AveragedModel(model, multi_avg_fn=ema if job.choice.average == "ema" else None)
     judged = model
+    shown = nullcontext
+    if job.choice.name == "rmsprop-sf":
+        optimizer.train()
+        shown = optimizer.evaluating
     history = [(*problem.evaluate(model, problem.train), *problem.evaluate(model, problem.validation))]
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(problem.train), generator=torch.Generator().manual_seed((job.seed << 24) + epoch))
@@ -80,9 +86,11 @@ def by_hand(problem, job, epochs):
         if job.choice.average == "swa" and epoch > min(0.75 * epochs, epochs - 2):
             average.update_parameters(model)
             judged = average.module
-        history.append((*problem.evaluate(judged, problem.train), *problem.evaluate(judged, problem.validation)))
+        with shown():
+            history.append((*problem.evaluate(judged, problem.train), *problem.evaluate(judged, problem.validation)))
     train, _, validation, metric = np.array(history).T
-    return train, validation, metric, *problem.evaluate(judged, problem.test)
+    with shown():
+        return train, validation, metric, *problem.evaluate(judged, problem.test)
 
 
 def jobs_of(names, seeds=(0, 1)):

@@ -107,6 +107,7 @@ def test_a_choice_is_all_that_defines_it():
         (lambda: choose("+swa"), "there is no optimizer '+swa': choose from sgd, "),
         (lambda: choose("sgd+ema+swa"), "there is no optimizer 'sgd+ema+swa': choose from sgd, "),
         (lambda: choose("swa+ema"), "there is no optimizer 'swa+ema': choose from sgd, "),
+        (lambda: choose("rmsprop-sf+swa"), "rmsprop-sf+swa would average weights twice: leave out +swa"),
         (lambda: choose("sgd", momentum=0.5), "sgd has no option 'momentum': it has lr"),
         (lambda: choose("sgd", 0.0), "the learning rate of sgd is 0: it must be a finite number above 0"),
         (lambda: choose("sgd", math.nan), "the learning rate of sgd is nan: it must be a finite number above 0"),
@@ -130,6 +131,8 @@ def test_elementwise_updates_may_be_sliced():
         whole = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
         rows = [torch.ones(4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
         optimizers = [make(choose(name), [parameter]) for parameter in (whole, *rows)]
+        for optimizer in optimizers if row(name).averages else ():
+            optimizer.train()
         for gradient in gradients:
             whole.grad = gradient.clone()
             for parameter, part in zip(rows, gradient, strict=True):

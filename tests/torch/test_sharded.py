@@ -32,7 +32,16 @@ AS_ONE = {
 
 @pytest.mark.parametrize(
     "case",
-    ["rows", "rows_fused", "columns", "replicated", "in_other_precisions", "on_a_mesh_of_two_dimensions", "rounded"],
+    [
+        "rows",
+        "rows_fused",
+        "columns",
+        "replicated",
+        "in_other_precisions",
+        "on_a_mesh_of_two_dimensions",
+        "rounded",
+        "averaged",
+    ],
 )
 def test_shards_get_the_bits_of_the_whole(case, found):
     for result in results(found, case):

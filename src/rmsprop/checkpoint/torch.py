@@ -75,6 +75,7 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     """
     content = content_of(source)
     state_dict = find(source, content, key)
+    _check_not_averaged(state_dict)
     found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict) or content.form
     form = _agreed(form, found)
     if form == "bitsandbytes" and isinstance(source, torch.optim.Optimizer):
@@ -83,6 +84,14 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     parameters = tuple(_parameters(form, state_dict, groups))
     notes = (*_left_out(content), *_notes(form, state_dict))
     return Checkpoint(format=form, parameters=parameters, groups=groups, ordered=True, notes=notes)
+
+
+def _check_not_averaged(state_dict: StateDict) -> None:
+    if any(group.keys() >= {"beta", "weight_sum"} for group in state_dict["param_groups"]):
+        raise CheckpointError(
+            "the state dict is one of ScheduleFreeRMSprop, whose weights are averages of an iterate that no other "
+            "RMSProp has: go on with ScheduleFreeRMSprop itself, which loads it"
+        )
 
 
 def _of_class(optimizer: torch.optim.Optimizer) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
@@ -25,6 +26,7 @@ from rmsprop.lab.optimizers import Choice, bare, make
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Data, Problem
 from rmsprop.lab.stacked_average import StackedAverage
+from rmsprop.torch import ScheduleFreeRMSprop
 
 Floats = npt.NDArray[np.float64]
 Named = dict[str, Tensor]
@@ -147,6 +149,9 @@ class _Together:
         self.stack = _Stack(problem, [job.seed for job in jobs])
         self.gradient = torch.zeros_like(self.stack.flat)
         self.optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
+        self.schedule_free = [each for each in self.optimizers if isinstance(each, ScheduleFreeRMSprop)]
+        for optimizer in self.schedule_free:
+            optimizer.train()
         self.seeds = sorted({job.seed for job in jobs})
         self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
         self.step = 0
@@ -266,7 +271,10 @@ class _Together:
 
     def _scores(self, data: Data) -> Floats:
         """Return the objective and the metric of each model on some rows."""
-        return self._scores_of(data, self._judged(), torch.arange(len(self.jobs)))
+        with ExitStack() as shown:
+            for optimizer in self.schedule_free:
+                shown.enter_context(optimizer.evaluating())
+            return self._scores_of(data, self._judged(), torch.arange(len(self.jobs)))
 
     def _scores_of(self, data: Data, weights: Tensor, models: Tensor) -> Floats:
         with torch.no_grad():

@@ -114,6 +114,8 @@ class Row:
         space: Where each hyperparameter is searched.
         call: How a person makes it, with a place for the learning rate and the options.
         evaluations: Gradient evaluations per step. Default 1.
+        averages: Whether it averages weights itself: it has `train` and `eval`, and is made in eval mode. Default
+            False.
     """
 
     label: str
@@ -123,6 +125,7 @@ class Row:
     space: Mapping[str, Range]
     call: str
     evaluations: int = 1
+    averages: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +207,12 @@ def _rmsprop(dialect: str) -> Callable[..., torch.optim.Optimizer]:
     return make
 
 
+def _schedule_free(params: Any, **options: Any) -> torch.optim.Optimizer:
+    from rmsprop.torch import ScheduleFreeRMSprop
+
+    return ScheduleFreeRMSprop(params, **options)
+
+
 # Four decades of learning rate for everyone, so that equally many trials are equally dense. The middle is the default
 # or, where the default serves another scale (SGD, AdaGrad, momentum), a tenth of what ends divergence on most problems.
 _DECAY = Range(low=1e-3, high=0.5, complement=True)
@@ -278,6 +287,20 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
         "rmsprop": _rmsprop_row("RMSProp", "torch", DIALECTS["torch"]),
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
         **{f"rmsprop-{name}": _rmsprop_row(f"RMSProp ({name})", name, dialect) for name, dialect in DIALECTS.items()},
+        "rmsprop-sf": Row(
+            label="Schedule-free RMSProp",
+            make=_schedule_free,
+            lr=2.5e-3,
+            options={"alpha": 0.999, "beta": 0.9, "eps": 1e-8},
+            space={
+                "lr": _lr(2.5e-3),
+                "alpha": Range(low=1e-4, high=0.5, complement=True),
+                "eps": _EPS,
+                "beta": Range(low=1e-2, high=0.5, complement=True),
+            },
+            call="rmsprop.torch.ScheduleFreeRMSprop(params, {})",
+            averages=True,
+        ),
     }
 )
 
@@ -359,6 +382,8 @@ def row(name: str) -> Row:
             f"there is no optimizer {name!r}{hint}: choose from {', '.join(OPTIMIZERS)}; +swa or +ema may follow each, "
             "and swa and ema alone are RMSProp's"
         )
+    if found.averages and (average := average_of(full_name(name))) != "none":
+        raise InputError(f"{name} would average weights twice: leave out +{average}, or use rmsprop+{average}")
     return found
 
 

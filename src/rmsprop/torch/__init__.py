@@ -10,6 +10,7 @@ From the outside in:
 - `gpu`: the Triton kernel, which `triton_kernel` holds, beside the compiled one; `device` tells which serves.
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits` and `update_rms` the limits
   of a group.
+- `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
 - `backward`: steps that backward takes, parameter by parameter.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
@@ -21,5 +22,6 @@ except ImportError as error:
 
 from rmsprop.torch.backward import step_in_backward
 from rmsprop.torch.optimizer import RMSprop
+from rmsprop.torch.schedule_free import ScheduleFreeRMSprop
 
-__all__ = ["RMSprop", "step_in_backward"]
+__all__ = ["RMSprop", "ScheduleFreeRMSprop", "step_in_backward"]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rmsprop.locks import lock_of
+from rmsprop.torch.averaged import is_averaged
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
 from rmsprop.torch.limits import limits_of
@@ -83,6 +84,11 @@ class StepInBackward:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
         if optimizer.in_backward is not None:
             raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
+        if any(map(is_averaged, optimizer.param_groups)):
+            raise RuntimeError(
+                "a step in backward can't serve ScheduleFreeRMSprop, which counts a step of all parameters at once: "
+                "leave the steps to step()"
+            )
         if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
             raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
         self._optimizer, self._lock = optimizer, lock_of(self)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop.reference import apply
-from rmsprop.rule import Rule
+from rmsprop.averaging import Updating
+from rmsprop.torch.averaged import apply
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_dense
 from rmsprop.torch.state import as_real
@@ -31,12 +31,12 @@ Array = np.ndarray[Any, Any]
 Updated = tuple[Tensor, Tensor, Mapping[str, Any]]  # a parameter, its gradient and its state
 
 
-def update_in_blocks(rule: Rule, lr: float, step: float, members: Sequence[Updated], limits: Limits) -> None:
+def update_in_blocks(rule: Updating, lr: Any, step: float, members: Sequence[Updated], limits: Limits) -> None:
     """Update CPU parameters and their states.
 
     Args:
         rule: What to compute.
-        lr: The learning rate.
+        lr: The learning rate, or all numbers of an averaged step.
         step: The number of this update, counted from 1.
         members: The parameters, changed in place, their gradients and their states, changed in place; all with one
             dtype of state.

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from rmsprop import layout, native
-from rmsprop.rule import Rule
+from rmsprop.averaging import AveragedRule, AveragedStep, Updating, inner
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
 from rmsprop.threads import torch_threads
+from rmsprop.torch.averaged import Rate
 from rmsprop.torch.device import dlpack_device, is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
@@ -45,7 +46,7 @@ DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()
 _NARROW = {getattr(torch, name) for name in NARROW_DTYPES}
 
 
-def copy_dtype(param: Tensor, state: Mapping[str, Any], rule: Rule) -> torch.dtype | None:
+def copy_dtype(param: Tensor, state: Mapping[str, Any], rule: Updating) -> torch.dtype | None:
     """Return the dtype of the dense copy in which a kernel must update a parameter, or None if it needs none.
 
     It does if the parameter has gaps in memory or state in another memory order, and if its gradient is wider than
@@ -92,7 +93,7 @@ class Bucket:
         group: int,
         params: Sequence[Tensor],
         states: Sequence[ParamState],
-        rule: Rule,
+        rule: Updating,
         *,
         counts_on_device: bool,
         copied: torch.dtype | None,
@@ -101,7 +102,7 @@ class Bucket:
         limits_updates: bool,
         numbers: Sequence[int],
     ) -> None:
-        self.group, self.params, self.states, self.rule, self.numbers = group, params, states, rule, numbers
+        self.group, self.params, self.states, self.rule, self.numbers = group, params, states, inner(rule), numbers
         self.is_sharded = is_shard(params[0])
         self.on_gpu = is_on_gpu(params[0])
         self.copied = copied is not None
@@ -123,12 +124,13 @@ class Bucket:
         self.batch = native.Batch(
             DTYPES[memory.dtype],
             len(params),
-            rule,
+            self.rule,
             dlpack_device(memory.device),
             steps,
             how,
             rounding.seed,
             rounding.packing,
+            averages=isinstance(rule, AveragedRule),
         )
         self._update_scales = self.batch.limit_updates() if limits_updates else None
         self._max_update_rms = math.inf
@@ -325,27 +327,35 @@ class Bucket:
         self._objects[1] = None
         self._grads = ()
 
-    def set_numbers(self, rule: Rule, lr: float | Tensor, maximize: bool, limits: Limits) -> None:
+    def set_numbers(self, rule: Updating, lr: Rate, maximize: bool, limits: Limits) -> None:
         """Set what the next update computes, if it changed.
 
         Args:
             rule: What to compute, with the same state as before.
-            lr: The learning rate, a number or a tensor of one element.
+            lr: The learning rate, a number or a tensor of one element, or all numbers of an averaged step.
             maximize: Ascend instead of descend.
             limits: What gradients are multiplied with first, and what is limited then.
         """
-        self.device_lr = None
+        self.device_lr = averaged = None
+        if isinstance(lr, AveragedStep):
+            averaged, lr = (lr.share, lr.average_lr, lr.weight_decay), lr.lr
         if isinstance(lr, Tensor):
             self.device_lr = lr if self.on_gpu and is_on_gpu(lr) else None
             lr = lr.item() if self.device_lr is None else 1.0  # float() of one that requires a gradient warns
         step = int(self.batch.struct.step) + 1 if self.batch.struct.equal_steps else 1
-        self.rule = rule
-        numbers = rule, lr, step, maximize, limits
+        self.rule = rule = inner(rule)
+        numbers = rule, lr, step, maximize, limits, averaged
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
             self._max_update_rms = limits.max_update_rms
             self.batch.set_numbers(
-                lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+                lr,
+                step,
+                maximize=maximize,
+                grad_scale=limits.scale,
+                max_grad=limits.max_grad,
+                rule=rule,
+                averaged=averaged,
             )
             self._numbers = numbers
 

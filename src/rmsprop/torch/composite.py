@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rmsprop.reference import apply
-from rmsprop.rule import Rule
+from rmsprop.averaging import Updating
+from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
 from rmsprop.torch.limits import Limits
@@ -57,7 +57,9 @@ def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> N
         )
 
 
-def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], limits: Limits) -> None:
+def update_group(
+    rule: Updating, lr: Any, members: Sequence[Gathered], group: Mapping[str, Any], limits: Limits
+) -> None:
     """Count a step of parameters of a group and update them.
 
     Args:
@@ -82,7 +84,7 @@ def update_group(rule: Rule, lr: Any, members: Sequence[Gathered], group: Mappin
 
 
 def update_rounded(
-    rule: Rule,
+    rule: Updating,
     lr: Any,
     members: Sequence[Member],
     states: Mapping[Tensor, ParamState],
@@ -146,7 +148,7 @@ class _Kind(NamedTuple):
     counter: int
 
 
-def _by_kind(rule: Rule, members: Sequence[Gathered], capturable: bool) -> dict[_Kind, list[Gathered]]:
+def _by_kind(rule: Updating, members: Sequence[Gathered], capturable: bool) -> dict[_Kind, list[Gathered]]:
     """Return parameters by what decides how they are updated."""
     if not rule.depends_on_step and (only := _only_kind(members)):
         return {only: list(members)}
@@ -172,7 +174,7 @@ def _only_kind(members: Sequence[Gathered]) -> _Kind | None:
     return _Kind(params[0].device, state_dtype(params[0]), True, 1.0, 0) if len(places) == 1 and is_plain else None
 
 
-def _update_alike(kind: _Kind, rule: Rule, lr: Any, members: Sequence[Gathered], limits: Limits) -> None:
+def _update_alike(kind: _Kind, rule: Updating, lr: Any, members: Sequence[Gathered], limits: Limits) -> None:
     """Update parameters of one kind."""
     step = members[0][2].counter if kind.step is None else kind.step
     in_blocks = kind.is_plain and kind.device.type in IN_BLOCKS
@@ -207,7 +209,7 @@ def batches(members: Sequence[Gathered]) -> list[list[Gathered]]:
     return found
 
 
-def update_together(rule: Rule, lr: Any, step: Any, members: Sequence[Gathered], limits: Limits) -> None:
+def update_together(rule: Updating, lr: Any, step: Any, members: Sequence[Gathered], limits: Limits) -> None:
     """Update several parameters and their states with one call per operation.
 
     Args:
@@ -237,7 +239,14 @@ def _copy(targets: list[Tensor], values: TensorList) -> None:
 
 
 def update(
-    rule: Rule, lr: Any, step: Any, param: Tensor, grad: Any, state: ParamState, limits: Limits, differentiable: bool
+    rule: Updating,
+    lr: Any,
+    step: Any,
+    param: Tensor,
+    grad: Any,
+    state: ParamState,
+    limits: Limits,
+    differentiable: bool,
 ) -> None:
     """Update a parameter and its state.
 

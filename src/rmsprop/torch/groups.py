@@ -13,9 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
+from rmsprop.averaging import Updating
 from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keywords import TORCH
 from rmsprop.rule import FLAGS, Rule
+from rmsprop.torch.averaged import KEYS_OF_AVERAGE, Rate, averaged_rule, is_averaged, next_step
 from rmsprop.torch.limits import LIMITS, check_limits
 from rmsprop.torch.rounding import choice_of
 
@@ -42,6 +44,7 @@ _MEANING = {
     "foreach": None,
     "maximize": False,
     "differentiable": False,
+    **dict.fromkeys(KEYS_OF_AVERAGE),
 }
 # What decides who updates a parameter, and what state it needs beside that of the rule.
 FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype")
@@ -88,11 +91,11 @@ def read_options(group: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(map(group.get, _OPTIONS))
 
 
-def rule_of(group: Mapping[str, Any]) -> Rule:
+def rule_of(group: Mapping[str, Any]) -> Updating:
     """Return the rule that a parameter group describes.
 
     Args:
-        group: A parameter group of `rmsprop.torch.RMSprop`.
+        group: A parameter group.
 
     Returns:
         The rule.
@@ -103,7 +106,8 @@ def rule_of(group: Mapping[str, Any]) -> Rule:
     """
     values = {field: _without_axes(group[key]) for field, key in KEYS.items()}
     check_number("decay", values["decay"], "alpha value")
-    return Rule(**{**values, **{flag: bool(values[flag]) for flag in FLAGS}}).known()
+    values |= {flag: bool(values[flag]) for flag in FLAGS}
+    return averaged_rule(group, values) if is_averaged(group) else Rule(**values).known()
 
 
 def _without_axes(value: Any) -> Any:
@@ -136,12 +140,27 @@ def lr_of(group: Mapping[str, Any]) -> float | Tensor:
     return lr
 
 
+def rate_of(group: Mapping[str, Any]) -> Rate:
+    """Return what moves a group's parameters in a step: its learning rate, or more where they are averaged.
+
+    Args:
+        group: A parameter group.
+
+    Raises:
+        TypeError: As `lr_of`.
+        ValueError: As `lr_of`.
+        RuntimeError: If the learning rate was changed where it can't be.
+    """
+    lr = lr_of(group)
+    return next_step(group, lr) if is_averaged(group) else lr
+
+
 def is_fake(tensor: Tensor) -> bool:
     """Whether a tensor has no numbers, as under ``FakeTensorMode``."""
     return type(tensor).__name__ == "FakeTensor"
 
 
-def check_group(group: Mapping[str, Any]) -> Rule:
+def check_group(group: Mapping[str, Any]) -> Updating:
     """Check all options of a group that may take steps and return the rule that they describe.
 
     Args:

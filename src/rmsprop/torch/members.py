@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.rule import Rule
+from rmsprop.averaging import Updating
 from rmsprop.storage import FLOAT32_IS_FULL
+from rmsprop.torch.averaged import check_stored, unfit_average
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import is_on_gpu, missing
@@ -60,7 +61,7 @@ def _unfit_gradient(param: Tensor, grad: Tensor) -> str | None:
     return None
 
 
-def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
+def unfit_state(param: Tensor, state: Mapping[str, Any], rule: Updating, choice: RoundingChoice) -> str | None:
     """Return why no kernel can work on a parameter's state, or None if one can.
 
     Args:
@@ -180,10 +181,12 @@ class Members:
                 continue
             check_param(name, param, states.get(param, {}))
             check_dtype(name, param, self.rounding)
+            check_stored(name, param, self.rule, self.rounding.rounding)
             if group["fused"] and (
                 reason := unfit(param)
                 or unfit_rounding(param, self.rounding)
                 or unfit_limit(param, self.limits_updates, self.rounding)
+                or unfit_average(param, self.rule)
             ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
@@ -215,6 +218,7 @@ class Members:
             unfit(param)
             or unfit_rounding(param, self.rounding)
             or unfit_limit(param, self.limits_updates, self.rounding)
+            or unfit_average(param, self.rule)
             or unfit_state(param, state, self.rule, self.rounding)
         )
 

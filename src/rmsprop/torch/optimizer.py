@@ -19,14 +19,16 @@ from torch.optim.optimizer import (
     _use_grad_for_differentiable,
 )
 
+from rmsprop.averaging import Updating
 from rmsprop.clipping import check_limit
 from rmsprop.dialects import get_dialect, learning_rate
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
-from rmsprop.rule import ChoiceOptions, Rule
+from rmsprop.rule import ChoiceOptions
 from rmsprop.storage import Rounding
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
+from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
@@ -275,6 +277,7 @@ class RMSprop(torch.optim.RMSprop):
                     f"a parameter group can't choose a dialect ({own!r} was given): "
                     "give it the options in which it differs, such as eps_inside_sqrt"
                 )
+            check_kind([{**self.defaults, **param_group}], is_averaged(self.defaults))
             made = self._rule_defaults({})  # what of the defaults is another now, was set by the user
             defaults = ParamGroup(self.defaults)
             changed = {key: defaults[key] for key in made if defaults[key] != made[key]}
@@ -456,7 +459,7 @@ class RMSprop(torch.optim.RMSprop):
         return loss
 
     @_disable_dynamo
-    def _traced_members(self) -> list[tuple[Rule, list[composite.Gathered]]]:
+    def _traced_members(self) -> list[tuple[Updating, list[composite.Gathered]]]:
         return self._stepper.traced_members(self)
 
     @_disable_dynamo

@@ -18,7 +18,7 @@ from rmsprop.codes import blocks
 from rmsprop.storage import STREAMS, Packing, decode, encode, state_noise
 
 # Array of state -> the names of what is held of it in 8 bits.
-CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in STREAMS})
+CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in (*STREAMS, "z")})
 SCALES: Mapping[str, str] = MappingProxyType({name: f"{name}_scales" for name in STREAMS})
 _HALF = np.uint32(1 << 31)  # the random bits with which rounding is to the nearest
 

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop.averaging import ITERATE, Updating
 from rmsprop.codes import blocks
-from rmsprop.rule import Rule
 from rmsprop.storage import working_dtype
 from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pinned
 from rmsprop.torch.local import is_dense, is_lazy, is_uninitialized
 from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
 
-ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer")
+ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer", ITERATE)
 
 
 class Changes:
@@ -198,7 +198,7 @@ def as_real(tensor: Tensor) -> Tensor:
 def complete(
     states: dict[Tensor, Any],
     param: Tensor,
-    rule: Rule,
+    rule: Updating,
     count_on_device: bool,
     changes: Changes | None = None,
     rounding: RoundingChoice = TO_NEAREST,
@@ -250,6 +250,9 @@ def complete(
 
 def _new_array(name: str, param: Tensor, start: float, rounding: RoundingChoice) -> dict[str, Tensor]:
     """Return an array of state before the first step, by the names that it is held under."""
+    if name == ITERATE:
+        iterate = torch.empty_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
+        return {name: iterate.copy_(param.detach())}
     if rounding.packing == "8bit" and not start:
         return zeros(name, param)
     wanted = state_dtype(param) if rounding.packing == "8bit" else kept_dtype(param, rounding)

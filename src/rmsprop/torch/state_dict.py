@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer, StateDict
 
+from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.foreign import check_is_rmsprop, translated
 from rmsprop.torch.groups import slimmed
 from rmsprop.torch.state import exported
@@ -33,6 +34,7 @@ def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
         ValueError: If it looks like that of another optimizer.
     """
     check_is_rmsprop(state_dict)
+    check_kind(state_dict["param_groups"], is_averaged(optimizer.defaults))
     params = {key for group in state_dict["param_groups"] for key in group["params"]}
     wrapped = {key: Saved(value) if key in params else value for key, value in state_dict["state"].items()}
     groups = translated(state_dict["param_groups"], optimizer.param_groups)

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from rmsprop.averaging import Updating
 from rmsprop.locks import lock_of
-from rmsprop.rule import Rule
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite, gpu
+from rmsprop.torch.averaged import Rate, count
 from rmsprop.torch.bucket import DTYPES
 from rmsprop.torch.clipping import Clipper
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.groups import as_groups, is_fake, lr_of
+from rmsprop.torch.groups import as_groups, is_fake, rate_of
 from rmsprop.torch.limits import Limits, check_not_differentiable
 from rmsprop.torch.members import Member
 from rmsprop.torch.plan import Numbering, Plan
@@ -86,7 +87,7 @@ class Stepper:
             self.clipper.skip(max_norm)
             return  # before any state is made
         groups = as_groups(optimizer.param_groups)
-        lrs = [lr_of(group) for group in groups]
+        lrs: list[Rate] = [rate_of(group) for group in groups]
         on_gpu = is_on_gpu(found_inf) or (max_norm is not None and _are_on_gpu(groups))
         if max_norm is not None:
             check_not_differentiable(groups)
@@ -94,23 +95,25 @@ class Stepper:
         try:
             if plan.unasked and not self.has_warned:
                 self._warn(plan.unasked)
-            self._run(optimizer, plan, lrs, max_norm)
+            if self._run(optimizer, plan, lrs, max_norm):
+                for group, rate in zip(groups, lrs, strict=True):
+                    count(group, rate)
         finally:
             for stage in plan.stages:
                 stage.release()
 
-    def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[float | Tensor], max_norm: float | None) -> None:
-        """Update everything in the order of a plan."""
+    def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[Rate], max_norm: float | None) -> bool:
+        """Update everything in the order of a plan; return whether the host knows of no reason to skip the step."""
         scaling, scale = _scaling(optimizer, plan)
         if scale is None:
             self.clipper.skip(max_norm)
-            return
+            return False
         if not plan.all_on_cpu:
             _check_capture(optimizer)
         if max_norm is not None:
             scaling, scale = self.clipper.clip(plan, max_norm, scaling, scale, self._captured)
             if scale is None:
-                return
+                return False
         limits = [members.limits.scaled(scale) for members in plan.groups]
         for stage in plan.stages:
             for bucket in stage.buckets:
@@ -126,9 +129,10 @@ class Stepper:
                 each.run(scaling)
             else:
                 self._update(optimizer, plan, [each], lrs, limits)
+        return True
 
     def _update(
-        self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[float | Tensor], limits: list[Limits]
+        self, optimizer: Optimizer, plan: Plan, members: list[Member], lrs: list[Rate], limits: list[Limits]
     ) -> None:
         """Update members of one group by tensor operations."""
         number, states = members[0].group, optimizer.state
@@ -143,7 +147,7 @@ class Stepper:
             if rounded:
                 composite.update_rounded(rule, lrs[number], rounded, states, group, limits[number], choice)
 
-    def traced_members(self, optimizer: Optimizer) -> list[tuple[Rule, list[composite.Gathered]]]:
+    def traced_members(self, optimizer: Optimizer) -> list[tuple[Updating, list[composite.Gathered]]]:
         """Return what tensor operations update in a step that a compiler traces, per group."""
         self.forget()
         plan = Plan(optimizer.param_groups, optimizer.state, counts_on_device=False, kernel=False)

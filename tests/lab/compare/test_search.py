@@ -38,7 +38,7 @@ def test_a_point_lies_at_the_same_place_of_everyones_space():
         ranges = searched(name, 30)
         for choice, point in zip(settings(name, ranges, at), at, strict=True):
             values = {"lr": choice.lr, **dict(choice.options)}
-            columns = {"lr": 0, "alpha": 1, "rho": 1, "beta2": 1, "eps": 2, "momentum": 3, "beta1": 3}
+            columns = {"lr": 0, "alpha": 1, "rho": 1, "beta2": 1, "eps": 2, "momentum": 3, "beta1": 3, "beta": 3}
             for key, where in ranges.items():
                 assert where.where(values[key]) == pytest.approx(point[columns[key]], abs=1e-6)
 

@@ -12,7 +12,12 @@ from rmsprop.lab.optimizers import Choice, Range, choose, row
 
 Points = npt.NDArray[np.float64]
 # Hyperparameter -> its coordinate in the sequence, so that one point means the same for every optimizer.
-COLUMNS: Mapping[str, int] = {"lr": 0, "alpha": 1, "rho": 1, "beta2": 1, "eps": 2, "momentum": 3, "beta1": 3}
+COLUMNS: Mapping[str, int] = {
+    "lr": 0,
+    **dict.fromkeys(("alpha", "rho", "beta2"), 1),
+    "eps": 2,
+    **dict.fromkeys(("momentum", "beta1", "beta"), 3),
+}
 # From how many trials on each coordinate is searched. Few points in many dimensions miss the learning rate, which
 # matters most: 10 points keep about three per decade of it, and 30 leave some for what matters least.
 FROM_TRIALS = (1, 10, 30, 30)

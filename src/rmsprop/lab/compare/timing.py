@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rmsprop.lab.optimizers import average_of, bare, choose, make
 from rmsprop.lab.problems.conventions import row_order
 from rmsprop.lab.problems.problem import Problem
+from rmsprop.torch import ScheduleFreeRMSprop
 
 # One step of each in turn, so that a disturbance meets all optimizers, and the median of many forgets it: on two busy
 # cores medians of 35 steps, five at a time, differed by a factor of up to 5 between calls.
@@ -63,6 +64,8 @@ def _timed(name: str) -> str:
 def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]:
     model = problem.model(0)
     optimizer = make(choose(name), model.parameters())
+    if isinstance(optimizer, ScheduleFreeRMSprop):
+        optimizer.train()
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn()) if average_of(name) == "ema" else None
     rows = row_order(0, 1, len(problem.train))[:batch_size]
     x, y = problem.train.x[rows], problem.train.y[rows]

@@ -243,6 +243,10 @@ def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, sta
             raise _unknown("optimizer", name, OPTIMIZERS)
         if average_of(name) != "none":
             raise InputError(f"{name} averages weights and has no path of its own: leave out +{average_of(name)}")
+        if row(name).averages:
+            raise InputError(
+                f"{name} averages weights, so that it has a path of steps and one of results: leave it out"
+            )
         if names.count(name) > 1:
             raise InputError(f"--optimizers names {name} twice: name each once")
     if not 1 <= steps <= MOST_STEPS:
