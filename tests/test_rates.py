@@ -9,7 +9,7 @@ from support import ALL_RULES
 from rmsprop import Rule, rates, reference
 
 STEPS, LR = 4, 0.05
-# The variance of a bias-corrected first step is 0, and an ε of 1e-8 in its place moves θ by 1e7: nothing to differentiate.
+# The variance of a bias-corrected first step is 0: with an ε of 1e-8 θ moves by 1e7, where differences say nothing.
 RULES = [replace(rule, eps=0.1) if rule.centered and rule.bias_correction else rule for rule in ALL_RULES]
 
 

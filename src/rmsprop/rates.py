@@ -25,7 +25,7 @@ from typing import Any
 from rmsprop.reference import State, average, change, with_l2
 from rmsprop.rule import Rule
 
-__all__ = ["additive", "check_rule", "direction", "multiplicative", "tangent"]
+__all__ = ["additive", "direction", "multiplicative", "tangent"]
 
 # The fields of a rule whose derivatives are written here.
 _KNOWN = {

@@ -10,6 +10,8 @@ From the outside in:
 - `gpu`: the Triton kernel, which `triton_kernel` holds, beside the compiled one; `device` tells which serves.
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits` and `update_rms` the limits
   of a group.
+- `hypergradient_descent`, `marthe`: learning rates that follow their gradients, with `tuned_rates` in common; `tunable`
+  says which optimizers can have them.
 - `backward`: steps that backward takes, parameter by parameter.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
@@ -20,6 +22,8 @@ except ImportError as error:
     raise ImportError("rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'") from error
 
 from rmsprop.torch.backward import step_in_backward
+from rmsprop.torch.hypergradient_descent import HypergradientDescent
+from rmsprop.torch.marthe import Marthe
 from rmsprop.torch.optimizer import RMSprop
 
-__all__ = ["RMSprop", "step_in_backward"]
+__all__ = ["HypergradientDescent", "Marthe", "RMSprop", "step_in_backward"]

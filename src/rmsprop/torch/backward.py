@@ -45,8 +45,9 @@ def step_in_backward(optimizer: Optimizer) -> StepInBackward:
         A handle: `StepInBackward.remove` ends it, `StepInBackward.accumulating` sums gradients over micro-batches.
 
     Raises:
-        RuntimeError: If gradients are clipped by their norm, the step is differentiable, backward takes the steps
-            already, or the parameters belong to a `DistributedDataParallel`, which averages gradients later.
+        RuntimeError: If gradients are clipped by their norm or tune the learning rate, the step is differentiable,
+            backward takes the steps already, or the parameters belong to a `DistributedDataParallel`, which averages
+            gradients later.
 
     Examples:
         >>> from rmsprop.torch import RMSprop
@@ -75,6 +76,8 @@ class StepInBackward:
     def __init__(self, optimizer: Any) -> None:
         if optimizer.max_grad_norm is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
+        if optimizer.tuner is not None:
+            raise RuntimeError("a step in backward frees the gradients that tune the learning rate: remove() the tuner")
         if optimizer.in_backward is not None:
             raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
         if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
