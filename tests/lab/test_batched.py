@@ -32,6 +32,7 @@ PLAIN = {
 }
 for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
+PLAIN["rmsprop-hd"] = lambda p, lr: rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
 NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa"]
 
 

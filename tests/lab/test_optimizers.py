@@ -121,7 +121,7 @@ def test_naming_the_optimizers_does_not_load_torch():
 
 
 def test_elementwise_updates_may_be_sliced():
-    """A slice of several models is one tensor to the optimizer: each row moves as if it were alone."""
+    """A slice of several models is one tensor to the optimizer: each row moves as if it were alone, or its row says."""
     gradients = torch.randn(6, 3, 4, generator=torch.Generator().manual_seed(0)).double()
     for name in OPTIMIZERS:
         whole = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
@@ -133,4 +133,4 @@ def test_elementwise_updates_may_be_sliced():
                 parameter.grad = part.clone()
             for optimizer in optimizers:
                 optimizer.step()
-        assert torch.equal(whole, torch.stack(rows)), name
+        assert torch.equal(whole, torch.stack(rows)) == row(name).elementwise, name

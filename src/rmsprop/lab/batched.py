@@ -2,8 +2,8 @@
 
 A small model leaves a processor idle between operations that take microseconds. Stacked, a hundred models are one
 batched matrix product, and every optimizer updates a slice of the stack as if it were one tensor. That is the same
-arithmetic, because all optimizers in `rmsprop.lab.optimizers` work element by element; one that doesn't (it clips by a
-norm, or scales by a layer's size) must not be given a slice of several models.
+arithmetic for optimizers that work element by element; one that doesn't (its row in `rmsprop.lab.optimizers` says so)
+has an optimizer for each model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.optim.swa_utils import get_swa_avg_fn
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import SWA, Choice, make
+from rmsprop.lab.optimizers import SWA, Choice, make, row
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Data, Problem
 
@@ -362,14 +362,26 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
 
 
 def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[torch.optim.Optimizer]:
-    """Return one optimizer per class, with one parameter and group per slice of equal hyperparameters."""
-    sizes = [len(list(members)) for _, members in groupby(jobs, key=_slice_of)]
-    optimizers: dict[type, torch.optim.Optimizer] = {}
-    for low, high in pairwise(np.cumsum([0, *sizes]).tolist()):
+    """Return one optimizer per class with a group per slice, and one per job where models can't mix."""
+    by_class: dict[type, torch.optim.Optimizer] = {}
+    single: list[torch.optim.Optimizer] = []
+    for low, high in pairwise(np.cumsum([0, *_sizes(jobs)]).tolist()):
         parameter = nn.Parameter(flat[low:high])
         parameter.grad = gradient[low:high]
         optimizer = make(jobs[low].choice, [parameter])
-        first = optimizers.setdefault(type(optimizer), optimizer)
+        if not row(jobs[low].choice.name).elementwise:
+            single.append(optimizer)
+            continue
+        first = by_class.setdefault(type(optimizer), optimizer)
         if first is not optimizer:  # its group has every option of its own
             first.add_param_group(optimizer.param_groups[0])
-    return list(optimizers.values())
+    return [*by_class.values(), *single]
+
+
+def _sizes(jobs: Sequence[Job]) -> list[int]:
+    """Return how many jobs each slice holds: those of equal hyperparameters, or one where an update sees all of it."""
+    sizes = []
+    for (name, *_), members in groupby(jobs, key=_slice_of):
+        count = len(list(members))
+        sizes += [count] if row(name).elementwise else [1] * count
+    return sizes

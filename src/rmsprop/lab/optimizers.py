@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,8 @@ class Row:
         space: Where each hyperparameter is searched.
         call: How a person makes it, with a place for the learning rate and the options.
         evaluations: Gradient evaluations per step. Default 1.
+        elementwise: Whether an element's update depends on that element alone, so that models can be stacked in one
+            tensor. Default True.
     """
 
     label: str
@@ -121,6 +123,7 @@ class Row:
     space: Mapping[str, Range]
     call: str
     evaluations: int = 1
+    elementwise: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +205,12 @@ def _rmsprop(dialect: str) -> Callable[..., torch.optim.Optimizer]:
     return make
 
 
+def _hypergradient_descent(params: Any, **options: Any) -> torch.optim.Optimizer:
+    from rmsprop.torch import HypergradientDescent, RMSprop
+
+    return HypergradientDescent(RMSprop(params, **options)).optimizer
+
+
 # Four decades of learning rate for everyone, so that equally many trials are equally dense. The middle is the default
 # or, where the default serves another scale (SGD, AdaGrad, momentum), a tenth of what ends divergence on most problems.
 _DECAY = Range(low=1e-3, high=0.5, complement=True)
@@ -276,6 +285,12 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
         "rmsprop": _rmsprop_row("RMSProp", "torch", DIALECTS["torch"]),
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
         **{f"rmsprop-{name}": _rmsprop_row(f"RMSProp ({name})", name, dialect) for name, dialect in DIALECTS.items()},
+        "rmsprop-hd": replace(
+            _rmsprop_row("RMSProp + HD", "torch", DIALECTS["torch"]),
+            make=_hypergradient_descent,
+            call="rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(params, {})).optimizer",
+            elementwise=False,
+        ),
     }
 )
 

@@ -243,6 +243,8 @@ def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, sta
             raise _unknown("optimizer", name, OPTIMIZERS)
         if name.endswith(SWA):
             raise InputError(f"{name} averages weights and has no path of its own: leave out {SWA}")
+        if not row(name).elementwise:
+            raise InputError(f"{name} changes its learning rate on the way, and a path here has one: leave it out")
         if names.count(name) > 1:
             raise InputError(f"--optimizers names {name} twice: name each once")
     if not 1 <= steps <= MOST_STEPS:
