@@ -8,7 +8,8 @@ loop. Two hooks of the optimizer do it:
 - after it: the new d, from the gradient and the state that the step has left.
 
 One tensor more per parameter is kept: d, which between the two hooks holds the weights of before, where they decay.
-Large tensors on the CPU are read in parts that stay in the cache. A parameter without a gradient has no part in it.
+On the CPU NumPy computes on parts that stay in the cache, as in `rmsprop.torch.blocks`. A parameter without a gradient
+has no part in it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
@@ -25,12 +27,11 @@ from rmsprop.rates import direction
 from rmsprop.reference import with_l2
 from rmsprop.rule import Rule
 from rmsprop.threads import is_forked, one_thread
+from rmsprop.torch.blocks import BLOCK
+from rmsprop.torch.composite import IN_BLOCKS
 from rmsprop.torch.optimizer import RMSprop
 from rmsprop.torch.tunable import check_gradients
 from rmsprop.torch.tuned_rates import Mode, Products, TunedRates, loaded_like, products
-
-# Elements of a part: six arrays of them share a second-level cache.
-_PART = 1 << 15
 
 
 class HypergradientDescent(TunedRates):
@@ -42,7 +43,7 @@ class HypergradientDescent(TunedRates):
     Args:
         optimizer: The optimizer, from whose learning rates it starts.
         hyper_lr: In multiplicative mode by which share a learning rate changes in a step at most, in additive mode what
-            its hypergradient is multiplied with. Above 0. Default 0.02.
+            its hypergradient is multiplied with. Above 0. Default 0.05.
         mode: ``"multiplicative"``: η·(1 − β·cos), with the angle between gradient and direction, whatever the scale of
             the loss. ``"additive"``: η − β·h. Default ``"multiplicative"``.
         max_factor: By what factor a learning rate may change in a step, above 1. It so stays above 0. Default 2.
@@ -70,7 +71,7 @@ class HypergradientDescent(TunedRates):
         self,
         optimizer: RMSprop,
         *,
-        hyper_lr: float = 0.02,
+        hyper_lr: float = 0.05,
         mode: Mode = "multiplicative",
         max_factor: float = 2.0,
     ) -> None:
@@ -89,7 +90,7 @@ class HypergradientDescent(TunedRates):
             )
         check_gradients(optimizer)
         rules = self._rules_of_step = self._rules()
-        with torch.no_grad(), one_thread() if is_forked() else nullcontext():
+        with torch.no_grad(), np.errstate(all="ignore"), one_thread() if is_forked() else nullcontext():
             if not self._is_stale:
                 self._tune([self._products_of(*each) for each in zip(rules, optimizer.param_groups, strict=True)])
             self._is_stale = True
@@ -98,12 +99,16 @@ class HypergradientDescent(TunedRates):
 
     def _products_of(self, rule: Rule, group: dict[str, Any]) -> Products | None:
         """Return what the hypergradient of a group is made of; None if no parameter moved and has a new gradient."""
-        pairs = []
-        for param in group["params"]:
-            if param.grad is not None and param in self._directions:
-                for p, grad, along in _parts(param, param.grad, self._directions[param]):
-                    pairs.append((with_l2(rule, p, _downhill(group, grad)), -along))
-        return products(pairs) if pairs else None
+        moved = [p for p in group["params"] if p.grad is not None and p in self._directions]
+        if not moved:
+            return None
+        pairs = (
+            (with_l2(rule, p, _downhill(group, grad)), back)
+            for param in moved
+            for _, p, grad, back in _parts(param, param.grad, self._directions[param])
+        )
+        uphill = products(pairs)
+        return uphill._replace(inner=-uphill.inner)  # the direction leads back
 
     def _make_room(self, rule: Rule, group: dict[str, Any]) -> None:
         """Let each direction to be hold the weights of before, if these are needed after the step."""
@@ -118,7 +123,7 @@ class HypergradientDescent(TunedRates):
 
     @_disable_dynamo
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with torch.no_grad(), one_thread() if is_forked() else nullcontext():
+        with torch.no_grad(), np.errstate(all="ignore"), one_thread() if is_forked() else nullcontext():
             for rule, group in zip(self._rules_of_step, optimizer.param_groups, strict=True):
                 for param in group["params"]:
                     if param.grad is not None:
@@ -129,9 +134,9 @@ class HypergradientDescent(TunedRates):
     def _take_direction(self, rule: Rule, group: dict[str, Any], param: Tensor, whole: Tensor) -> None:
         state = self.optimizer.state[param]
         arrays = [state[name] for name in rule.state_names]
-        for room, grad, *parts in _parts(self._directions[param], whole, *arrays):
+        for xp, room, grad, *parts in _parts(self._directions[param], whole, *arrays):
             of_part = dict(zip(rule.state_names, parts, strict=True))
-            room.copy_(direction(rule, room, _downhill(group, grad), of_part, torch))
+            room[...] = direction(rule, room, _downhill(group, grad), of_part, xp)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what continues the learning rates to the last bit, beside the optimizer's own state dict.
@@ -167,15 +172,19 @@ class HypergradientDescent(TunedRates):
         self._is_stale = False
 
 
-def _downhill(group: Mapping[str, Any], grad: Tensor) -> Tensor:
+def _downhill(group: Mapping[str, Any], grad: Any) -> Any:
     """Return the gradient of what is minimised."""
     return -grad if group["maximize"] else grad
 
 
-def _parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield tensors of one shape in parts that stay in a processor's cache, or whole where that can't be."""
+def _parts(*tensors: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Yield the library that computes with tensors of one shape, and its arrays of a part of each, or of all of it."""
     first = tensors[0]
-    if first.device.type == "cpu" and first.numel() > _PART and all(each.is_contiguous() for each in tensors):
-        yield from zip(*(each.detach().view(-1).split(_PART) for each in tensors), strict=True)
+    if first.device.type not in IN_BLOCKS:
+        yield torch, *tensors
+    elif first.numel() > BLOCK and all(each.is_contiguous() for each in tensors):
+        flat = (each.detach().view(-1).numpy() for each in tensors)
+        split = [[row[start : start + BLOCK] for start in range(0, row.size, BLOCK)] for row in flat]
+        yield from ((np, *parts) for parts in zip(*split, strict=True))
     else:
-        yield tensors
+        yield np, *(each.detach().numpy() for each in tensors)

@@ -43,7 +43,7 @@ class Marthe(TunedRates):
         mu: μ, what a step counts less with each step that follows, from 0 (the last step alone) to 1 (RTHO: all count
             alike). Default 0.9.
         hyper_lr: In multiplicative mode by which share a learning rate changes in a step at most, in additive mode what
-            its hypergradient is multiplied with. Above 0. Default 0.02.
+            its hypergradient is multiplied with. Above 0. Default 0.05.
         mode: ``"multiplicative"``: η·(1 − β·cos), with the angle between gradient and tangent, whatever the scale of
             the loss. ``"additive"``: η − β·h, as in the papers. Default ``"multiplicative"``.
         max_factor: By what factor a learning rate may change in a step, above 1. It so stays above 0. Default 2.
@@ -70,7 +70,7 @@ class Marthe(TunedRates):
         optimizer: RMSprop,
         *,
         mu: float = 0.9,
-        hyper_lr: float = 0.02,
+        hyper_lr: float = 0.05,
         mode: Mode = "multiplicative",
         max_factor: float = 2.0,
     ) -> None:

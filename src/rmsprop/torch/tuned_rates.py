@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,12 +24,12 @@ class Products(NamedTuple):
 
     inner: float
     of_gradient: float
-    of_direction: float
+    of_tangent: float
 
     @property
     def scale(self) -> float:
         """The largest magnitude that the inner product could have."""
-        return math.sqrt(self.of_gradient) * math.sqrt(self.of_direction)
+        return math.sqrt(self.of_gradient) * math.sqrt(self.of_tangent)
 
     @property
     def are_finite(self) -> bool:
@@ -177,18 +178,20 @@ def checked_number(
     return number
 
 
-def products(pairs: Sequence[tuple[Tensor, Tensor]]) -> Products:
-    """Return the inner product of a gradient and a direction, and their norms, after waiting for the device once.
+def products(pairs: Iterable[tuple[Any, Any]]) -> Products:
+    """Return the inner product of a gradient and what moves along it, and their norms.
 
     Args:
-        pairs: For each part of a parameter its gradient and its direction, of equal shapes.
+        pairs: For each part of a parameter both, of equal shapes: NumPy arrays, or tensors, on whose device this waits
+            once.
     """
-    sums = [
-        torch.stack([torch.dot(a, a), torch.dot(b, b), torch.dot(a, b)])
-        for a, b in ((gradient.reshape(-1), along.reshape(-1)) for gradient, along in pairs)
-    ]
-    of_gradient, of_direction, inner = torch.stack(sums).double().sum(0).tolist() if sums else (0.0, 0.0, 0.0)
-    return Products(inner, of_gradient, of_direction)
+    sums = [((a * a).sum(), (b * b).sum(), (a * b).sum()) for a, b in pairs]
+    if sums and isinstance(sums[0][0], Tensor):
+        totals = torch.stack([each for three in sums for each in three]).double().view(-1, 3).sum(0).tolist()
+    else:
+        totals = np.sum(np.array(sums, np.float64).reshape(-1, 3), axis=0).tolist()
+    of_gradient, of_tangent, inner = totals
+    return Products(inner, of_gradient, of_tangent)
 
 
 def loaded_like(saved: Tensor, param: Tensor, name: str) -> Tensor:

@@ -1,0 +1,152 @@
+"""Learning rates from gradients: where a run ends that starts from a learning rate 100 times too small or too large.
+
+    python -m benchmarks.learning_rates > benchmarks/results/<date>-<machine>-learning-rates/learning_rates.txt
+
+docs/learning-rates-from-gradients.md quotes what it prints. The best constant learning rate of half-decades is found on
+seeds of its own. Every run is judged by its lowest objective on the validation rows, as `rmsprop compare` does, as a
+multiple of what the best constant learning rate reaches on the same seeds.
+
+MARTHE and RTHO fit their learning rates to a fifth of the training rows, on which they don't train; validation rows
+only judge. They are shown beside the best constant learning rate on the rows that are left. A surface has one row,
+which serves for everything. The settings are the defaults of the classes.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks import environment
+from rmsprop.lab.batched import Curve, Job, train_together
+from rmsprop.lab.optimizers import choose
+from rmsprop.lab.problems import Data, Problem, load
+from rmsprop.lab.problems.conventions import is_lost, one_thread, row_order
+from rmsprop.torch import Marthe, RMSprop
+
+PROBLEMS = ("bowl", "bowl-noisy", "logistic", "digits-softmax", "digits", "cartpole", "digits-cnn", "english")
+GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-8, 3))
+TUNING, REPORTED, OF_MARTHE = range(3), range(10, 15), range(10, 13)
+STARTS = (0.01, 1.0, 100.0)
+MUS: Mapping[str, float] = {"MARTHE, mu = 0.9": 0.9, "RTHO": 1.0}
+# Where the optimum is known: the share of the first gap that is left when a problem counts as solved.
+SOLVED = 1e-6
+
+
+def lowest(curve: Curve) -> float:
+    """Return the lowest validation objective of a run; the one before training counts."""
+    finite = curve.validation[np.isfinite(curve.validation)]
+    return float(finite.min()) if len(finite) else math.inf
+
+
+def reached(problem: Problem, name: str, lrs: Sequence[float], seeds: Sequence[int]) -> dict[float, float]:
+    """Return the median of the lowest validation objectives over seeds, for each learning rate to start from."""
+    jobs = [Job(choice=choose(name, lr=lr), seed=seed) for lr in lrs for seed in seeds]
+    curves = train_together(problem, jobs)
+    of = {lr: [lowest(c) for c, job in zip(curves, jobs, strict=True) if job.choice.lr == lr] for lr in lrs}
+    return {lr: median(values) for lr, values in of.items()}
+
+
+def split(problem: Problem) -> tuple[Problem, Data]:
+    """Return the problem on four fifths of its training rows, and the other fifth."""
+    rows, data = len(problem.train), problem.train
+    if rows < 10:
+        return problem, data
+    order = row_order(0, 0, rows)
+    some, others = order[rows // 5 :], order[: rows // 5]
+    return replace(problem, train=Data(data.x[some], data.y[some])), Data(data.x[others], data.y[others])
+
+
+def with_marthe(problem: Problem, held_out: Data, lr: float, mu: float, seed: int) -> tuple[float, float, float]:
+    """Return the lowest validation objective of a run, the learning rate it ends with, and evaluations per step."""
+    model = problem.model(seed)
+    optimizer = RMSprop(model.parameters(), lr=lr)
+    tuner = Marthe(optimizer, mu=mu)
+    size, begun = min(problem.batch_size, len(held_out)), 0
+    initial, _ = problem.evaluate(model, problem.train)
+    best, _ = problem.evaluate(model, problem.validation)
+    for epoch in range(1, problem.epochs + 1):
+        for rows in torch.split(row_order(seed, epoch, len(problem.train)), problem.batch_size):
+            others = (torch.arange(size) + begun) % len(held_out)
+            begun += size
+            loss, validation_loss = (
+                problem.objective(model.parameters(), model(data.x[some]), data.y[some])
+                for data, some in ((problem.train, rows), (held_out, others))
+            )
+            if is_lost(loss.item(), initial) or not math.isfinite(validation_loss.item()):
+                return best, optimizer.param_groups[0]["lr"], tuner.evaluations / max(tuner.gradients, 1)
+            tuner.step(loss, validation_loss)
+        objective, _ = problem.evaluate(model, problem.validation)
+        best = min(best, objective) if math.isfinite(objective) else best
+    return best, optimizer.param_groups[0]["lr"], tuner.evaluations / tuner.gradients
+
+
+def line(problem: Problem, what: str, found: Sequence[float], tuned: float, first: float, seconds: float) -> str:
+    """Return a method's line: what each start reached, as a multiple of the tuned objective too, and if it is near."""
+    near = [_is_near(problem, value, tuned, first) for value in found]
+    cells = [_cell(value, tuned) + ("" if ok else "!") for value, ok in zip(found, near, strict=True)]
+    return f"  {what:26} {' '.join(f'{cell:21}' for cell in cells)} {seconds:6.0f} s"
+
+
+def _cell(value: float, tuned: float) -> str:
+    return f"{value:9.4g} {value / tuned:8.3g}x" if tuned else f"{value:9.4g}         -"
+
+
+def _is_near(problem: Problem, value: float, tuned: float, first: float) -> bool:
+    """Whether a run ends within 10 % of the tuned objective, or has solved a problem whose optimum is known."""
+    if problem.optimum is not None and value - problem.optimum <= SOLVED * (first - problem.optimum):
+        return True
+    return value <= 1.1 * tuned
+
+
+def measure(name: str) -> None:
+    """Print how the methods do on a problem."""
+    problem = load(name)
+    begun = time.perf_counter()
+    scores = reached(problem, "rmsprop", GRID, TUNING)
+    best = min(scores, key=lambda lr: scores[lr])
+    starts = [best * factor for factor in STARTS]
+    first, _ = problem.evaluate(problem.model(0), problem.validation)
+    constant = reached(problem, "rmsprop", starts, REPORTED)
+    tuned = constant[starts[1]]
+    print(f"\n{name}: best constant learning rate {best:g}; starts from 1/100 of it, it, and 100 times it")
+    print(line(problem, "constant", list(constant.values()), tuned, first, time.perf_counter() - begun), flush=True)
+    begun = time.perf_counter()
+    followed = reached(problem, "rmsprop-hd", starts, REPORTED)
+    print(line(problem, "HD", list(followed.values()), tuned, first, time.perf_counter() - begun), flush=True)
+    fewer, held_out = split(problem)
+    begun = time.perf_counter()
+    on_fewer = reached(fewer, "rmsprop", starts, OF_MARTHE)
+    tuned = on_fewer[starts[1]]
+    words = "constant, 4/5 of the rows" if fewer is not problem else "constant, 3 seeds"
+    print(line(fewer, words, list(on_fewer.values()), tuned, first, time.perf_counter() - begun), flush=True)
+    for what, mu in MUS.items():
+        begun = time.perf_counter()
+        found = [[with_marthe(fewer, held_out, lr, mu, seed) for seed in OF_MARTHE] for lr in starts]
+        values = [median(run[0] for run in runs) for runs in found]
+        cost = median(run[2] for runs in found for run in runs)
+        rates = ", ".join(f"{median(run[1] for run in runs):.2g}" for runs in found)
+        text = line(fewer, what, values, tuned, first, time.perf_counter() - begun)
+        print(f"{text}; {cost:.2f} evaluations a step; ends with learning rates {rates}", flush=True)
+
+
+def main() -> None:
+    """Print a table per problem: all of them, or those that are named."""
+    about = environment.describe()
+    print("lowest validation objective, and as a multiple of the tuned one; ! is more than 10 % above it")
+    with one_thread():
+        for name in sys.argv[1:] or PROBLEMS:
+            measure(name)
+    print()
+    for name, value in (about | {"load after": environment.load()}).items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
