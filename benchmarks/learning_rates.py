@@ -30,9 +30,9 @@ from rmsprop.lab.problems import Data, Problem, load
 from rmsprop.lab.problems.conventions import is_lost, one_thread, row_order
 from rmsprop.torch import Marthe, RMSprop
 
-PROBLEMS = ("bowl", "bowl-noisy", "logistic", "digits-softmax", "digits", "cartpole", "digits-cnn", "english")
-GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-8, 3))
-TUNING, REPORTED, OF_MARTHE = range(3), range(10, 15), range(10, 13)
+PROBLEMS = ("bowl", "bowl-noisy", "digits-softmax", "digits", "digits-cnn", "cartpole", "english")
+GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-8, 1))
+TUNING, REPORTED = range(2), range(10, 13)
 STARTS = (0.01, 1.0, 100.0)
 MUS: Mapping[str, float] = {"MARTHE, mu = 0.9": 0.9, "RTHO": 1.0}
 # Where the optimum is known: the share of the first gap that is left when a problem counts as solved.
@@ -121,14 +121,15 @@ def measure(name: str) -> None:
     followed = reached(problem, "rmsprop-hd", starts, REPORTED)
     print(line(problem, "HD", list(followed.values()), tuned, first, time.perf_counter() - begun), flush=True)
     fewer, held_out = split(problem)
-    begun = time.perf_counter()
-    on_fewer = reached(fewer, "rmsprop", starts, OF_MARTHE)
-    tuned = on_fewer[starts[1]]
-    words = "constant, 4/5 of the rows" if fewer is not problem else "constant, 3 seeds"
-    print(line(fewer, words, list(on_fewer.values()), tuned, first, time.perf_counter() - begun), flush=True)
+    if fewer is not problem:
+        begun = time.perf_counter()
+        constant = reached(fewer, "rmsprop", starts, REPORTED)
+        tuned = constant[starts[1]]
+        words = "constant, 4/5 of the rows"
+        print(line(fewer, words, list(constant.values()), tuned, first, time.perf_counter() - begun), flush=True)
     for what, mu in MUS.items():
         begun = time.perf_counter()
-        found = [[with_marthe(fewer, held_out, lr, mu, seed) for seed in OF_MARTHE] for lr in starts]
+        found = [[with_marthe(fewer, held_out, lr, mu, seed) for seed in REPORTED] for lr in starts]
         values = [median(run[0] for run in runs) for runs in found]
         cost = median(run[2] for runs in found for run in runs)
         rates = ", ".join(f"{median(run[1] for run in runs):.2g}" for runs in found)
