@@ -300,6 +300,12 @@ def test_an_infinite_tangent_starts_anew():
     assert tuner.optimizer.param_groups[0]["lr"] != lr
 
 
+class Sharded(torch.Tensor):
+    """A tensor that is not what its memory holds, as a DTensor is."""
+
+    __torch_dispatch__ = classmethod(lambda cls, function, types, args=(), kwargs=None: function(*args, **kwargs or {}))
+
+
 REFUSED = {
     "another optimizer": (lambda p: torch.optim.RMSprop(p), TypeError, "need an rmsprop.torch.RMSprop"),
     "norm": (lambda p: RMSprop(p, max_grad_norm=1.0), RuntimeError, "max_grad_norm=1.0 limits what a step makes"),
@@ -312,6 +318,11 @@ REFUSED = {
     "tensor": (lambda p: RMSprop(p, lr=torch.tensor(0.1)), TypeError, "of group 0 is a tensor"),
     "zero": (lambda p: RMSprop(p, lr=0.0), ValueError, "of group 0 is 0.0: it must be finite and above 0"),
     "bfloat16": (lambda p: RMSprop([p[0].detach().bfloat16()]), RuntimeError, "parameter 0 has dtype torch.bfloat16"),
+    "subclass": (
+        lambda p: RMSprop([p[0].detach().as_subclass(Sharded).requires_grad_()]),
+        RuntimeError,
+        "parameter 0 is a Sharded: hypergradients are for plain tensors",
+    ),
     "complex": (lambda p: RMSprop([p[0].detach().cfloat()]), RuntimeError, "parameter 0 has dtype torch.complex64"),
 }
 
@@ -427,6 +438,53 @@ def test_a_loss_that_is_none_is_refused(of, error, said):
         tuner.step(*of(weight))
     assert torch.equal(weight, torch.ones(2))
     assert not tuner.optimizer.state
+
+
+def test_marthe_is_refused_where_processes_would_average(monkeypatch):
+    weight = torch.ones(2, requires_grad=True)
+    tuner = Marthe(RMSprop([weight]))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(RuntimeError, match="processes would not average them"):
+        tuner.step(weight.sum(), weight.sum())
+
+
+def scaled_steps(fused, scale):
+    """Take steps in which GradScaler scales the loss, and return the tuner."""
+    weight = torch.tensor([3.0, -2.0], requires_grad=True)
+    optimizer = RMSprop([weight], lr=LR, fused=fused)
+    tuner = HypergradientDescent(optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=scale > 1.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        scaler.scale(weight.square().sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return tuner
+
+
+def test_a_scaler_that_unscales_itself_changes_nothing():
+    assert scaled_steps(None, 1024.0).hypergradients == scaled_steps(None, 1.0).hypergradients != [0.0]
+
+
+def test_a_scaler_that_leaves_it_to_the_step_is_refused():
+    with pytest.raises(RuntimeError, match="leave fused at None"):
+        scaled_steps(True, 1024.0)
+
+
+def test_a_compiled_step_is_tuned_too():
+    found = []
+    for compiled in (False, True):
+        weight = torch.tensor([3.0, -2.0], requires_grad=True)
+        optimizer = RMSprop([weight], lr=LR)
+        HypergradientDescent(optimizer)
+        step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+        for _ in range(3):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            step()
+        found.append(optimizer.param_groups[0]["lr"])
+    assert found[0] == found[1] != LR
 
 
 def test_sparse_gradients_are_refused():
