@@ -22,6 +22,7 @@ from torch.func import functional_call
 from torch.optim.swa_utils import get_swa_avg_fn
 
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.held_out import HeldOut, follow
 from rmsprop.lab.optimizers import SWA, Choice, make, row
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Data, Problem
@@ -147,7 +148,12 @@ class _Together:
         self.problem, self.jobs, self.epochs, self.batch_size = problem, jobs, epochs, batch_size
         self.stack = _Stack(problem, [job.seed for job in jobs])
         self.gradient = torch.zeros_like(self.stack.flat)
-        self.optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
+        optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
+        # Those that take their steps themselves come last, in the order of their jobs.
+        followed = [i for i, job in enumerate(jobs) if row(job.choice.name).holds_out]
+        self.optimizers = optimizers[: len(optimizers) - len(followed)]
+        self.tuners = dict(zip(followed, optimizers[len(self.optimizers) :], strict=True))
+        self.held_out = HeldOut(len(problem.train), batch_size)
         self.seeds = sorted({job.seed for job in jobs})
         self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
         self.averaged = torch.tensor([job.choice.averaged for job in jobs])
@@ -204,7 +210,19 @@ class _Together:
         self._check(torch.cat(objectives).tolist())
         for optimizer in self.optimizers:
             optimizer.step()
+        for i in self.tuners.keys() - self.lost.keys():
+            self._follow(i, batch[self.order_of[i]])
         self._silence()
+
+    def _follow(self, i: int, batch: Tensor) -> None:
+        """Take a step of a job that fits its learning rate to rows of its own."""
+        train, optimizer = self.problem.train, self.tuners[i]
+        (parameter,) = optimizer.param_groups[0]["params"]
+
+        def objective(rows: Tensor) -> Tensor:
+            return self.stack.objectives(parameter, slice(i, i + 1), train.x[rows][None], train.y[rows][None]).sum()
+
+        follow(optimizer.tuner, objective, *self.held_out.of(batch, self.step - 1))
 
     def _check(self, objectives: Sequence[float]) -> None:
         """Stop the runs whose objective on all training rows is lost: a batch of outliers alone may be far off."""
@@ -361,21 +379,25 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
     return max(kept, 1) / rows
 
 
-def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[torch.optim.Optimizer]:
-    """Return one optimizer per class with a group per slice, and one per job where models can't mix."""
+def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[Any]:
+    """Return one optimizer per class with a group per slice, then one per job where models can't mix.
+
+    Those that need rows held out are the last.
+    """
     by_class: dict[type, torch.optim.Optimizer] = {}
-    single: list[torch.optim.Optimizer] = []
+    single: list[tuple[bool, torch.optim.Optimizer]] = []
     for low, high in pairwise(np.cumsum([0, *_sizes(jobs)]).tolist()):
         parameter = nn.Parameter(flat[low:high])
         parameter.grad = gradient[low:high]
         optimizer = make(jobs[low].choice, [parameter])
-        if not row(jobs[low].choice.name).elementwise:
-            single.append(optimizer)
+        found = row(jobs[low].choice.name)
+        if not found.elementwise:
+            single.append((found.holds_out, optimizer))
             continue
         first = by_class.setdefault(type(optimizer), optimizer)
         if first is not optimizer:  # its group has every option of its own
             first.add_param_group(optimizer.param_groups[0])
-    return [*by_class.values(), *single]
+    return [*by_class.values(), *(optimizer for _, optimizer in sorted(single, key=lambda each: each[0]))]
 
 
 def _sizes(jobs: Sequence[Job]) -> list[int]:

@@ -114,6 +114,8 @@ class Row:
         evaluations: Gradient evaluations per step. Default 1.
         elementwise: Whether an element's update depends on that element alone, so that models can be stacked in one
             tensor. Default True.
+        holds_out: Whether steps need rows that are held out of training: those of `rmsprop.torch.Marthe`, which is then
+            the ``tuner`` of the optimizer. Default False.
     """
 
     label: str
@@ -124,6 +126,7 @@ class Row:
     call: str
     evaluations: int = 1
     elementwise: bool = True
+    holds_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +214,12 @@ def _hypergradient_descent(params: Any, **options: Any) -> torch.optim.Optimizer
     return HypergradientDescent(RMSprop(params, **options)).optimizer
 
 
+def _marthe(params: Any, **options: Any) -> torch.optim.Optimizer:
+    from rmsprop.torch import Marthe, RMSprop
+
+    return Marthe(RMSprop(params, **options)).optimizer
+
+
 # Four decades of learning rate for everyone, so that equally many trials are equally dense. The middle is the default
 # or, where the default serves another scale (SGD, AdaGrad, momentum), a tenth of what ends divergence on most problems.
 _DECAY = Range(low=1e-3, high=0.5, complement=True)
@@ -290,6 +299,14 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             make=_hypergradient_descent,
             call="rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(params, {})).optimizer",
             elementwise=False,
+        ),
+        "rmsprop-marthe": replace(
+            _rmsprop_row("RMSProp + MARTHE", "torch", DIALECTS["torch"]),
+            make=_marthe,
+            call="rmsprop.torch.Marthe(rmsprop.torch.RMSprop(params, {})).optimizer",
+            evaluations=4,  # a gradient, one of the rows held out, and a Hessian-vector product
+            elementwise=False,
+            holds_out=True,
         ),
     }
 )

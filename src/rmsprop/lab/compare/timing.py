@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
-from rmsprop.lab.optimizers import SWA, choose, make
+from torch import Tensor
+
+from rmsprop.lab.held_out import HeldOut, follow
+from rmsprop.lab.optimizers import SWA, choose, make, row
 from rmsprop.lab.problems.conventions import row_order
 from rmsprop.lab.problems.problem import Problem
 
@@ -56,9 +60,16 @@ def seconds_per_step(
 
 def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]:
     model = problem.model(0)
-    optimizer = make(choose(name), model.parameters())
+    optimizer: Any = make(choose(name), model.parameters())
     rows = row_order(0, 1, len(problem.train))[:batch_size]
     x, y = problem.train.x[rows], problem.train.y[rows]
+    if row(name).holds_out:
+        held_out = HeldOut(len(problem.train), batch_size).of(rows, 0)
+
+        def objective(some: Tensor) -> Tensor:
+            return problem.objective(model.parameters(), model(problem.train.x[some]), problem.train.y[some])
+
+        return lambda: follow(optimizer.tuner, objective, *held_out)
 
     def step() -> None:
         optimizer.zero_grad()
