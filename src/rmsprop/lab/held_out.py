@@ -53,6 +53,21 @@ class HeldOut:
         return batch[self.is_trained_on[batch]], self.order[places]
 
 
+def note(rows: int) -> str:
+    """Return what a reader should know of an optimizer that holds out rows, a sentence without its name.
+
+    Args:
+        rows: How many training rows there are.
+
+    Examples:
+        >>> note(1078)
+        "its learning rate is fitted to a fifth of the training rows, on which it doesn't train."
+    """
+    if rows < _FEWEST:
+        return "its learning rate is fitted to the rows that it trains on, because there are too few to hold some out."
+    return "its learning rate is fitted to a fifth of the training rows, on which it doesn't train."
+
+
 def follow(tuner: Marthe, objective: Callable[[Tensor], Tensor], trained: Tensor, fitted: Tensor) -> None:
     """Take a step of MARTHE, unless there is nothing to train on or the run is lost.
 
