@@ -295,3 +295,14 @@ def test_the_rows_held_out_take_turns():
     seen = [set(held_out.of(torch.arange(100), step)[1].tolist()) for step in range(5)]
     assert set().union(*seen) == set(held_out.order.tolist())
     assert all(len(rows) == 8 for rows in seen)
+
+
+def test_the_learning_rate_is_that_of_each_epoch():
+    jobs = jobs_of(["rmsprop", "rmsprop-hd", "rmsprop-marthe"], seeds=[0])
+    constant, *others = train_together(flowers(), jobs, epochs=3)
+    np.testing.assert_array_equal(constant.lr, [jobs[0].choice.lr] * 4)
+    for curve, job in zip(others, jobs[1:], strict=True):
+        model = flowers().model(0)
+        optimizer = PLAIN[job.choice.name](model.parameters(), job.choice.lr)
+        assert curve.lr[0] == optimizer.param_groups[0]["lr"] == job.choice.lr
+        assert len(set(curve.lr)) == 4

@@ -53,6 +53,7 @@ class Curve:
         validation: The objective on the validation rows; infinite from the divergence on.
         metric: The metric on the validation rows; from the divergence on infinitely bad, which is −∞ for one that
             should rise.
+        lr: The learning rate.
         test: The objective on the test rows at the end; not a number unless asked for.
         test_metric: The metric on them; not a number unless asked for.
         diverged_at: The step at which the run was seen to have diverged, counted from 1; None if it wasn't.
@@ -63,6 +64,7 @@ class Curve:
     train: Floats
     validation: Floats
     metric: Floats
+    lr: Floats
     test: float
     test_metric: float
     diverged_at: int | None
@@ -148,11 +150,7 @@ class _Together:
         self.problem, self.jobs, self.epochs, self.batch_size = problem, jobs, epochs, batch_size
         self.stack = _Stack(problem, [job.seed for job in jobs])
         self.gradient = torch.zeros_like(self.stack.flat)
-        optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
-        # Those that take their steps themselves come last, in the order of their jobs.
-        followed = [i for i, job in enumerate(jobs) if row(job.choice.name).holds_out]
-        self.optimizers = optimizers[: len(optimizers) - len(followed)]
-        self.tuners = dict(zip(followed, optimizers[len(self.optimizers) :], strict=True))
+        self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs)
         self.held_out = HeldOut(len(problem.train), batch_size)
         self.seeds = sorted({job.seed for job in jobs})
         self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
@@ -163,6 +161,7 @@ class _Together:
         self.steps_per_epoch = math.ceil(len(problem.train) / batch_size)
         self.lost: dict[int, int] = {}  # run -> the step at which it was seen to have diverged
         self.history: list[npt.NDArray[np.float64]] = []
+        self.rates: list[list[float]] = []  # of each job, when it is judged
         self._judge_first()
         self.initial: list[float] = self.history[0][0].tolist()
 
@@ -188,6 +187,7 @@ class _Together:
                 train=history[0, i],
                 validation=history[1, i],
                 metric=history[2, i],
+                lr=np.array([rates[i] for rates in self.rates]),
                 test=float(at_end[0, i]),
                 test_metric=float(at_end[1, i]),
                 diverged_at=self.lost.get(i),
@@ -210,13 +210,16 @@ class _Together:
         self._check(torch.cat(objectives).tolist())
         for optimizer in self.optimizers:
             optimizer.step()
-        for i in self.tuners.keys() - self.lost.keys():
-            self._follow(i, batch[self.order_of[i]])
+        for i, optimizer in self.single.items():
+            if not row(self.jobs[i].choice.name).holds_out:
+                optimizer.step()
+            elif i not in self.lost:
+                self._follow(i, optimizer, batch[self.order_of[i]])
         self._silence()
 
-    def _follow(self, i: int, batch: Tensor) -> None:
+    def _follow(self, i: int, optimizer: Any, batch: Tensor) -> None:
         """Take a step of a job that fits its learning rate to rows of its own."""
-        train, optimizer = self.problem.train, self.tuners[i]
+        train = self.problem.train
         (parameter,) = optimizer.param_groups[0]["params"]
 
         def objective(rows: Tensor) -> Tensor:
@@ -276,6 +279,8 @@ class _Together:
         validation, metric = self._scores(self.problem.validation)
         if self.history:
             self._stop({*self._lost(train), *np.flatnonzero(~np.isfinite(validation)).tolist()})
+        own = {i: optimizer.param_groups[0]["lr"] for i, optimizer in self.single.items()}
+        self.rates.append([own.get(i, job.choice.lr) for i, job in enumerate(self.jobs)])
         values = np.stack([train, validation, metric])
         self._spoil(values[1:])
         values[0, list(self.lost)] = np.inf
@@ -379,25 +384,23 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
     return max(kept, 1) / rows
 
 
-def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[Any]:
-    """Return one optimizer per class with a group per slice, then one per job where models can't mix.
-
-    Those that need rows held out are the last.
-    """
+def _optimizers(
+    flat: Tensor, gradient: Tensor, jobs: Sequence[Job]
+) -> tuple[list[torch.optim.Optimizer], dict[int, torch.optim.Optimizer]]:
+    """Return one optimizer per class with a group per slice, and by its number one for each job that can't share it."""
     by_class: dict[type, torch.optim.Optimizer] = {}
-    single: list[tuple[bool, torch.optim.Optimizer]] = []
+    single: dict[int, torch.optim.Optimizer] = {}
     for low, high in pairwise(np.cumsum([0, *_sizes(jobs)]).tolist()):
         parameter = nn.Parameter(flat[low:high])
         parameter.grad = gradient[low:high]
         optimizer = make(jobs[low].choice, [parameter])
-        found = row(jobs[low].choice.name)
-        if not found.elementwise:
-            single.append((found.holds_out, optimizer))
+        if not row(jobs[low].choice.name).elementwise:
+            single[low] = optimizer
             continue
         first = by_class.setdefault(type(optimizer), optimizer)
         if first is not optimizer:  # its group has every option of its own
             first.add_param_group(optimizer.param_groups[0])
-    return [*by_class.values(), *(optimizer for _, optimizer in sorted(single, key=lambda each: each[0]))]
+    return list(by_class.values()), single
 
 
 def _sizes(jobs: Sequence[Job]) -> list[int]:
