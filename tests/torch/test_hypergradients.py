@@ -552,8 +552,15 @@ def test_a_step_that_fails_spoils_no_later_one():
     assert optimizer.param_groups[0]["lr"] > lr
 
 
+@pytest.mark.parametrize("tuner", [HypergradientDescent, Marthe])
+def test_a_copy_that_would_do_nothing_is_refused(tuner):
+    with pytest.raises(TypeError, match="can't be copied or pickled: make one anew"):
+        copy.deepcopy(tuner(RMSprop([torch.ones(2, requires_grad=True)])))
+
+
 def test_products_are_sums_over_all_parts():
     a, b = torch.tensor([3.0, 4.0]), torch.tensor([1.0, -1.0])
     found = products([(a[:1], b[:1]), (a[1:], b[1:])])
+    assert found == products([(a[:1].numpy(), b[:1].numpy()), (a[1:], b[1:])])  # a group on two devices
     assert found == (-1.0, 25.0, 2.0)
     assert found.scale == pytest.approx(5 * math.sqrt(2.0))

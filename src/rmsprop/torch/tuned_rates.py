@@ -78,6 +78,10 @@ class TunedRates:
         """
         return self.gradients + self.validation_gradients + 2 * self.hessian_vector_products
 
+    def __getstate__(self) -> Any:
+        """Refuse to be copied or pickled: the copy of an optimizer has no hooks, so nothing would tune it."""
+        raise TypeError(f"a {type(self).__name__} can't be copied or pickled: make one anew and load its state_dict()")
+
     def remove(self) -> None:
         """Leave the learning rates as they are from now on."""
         for hook in self._hooks:
@@ -185,11 +189,11 @@ def products(pairs: Iterable[tuple[Any, Any]]) -> Products:
         pairs: For each part of a parameter both, of equal shapes: NumPy arrays, or tensors, on whose device this waits
             once.
     """
-    sums = [((a * a).sum(), (b * b).sum(), (a * b).sum()) for a, b in pairs]
-    if sums and isinstance(sums[0][0], Tensor):
-        totals = torch.stack([each for three in sums for each in three]).double().view(-1, 3).sum(0).tolist()
+    sums = [each for a, b in pairs for each in ((a * a).sum(), (b * b).sum(), (a * b).sum())]
+    if sums and all(isinstance(each, Tensor) and each.device == sums[0].device for each in sums):
+        totals = torch.stack(sums).double().view(-1, 3).sum(0).tolist()
     else:
-        totals = np.sum(np.array(sums, np.float64).reshape(-1, 3), axis=0).tolist()
+        totals = np.array([float(each) for each in sums]).reshape(-1, 3).sum(axis=0).tolist()
     of_gradient, of_tangent, inner = totals
     return Products(inner, of_gradient, of_tangent)
 
