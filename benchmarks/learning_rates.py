@@ -37,7 +37,12 @@ PROBLEMS = ("bowl", "bowl-noisy", "digits-softmax", "digits", "digits-cnn", "car
 GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-8, 1))
 TUNING, REPORTED = range(2), range(10, 13)
 STARTS = (0.01, 1.0, 100.0)
-MUS: Mapping[str, float] = {"MARTHE, mu = 0.9": 0.9, "RTHO": 1.0}
+# What is shown -> mu, and what v starts from.
+MARTHES: Mapping[str, tuple[float, float]] = {
+    "MARTHE, mu = 0.9": (0.9, 0.0),
+    "RTHO": (1.0, 0.0),
+    "MARTHE, mu = 0.9, v0 = 1": (0.9, 1.0),
+}
 # Where the optimum is known: the share of the first gap that is left when a problem counts as solved.
 SOLVED = 1e-6
 
@@ -48,9 +53,13 @@ def lowest(curve: Curve) -> float:
     return float(finite.min()) if len(finite) else math.inf
 
 
-def reached(problem: Problem, name: str, lrs: Sequence[float], seeds: Sequence[int]) -> dict[float, float]:
+def reached(
+    problem: Problem, name: str, lrs: Sequence[float], seeds: Sequence[int], **more: float
+) -> dict[float, float]:
     """Return the median of the lowest validation objectives over seeds, for each learning rate to start from."""
-    jobs = [Job(choice=choose(name, lr=lr), seed=seed) for lr in lrs for seed in seeds]
+    choices = [choose(name, lr=lr) for lr in lrs]
+    choices = [replace(choice, options=(*choice.options, *more.items())) for choice in choices]
+    jobs = [Job(choice=choice, seed=seed) for choice in choices for seed in seeds]
     curves = train_together(problem, jobs)
     of = {lr: [lowest(c) for c, job in zip(curves, jobs, strict=True) if job.choice.lr == lr] for lr in lrs}
     return {lr: median(values) for lr, values in of.items()}
@@ -66,10 +75,12 @@ def split(problem: Problem) -> tuple[Problem, Data]:
     return replace(problem, train=Data(data.x[some], data.y[some])), Data(data.x[others], data.y[others])
 
 
-def with_marthe(problem: Problem, held_out: Data, lr: float, mu: float, seed: int) -> tuple[float, float, float]:
+def with_marthe(
+    problem: Problem, held_out: Data, lr: float, seed: int, mu: float, start: float
+) -> tuple[float, float, float]:
     """Return the lowest validation objective of a run, the learning rate it ends with, and evaluations per step."""
     model = problem.model(seed)
-    optimizer = RMSprop(model.parameters(), lr=lr)
+    optimizer = RMSprop(model.parameters(), lr=lr, initial_square_avg=start)
     tuner = Marthe(optimizer, mu=mu)
     size, begun = min(problem.batch_size, len(held_out)), 0
     initial, _ = problem.evaluate(model, problem.train)
@@ -108,6 +119,21 @@ def _is_near(problem: Problem, value: float, tuned: float, first: float) -> bool
     return value <= 1.1 * tuned
 
 
+def from_zero(problem: Problem, starts: Sequence[float], tuned: float, first: float) -> None:
+    """Print how hypergradient descent does."""
+    begun = time.perf_counter()
+    found = reached(problem, "rmsprop-hd", starts, REPORTED)
+    print(line(problem, "HD", list(found.values()), tuned, first, time.perf_counter() - begun), flush=True)
+
+
+def from_one(problem: Problem, starts: Sequence[float], tuned: float, first: float) -> None:
+    """Print how it does where v starts from 1, as TensorFlow's does, and what that brings by itself."""
+    for what, name in (("constant, v0 = 1", "rmsprop"), ("HD, v0 = 1", "rmsprop-hd")):
+        begun = time.perf_counter()
+        found = reached(problem, name, starts, REPORTED, initial_square_avg=1.0)
+        print(line(problem, what, list(found.values()), tuned, first, time.perf_counter() - begun), flush=True)
+
+
 def measure(name: str) -> None:
     """Print how the methods do on a problem."""
     problem = load(name)
@@ -120,9 +146,8 @@ def measure(name: str) -> None:
     tuned = constant[starts[1]]
     print(f"\n{name}: best constant learning rate {best:g}; starts from 1/100 of it, it, and 100 times it")
     print(line(problem, "constant", list(constant.values()), tuned, first, time.perf_counter() - begun), flush=True)
-    begun = time.perf_counter()
-    followed = reached(problem, "rmsprop-hd", starts, REPORTED)
-    print(line(problem, "HD", list(followed.values()), tuned, first, time.perf_counter() - begun), flush=True)
+    from_zero(problem, starts, tuned, first)
+    from_one(problem, starts, tuned, first)
     fewer, held_out = split(problem)
     if fewer is not problem:
         begun = time.perf_counter()
@@ -130,9 +155,9 @@ def measure(name: str) -> None:
         tuned = constant[starts[1]]
         words = "constant, 4/5 of the rows"
         print(line(fewer, words, list(constant.values()), tuned, first, time.perf_counter() - begun), flush=True)
-    for what, mu in MUS.items():
+    for what, settings in MARTHES.items():
         begun = time.perf_counter()
-        found = [[with_marthe(fewer, held_out, lr, mu, seed) for seed in REPORTED] for lr in starts]
+        found = [[with_marthe(fewer, held_out, lr, seed, *settings) for seed in REPORTED] for lr in starts]
         values = [median(run[0] for run in runs) for runs in found]
         cost = median(run[2] for runs in found for run in runs)
         rates = ", ".join(f"{median(run[1] for run in runs):.2g}" for runs in found)
