@@ -38,7 +38,8 @@ class HypergradientDescent(TunedRates):
     """Hypergradient descent on the learning rates of an `RMSprop`, one per parameter group.
 
     The loop stays as it is: before each ``optimizer.step()`` the learning rate of a group changes by how well the last
-    step's direction fits the new gradient. For a rate per layer, give the optimizer a group per layer.
+    step's direction fits the new gradient. For a rate per layer, give the optimizer a group per layer. Start from a
+    small one, or let v start from 1 (``initial_square_avg=1``): first steps that are too large are not undone.
 
     Args:
         optimizer: The optimizer, from whose learning rates it starts.
