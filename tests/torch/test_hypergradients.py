@@ -306,8 +306,13 @@ class Sharded(torch.Tensor):
     __torch_dispatch__ = classmethod(lambda cls, function, types, args=(), kwargs=None: function(*args, **kwargs or {}))
 
 
+class Other(RMSprop):
+    """An optimizer that may do anything in its step."""
+
+
 REFUSED = {
     "another optimizer": (lambda p: torch.optim.RMSprop(p), TypeError, "need an rmsprop.torch.RMSprop"),
+    "subclass of it": (lambda p: Other(p), TypeError, "this is Other, whose step has another derivative"),
     "norm": (lambda p: RMSprop(p, max_grad_norm=1.0), RuntimeError, "max_grad_norm=1.0 limits what a step makes"),
     "value": (lambda p: RMSprop(p, max_grad_value=1.0), RuntimeError, "max_grad_value=1.0 of group 0 limits"),
     "update": (lambda p: RMSprop(p, max_update_rms=1.0), RuntimeError, "max_update_rms=1.0 of group 0 limits"),

@@ -76,7 +76,7 @@ class StepInBackward:
     def __init__(self, optimizer: Any) -> None:
         if optimizer.max_grad_norm is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
-        if optimizer.tuner is not None:
+        if getattr(optimizer, "tuner", None) is not None:
             raise RuntimeError("a step in backward frees the gradients that tune the learning rate: remove() the tuner")
         if optimizer.in_backward is not None:
             raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")

@@ -46,10 +46,10 @@ def checked_rules(optimizer: RMSprop) -> list[Rule]:
         ValueError: If a learning rate is 0 or below.
         RuntimeError: If an option, a parameter or who takes the steps breaks the derivative.
     """
-    if not isinstance(optimizer, RMSprop):
+    if type(optimizer) is not RMSprop:  # a subclass may step otherwise, as schedule-free does
         raise TypeError(
-            f"hypergradients need an rmsprop.torch.RMSprop, but this is a {type(optimizer).__qualname__}: "
-            "make one (it has the arguments of torch.optim.RMSprop, and loads its state dict)"
+            f"hypergradients need an rmsprop.torch.RMSprop, but this is {type(optimizer).__qualname__}, whose step has "
+            "another derivative: make one (it has the arguments of torch.optim.RMSprop, and loads its state dict)"
         )
     if optimizer.max_grad_norm is not None:
         raise RuntimeError(f"max_grad_norm={optimizer.max_grad_norm} {_CLIPPING}: use clip_grad_norm_ before step()")
