@@ -16,8 +16,8 @@ extern "C" {
 
 /* What parameters and gradients are stored as. Updates work in float64 for float64 and in float32 for the others. */
 enum { RMSPROP_FLOAT32, RMSPROP_FLOAT64, RMSPROP_FLOAT16, RMSPROP_BFLOAT16, RMSPROP_DTYPES };
-/* RMSPROP_CAUTIOUS: decoupled where the update does not move a parameter away from 0. RMSPROP_WITH_QUOTIENT: weight_decay
-   times the parameter is added to the quotient, where the step is averaged. */
+/* RMSPROP_CAUTIOUS: decoupled where the update does not move a parameter away from 0.
+   RMSPROP_WITH_QUOTIENT: weight_decay times the parameter is added to the quotient, where the step is averaged. */
 enum { RMSPROP_NO_WEIGHT_DECAY, RMSPROP_L2, RMSPROP_DECOUPLED, RMSPROP_CAUTIOUS, RMSPROP_WITH_QUOTIENT };
 /* How parameters of 16 bits are rounded: to the nearest, by random bits, or to the nearest with the rest kept. */
 enum { RMSPROP_NEAREST, RMSPROP_STOCHASTIC, RMSPROP_KAHAN };

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
-from rmsprop.torch import RMSprop, ScheduleFreeRMSprop, step_in_backward
+from rmsprop.torch import HypergradientDescent, RMSprop, ScheduleFreeRMSprop, step_in_backward
 
 TORCHS = torch.optim.RMSprop
 CASES = {}
@@ -258,6 +258,31 @@ def stepped_in_backward_of_replicas(mesh):
         except RuntimeError as error:
             found.append(str(error))
     return found
+
+
+@case
+def tuned_replicas(mesh):
+    """Return the learning rates of a replica that sees other rows than the others."""
+    replica = torch.nn.parallel.DistributedDataParallel(a_model())
+    optimizer = RMSprop(replica.parameters(), lr=1e-4)
+    HypergradientDescent(optimizer)
+    rates = []
+    for step in range(5):
+        optimizer.zero_grad()
+        replica(noise((3, 4), 10 * step + dist.get_rank())).square().sum().backward()
+        optimizer.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+@case
+def tuned_shard(mesh):
+    param = torch.nn.Parameter(spread(noise((6, 4), 0, torch.float32), mesh, [Shard(0)]))
+    try:
+        HypergradientDescent(RMSprop([param]))
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 @case

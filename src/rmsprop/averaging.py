@@ -155,7 +155,7 @@ class AveragedRule:
         for name in ("delayed", "init_from_gradient"):
             if getattr(self.rule, name):
                 raise ValueError(
-                    f"{name}=True can't be averaged schedule-free: nobody has said what their sum is; use {name}=False"
+                    f"{name}=True can't be averaged schedule-free: nobody knows where such averages go; use {name}=False"
                 )
         if self.rule.centered:
             raise ValueError(
@@ -176,9 +176,9 @@ class AveragedRule:
         return False
 
     @property
-    def bias_correction(self) -> bool:
-        """Whether the rule corrects its averages."""
-        return self.rule.bias_correction
+    def depends_on_step(self) -> bool:
+        """Whether the rule's numbers depend on how many updates there have been."""
+        return self.rule.depends_on_step
 
     def start(self, name: str) -> float:
         """Return the value that an array of the rule's state starts from; z starts as its parameter.

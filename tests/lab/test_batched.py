@@ -15,6 +15,7 @@ import rmsprop.torch
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.batched import Job, train_together
 from rmsprop.lab.errors import InputError
+from rmsprop.lab.held_out import HeldOut
 from rmsprop.lab.optimizers import OPTIMIZERS, bare, choose, row
 from rmsprop.lab.problems import Data, Metric, Problem
 
@@ -34,6 +35,8 @@ PLAIN = {
 PLAIN["rmsprop-sf"] = lambda p, lr: rmsprop.torch.ScheduleFreeRMSprop(p, lr=lr)
 for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
+PLAIN["rmsprop-hd"] = lambda p, lr: rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
+PLAIN["rmsprop-marthe"] = lambda p, lr: rmsprop.torch.Marthe(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
 NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
 
 
@@ -59,6 +62,15 @@ def flowers(dtype=torch.float64, seed=0, **changes):
     return dataclasses.replace(problem, **changes)
 
 
+def follow(problem, model, tuner, held_out, rows):
+    """A step of MARTHE, on what of a batch is not held out."""
+    losses = [
+        problem.objective(model.parameters(), model(problem.train.x[some]), problem.train.y[some])
+        for some in held_out.of(rows, tuner.gradients)
+    ]
+    tuner.step(*losses)
+
+
 def by_hand(problem, job, epochs):
     """What `train_together` is to give, by a loop as a person writes it."""
     model = problem.model(job.seed)
@@ -72,10 +84,14 @@ def by_hand(problem, job, epochs):
     if job.choice.name == "rmsprop-sf":
         optimizer.train()
         shown = optimizer.evaluating
+    held_out = HeldOut(len(problem.train), problem.batch_size)
     history = [(*problem.evaluate(model, problem.train), *problem.evaluate(model, problem.validation))]
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(problem.train), generator=torch.Generator().manual_seed((job.seed << 24) + epoch))
         for rows in order.split(problem.batch_size):
+            if row(job.choice.name).holds_out:
+                follow(problem, model, optimizer.tuner, held_out, rows)
+                continue
             optimizer.zero_grad()
             outputs = model(problem.train.x[rows])
             problem.objective(model.parameters(), outputs, problem.train.y[rows]).backward()
@@ -258,3 +274,49 @@ def test_a_loss_that_cannot_be_stacked_is_one_sentence():
     problem = flowers(loss=lambda outputs, targets: functional.cross_entropy(outputs, targets) * outputs.sum().item())
     with pytest.raises(InputError, match=r"^problem flowers can't be trained many at once \(.*\): make its model"):
         train_together(problem, jobs_of(["sgd"]))
+
+
+def test_a_step_that_holds_out_its_whole_batch_is_none():
+    # Of 20 rows, one at a time, four are held out: 16 steps change the weights, four don't.
+    small = flowers(train=Data(flowers().train.x[:20], flowers().train.y[:20]), batch_size=1)
+    job = Job(choice=choose("rmsprop-marthe"), seed=0)
+    model = small.model(0)
+    tuner = PLAIN["rmsprop-marthe"](model.parameters(), job.choice.lr).tuner
+    held_out = HeldOut(20, 1)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    for step, rows in enumerate(order.split(1)):
+        trained, fitted = held_out.of(rows, step)
+        if len(trained):
+            objectives = (
+                small.objective(model.parameters(), model(small.train.x[some]), small.train.y[some])
+                for some in (trained, fitted)
+            )
+            tuner.step(*objectives)
+    assert tuner.gradients == 16
+    curve = train_together(small, [job], epochs=1)[0]
+    assert curve.train[1] == pytest.approx(small.evaluate(model, small.train)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "trained", "fitted"), [(1, 1, 1), (9, 9, 9), (10, 8, 2), (100, 80, 20)])
+def test_a_fifth_of_the_rows_is_held_out_where_there_are_enough(rows, trained, fitted):
+    some, others = HeldOut(rows, 1000).of(torch.arange(rows), 0)
+    assert (len(some), len(others)) == (trained, fitted)
+    assert rows < 10 or not set(some.tolist()) & set(others.tolist())
+
+
+def test_the_rows_held_out_take_turns():
+    held_out = HeldOut(100, 8)
+    seen = [set(held_out.of(torch.arange(100), step)[1].tolist()) for step in range(5)]
+    assert set().union(*seen) == set(held_out.order.tolist())
+    assert all(len(rows) == 8 for rows in seen)
+
+
+def test_the_learning_rate_is_that_of_each_epoch():
+    jobs = jobs_of(["rmsprop", "rmsprop-hd", "rmsprop-marthe"], seeds=[0])
+    constant, *others = train_together(flowers(), jobs, epochs=3)
+    np.testing.assert_array_equal(constant.lr, [jobs[0].choice.lr] * 4)
+    for curve, job in zip(others, jobs[1:], strict=True):
+        model = flowers().model(0)
+        optimizer = PLAIN[job.choice.name](model.parameters(), job.choice.lr)
+        assert curve.lr[0] == optimizer.param_groups[0]["lr"] == job.choice.lr
+        assert len(set(curve.lr)) == 4

@@ -76,6 +76,17 @@ def test_shards_have_no_codes_of_8_bits(found):
         assert "is a DTensor, whose shards can't share the scales of state_dtype='8bit'" in message
 
 
+def test_replicas_tune_alike(found):
+    first, *others = results(found, "tuned_replicas")
+    assert len(set(first)) == 5
+    assert all(rates == first for rates in others)
+
+
+def test_shards_are_not_tuned(found):
+    for message in results(found, "tuned_shard"):
+        assert "parameter 0 is a DTensor: hypergradients are for plain tensors" in message
+
+
 def test_sharded_and_plain_parameters_live_in_one_group(found):
     assert results(found, "beside_plain_parameters") == [
         {"equal": True, "paths": ["kernel", "kernel on shard"]} for _ in found

@@ -2,8 +2,8 @@
 
 A small model leaves a processor idle between operations that take microseconds. Stacked, a hundred models are one
 batched matrix product, and every optimizer updates a slice of the stack as if it were one tensor. That is the same
-arithmetic, because all optimizers in `rmsprop.lab.optimizers` work element by element; one that doesn't (it clips by a
-norm, or scales by a layer's size) must not be given a slice of several models.
+arithmetic for optimizers that work element by element; one that doesn't (its row in `rmsprop.lab.optimizers` says so)
+has an optimizer for each model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.optimizers import Choice, bare, make
+from rmsprop.lab.held_out import HeldOut, follow
+from rmsprop.lab.optimizers import Choice, bare, make, row
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Data, Problem
 from rmsprop.lab.stacked_average import StackedAverage
@@ -52,6 +53,7 @@ class Curve:
         validation: The objective on the validation rows; infinite from the divergence on.
         metric: The metric on the validation rows; from the divergence on infinitely bad, which is −∞ for one that
             should rise.
+        lr: The learning rate.
         test: The objective on the test rows at the end; not a number unless asked for.
         test_metric: The metric on them; not a number unless asked for.
         diverged_at: The step at which the run was seen to have diverged, counted from 1; None if it wasn't.
@@ -62,6 +64,7 @@ class Curve:
     train: Floats
     validation: Floats
     metric: Floats
+    lr: Floats
     test: float
     test_metric: float
     diverged_at: int | None
@@ -148,10 +151,11 @@ class _Together:
         self.problem, self.jobs, self.epochs, self.batch_size = problem, jobs, epochs, batch_size
         self.stack = _Stack(problem, [job.seed for job in jobs])
         self.gradient = torch.zeros_like(self.stack.flat)
-        self.optimizers = _optimizers(self.stack.flat, self.gradient, jobs)
+        self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs)
         self.schedule_free = [each for each in self.optimizers if isinstance(each, ScheduleFreeRMSprop)]
         for optimizer in self.schedule_free:
             optimizer.train()
+        self.held_out = HeldOut(len(problem.train), batch_size)
         self.seeds = sorted({job.seed for job in jobs})
         self.order_of = torch.tensor([self.seeds.index(job.seed) for job in jobs])
         self.step = 0
@@ -160,6 +164,7 @@ class _Together:
         self.averages = [StackedAverage(kind, kinds, epochs, steps) for kind in sorted({*kinds} - {"none"})]
         self.lost: dict[int, int] = {}  # run -> the step at which it was seen to have diverged
         self.history: list[npt.NDArray[np.float64]] = []
+        self.rates: list[list[float]] = []  # of each job, when it is judged
         self._judge_first()
         self.initial: list[float] = self.history[0][0].tolist()
 
@@ -185,6 +190,7 @@ class _Together:
                 train=history[0, i],
                 validation=history[1, i],
                 metric=history[2, i],
+                lr=np.array([rates[i] for rates in self.rates]),
                 test=float(at_end[0, i]),
                 test_metric=float(at_end[1, i]),
                 diverged_at=self.lost.get(i),
@@ -207,9 +213,24 @@ class _Together:
         self._check(torch.cat(objectives).tolist())
         for optimizer in self.optimizers:
             optimizer.step()
+        for i, optimizer in self.single.items():
+            if not row(self.jobs[i].choice.name).holds_out:
+                optimizer.step()
+            elif i not in self.lost:
+                self._follow(i, optimizer, batch[self.order_of[i]])
         self._silence()
         for average in self.averages:
             average.after_step(self.stack.flat)
+
+    def _follow(self, i: int, optimizer: Any, batch: Tensor) -> None:
+        """Take a step of a job that fits its learning rate to rows of its own."""
+        train = self.problem.train
+        (parameter,) = optimizer.param_groups[0]["params"]
+
+        def objective(rows: Tensor) -> Tensor:
+            return self.stack.objectives(parameter, slice(i, i + 1), train.x[rows][None], train.y[rows][None]).sum()
+
+        follow(optimizer.tuner, objective, *self.held_out.of(batch, self.step - 1))
 
     def _check(self, objectives: Sequence[float]) -> None:
         """Stop the runs whose objective on all training rows is lost: a batch of outliers alone may be far off."""
@@ -258,6 +279,8 @@ class _Together:
         validation, metric = self._scores(self.problem.validation)
         if self.history:
             self._stop({*self._lost(train), *np.flatnonzero(~np.isfinite(validation)).tolist()})
+        own = {i: optimizer.param_groups[0]["lr"] for i, optimizer in self.single.items()}
+        self.rates.append([own.get(i, job.choice.lr) for i, job in enumerate(self.jobs)])
         values = np.stack([train, validation, metric])
         self._spoil(values[1:])
         values[0, list(self.lost)] = np.inf
@@ -364,15 +387,29 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
     return max(kept, 1) / rows
 
 
-def _optimizers(flat: Tensor, gradient: Tensor, jobs: Sequence[Job]) -> list[torch.optim.Optimizer]:
-    """Return one optimizer per class, with one parameter and group per slice of equal hyperparameters."""
-    sizes = [len(list(members)) for _, members in groupby(jobs, key=_slice_of)]
-    optimizers: dict[type, torch.optim.Optimizer] = {}
-    for low, high in pairwise(np.cumsum([0, *sizes]).tolist()):
+def _optimizers(
+    flat: Tensor, gradient: Tensor, jobs: Sequence[Job]
+) -> tuple[list[torch.optim.Optimizer], dict[int, torch.optim.Optimizer]]:
+    """Return one optimizer per class with a group per slice, and by its number one for each job that can't share it."""
+    by_class: dict[type, torch.optim.Optimizer] = {}
+    single: dict[int, torch.optim.Optimizer] = {}
+    for low, high in pairwise(np.cumsum([0, *_sizes(jobs)]).tolist()):
         parameter = nn.Parameter(flat[low:high])
         parameter.grad = gradient[low:high]
         optimizer = make(jobs[low].choice, [parameter])
-        first = optimizers.setdefault(type(optimizer), optimizer)
+        if not row(jobs[low].choice.name).elementwise:
+            single[low] = optimizer
+            continue
+        first = by_class.setdefault(type(optimizer), optimizer)
         if first is not optimizer:  # its group has every option of its own
             first.add_param_group(optimizer.param_groups[0])
-    return list(optimizers.values())
+    return list(by_class.values()), single
+
+
+def _sizes(jobs: Sequence[Job]) -> list[int]:
+    """Return how many jobs each slice holds: those of equal hyperparameters, or one where an update sees all of it."""
+    sizes = []
+    for (name, *_), members in groupby(jobs, key=_slice_of):
+        count = len(list(members))
+        sizes += [count] if row(name).elementwise else [1] * count
+    return sizes

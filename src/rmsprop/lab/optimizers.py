@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -116,6 +116,10 @@ class Row:
         evaluations: Gradient evaluations per step. Default 1.
         averages: Whether it averages weights itself: it has `train` and `eval`, and is made in eval mode. Default
             False.
+        elementwise: Whether an element's update depends on that element alone, so that models can be stacked in one
+            tensor. Default True.
+        holds_out: Whether steps need rows that are held out of training: those of `rmsprop.torch.Marthe`, which is then
+            the ``tuner`` of the optimizer. Default False.
     """
 
     label: str
@@ -126,6 +130,8 @@ class Row:
     call: str
     evaluations: int = 1
     averages: bool = False
+    elementwise: bool = True
+    holds_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +217,18 @@ def _schedule_free(params: Any, **options: Any) -> torch.optim.Optimizer:
     from rmsprop.torch import ScheduleFreeRMSprop
 
     return ScheduleFreeRMSprop(params, **options)
+
+
+def _hypergradient_descent(params: Any, **options: Any) -> torch.optim.Optimizer:
+    from rmsprop.torch import HypergradientDescent, RMSprop
+
+    return HypergradientDescent(RMSprop(params, **options)).optimizer
+
+
+def _marthe(params: Any, **options: Any) -> torch.optim.Optimizer:
+    from rmsprop.torch import Marthe, RMSprop
+
+    return Marthe(RMSprop(params, **options)).optimizer
 
 
 # Four decades of learning rate for everyone, so that equally many trials are equally dense. The middle is the default
@@ -300,6 +318,20 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             },
             call="rmsprop.torch.ScheduleFreeRMSprop(params, {})",
             averages=True,
+        ),
+        "rmsprop-hd": replace(
+            _rmsprop_row("RMSProp + HD", "torch", DIALECTS["torch"]),
+            make=_hypergradient_descent,
+            call="rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(params, {})).optimizer",
+            elementwise=False,
+        ),
+        "rmsprop-marthe": replace(
+            _rmsprop_row("RMSProp + MARTHE", "torch", DIALECTS["torch"]),
+            make=_marthe,
+            call="rmsprop.torch.Marthe(rmsprop.torch.RMSprop(params, {})).optimizer",
+            evaluations=4,  # a gradient, one of the rows held out, and a Hessian-vector product
+            elementwise=False,
+            holds_out=True,
         ),
     }
 )

@@ -11,6 +11,8 @@ From the outside in:
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits` and `update_rms` the limits
   of a group.
 - `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
+- `hypergradient_descent`, `marthe`: learning rates that follow their gradients, with `tuned_rates` in common; `tunable`
+  says which optimizers can have them.
 - `backward`: steps that backward takes, parameter by parameter.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
@@ -21,7 +23,9 @@ except ImportError as error:
     raise ImportError("rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'") from error
 
 from rmsprop.torch.backward import step_in_backward
+from rmsprop.torch.hypergradient_descent import HypergradientDescent
+from rmsprop.torch.marthe import Marthe
 from rmsprop.torch.optimizer import RMSprop
 from rmsprop.torch.schedule_free import ScheduleFreeRMSprop
 
-__all__ = ["RMSprop", "ScheduleFreeRMSprop", "step_in_backward"]
+__all__ = ["HypergradientDescent", "Marthe", "RMSprop", "ScheduleFreeRMSprop", "step_in_backward"]

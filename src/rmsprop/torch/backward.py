@@ -48,9 +48,9 @@ def step_in_backward(optimizer: Optimizer) -> StepInBackward:
 
     Raises:
         TypeError: If it is not an optimizer of `rmsprop.torch`.
-        RuntimeError: If gradients are clipped by their norm, the step is differentiable, backward takes the steps
-            already, or those of another optimizer of the same parameters, or the parameters belong to a
-            `DistributedDataParallel`, which averages gradients later.
+        RuntimeError: If gradients are clipped by their norm or tune the learning rate, the step is differentiable,
+            backward takes the steps already, or those of another optimizer of the same parameters, or the parameters
+            belong to a `DistributedDataParallel`, which averages gradients later.
 
     Examples:
         >>> from rmsprop.torch import RMSprop
@@ -82,6 +82,8 @@ class StepInBackward:
             raise TypeError(f"a step in backward is one of rmsprop.torch.RMSprop, but {kind} was given: make one")
         if optimizer.max_grad_norm is not None:
             raise RuntimeError(NEEDS_ALL_GRADIENTS)
+        if getattr(optimizer, "tuner", None) is not None:
+            raise RuntimeError("a step in backward frees the gradients that tune the learning rate: remove() the tuner")
         if optimizer.in_backward is not None:
             raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
         if any(map(is_averaged, optimizer.param_groups)):

@@ -200,6 +200,7 @@ class RMSprop(torch.optim.RMSprop):
     _given: Mapping[str, Any] = MappingProxyType({})
     _max_grad_norm: float | None = None
     in_backward: StepInBackward | None = None  # what lets backward take the steps
+    tuner: Any = None  # what changes the learning rates by their gradients
 
     @property
     def max_grad_norm(self) -> float | None:

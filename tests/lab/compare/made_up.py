@@ -21,6 +21,7 @@ def curve(end, *, lost_at=None, optimum=0.0, metric=None):
         train=train,
         validation=train.copy(),
         metric=accuracy,
+        lr=0.001 * 1.5 ** np.arange(EPOCHS + 1),
         test=math.inf if lost_at is not None else float(train[-1]),
         test_metric=-math.inf if lost_at is not None else float(accuracy[-1]),
         diverged_at=lost_at,

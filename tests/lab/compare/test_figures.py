@@ -41,6 +41,17 @@ def test_bands_stay_inside_the_picture(paint, optimum):
         assert low < band.min() < band.max() < high
 
 
+def test_learning_rates_are_drawn_of_those_that_change_them():
+    found = analyse(comparison({"rmsprop": 0.1, "rmsprop-hd": 0.2, "rmsprop-marthe": 0.3}))
+    panels = shown(drawn(figures.learning_rates, found, "tuned"))
+    assert [axes.get_title(loc="left") for axes in panels] == ["RMSProp + HD", "RMSProp + MARTHE"]
+    for axes in panels:
+        (line,) = axes.get_lines()
+        np.testing.assert_allclose(line.get_ydata(), 0.001 * 1.5 ** np.arange(EPOCHS + 1))
+        assert axes.get_yscale() == "log"
+    assert figures.changing(analyse(comparison(ENDS))) == []
+
+
 def test_axes_of_losses_say_what_they_are_measured_in():
     found, convex = analyse(comparison(ENDS)), analyse(comparison(ENDS, optimum=0.5))
     assert drawn(figures.loss_bands, found, "tuned").get_supylabel() == "validation loss: squared error"

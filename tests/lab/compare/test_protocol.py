@@ -189,6 +189,19 @@ def test_facts_say_what_was_compared(found):
     assert all(0 < found.seconds_per_step[name] < 1 for name in NAMES)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"), [(36, "to a fifth of the training rows, on which"), (9, "to the rows that it trains on, because")]
+)
+def test_rows_held_out_and_evaluations_are_said(rows, said):
+    problem = line(train=Data(line().train.x[:rows], line().train.y[:rows]))
+    budget = Budget(name="b", trials=1, studies=1, seeds=2)
+    found = compare(problem, optimizers=["rmsprop", "rmsprop-hd", "rmsprop-marthe"], budget=budget)
+    assert found.evaluations == {"rmsprop": 1, "rmsprop-hd": 1, "rmsprop-marthe": 4}
+    about = [note for note in found.notes if "is fitted" in note]
+    assert len(about) == 1
+    assert about[0].startswith(f"RMSProp + MARTHE: its learning rate is fitted {said}")
+
+
 def test_epochs_and_rows_per_step_may_be_others():
     facts = compare(line(), optimizers=["sgd"], budget=TINY, seeds=1, epochs=2, batch_size=36).facts
     assert (facts.epochs, facts.batch_size, facts.steps_per_epoch) == (2, 36, 1)

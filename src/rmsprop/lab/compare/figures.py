@@ -67,6 +67,33 @@ def suboptimality(analysis: Analysis, track: Track, figure: Figure) -> None:
     _bands(analysis, track, figure, lambda run: np.maximum(run.curve.train - optimum, _LEAST_GAP), steps=True)
 
 
+def learning_rates(analysis: Analysis, track: Track, figure: Figure) -> None:
+    """Paint the median learning rate of each optimizer that changes its own, with its interquartile band.
+
+    Args:
+        analysis: The analysis.
+        track: Which runs.
+        figure: Where to paint.
+    """
+    panels, seen = _panels(figure, changing(analysis)), []
+    for name, axes in panels.items():
+        rates = np.array([run.curve.lr for run in analysis.runs(track, name)]).T
+        kept = thin(len(rates))
+        low, middle, high = (quantile(rates, share)[kept] for share in (0.25, 0.5, 0.75))
+        axes.fill_between(kept, low, high, color=_colour(analysis, name), alpha=0.25, linewidth=0)
+        axes.plot(kept, middle, color=_colour(analysis, name))
+        _name(axes, analysis, track, name)
+        seen += [low, high]
+    _scale(panels, np.concatenate(seen), np.array(kept), False)
+    figure.supxlabel("epoch", fontsize=11)
+    figure.supylabel("learning rate", fontsize=11)
+
+
+def changing(analysis: Analysis) -> list[str]:
+    """Return the optimizers that change their learning rate by themselves."""
+    return [name for name in analysis.comparison.optimizers if not row(name).elementwise]
+
+
 def _bands(analysis: Analysis, track: Track, figure: Figure, of: Callable[[Run], Floats], *, steps: bool) -> None:
     comparison = analysis.comparison
     curves = {name: np.array([of(run) for run in analysis.runs(track, name)]) for name in comparison.optimizers}

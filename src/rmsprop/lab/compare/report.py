@@ -183,6 +183,11 @@ def pictures(analysis: Analysis) -> list[Picture]:
         else:
             paint, what = partial(figures.suboptimality, analysis, track), "Distance to the least loss"
         found.append(Picture(f"loss-{track}", f"{what}, {title}", who, paint, size))
+        if several := len(figures.changing(analysis)):
+            paint = partial(figures.learning_rates, analysis, track)
+            band = f"Learning rate after each epoch. Line: median; band: interquartile range. {_setup(analysis)}"
+            own = figures.multiples_size(several)
+            found.append(Picture(f"lr-{track}", f"Learning rate, {title}", band, paint, own))
     return found + _target_pictures(analysis) + _difference_pictures(analysis) + _tuning_pictures(analysis)
 
 

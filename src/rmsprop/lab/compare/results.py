@@ -17,7 +17,7 @@ Track = Literal["defaults", "tuned"]
 Phase = Literal["tuning", "widening", "reporting", "timing"]
 _FORMAT = 1
 # The fields of a curve: arrays, numbers that may not be finite, and whole numbers.
-_ARRAYS = ("train", "validation", "metric")
+_ARRAYS = ("train", "validation", "metric", "lr")
 _NUMBERS = ("test", "test_metric")
 _WHOLE = ("diverged_at", "epochs", "steps_per_epoch")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rmsprop.lab.optimizers import average_of, bare, choose, make
+from rmsprop.lab.held_out import HeldOut, follow
+from rmsprop.lab.optimizers import average_of, bare, choose, make, row
 from rmsprop.lab.problems.conventions import row_order
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.torch import ScheduleFreeRMSprop
@@ -63,17 +66,24 @@ def _timed(name: str) -> str:
 
 def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]:
     model = problem.model(0)
-    optimizer = make(choose(name), model.parameters())
+    optimizer: Any = make(choose(name), model.parameters())
     if isinstance(optimizer, ScheduleFreeRMSprop):
         optimizer.train()
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn()) if average_of(name) == "ema" else None
     rows = row_order(0, 1, len(problem.train))[:batch_size]
     x, y = problem.train.x[rows], problem.train.y[rows]
+    held_out = HeldOut(len(problem.train), batch_size).of(rows, 0) if row(name).holds_out else None
+
+    def objective(some: Tensor) -> Tensor:
+        return problem.objective(model.parameters(), model(problem.train.x[some]), problem.train.y[some])
 
     def step() -> None:
-        optimizer.zero_grad()
-        problem.objective(model.parameters(), model(x), y).backward()
-        optimizer.step()
+        if held_out:
+            follow(optimizer.tuner, objective, *held_out)
+        else:
+            optimizer.zero_grad()
+            problem.objective(model.parameters(), model(x), y).backward()
+            optimizer.step()
         if averaged is not None:
             averaged.update_parameters(model)
 

@@ -247,6 +247,8 @@ def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, sta
             raise InputError(
                 f"{name} averages weights, so that it has a path of steps and one of results: leave it out"
             )
+        if not row(name).elementwise:
+            raise InputError(f"{name} changes its learning rate on the way, and a path here has one: leave it out")
         if names.count(name) > 1:
             raise InputError(f"--optimizers names {name} twice: name each once")
     if not 1 <= steps <= MOST_STEPS:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rmsprop.dialects import DIALECTS
-from rmsprop.lab.optimizers import Choice, make
+from rmsprop.lab.optimizers import Choice, make, row
 from rmsprop.lab.problems.builtin.surfaces import Surface
 from rmsprop.lab.surfaces.derivative import gradient
 from rmsprop.reference import init, update
@@ -89,7 +89,7 @@ def walk(surface: Surface, choice: Choice, steps: int, start: Point | None = Non
 
 
 def rule_of(choice: Choice) -> Rule | None:
-    """Return the rule of RMSProp in some dialect, or None for another optimizer.
+    """Return the rule of RMSProp in some dialect, or None for another optimizer or one that does more.
 
     Args:
         choice: The optimizer and its settings.
@@ -102,7 +102,7 @@ def rule_of(choice: Choice) -> Rule | None:
         >>> rule_of(choose("rmsprop-keras", alpha=0.8)).decay, rule_of(choose("adam"))
         (0.8, None)
     """
-    if not choice.name.startswith("rmsprop"):
+    if not choice.name.startswith("rmsprop") or not row(choice.name).elementwise:
         return None
     options = dict(choice.options)
     return DIALECTS[dialect_of(choice.name)].rule_with(decay=options.pop("alpha"), **options)
