@@ -155,7 +155,7 @@ class AveragedRule:
         for name in ("delayed", "init_from_gradient"):
             if getattr(self.rule, name):
                 raise ValueError(
-                    f"{name}=True can't be averaged schedule-free: nobody knows where such averages go; use {name}=False"
+                    f"{name}=True can't be averaged schedule-free, which is defined without it: use {name}=False"
                 )
         if self.rule.centered:
             raise ValueError(
