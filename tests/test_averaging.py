@@ -83,7 +83,7 @@ def test_numbers_out_of_range_are_named(options, error):
         (Rule(centered=True), "centered=True can't be averaged schedule-free: .*use centered=False"),
         (Rule(weight_decay=0.1), "decays no weights itself"),
     ],
-    ids=["momentum", "centered", "weight decay"],
+    ids=["momentum", "delayed", "first gradient", "centered", "weight decay"],
 )
 def test_rules_that_leave_no_place_for_an_average_are_refused(rule, error):
     with pytest.raises(ValueError, match=error):

@@ -24,7 +24,6 @@ from rmsprop.layout import (
     DTYPES,
     NUMBERS_BYTES,
     STATE_TABLES,
-    WEIGHT_DECAY_MODES,
     BatchStruct,
     DeviceStruct,
     RuleStruct,
@@ -34,163 +33,13 @@ from rmsprop.layout import (
 from rmsprop.library import INSTRUCTION_SETS
 from rmsprop.rule import Rule
 from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
+from rmsprop.stretch_table import Stretches
+from rmsprop.update_numbers import numbers_of
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
 _BOUND, _NOT_DESCRIBED = -1, -2
-_WITH_QUOTIENT = 4  # the mode of weight decay where the step is averaged
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
-
-
-def numbers_of(
-    rule: Rule,
-    lr: float,
-    step: int,
-    *,
-    maximize: bool = False,
-    grad_scale: float = 1.0,
-    max_grad: float = math.inf,
-    limits_update: bool = False,
-    averaged: tuple[float, float, float] | None = None,
-) -> dict[str, Any]:
-    """Return the numbers of an update, by their names in `NUMBERS`.
-
-    Args:
-        rule: What to compute.
-        lr: The learning rate.
-        step: The number of the update, counted from 1.
-        maximize: Ascend instead of descend. Default False.
-        grad_scale: What gradients are multiplied with first. Default 1.
-        max_grad: What the magnitude of each of their elements is then limited to. Default: nothing.
-        limits_update: Whether the quotients of a tensor are multiplied with a scale of its own. Default False.
-        averaged: Where an iterate takes the step that its parameter averages: the share of it in the average, what the
-            parameter moves by, and the weight decay there. Default None: the parameter takes the step.
-
-    Returns:
-        Name -> number.
-
-    Examples:
-        >>> numbers_of(Rule(decay=0.75), 0.1, 1)["gain"]
-        0.25
-    """
-    share, average_lr, weight_decay = averaged or (0.0, 0.0, 0.0)
-    of_average = {
-        "has_momentum": True,  # which is what the table of iterates stands for
-        "weight_decay": weight_decay,
-        "weight_decay_mode": _WITH_QUOTIENT if weight_decay else 0,
-    }
-    return {
-        **shares(rule, step),
-        "lr": lr,
-        "grad_scale": -grad_scale if maximize else grad_scale,
-        "eps_inside": rule.eps if rule.eps_inside_sqrt else 0.0,
-        "eps_outside": 0.0 if rule.eps_inside_sqrt else rule.eps,
-        "weight_decay": rule.weight_decay * (1.0 if rule.weight_decay_mode == "l2" else lr),
-        "new_is_base": rule.decay < 0.5,
-        "centered": rule.centered,
-        "has_momentum": rule.has_momentum,
-        "short_momentum": rule.momentum < 0.5,
-        "nesterov": rule.nesterov,
-        "lr_in_momentum": rule.has_momentum and rule.lr_in_momentum,
-        "weight_decay_mode": WEIGHT_DECAY_MODES[rule.weight_decay_mode] if rule.weight_decay else 0,
-        "max_grad": max_grad,
-        "delayed": rule.delayed,
-        "limits": max_grad < math.inf or limits_update or rule.delayed,
-        "share": share,
-        "average_lr": average_lr,
-        "averages": averaged is not None,
-        **(of_average if averaged else {}),
-    }
-
-
-def shares(rule: Rule, step: Any, xp: Any = math) -> dict[str, Any]:
-    """Return the numbers of an update that may depend on how many there have been, by their names in `NUMBERS`.
-
-    Args:
-        rule: What to compute.
-        step: The number of the update, counted from 1, or an array of such numbers.
-        xp: The library of such an array. Default: ``math``.
-
-    Returns:
-        Name -> number; an array of them where it depends on the step.
-
-    Examples:
-        >>> found = shares(Rule(decay=0.75, momentum=0.5, delayed=True), 17)
-        >>> found["gain"], found["momentum_gain"], found["max_quotient"]
-        (0.25, 1.0, 2.0)
-    """
-    gain, keep = rule.gains(step, xp)
-    taken, kept = rule.momentum_gains(step, xp)
-    lost = taken if rule.averaged_momentum else 1.0 - kept
-    return {
-        "gain": gain,
-        "keep": keep,
-        "momentum": kept,
-        "momentum_loss": lost,
-        "momentum_gain": taken,
-        "max_quotient": rule.largest_quotient(step),
-        "is_first": rule.init_from_gradient and step == 1,
-    }
-
-
-class Stretches:
-    """Stretches of memory that updates write to, in the order of their beginnings.
-
-    Args:
-        begins: Where each begins, an array of addresses in ascending order.
-        ends: Where each ends, in ascending order too.
-
-    Examples:
-        >>> Stretches(np.array([16, 64]), np.array([32, 80])).struct.count
-        2
-    """
-
-    def __init__(self, begins: Any, ends: Any) -> None:
-        self.begins, self.ends = (np.ascontiguousarray(side, np.int64) for side in (begins, ends))
-        self.struct = StretchStruct(len(self.begins), self.begins.ctypes.data, self.ends.ctypes.data)
-
-
-NOWHERE = Stretches((), ())
-
-
-def entangled(written: Sequence[tuple[int, int, int]], read: Sequence[tuple[int, int, int]]) -> set[int]:
-    """Return which updates can't be made at the same time as all others.
-
-    Args:
-        written: The stretches that updates write to, none of them empty: where each begins, where it ends, and the
-            number of its update.
-        read: The stretches of gradients, likewise.
-
-    Returns:
-        The numbers of those that write where another one writes or reads, or read where another one writes.
-
-    Examples:
-        >>> sorted(entangled([(0, 8, 0), (8, 16, 1), (16, 24, 2), (20, 28, 3)], [(4, 6, 1)]))
-        [0, 1, 2, 3]
-    """
-    rows = sorted(written)
-    found: set[int] = set()
-    reach, owner = 0, -1
-    for begin, end, number in rows:
-        if begin < reach:
-            found |= {number, owner}
-        if end > reach:
-            reach, owner = end, number
-    return found | _readers(rows, read)
-
-
-def _readers(written: Sequence[tuple[int, int, int]], read: Sequence[tuple[int, int, int]]) -> set[int]:
-    """Return who reads where something is written, and who writes there."""
-    if not written or not read:
-        return set()
-    begins, ends, owners = np.array(written, np.int64).T
-    highest = np.maximum.accumulate(ends)
-    found: set[int] = set()
-    for begin, end, number in read:
-        first, last = np.searchsorted(highest, begin, side="right"), np.searchsorted(begins, end)
-        if hit := [int(owners[k]) for k in range(first, last) if ends[k] > begin]:
-            found |= {number, *hit}
-    return found
 
 
 class Batch:

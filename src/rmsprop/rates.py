@@ -32,6 +32,7 @@ _KNOWN = {
     *("decay", "eps", "eps_inside_sqrt", "initial_square_avg", "centered", "momentum", "nesterov", "lr_in_momentum"),
     *("bias_correction", "weight_decay", "weight_decay_mode"),
 }
+_UNKNOWN_VALUES = ("cautious",)  # of those fields
 
 
 def check_rule(rule: Rule) -> None:
@@ -47,10 +48,11 @@ def check_rule(rule: Rule) -> None:
         >>> check_rule(Rule(centered=True, momentum=0.9))
     """
     for field in fields(rule):
-        if field.name not in _KNOWN and getattr(rule, field.name) != field.default:
+        value = getattr(rule, field.name)
+        if value != field.default and (field.name not in _KNOWN or value in _UNKNOWN_VALUES):
             raise ValueError(
-                f"{field.name}={getattr(rule, field.name)!r} has no hypergradient here: leave it at {field.default!r}, "
-                "or set the learning rate yourself"
+                f"{field.name}={value!r} has no hypergradient here: leave it at {field.default!r}, or set the learning "
+                "rate yourself"
             )
 
 

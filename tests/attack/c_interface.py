@@ -13,7 +13,8 @@ import sys
 import numpy as np
 
 from rmsprop import Rule, layout
-from rmsprop.native import NOWHERE, Batch, Stretches
+from rmsprop.native import Batch
+from rmsprop.stretch_table import NOWHERE, Stretches
 
 LENGTHS = [0, 1, 1, 2, 3, 4, 5, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -1, -2, -(2**31), -(2**63)]
 BITS = [0, 1, 4, 7, 8, 16, 32, 32, 64, 128, 255]

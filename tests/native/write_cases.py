@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import ALL_RULES, BOUNDARY_RULES, wild_gradients
 
-from rmsprop import layout, native, reference
+from rmsprop import layout, reference, update_numbers
 from rmsprop.storage import working_dtype
 
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -30,7 +30,7 @@ LIMITS = [(0.25, 1.0), (math.inf, 0.6), (1e-3, 0.6)]
 def packed(rule, max_grad, update_scale):
     """Return the struct `rmsprop_rule`, of an ascent."""
     limits = {"max_grad": max_grad, "limits_update": update_scale != 1.0}
-    numbers = native.numbers_of(rule, LR, STEP, maximize=True, grad_scale=GRAD_SCALE, **limits)
+    numbers = update_numbers.numbers_of(rule, LR, STEP, maximize=True, grad_scale=GRAD_SCALE, **limits)
     return bytes(layout.RuleStruct(**{name: numbers[name] for name in layout.NUMBERS}))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from rmsprop import layout, native
+from rmsprop import layout, native, stretch_table
 from rmsprop.keras.table import Updatable, VariableTable
 from rmsprop.keras.tensors import describe_function, dtype_name, has_memory, is_plain, stretch, torch
 from rmsprop.locks import lock_of
@@ -99,11 +99,11 @@ class VariablePlan:
             if has_memory(tensor)
         ]
         read = [(*stretch(grads[number]), number) for number in there if has_memory(grads[number])]
-        for number in native.entangled(written, read):
+        for number in stretch_table.entangled(written, read):
             reasons[number] = reasons[number] or "shares memory with another variable or with a gradient"
         self.misfits = {number: reason for number, reason in reasons.items() if reason}
         begins, ends = np.array(sorted(row[:2] for row in written), np.int64).reshape(-1, 2).T
-        self._written = native.Stretches(begins, np.maximum.accumulate(ends))
+        self._written = stretch_table.Stretches(begins, np.maximum.accumulate(ends))
         fitting = {number: there[number] for number in there if number not in self.misfits}
         tables = _tables(rules, fitting, grads)
         self._tables = [table for table in tables if table.bind(grads, self._written)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmsprop import layout, native
+from rmsprop import layout, native, stretch_table
 from rmsprop.keras.tensors import describe_function, is_plain, torch
 from rmsprop.rule import Rule
 from rmsprop.storage import NARROW_DTYPES
@@ -73,7 +73,7 @@ class VariableTable:
         values = self._values if self._is_copied else ()
         return [(value.data_ptr(), value.shape, value.stride()) for value in values]
 
-    def bind(self, grads: Sequence[Any], written: native.Stretches) -> bool:
+    def bind(self, grads: Sequence[Any], written: stretch_table.Stretches) -> bool:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.
 
         Args:
@@ -87,7 +87,7 @@ class VariableTable:
         has_lazy = any(each is not None and each.is_neg() for each in own)
         return (not has_lazy and self._bind(own, written)) or self._bind(list(map(self._in_order, own)), written)
 
-    def _bind(self, grads: Sequence[Any], written: native.Stretches) -> bool:
+    def _bind(self, grads: Sequence[Any], written: stretch_table.Stretches) -> bool:
         self._objects[1] = _row(grads)
         try:
             return self.batch.bind(self._address, describe_function(), written) is None

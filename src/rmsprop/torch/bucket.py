@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import layout, native
+from rmsprop import layout, native, stretch_table
 from rmsprop.averaging import AveragedRule, AveragedStep, Updating, inner
 from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
 from rmsprop.threads import torch_threads
@@ -195,7 +195,7 @@ class Bucket:
             return self.params
         return [param for param, size in zip(self.params, self.batch.sizes, strict=True) if size != layout.RESTS]
 
-    def bind(self, written: native.Stretches, counters_stay: bool) -> bool:
+    def bind(self, written: stretch_table.Stretches, counters_stay: bool) -> bool:
         """Look at every tensor as it is now; return whether the kernel can run on all of them.
 
         Args:
@@ -236,7 +236,7 @@ class Bucket:
         is_odd_one = self.is_sharded or self.copied or self._alone or self.limits_updates or bool(self._complex)
         return not is_odd_one and not self.on_gpu and self._pins_counters
 
-    def bind_plain(self, written: native.Stretches) -> bool:
+    def bind_plain(self, written: stretch_table.Stretches) -> bool:
         """Do as `bind` does, for a bucket that is plain and holds gradients of plain tensors."""
         grads = [param.grad for param in self.params]
         if not all(type(grad) is Tensor for grad in grads) or (self._may_be_lazy and self._some_are_lazy(grads)):
@@ -288,7 +288,7 @@ class Bucket:
             return self._places_of_originals() == self._originals
         return all(map(is_, map(read_local, self.params), self._memories))
 
-    def _bind(self, grads: list[Any], written: native.Stretches) -> bool:
+    def _bind(self, grads: list[Any], written: stretch_table.Stretches) -> bool:
         self._objects[1] = np.fromiter(grads, dtype=object, count=len(grads))
         try:
             return self.batch.bind(self._address, describe(), written, self._trusts_counters) is None

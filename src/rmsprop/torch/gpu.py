@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from rmsprop import layout
-from rmsprop.native import shares
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing, Rounding
+from rmsprop.update_numbers import shares
 
 if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import stretch_table
 from rmsprop.torch.local import is_dense
 
 
@@ -104,7 +104,7 @@ def entangled(memories: Sequence[Memory]) -> set[int]:
     """
     written = [(*stretch(x), i) for i, memory in enumerate(memories) for x in memory.written if x.numel()]
     grads = [(*stretch(m.grad), i) for i, m in enumerate(memories) if m.grad is not None and m.grad.numel()]
-    found = native.entangled(written, grads)
+    found = stretch_table.entangled(written, grads)
     has_gaps = any(not is_dense(tensor) for i in found for tensor in memories[i].written)
     return _really_entangled(memories, found) if has_gaps else found
 
@@ -138,7 +138,7 @@ def _really_entangled(memories: Sequence[Memory], found: set[int]) -> set[int]:
     return really
 
 
-def meets(written: native.Stretches, tensors: Iterable[Tensor]) -> bool:
+def meets(written: stretch_table.Stretches, tensors: Iterable[Tensor]) -> bool:
     """Return whether some tensors lie where updates write.
 
     Args:
@@ -152,7 +152,7 @@ def meets(written: native.Stretches, tensors: Iterable[Tensor]) -> bool:
     return bool(np.any(written.begins[places[inside]] < ends[inside]))
 
 
-def stretches(memories: Iterable[Memory]) -> native.Stretches:
+def stretches(memories: Iterable[Memory]) -> stretch_table.Stretches:
     """Return where updates write.
 
     Args:
@@ -163,4 +163,4 @@ def stretches(memories: Iterable[Memory]) -> native.Stretches:
     """
     rows = [stretch(tensor) for memory in memories for tensor in memory.written if tensor.numel()]
     begins, ends = np.array(sorted(rows), np.int64).reshape(-1, 2).T
-    return native.Stretches(begins, np.maximum.accumulate(ends))
+    return stretch_table.Stretches(begins, np.maximum.accumulate(ends))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import stretch_table
 from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
@@ -121,11 +121,11 @@ class Plan:
 
     def _alone(self, member: Member, states: States) -> Stage | Member:
         """Return what updates a parameter by itself."""
-        buckets, misfits = self._buckets([] if member.reason else [member], states, native.NOWHERE, alone=True)
+        buckets, misfits = self._buckets([] if member.reason else [member], states, stretch_table.NOWHERE, alone=True)
         return Stage(buckets) if buckets else misfits[0] if misfits else member
 
     def _buckets(
-        self, members: Iterable[Member], states: States, written: native.Stretches, alone: bool = False
+        self, members: Iterable[Member], states: States, written: stretch_table.Stretches, alone: bool = False
     ) -> tuple[list[Bucket], list[Member]]:
         """Return parameters sorted into buckets, all of them bound, and those that could not be bound."""
         kinds: dict[Any, list[Member]] = {}
@@ -181,7 +181,7 @@ class Plan:
             and (self.all_on_cpu or all(members.recheck() for members in self.groups))
             and (self._is_simple or (self._composite_still_lies_apart() and self._solos_still_make_sense(states)))
             and (self.first.bind(self._written, stay) or self._relocate())
-            and (self._is_simple or all(stage.bind(native.NOWHERE, stay) for stage in self.stages[1:]))
+            and (self._is_simple or all(stage.bind(stretch_table.NOWHERE, stay) for stage in self.stages[1:]))
         )
         if serves:
             self._changes.counters_shown = False
@@ -223,7 +223,7 @@ class Plan:
         begins, ends = begins[order], np.maximum.accumulate(ends[order])
         if (begins[1:] < ends[:-1]).any():  # some share memory now
             return False
-        self._written = self._written_at_once = native.Stretches(begins, ends)
+        self._written = self._written_at_once = stretch_table.Stretches(begins, ends)
         return self.first.bind(self._written, counters_stay=False)
 
     def _composite_still_lies_apart(self) -> bool:

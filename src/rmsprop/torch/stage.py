@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rmsprop import native
+from rmsprop import stretch_table
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu
 from rmsprop.torch.bucket import Bucket
@@ -33,7 +33,7 @@ class Stage:
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
 
-    def bind(self, written: native.Stretches, counters_stay: bool) -> bool:
+    def bind(self, written: stretch_table.Stretches, counters_stay: bool) -> bool:
         """Look at every tensor as it is now; return whether the kernels can run on all of them.
 
         Args:
