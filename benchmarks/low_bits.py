@@ -175,6 +175,26 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def missing(lines: Iterable[Mapping[str, Any]], wanted: Iterable[Training]) -> list[Training]:
+    """Return which trainings are still to be done.
+
+    Args:
+        lines: What was written.
+        wanted: The trainings.
+    """
+    done = by_training(lines)
+    return [each for each in wanted if each not in done]
+
+
+def by_training(lines: Iterable[Mapping[str, Any]]) -> dict[Training, Mapping[str, Any]]:
+    """Return what was written of each training.
+
+    Args:
+        lines: What was written.
+    """
+    return {Training(*(one[name] for name in Training._fields)): one for one in lines}
+
+
 def finish(path: Path, wanted: Iterable[Training]) -> None:
     """Do what is missing of some trainings, and append it.
 
@@ -182,10 +202,8 @@ def finish(path: Path, wanted: Iterable[Training]) -> None:
         path: The file that holds what was done.
         wanted: The trainings.
     """
-    done = {Training(*(one[name] for name in Training._fields)) for one in read(path)}
     with ProcessPoolExecutor(THREADS, mp_context=get_context("spawn")) as pool:
-        missing = [pool.submit(train, each) for each in wanted if each not in done]
-        for finished in as_completed(missing):
+        for finished in as_completed([pool.submit(train, each) for each in missing(read(path), wanted)]):
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finished.result()) + "\n")
 

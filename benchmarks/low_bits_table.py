@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from benchmarks import environment
-from benchmarks.low_bits import SEEDS, STORAGES, TUNING_SEED, Training, best, read, trainings
+from benchmarks.low_bits import SEEDS, STORAGES, TUNING_SEED, Training, best, by_training, missing, read, trainings
 
 PLAIN = "float32"
 Line = Mapping[str, Any]
@@ -46,7 +46,7 @@ class Row:
         return mean(self.differences) / self.unit
 
 
-def rows(lines: Iterable[Line], task: str) -> dict[str, Row]:
+def rows(lines: Sequence[Line], task: str) -> dict[str, Row]:
     """Return what each storage comes to.
 
     Args:
@@ -56,14 +56,12 @@ def rows(lines: Iterable[Line], task: str) -> dict[str, Row]:
     Raises:
         SystemExit: If a training is missing.
     """
-    lines = list(lines)
-    lrs = best(lines)
-    by_training = {Training(*(one[name] for name in Training._fields)): one for one in lines}
-    if missing := [each for each in trainings(lrs) if each.task == task and each not in by_training]:
-        raise SystemExit(f"{len(missing)} trainings on {task} are missing, such as {missing[0]}")
+    lrs, found = best(lines), by_training(lines)
+    if left := missing(lines, (each for each in trainings(lrs) if each.task == task)):
+        raise SystemExit(f"{len(left)} trainings on {task} are missing, such as {left[0]}")
 
     def of(storage: str, name: str) -> list[float]:
-        return [by_training[Training(task, storage, seed, lrs[task])][name] for seed in SEEDS]
+        return [found[Training(task, storage, seed, lrs[task])][name] for seed in SEEDS]
 
     plain = of(PLAIN, "loss")
     unit = stdev(plain) / math.sqrt(len(plain))

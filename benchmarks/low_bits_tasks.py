@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from rmsprop.lab.problems import load
 from rmsprop.lab.problems.builtin.text import help_pages
 
 LENGTH, WIDTH, BLOCKS = 64, 320, 8
-VALIDATION_ROWS = 256
+VALIDATION_ROWS = 192
 
 
 class CharacterTransformer(nn.Module):
@@ -38,6 +39,15 @@ class CharacterTransformer(nn.Module):
         )
         self.norm, self.output = nn.LayerNorm(width), nn.Linear(width, letters)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(LENGTH), persistent=False)
+        self._start(0.02, 0.02 / math.sqrt(2 * blocks))
+
+    def _start(self, scale: float, residual: float) -> None:
+        """Draw the weights as GPT-2 does: those that write to the residual stream are smaller."""
+        for name, param in self.named_parameters():
+            if param.ndim == 2:
+                nn.init.normal_(param, std=residual if name.endswith(("out_proj.weight", "linear2.weight")) else scale)
+            elif name.endswith("bias"):
+                nn.init.zeros_(param)
 
     def forward(self, text: Tensor) -> Tensor:
         """Return the logits of the next letter at each place."""
@@ -95,8 +105,8 @@ def characters() -> Task:
             yield train[places[:, :-1]], train[places[:, 1:]]
 
     held_out = rows[:-1].reshape(-1, LENGTH), rows[1:].reshape(-1, LENGTH)
-    lrs = (2e-4, 4e-4, 8e-4, 1.6e-3)
-    return Task(lambda: CharacterTransformer(letters), batches, held_out, torch.bfloat16, 400, 50, lrs)
+    lrs = (3e-4, 6e-4, 1.2e-3)
+    return Task(lambda: CharacterTransformer(letters), batches, held_out, torch.bfloat16, 500, 50, lrs)
 
 
 def digits() -> Task:
@@ -109,8 +119,8 @@ def digits() -> Task:
                 yield problem.train.x[rows], problem.train.y[rows]
 
     held_out = problem.validation.x, problem.validation.y
-    lrs = (6e-5, 1.2e-4, 2.4e-4, 5e-4, 1e-3)
-    return Task(problem.make_model, batches, held_out, torch.float32, 12_000, 50, lrs)
+    lrs = (1.2e-4, 2.4e-4, 5e-4, 1e-3)
+    return Task(problem.make_model, batches, held_out, torch.float32, 8_000, 50, lrs)
 
 
 TASKS = {"characters": characters, "digits": digits}
