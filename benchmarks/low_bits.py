@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -138,22 +138,24 @@ def _digest(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def tunings() -> Iterator[Training]:
-    """Yield the trainings that choose the learning rates."""
-    for name, make in TASKS.items():
-        yield from (Training(name, "float32", TUNING_SEED, lr) for lr in make().lrs)
-
-
-def trainings(lrs: Mapping[str, float]) -> Iterator[Training]:
-    """Yield the trainings that are compared; last those in backward, which nothing else waits for.
+def tunings(task: str) -> list[Training]:
+    """Return the trainings that choose the learning rate of a task.
 
     Args:
-        lrs: The learning rate of each task.
+        task: A key of `TASKS`.
     """
-    for in_backward in (False, True):
-        storages = [name for name, kept in STORAGES.items() if kept.in_backward == in_backward]
-        for seed in SEEDS:
-            yield from (Training(task, name, seed, lr) for name in storages for task, lr in lrs.items())
+    return [Training(task, "float32", TUNING_SEED, lr) for lr in TASKS[task]().lrs]
+
+
+def trainings(task: str, lr: float) -> list[Training]:
+    """Return the trainings of a task that are compared; last those in backward, whose bits should be known by then.
+
+    Args:
+        task: A key of `TASKS`.
+        lr: The learning rate.
+    """
+    every = [Training(task, storage, seed, lr) for seed in SEEDS for storage in STORAGES]
+    return sorted(every, key=lambda one: STORAGES[one.storage].in_backward)
 
 
 def best(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -214,8 +216,9 @@ def main(path: Path) -> None:
     Args:
         path: The file that holds what was done.
     """
-    finish(path, tunings())
-    finish(path, trainings(best(read(path))))
+    for task in TASKS:
+        finish(path, tunings(task))
+        finish(path, trainings(task, best(read(path))[task]))
 
 
 if __name__ == "__main__":

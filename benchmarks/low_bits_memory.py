@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,13 @@ class Way:
         dtype: The dtype of the weights, and so of the gradients.
         make: Makes the optimizer for a model.
         in_backward: Whether backward takes the steps; `make` sees to it. Default False.
+        package: The package that the optimizer comes from. Default: it is always there.
     """
 
     dtype: torch.dtype
     make: Make
     in_backward: bool = False
+    package: str = "torch"
 
 
 def _ours(in_backward: bool = False, **options: Any) -> Make:
@@ -93,13 +96,13 @@ WAYS: Mapping[str, Way] = {
     "rmsprop": Way(_SINGLE, _ours()),
     "rmsprop, 8-bit state": Way(_SINGLE, _ours(state_dtype="8bit")),
     "rmsprop, 8-bit state, step in backward": Way(_SINGLE, _ours(True, state_dtype="8bit"), True),
-    "bitsandbytes RMSprop8bit": Way(_SINGLE, _bitsandbytes),
-    "torchao Adam8bit": Way(_SINGLE, _torchao),
+    "bitsandbytes RMSprop8bit": Way(_SINGLE, _bitsandbytes, package="bitsandbytes"),
+    "torchao Adam8bit": Way(_SINGLE, _torchao, package="torchao"),
     "torch.optim.Adam, bfloat16": Way(_HALF, lambda model: torch.optim.Adam(model.parameters(), lr=LR)),
     "torch.optim.RMSprop, bfloat16": Way(_HALF, lambda model: torch.optim.RMSprop(model.parameters(), lr=LR)),
-    "optimi Adam, bfloat16, Kahan, gradient release": Way(_HALF, _optimi, True),
-    "bitsandbytes RMSprop8bit, bfloat16": Way(_HALF, _bitsandbytes),
-    "torchao Adam8bit, bfloat16": Way(_HALF, _torchao),
+    "optimi Adam, bfloat16, Kahan, gradient release": Way(_HALF, _optimi, True, "torch-optimi"),
+    "bitsandbytes RMSprop8bit, bfloat16": Way(_HALF, _bitsandbytes, package="bitsandbytes"),
+    "torchao Adam8bit, bfloat16": Way(_HALF, _torchao, package="torchao"),
     "rmsprop, bfloat16, 8-bit state": Way(_HALF, _ours(**_SMALLEST)),
     "rmsprop, bfloat16, 8-bit state, step in backward": Way(_HALF, _ours(True, **_SMALLEST), True),
 }
@@ -113,9 +116,9 @@ def measure(way: Way, width: int, blocks: int) -> dict[str, int]:
         width: The width of the transformer.
         blocks: The number of its blocks.
     """
-    _train(way, CharacterTransformer(LETTERS, 64, 1))  # threads and libraries are there from now on
+    _train(way, _model(way, 64, 1))  # threads and libraries are there from now on
     before = _settled()
-    model = CharacterTransformer(LETTERS, width, blocks)
+    model = _model(way, width, blocks)
     optimizer, gradients = _train(way, model)
     peak = _status_bytes("VmHWM") - before
     params = list(model.parameters())
@@ -128,9 +131,18 @@ def measure(way: Way, width: int, blocks: int) -> dict[str, int]:
     }
 
 
+def _model(way: Way, width: int, blocks: int) -> nn.Module:
+    """Return a model that was never kept in another dtype, which would be the peak."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(way.dtype)
+    try:
+        return CharacterTransformer(LETTERS, width, blocks)
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _train(way: Way, model: nn.Module) -> tuple[torch.optim.Optimizer, int]:
     """Take steps on one row of 8 letters; return the optimizer, and the most bytes of gradients at once."""
-    model.to(way.dtype)
     most = 0
 
     def look(_: Tensor) -> None:
@@ -161,9 +173,8 @@ def _tensors(kept: Any) -> list[Tensor]:
 
 def _every_tensor(kept: Any) -> Iterable[Tensor]:
     if isinstance(kept, Mapping):
-        for name in list(kept):
-            if name != "square_avg" or "square_avg_codes" not in kept:  # what is told when it is asked for
-                yield from _every_tensor(kept[name])
+        for each in kept.values():
+            yield from _every_tensor(each)
     elif is_traceable_wrapper_subclass(kept):
         for name in kept.__tensor_flatten__()[0]:
             yield from _every_tensor(getattr(kept, name))
@@ -200,19 +211,28 @@ def line(way: str, found: Mapping[str, int]) -> str:
 
 
 def main() -> None:
-    """Print a table per model."""
-    about = environment.describe()
-    for model in MODELS:
-        rows = {way: _apart(way, model) for way in WAYS}
-        count = next(iter(rows.values()))["count"]
+    """Print a table per model; other packages take part in the first, which takes torchao a minute already."""
+    installed = {way.package: version for way in WAYS.values() if (version := _version(way.package))}
+    about = environment.describe() | installed
+    for model, (width, blocks) in MODELS.items():
+        taking_part = [name for name, way in WAYS.items() if way.package in installed]
+        count = sum(param.numel() for param in CharacterTransformer(LETTERS, width, blocks).parameters())
         print(f"\ntransformer of {model}, {count / 1e6:.1f} M parameters: bytes per parameter\n")
         print("| | parameters | state | gradients | together | peak of the process |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
-        for way, found in rows.items():
-            print(line(way, found), flush=True)
+        for name in taking_part:
+            print(line(name, _apart(name, model)), flush=True)
+        installed = {"torch": installed["torch"]}
     print()
     for name, value in (about | {"load after": environment.load()}).items():
         print(f"{name}: {value}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def rows(lines: Sequence[Line], task: str) -> dict[str, Row]:
         SystemExit: If a training is missing.
     """
     lrs, found = best(lines), by_training(lines)
-    if left := missing(lines, (each for each in trainings(lrs) if each.task == task)):
+    if left := missing(lines, trainings(task, lrs[task])):
         raise SystemExit(f"{len(left)} trainings on {task} are missing, such as {left[0]}")
 
     def of(storage: str, name: str) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ from rmsprop.lab.problems import load
 from rmsprop.lab.problems.builtin.text import help_pages
 
 LENGTH, WIDTH, BLOCKS = 64, 320, 8
-VALIDATION_ROWS = 192
+VALIDATION_ROWS = 256
 
 
 class CharacterTransformer(nn.Module):
@@ -39,15 +38,6 @@ class CharacterTransformer(nn.Module):
         )
         self.norm, self.output = nn.LayerNorm(width), nn.Linear(width, letters)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(LENGTH), persistent=False)
-        self._start(0.02, 0.02 / math.sqrt(2 * blocks))
-
-    def _start(self, scale: float, residual: float) -> None:
-        """Draw the weights as GPT-2 does: those that write to the residual stream are smaller."""
-        for name, param in self.named_parameters():
-            if param.ndim == 2:
-                nn.init.normal_(param, std=residual if name.endswith(("out_proj.weight", "linear2.weight")) else scale)
-            elif name.endswith("bias"):
-                nn.init.zeros_(param)
 
     def forward(self, text: Tensor) -> Tensor:
         """Return the logits of the next letter at each place."""
@@ -105,8 +95,8 @@ def characters() -> Task:
             yield train[places[:, :-1]], train[places[:, 1:]]
 
     held_out = rows[:-1].reshape(-1, LENGTH), rows[1:].reshape(-1, LENGTH)
-    lrs = (3e-4, 6e-4, 1.2e-3)
-    return Task(lambda: CharacterTransformer(letters), batches, held_out, torch.bfloat16, 500, 50, lrs)
+    lrs = (2e-4, 4e-4, 8e-4)
+    return Task(lambda: CharacterTransformer(letters), batches, held_out, torch.bfloat16, 600, 50, lrs)
 
 
 def digits() -> Task:
@@ -123,7 +113,7 @@ def digits() -> Task:
     return Task(problem.make_model, batches, held_out, torch.float32, 8_000, 50, lrs)
 
 
-TASKS = {"characters": characters, "digits": digits}
+TASKS = {"digits": digits, "characters": characters}
 
 
 def training_loss(model: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:

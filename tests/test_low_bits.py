@@ -1,7 +1,6 @@
 """Training in few bits: what docs/torch.md quotes is in the logs, and the logs say what the page does."""
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,15 +10,18 @@ import pytest
 import torch
 
 from benchmarks import low_bits
-from benchmarks.low_bits import SEEDS, STORAGES, Storage, Training, best, by_training, missing, rate, trainings, tunings
+from benchmarks.low_bits import SEEDS, STORAGES, Training, best, by_training, missing, rate, trainings, tunings
 from benchmarks.low_bits_table import rows, table
 from benchmarks.low_bits_tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = max((ROOT / "benchmarks" / "results").glob("*-low-bits"))
-SECTION = (ROOT / "docs" / "torch.md").read_text(encoding="utf-8").split("## What few bits come to\n")[1].split("\n## ")[0]
+SECTION = (
+    (ROOT / "docs" / "torch.md").read_text(encoding="utf-8").split("## What few bits come to\n")[1].split("\n## ")[0]
+)
 LINES = low_bits.read(FOLDER / "runs.jsonl")
 LOGS = {path.name: path.read_text(encoding="utf-8").splitlines() for path in FOLDER.glob("*.txt")}
+MEASURED = best(LINES)
 PLAIN, NEAREST = "float32", "bfloat16 to the nearest"
 SMALLEST = "bfloat16, stochastic, 8-bit state"
 
@@ -30,19 +32,19 @@ def test_the_page_quotes_the_logs():
     assert [line for line in quoted if not any(line in log for log in LOGS.values())] == []
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MEASURED)
 def test_the_log_is_what_the_trainings_say(task):
     assert set(table(LINES, task).splitlines()) <= {*LOGS["convergence.txt"]}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MEASURED)
 @pytest.mark.parametrize("storage", [name for name in STORAGES if name != PLAIN])
 def test_all_but_the_nearest_are_within_a_standard_error_of_float32(task, storage):
     units = rows(LINES, task)[storage].units
     assert (abs(units) <= 1) == (storage != NEAREST)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MEASURED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_step_in_backward_has_the_bits_of_a_plain_one(task, seed):
     found, lr = by_training(LINES), best(LINES)[task]
@@ -64,6 +66,14 @@ def test_the_smallest_way_takes_3_05_bytes_per_parameter():
     assert peak < 4.5
 
 
+def test_the_page_tells_what_a_step_in_backward_takes():
+    times = {line.strip().rsplit(maxsplit=3)[0]: line.split()[-1] for line in LOGS["in_backward.txt"][2:5]}
+    said = " ".join(SECTION.split())
+    assert f"backward with it takes {times['in backward']} times the processor time" in said
+    assert f"called by backward, takes {times['one optimizer per parameter']} times" in said
+    assert float(times["in backward"]) <= 1.15
+
+
 @pytest.fixture
 def short(monkeypatch):
     """The digits for some steps only."""
@@ -75,11 +85,11 @@ def short(monkeypatch):
 
 @pytest.mark.usefixtures("short")
 def test_trainings_are_as_their_storage_says():
-    found = {name: low_bits.train(Training("digits", name, 0, 1e-4)) for name in STORAGES}
+    found = {name: low_bits.train(Training("digits", name, 0, 1e-5)) for name in STORAGES}
     digests = {name: one["weights"] for name, one in found.items()}
     assert digests[SMALLEST] == digests[f"{SMALLEST}, step in backward"]
     assert len({*digests.values()}) == len(STORAGES) - 1
-    assert found[NEAREST]["still"] > 0.9  # a step of 1e-4 is below half a unit of nearly all weights
+    assert found[NEAREST]["still"] > 0.9  # a step of 1e-5 is below half a unit of what is above 0.004
     assert found[PLAIN]["still"] < 0.1
     assert all(0 < one["loss"] < 3 for one in found.values())
 
@@ -91,7 +101,7 @@ def test_seeds_give_weights_batches_and_noise():
 
 
 def test_what_was_written_is_not_done_again():
-    wanted = [*tunings(), *trainings({"digits": 1e-3, "characters": 1e-3})]
+    wanted = [one for task in TASKS for one in (*tunings(task), *trainings(task, 1e-2))]
     assert len({*wanted}) == len(wanted)
     assert missing([one._asdict() for one in wanted[3:]], wanted) == wanted[:3]
 
@@ -103,8 +113,8 @@ def test_the_best_learning_rate_is_that_of_the_lowest_loss_among_the_tunings():
 
 def test_the_learning_rate_rises_and_falls():
     rates = [rate(step, 10, 100) for step in range(100)]
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
     assert max(rates) == 1.0
     assert 0 < rates[-1] < 1e-3
 
