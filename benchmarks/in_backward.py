@@ -11,8 +11,10 @@ is that of a process of its own; it needs Linux's /proc.
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,6 +26,13 @@ from rmsprop.torch import RMSprop, step_in_backward
 
 WAYS = ("step", "in backward", "one optimizer per parameter")
 ROUNDS = 40
+# Whether glibc keeps the memory of gradients that are freed, or gives it back and has it anew, page by page. What it
+# does without being told depends on sizes and on what else is in the heap.
+ALLOCATORS = {
+    "freed memory stays with the process": {"MALLOC_TRIM_THRESHOLD_": f"{2**32}", "MALLOC_MMAP_THRESHOLD_": f"{2**25}"},
+    "freed memory goes back to the system": {"MALLOC_MMAP_THRESHOLD_": f"{2**16}"},
+}
+NO_THRESHOLDS: Mapping[str, str] = {}
 
 
 def transformer(width: int = 320, blocks: int = 8) -> torch.nn.Module:
@@ -91,22 +100,33 @@ def _status(name: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
+def times() -> None:
+    """Print what each way takes in this process."""
+    turns = {way: training_turn(way, transformer()) for way in WAYS}
+    for way, numbers in by_turns(turns, ROUNDS).items():
+        print(line(way, numbers), flush=True)
+
+
 def main() -> None:
     """Print what each way takes."""
     about = environment.describe()
-    turns = {way: training_turn(way, transformer()) for way in WAYS}
     print(f"transformer of {_millions():.1f} M, backward and step, one thread")
-    print("milliseconds, of processor time, times the plain step's")
-    for way, numbers in by_turns(turns, ROUNDS).items():
-        print(line(way, numbers), flush=True)
+    for words, thresholds in ALLOCATORS.items():
+        print(f"{words}: milliseconds, of processor time, times the plain step's")
+        print(_apart("times", thresholds), end="", flush=True)
     print("MB at the peak of a step, beyond model and state")
     for way in WAYS:
-        command = [sys.executable, "-m", "benchmarks.in_backward", way]
-        beyond = int(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1]).stdout)
-        print(f"  {way:32}{beyond / 1e6:8.1f}", flush=True)
+        print(f"  {way:32}{int(_apart(way)) / 1e6:8.1f}", flush=True)
     print()
     for name, value in (about | {"load after": environment.load()}).items():
         print(f"{name}: {value}")
+
+
+def _apart(what: str, thresholds: Mapping[str, str] = NO_THRESHOLDS) -> str:
+    """Return what a process of its own prints."""
+    command, root = [sys.executable, "-m", "benchmarks.in_backward", what], Path(__file__).parents[1]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=root, env=os.environ | thresholds, text=True)
+    return done.stdout
 
 
 def _millions() -> float:
@@ -115,7 +135,9 @@ def _millions() -> float:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1:]:
+    if sys.argv[1:] == ["times"]:
+        times()
+    elif sys.argv[1:]:
         print(peak(sys.argv[1]))
     else:
         main()

@@ -67,11 +67,14 @@ def test_the_smallest_way_takes_3_05_bytes_per_parameter():
 
 
 def test_the_page_tells_what_a_step_in_backward_takes():
-    times = {line.strip().rsplit(maxsplit=3)[0]: line.split()[-1] for line in LOGS["in_backward.txt"][2:5]}
+    rows = [line.rsplit(maxsplit=3) for line in LOGS["in_backward.txt"] if line]
+    ways = ("in backward", "one optimizer per parameter")
+    (once, other), (each, other_each) = ([row[-1] for row in rows if row[0].strip() == way] for way in ways)
     said = " ".join(SECTION.split())
-    assert f"backward with it takes {times['in backward']} times the processor time" in said
-    assert f"called by backward, takes {times['one optimizer per parameter']} times" in said
-    assert float(times["in backward"]) <= 1.15
+    assert f"backward with it takes {once} times the processor time" in said
+    assert f"called by backward, takes {each} times" in said
+    assert f"it is {other} and {other_each} times" in said
+    assert max(float(once), float(other)) <= 1.15
 
 
 @pytest.fixture
