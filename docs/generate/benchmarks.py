@@ -65,6 +65,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 | `2026-11-29-amd-epyc-2-cpus-false-alarms` | `python -m benchmarks.false_alarms` | the same |
 | `2026-11-29-amd-epyc-2-cpus-advice`, `2026-11-29-amd-epyc-2-cpus-confusion` | `python -m benchmarks.advice`, `confusion` | the same |
 | `2026-11-29-amd-epyc-2-cpus/forgetting.txt` | `python -m benchmarks.forgetting` | [PyTorch](torch.md) |
+| `2026-11-29-amd-epyc-2-cpus-low-bits` | `python -m benchmarks.low_bits`, `low_bits_table`, `low_bits_memory`, `in_backward` | the same |
 | `2026-11-29-amd-epyc-2-cpus-churn` | `python -m benchmarks.churn` | [from a table to predictions](churn.md) |
 | `2026-11-29-amd-epyc-2-cpus-batch-size` | `python -m benchmarks.batch_size` | that of batch sizes |
 | `2026-11-29-amd-epyc-2-cpus-averages` | `python -m benchmarks.averages`, `average_cost` | [averages of the weights](averaging.md) |

@@ -84,13 +84,21 @@ def english() -> Problem:
     )
 
 
-def _rows() -> tuple[list[str], Tensor]:
-    """Return the alphabet, and rows in which each character is an index into it or, for others, the next number."""
+def help_pages() -> str:
+    """Return the help pages that come with Python as one line, without paragraphs that stood there before.
+
+    Returns:
+        Some 350,000 characters; they differ a little from one version of Python to the next.
+    """
     from pydoc_data.topics import topics
 
     paragraphs = [" ".join(part.split()) for name in sorted(topics) for part in topics[name].split("\n\n")]
-    once = dict.fromkeys(paragraphs)  # pages repeat each other, and what is tested on is not to be trained on
-    text = " ".join(once).lower()[: _ROWS * (_LENGTH + 1)]
+    return " ".join(dict.fromkeys(paragraphs))  # pages repeat each other, and what is tested on is not to be trained on
+
+
+def _rows() -> tuple[list[str], Tensor]:
+    """Return the alphabet, and rows in which each character is an index into it or, for others, the next number."""
+    text = help_pages().lower()[: _ROWS * (_LENGTH + 1)]
     common = [letter for letter, _ in Counter(text).most_common(_LETTERS)]
     letters = sorted(common)
     index = {letter: place for place, letter in enumerate(letters)}
