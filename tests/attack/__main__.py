@@ -31,7 +31,7 @@ def run(module, *arguments):
 def machine(name, seconds):
     """Drive an optimizer for some time; return how often, and what was found."""
     end, count = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while not count or time.monotonic() < end:  # whatever is left of the time
         try:
             run_state_machine_as_test(
                 MACHINES[name], settings=settings(max_examples=EXAMPLES, derandomize=False, deadline=None)

@@ -99,6 +99,7 @@ class OverTensors(RuleBasedStateMachine):
     )
     def make(self, settings, dtype, rounding, foreach):
         assume(settings.momentum or not settings.lr_in_momentum)
+        assume(dtype != torch.float64 or rounding == "nearest")  # the others are refused
         self.dtype, self.rounding = dtype, rounding
         options = {KEYS[name]: getattr(settings, name) for name in KEYS}
         self.options = {**options, "lr": 0.01, "rounding": rounding, "seed": 7, "foreach": foreach}

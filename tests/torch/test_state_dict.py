@@ -244,3 +244,20 @@ def test_after_a_failed_load_all_is_as_before(breaks, words, twins, train):
     assert_same(optimizer.state_dict(), before)
     train(optimizer, twin, steps=2, seed=2)
     assert all(map(torch.equal, params, copies))
+
+
+@pytest.mark.parametrize(
+    "grads", [[torch.inf], [torch.inf, 1.0], [torch.inf, -torch.inf], [torch.nan, 1.0], [3e38, 1.0]], ids=str
+)
+def test_centered_state_that_is_lost_comes_back_to_the_same_bits(grads):
+    param = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = RMSprop([param], lr=0.1, centered=True)
+    for grad in grads:
+        param.grad = torch.tensor([grad, 0.5])
+        optimizer.step()
+    before = dict(optimizer.state[param].items())
+    optimizer.load_state_dict(deepcopy(optimizer.state_dict()))
+    after = dict(optimizer.state[param].items())
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=0, equal_nan=True)

@@ -330,7 +330,8 @@ def _split_square_avg(state: dict[str, Any]) -> None:
     state.setdefault("grad_avg", torch.zeros_like(square_avg))
     difference = _difference(square_avg, state["grad_avg"])
     if isinstance(state.get("grad_var"), Tensor):
-        current = as_real(_rebuilt_square_avg(state)) == as_real(square_avg)
+        rebuilt, given = as_real(_rebuilt_square_avg(state)), as_real(square_avg)
+        current = (rebuilt == given) | (rebuilt.isnan() & given.isnan())
         chosen = torch.where(current, as_real(state["grad_var"]), as_real(difference))
         difference = torch.view_as_complex(chosen) if square_avg.is_complex() else chosen
     state["grad_var"] = difference
