@@ -239,3 +239,20 @@ def test_an_unknown_field_of_a_dialect_is_named():
         TypeError, match=r"Unknown hyperparameter 'alpha' .known: averaged_momentum, bias_correction, centered, decay,"
     ):
         Rule.from_dialect("torch", alpha=0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "depends", "large"),
+    [
+        ({}, False, True),
+        ({"initial_square_avg": 1.0}, False, False),
+        ({"bias_correction": True}, True, False),
+        ({"init_from_gradient": True}, True, False),
+        ({"delayed": True}, True, False),
+        ({"bias_correction": True, "delayed": True, "initial_square_avg": 1.0}, True, False),
+    ],
+    ids=str,
+)
+def test_what_the_number_of_an_update_decides(changes, depends, large):
+    rule = Rule(**changes)
+    assert (rule.depends_on_step, rule.starts_large) == (depends, large)

@@ -41,6 +41,11 @@ def test_a_half_life_in_samples_stays(recipe):
     assert 16 * half_life(rule.scaled(16).decay) == pytest.approx(half_life(rule.decay), rel=1e-9)
 
 
+def test_a_buffer_that_averages_needs_no_more_than_the_root():
+    rule = Rule(momentum=0.9, averaged_momentum=True)
+    assert rule.scaled_lr(0.1, 4) == 0.2
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 @pytest.mark.parametrize("momentum", [0.0, 1.0])
 def test_the_ends_of_the_range_stay(decay, momentum):
