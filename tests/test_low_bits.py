@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy import stats
 
 from benchmarks import low_bits
 from benchmarks.low_bits import SEEDS, STORAGES, Training, best, by_training, missing, rate, trainings, tunings
@@ -37,11 +38,15 @@ def test_the_log_is_what_the_trainings_say(task):
     assert set(table(LINES, task).splitlines()) <= {*LOGS["convergence.txt"]}
 
 
-@pytest.mark.parametrize("task", MEASURED)
 @pytest.mark.parametrize("storage", [name for name in STORAGES if name != PLAIN])
-def test_all_but_the_nearest_are_within_a_standard_error_of_float32(task, storage):
-    units = rows(LINES, task)[storage].units
+def test_all_but_the_nearest_read_digits_within_a_standard_error_of_float32(storage):
+    units = rows(LINES, "digits")[storage].units
     assert (abs(units) <= 1) == (storage != NEAREST)
+
+
+@pytest.mark.parametrize("storage", [name for name in STORAGES if name != PLAIN])
+def test_no_storage_can_be_told_from_float32_in_the_transformer(storage):
+    assert stats.ttest_1samp(rows(LINES, "characters")[storage].differences, 0.0).pvalue > 0.05
 
 
 @pytest.mark.parametrize("task", MEASURED)
