@@ -78,7 +78,7 @@ def test_numbers_out_of_range_are_named(options, error):
     ("rule", "error"),
     [
         (Rule(momentum=0.9), r"Invalid momentum value: 0.9 .*beta takes the place of momentum"),
-        (Rule(delayed=True), "delayed=True can't be averaged schedule-free: .*use delayed=False"),
+        (Rule(delayed=True), "delayed=True can't be averaged schedule-free, .*use delayed=False"),
         (Rule(init_from_gradient=True), "init_from_gradient=True can't be averaged schedule-free"),
         (Rule(centered=True), "centered=True can't be averaged schedule-free: .*use centered=False"),
         (Rule(weight_decay=0.1), "decays no weights itself"),

@@ -291,3 +291,28 @@ def test_averages_of_squares_are_real_and_others_complex(dtype):
             "grad_avg": dtype,
             "momentum_buffer": dtype,
         }
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_a_delayed_rule_refuses_complex_numbers(dtype):
+    rule, param = Rule(delayed=True), np.ones(2, dtype)
+    state = {"square_avg": np.ones(2, np.empty(0, dtype).real.dtype)}
+    with pytest.raises(TypeError, match="delayed=True limits each element of a quotient, but has no limit for complex"):
+        reference.update(rule, 0.1, 2, param, param, state)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_keeps_its_sign_where_the_limit_is_zero_too(zero):
+    rule = Rule(delayed=True, init_from_gradient=True, momentum=0.25)
+    param = np.ones(1)
+    _, state = reference.update(
+        rule, 0.1, 1, param, np.full(1, zero), reference.init(rule, param) | {"momentum_buffer": np.full(1, -0.0)}
+    )
+    assert np.signbit(state["momentum_buffer"][0]) == np.signbit(zero)
+
+
+def test_an_infinite_buffer_and_an_infinite_quotient_against_it_are_no_number():
+    rule = Rule(decay=1.0, eps=0.0, momentum=0.9)  # v stays 0
+    state = {"square_avg": np.zeros(1), "momentum_buffer": np.full(1, np.inf)}
+    _, state = reference.update(rule, 0.1, 1, np.ones(1), np.full(1, -1.0), state)
+    assert np.isnan(state["momentum_buffer"][0])
