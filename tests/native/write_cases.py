@@ -76,7 +76,9 @@ def _start(rng, rule, name, size):
     """Return a parameter, a gradient and state."""
     dtype = DTYPES[name]
     with np.errstate(all="ignore"):
-        param, grad = rng.standard_normal(size).astype(dtype), wild_gradients(rng, size).astype(dtype)
+        values, grad = rng.standard_normal(size), wild_gradients(rng, size).astype(dtype)
+        values[::3] *= 1e-30  # so small that products vanish, and zeros of both signs in float16
+        param = values.astype(dtype)
     state = reference.init(rule, param)
     return param, grad, {key: value + _averages(rng, size).astype(value.dtype) for key, value in state.items()}
 
