@@ -187,6 +187,7 @@ def test_options_are_named_as_the_field_names_them():
     options += " --keep best --early-stop 2 --average ema --ema-decay .75"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
+        **dict.fromkeys(("averaged_momentum", "delayed", "init_from_gradient"), False),
         "problem": "wine",
         "target": None,
         "task": None,
