@@ -70,7 +70,7 @@ REFUSED_OPTIONS = [
     (
         {"decya": 0.9},
         TypeError,
-        "RMSprop.__init__() got an unexpected keyword argument 'decya' (known: arrays, averaged_momentum, bias_correction,",
+        "RMSprop.__init__() got an unexpected keyword argument 'decya' (known: arrays, averaged_momentum, bias_",
     ),
     ({"threads": 0}, ValueError, "Invalid threads value: 0 (allowed: an int from 1 to 1024)"),
     ({"threads": 2.0}, TypeError, "Invalid threads value: 2.0 is a float (allowed: an int from 1 to 1024)"),
