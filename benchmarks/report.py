@@ -19,7 +19,7 @@ from benchmarks.summary import FLOOR, Row
 LABELS = {FLOOR: "floor: a stream kernel", **{contender.name: contender.label for contender in CONTENDERS}}
 SHORT = {DEFAULT: "for-loop", "foreach": "foreach", "compiled": "compiled", "adagrad": "fused Adagrad"}
 SHORT |= {"adam": "fused Adam", "hand-written": "hand-written", "careful": "careful", "optax": "Optax"}
-SHORT |= {"stochastic": "stochastic", "kahan": "Kahan"}
+SHORT |= {"stochastic": "stochastic", "kahan": "Kahan", "adamw-schedule-free": "schedulefree's AdamW"}
 SHORT |= {COMPOSITE: "fused=False", ORDINARY: "ordinary", "keras": "Keras", "none": "no update"}
 
 

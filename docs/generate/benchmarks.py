@@ -64,6 +64,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 | `2026-11-21-amd-epyc-2-cpus/recorder.txt` | `python -m benchmarks.recorder` | [recording and diagnosing](diagnose.md) |
 | `2026-11-29-amd-epyc-2-cpus-false-alarms` | `python -m benchmarks.false_alarms` | the same |
 | `2026-11-29-amd-epyc-2-cpus-advice`, `2026-11-29-amd-epyc-2-cpus-confusion` | `python -m benchmarks.advice`, `confusion` | the same |
+| `2026-11-29-amd-epyc-2-cpus-packed` | `python -m benchmarks --case packed-state --case schedule-free ...` | [PyTorch](torch.md), [without a schedule](schedule-free.md) |
 | `2026-11-29-amd-epyc-2-cpus/forgetting.txt` | `python -m benchmarks.forgetting` | [PyTorch](torch.md) |
 | `2026-11-29-amd-epyc-2-cpus-low-bits` | `python -m benchmarks.low_bits`, `low_bits_table`, `low_bits_memory`, `in_backward` | the same |
 | `2026-11-29-amd-epyc-2-cpus-churn` | `python -m benchmarks.churn` | [from a table to predictions](churn.md) |
@@ -152,7 +153,7 @@ def fingerprint(library: str, entries: Sequence[Entry]) -> str:
 
 
 def _cases(library: str, entries: Sequence[Entry]) -> list[Case]:
-    measured = {entry.case for entry in entries}
+    measured = {entry.case for entry in entries if any(peer in entry.times_ours for peer in PEERS)}
     return [case for case in CASES if case.library == library and case.name in measured]
 
 
