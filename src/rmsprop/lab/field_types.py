@@ -14,7 +14,7 @@ def misfit(values: Mapping[str, object], kinds: Mapping[str, Any]) -> str | None
     """Return the name of the first value that its field can't have, or None if each can.
 
     Args:
-        values: Field -> value, as JSON has it: a list stands for a tuple, and an int for a float.
+        values: Field -> value, as JSON has it: a list stands for a tuple, and an int of 64 bits for a float.
         kinds: Field -> type, as `typing.get_type_hints` has it; what isn't here is not looked at.
 
     Returns:
@@ -35,6 +35,8 @@ def _fits(value: object, kind: Any) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in parts)
     if origin is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, parts[0]) for each in value)
-    if kind is float:
-        return type(value) in (int, float)
+    if isinstance(value, int) and not isinstance(
+        value, bool
+    ):  # larger ones fit into no float or integer of a library
+        return kind in (int, float) and abs(value) < 2**63
     return type(value) is (NoneType if kind is None else kind)

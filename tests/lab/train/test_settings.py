@@ -101,7 +101,7 @@ def test_settings_of_another_version_are_refused():
         Settings.from_dict(values | {"colour": "blue"})
 
 
-OF_ANOTHER_TYPE = [(name, wrong) for name in FIELDS for wrong in ({}, [[]], [{}])]
+OF_ANOTHER_TYPE = [(name, wrong) for name in FIELDS for wrong in ({}, [[]], [{}], 10**400, -(10**400))]
 OF_ANOTHER_TYPE += [
     ("epochs", "six"),
     ("epochs", True),
