@@ -35,8 +35,7 @@ def _fits(value: object, kind: Any) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in parts)
     if origin is tuple:
         return isinstance(value, list | tuple) and all(_fits(each, parts[0]) for each in value)
-    if isinstance(value, int) and not isinstance(
-        value, bool
-    ):  # larger ones fit into no float or integer of a library
+    if isinstance(value, int) and not isinstance(value, bool):
+        # Larger ones fit into no float or integer of a library.
         return kind in (int, float) and abs(value) < 2**63
     return type(value) is (NoneType if kind is None else kind)
