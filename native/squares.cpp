@@ -56,10 +56,10 @@ RMSPROP_NOINLINE void quotients(int64_t size, const Numbers<T, false>& numbers, 
   }
 }
 
-template <bool centered, class T>
-void measure_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, rmsprop_squares& sum) {
-  const Numbers<T, false> numbers(batch.rule);
-  T params[kBlock], grads[kBlock], found[kBlock];
+// Calls read(k, size, params, grads) on blocks of elements [first, last) of tensor i, in working precision.
+template <class T, class Read>
+void in_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, const Read& read) {
+  T params[kBlock], grads[kBlock];
   for (int64_t k = first; k < last; k += kBlock) {
     const int64_t size = std::min(kBlock, last - k);
     const T* p = static_cast<const T*>(batch.params[i]) + k;
@@ -72,10 +72,19 @@ void measure_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t 
         p = params, g = grads;
       }
     }
+    read(k, size, p, g);
+  }
+}
+
+template <bool centered, class T>
+void measure_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, rmsprop_squares& sum) {
+  const Numbers<T, false> numbers(batch.rule);
+  in_rows<T>(batch, i, first, last, [&](int64_t k, int64_t size, const T* p, const T* g) {
+    T found[kBlock];
     const T* means = centered ? static_cast<const T*>(batch.means[i]) + k : nullptr;
     quotients<centered>(size, numbers, p, g, static_cast<const T*>(batch.spreads[i]) + k, means, found);
     add_block(found, size, sum);
-  }
+  });
 }
 
 void measure_update(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, rmsprop_squares& sum) {
@@ -85,8 +94,66 @@ void measure_update(const rmsprop_batch& batch, int64_t i, int64_t first, int64_
     (batch.rule.centered ? measure_rows<true, float> : measure_rows<false, float>)(batch, i, first, last, sum);
 }
 
+template <bool centered, class T>
+RMSPROP_NOINLINE int64_t agreements(int64_t size, const Numbers<T, false>& numbers, const T* params, const T* grads,
+                                    const T* spreads, const T* means, const T* buffers) {
+  int64_t count = 0;
+  for (int64_t k = 0; k < size; ++k) {
+    T spread = spreads[k], mean{}, buffer = buffers[k];
+    if constexpr (centered) mean = means[k];
+    const T u = numbers.update_scale * quotient_of<centered, true>(numbers, grads[k], params[k], spread, mean);
+    count += step_of(numbers, u, buffer) * u > T(0);
+  }
+  return count;
+}
+
+// The state of one tensor, read in working precision a block at a time.
+template <class T>
+class State {
+ public:
+  State(const rmsprop_batch& batch, int64_t i)
+      : arrays_{row(batch.spreads, i), row(batch.means, i), row(batch.buffers, i)},
+        packed_{{batch, i, kSpreads}, {batch, i, kMeans}, {batch, i, kBuffers}},
+        is_packed_(batch.packing != RMSPROP_UNPACKED) {}
+
+  const T* read(int array, int64_t k, int64_t size, T* block) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (is_packed_) return packed_[array].read(k, size, block), block;
+    }
+    return static_cast<const T*>(arrays_[array]) + k;
+  }
+
+ private:
+  static const void* row(void** table, int64_t i) { return table ? table[i] : nullptr; }
+
+  const void* arrays_[3];
+  const Packed packed_[3];
+  const bool is_packed_;
+};
+
+template <bool centered, class T>
+int64_t count_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last) {
+  Numbers<T, false> numbers(batch.rule);
+  if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
+  const State<T> state(batch, i);
+  int64_t count = 0;
+  last = std::min(next_scale(batch, last), batch.sizes[i]);
+  in_rows<T>(batch, i, next_scale(batch, first), last, [&](int64_t k, int64_t size, const T* p, const T* g) {
+    T spreads[kBlock], means[kBlock], buffers[kBlock];
+    count += agreements<centered>(size, numbers, p, g, state.read(0, k, size, spreads),
+                                  centered ? state.read(1, k, size, means) : nullptr, state.read(2, k, size, buffers));
+  });
+  return count;
+}
+
+int64_t count_agreements(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last) {
+  if (batch.dtype == RMSPROP_FLOAT64)
+    return (batch.rule.centered ? count_rows<true, double> : count_rows<false, double>)(batch, i, first, last);
+  return (batch.rule.centered ? count_rows<true, float> : count_rows<false, float>)(batch, i, first, last);
+}
+
 }  // namespace
 
 namespace rmsprop {
-const Squares RMSPROP_SQUARES = {add_squares, measure_update};
+const Squares RMSPROP_SQUARES = {add_squares, measure_update, count_agreements};
 }  // namespace rmsprop

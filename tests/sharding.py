@@ -103,6 +103,7 @@ OPTIONS = {
     "plain": {},
     "momentum": {"momentum": 0.9},
     "centered": {"centered": True, "momentum": 0.9, "weight_decay": 0.1},
+    "caution": {"caution": True, "momentum": 0.9},
     "tensorflow1": {"dialect": "tensorflow1", "lr": 0.01, "momentum": 0.9},
 }
 MATRICES = ((6, 4), (3, 7), (2, 1), (5, 3))
@@ -185,6 +186,17 @@ def clipped(mesh):
             tolerance = 0.0 if fused is None else 1e-6  # torch's √ is not always correctly rounded
             same = [torch.allclose(full(param.detach()), its.detach(), tolerance, tolerance) for param, its in params]
             found[f"{cut}, {fused}"] = equal_norms and all(same)
+    return found
+
+
+@case
+def cautious_by_tensor_operations(mesh):
+    found = {}
+    for cut, placements in CUTS.items():
+        sharded, whole = trained(mesh, placements, {"caution": True, "momentum": 0.9}, fused=False)
+        params = zip(params_of(sharded), params_of(whole), strict=True)
+        # torch's √ is not always correctly rounded, nor the share of a tensor in float32
+        found[cut] = all(torch.allclose(full(param.detach()), its.detach(), 1e-5, 1e-6) for param, its in params)
     return found
 
 

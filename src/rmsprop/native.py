@@ -31,7 +31,7 @@ from rmsprop.layout import (
     scales_of,
 )
 from rmsprop.library import INSTRUCTION_SETS
-from rmsprop.rule import Rule
+from rmsprop.rule import Rule, agreement_scale
 from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
 from rmsprop.stretch_table import Stretches
 from rmsprop.update_numbers import numbers_of
@@ -193,6 +193,26 @@ class Batch:
         self._numbers = ()
         return self._update_scales
 
+    def scale_agreements(self, scales: Sequence[float]) -> None:
+        """Set what the steps of each tensor that agree with their gradients are multiplied with, for ``caution``."""
+        self._agreement_scales = np.array(scales, np.float64)
+        self.struct.agreement_scales = self._agreement_scales.ctypes.data
+
+    def count_agreements(self, parallel_for: int | None, threads: int) -> None:
+        """Count which steps agree with their gradients, and set what they are multiplied with.
+
+        For tensors that no other process has a part of. Everything else about the update must be set.
+
+        Args:
+            parallel_for: As for `update`.
+            threads: As for `update`.
+
+        Raises:
+            RuntimeError: If ``parallel_for`` fails.
+        """
+        counts = agreements(self, parallel_for, threads).tolist()
+        self.scale_agreements([agreement_scale(n / max(size, 1)) for n, size in zip(counts, self.sizes, strict=True)])
+
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.
 
@@ -338,6 +358,29 @@ def update_squares(batch: Batch, parallel_for: int | None, threads: int) -> np.n
     return words
 
 
+def agreements(batch: Batch, parallel_for: int | None, threads: int) -> np.ndarray[Any, Any]:
+    """Return in how many elements of each tensor the step of an update of a batch agrees with the gradient.
+
+    Args:
+        batch: The batch, with the numbers of the update, and momentum; changed by nothing.
+        parallel_for: As for `update`.
+        threads: As for `update`.
+
+    Returns:
+        A count per tensor.
+
+    Raises:
+        RuntimeError: If ``parallel_for`` fails.
+    """
+    counts = np.zeros(len(batch.sizes), np.int64)
+    status = _libraries()[0].rmsprop_count_agreements(
+        ctypes.pointer(batch.struct), parallel_for, threads, counts.ctypes.data
+    )
+    if status:
+        raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+    return counts
+
+
 def instruction_set() -> str:
     """Return the instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2, NEON)."""
     name: bytes = _libraries()[0].rmsprop_instruction_set()
@@ -408,6 +451,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         ctypes.POINTER(BatchStruct),
         *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p),
     )
+    free.rmsprop_count_agreements.argtypes = free.rmsprop_measure_updates.argtypes
     free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (

@@ -233,7 +233,7 @@ class Bucket:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but memory of plain tensors, whose step counters stay, must be looked at."""
-        is_odd_one = self.is_sharded or self.copied or self._alone or self.limits_updates or bool(self._complex)
+        is_odd_one = self.is_sharded or self.copied or self._alone or self.scales_updates or bool(self._complex)
         return not is_odd_one and not self.on_gpu and self._pins_counters
 
     def bind_plain(self, written: stretch_table.Stretches) -> bool:
@@ -358,6 +358,25 @@ class Bucket:
                 averaged=averaged,
             )
             self._numbers = numbers
+
+    @property
+    def scales_updates(self) -> bool:
+        """Whether an update of a tensor depends on all of its elements."""
+        return self.limits_updates or self.has_caution
+
+    @property
+    def has_caution(self) -> bool:
+        """Whether no step is taken against its gradient."""
+        return self.rule.caution
+
+    def agreements(self) -> list[tuple[int, Tensor, int]]:
+        """Return of each tensor its number, itself, and in how many elements its step agrees with its gradient."""
+        counts = native.agreements(self.batch, *torch_threads())
+        return list(zip(self.numbers, self.params, counts.tolist(), strict=True))
+
+    def scale_agreements(self, scales: Mapping[int, float]) -> None:
+        """Set what the steps that agree are multiplied with in each tensor, by its number."""
+        self.batch.scale_agreements([scales[number] for number in self.numbers])
 
     @property
     def limits_updates(self) -> bool:

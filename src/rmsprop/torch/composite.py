@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import Updating
+from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
@@ -180,7 +180,7 @@ def _update_alike(kind: _Kind, rule: Updating, lr: Any, members: Sequence[Gather
     in_blocks = kind.is_plain and kind.device.type in IN_BLOCKS
     if in_blocks:
         update_in_blocks(rule, lr.item() if isinstance(lr, Tensor) else lr, step, members, limits)
-    elif kind.is_plain and not limits.of_updates:
+    elif kind.is_plain and not (limits.of_updates or inner(rule).caution):
         for batch in batches(members):
             update_together(rule, lr, step, batch, limits)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import Updating
+from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored, unfit_average
 from rmsprop.torch.bucket import DTYPES, describe
@@ -97,6 +97,12 @@ def unfit_limit(param: Tensor, limits_updates: bool, choice: RoundingChoice) -> 
     if choice.packing is not None:
         return "has max_update_rms, which no kernel measures with packed state (state_dtype)"
     return "has max_update_rms, which the Triton kernel doesn't know" if is_on_gpu(param) else None
+
+
+def unfit_caution(param: Tensor, rule: Updating) -> str | None:
+    """Return why no kernel can leave out steps against the gradient, or None if one can, as `unfit` does."""
+    on_gpu = inner(rule).caution and is_on_gpu(param)
+    return "has caution, which the Triton kernel doesn't know" if on_gpu else None
 
 
 def asked_for(group: Mapping[str, Any]) -> str | None:
@@ -186,6 +192,7 @@ class Members:
                 reason := unfit(param)
                 or unfit_rounding(param, self.rounding)
                 or unfit_limit(param, self.limits_updates, self.rounding)
+                or unfit_caution(param, self.rule)
                 or unfit_average(param, self.rule)
             ):
                 raise RuntimeError(
@@ -218,6 +225,7 @@ class Members:
             unfit(param)
             or unfit_rounding(param, self.rounding)
             or unfit_limit(param, self.limits_updates, self.rounding)
+            or unfit_caution(param, self.rule)
             or unfit_average(param, self.rule)
             or unfit_state(param, state, self.rule, self.rounding)
         )
@@ -242,6 +250,7 @@ class Members:
             return True
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.depends_on_step) == (self.rule.state_names, self.rule.depends_on_step)
+        same = same and inner(rule).caution == inner(self.rule).caution
         same = same and options[flags] == self.options[flags]
         self.options, self.rule, self.limits = options, rule, limits_of(group, 1.0)
         same = same and self.limits.of_updates == self.limits_updates
