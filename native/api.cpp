@@ -130,7 +130,8 @@ void by_tensor(const rmsprop_batch& batch, int64_t begin, int64_t end, const Rea
   const StandardArithmetic whatever_the_thread_does_otherwise;
   for (int64_t i = 0; i < batch.count && end > 0; ++i) {
     const int64_t size = rmsprop::size_of(batch, i);
-    if (begin < size) read(i, std::max<int64_t>(begin, 0), std::min(end, size));
+    const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, size);
+    if (first < last) read(i, first, last);
     begin -= size;
     end -= size;
   }
@@ -162,6 +163,20 @@ void count_range(int64_t begin, int64_t end, void* context) {
     const int64_t count = found.squares->count(found.batch, i, first, last);
     const std::lock_guard<std::mutex> lock(found.mutex);
     found.counts[i] += count;
+  });
+}
+
+struct Units {
+  const rmsprop_batch& batch;
+  const Squares* squares;
+  double max_ratio;
+};
+
+// As update_range, writing what clips the gradients of the units that begin there.
+void scale_range(int64_t begin, int64_t end, void* context) {
+  const Units& units = *static_cast<Units*>(context);
+  by_tensor(units.batch, begin, end, [&](int64_t i, int64_t first, int64_t last) {
+    units.squares->scale_units(units.batch, units.max_ratio, i, first, last);
   });
 }
 
@@ -208,6 +223,12 @@ int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for
                                 rmsprop_squares* sums) {
   Sum work{{&batch, 1, nullptr}, in_use().load()->squares, sums, {}};
   return in_parallel(&batch, 1, parallel_for, threads, measure_range, &work);
+}
+
+int32_t rmsprop_scale_units(const rmsprop_batch* batch, double max_ratio, rmsprop_parallel_for parallel_for,
+                            int32_t threads) {
+  Units units{*batch, in_use().load()->squares, max_ratio};
+  return in_parallel(&batch, 1, parallel_for, threads, scale_range, &units);
 }
 
 int32_t rmsprop_count_agreements(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for, int32_t threads,
@@ -289,6 +310,8 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_batch, lost),
       RMSPROP_FIELD(rmsprop_batch, update_scales),
       RMSPROP_FIELD(rmsprop_batch, agreement_scales),
+      RMSPROP_FIELD(rmsprop_batch, unit_sizes),
+      RMSPROP_FIELD(rmsprop_batch, unit_scales),
       RMSPROP_FIELD(rmsprop_batch, packing),
       RMSPROP_FIELD(rmsprop_batch, spread_scales),
       RMSPROP_FIELD(rmsprop_batch, mean_scales),

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "storage.hpp"
+#include "units.hpp"
 #include "update.hpp"
 
 namespace {
@@ -129,7 +130,9 @@ void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
     const int64_t last = std::min(next_scale(batch, end - offset), size);
     if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
     if (batch.agreement_scales) numbers.agreement_scale = static_cast<T>(batch.agreement_scales[i]);
-    if (first < last) update_tensor<centered, kind>(batch, numbers, i, first, last);
+    if (first < last)
+      by_unit(batch, i, first, last, numbers,
+              [&](int64_t k, int64_t end) { update_tensor<centered, kind>(batch, numbers, i, k, end); });
     offset += size;
   }
 }

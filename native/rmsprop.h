@@ -94,8 +94,10 @@ typedef struct {
   void** lost; /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
   const double* update_scales;    /* what the quotient of each tensor is multiplied with; null: nothing */
   const double* agreement_scales; /* what its steps are multiplied with that agree with their gradient; null: nothing */
-  int32_t packing;                /* of the state; what is rounded by random bits needs seed, steps and places too */
-  void** spread_scales;           /* those of codes of 8 bits, unused without */
+  const int64_t* unit_sizes;      /* the numbers of each tensor that share a norm, one behind the other */
+  double* const* unit_scales; /* per tensor, what the gradient of each of its units is multiplied with; null: nothing */
+  int32_t packing;            /* of the state; what is rounded by random bits needs seed, steps and places too */
+  void** spread_scales;       /* those of codes of 8 bits, unused without */
   void** mean_scales;
   void** buffer_scales;
 } rmsprop_batch;
@@ -154,6 +156,11 @@ RMSPROP_EXPORT int32_t rmsprop_add_squares(const rmsprop_batch* const* batches, 
  * tensor; changes nothing else. Returns 0, or what parallel_for returned. */
 RMSPROP_EXPORT int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for,
                                                int32_t threads, rmsprop_squares* sums);
+
+/* Writes to the unit_scales of one batch what clips the gradient of each unit to max_ratio times the norm of its
+ * parameters. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_scale_units(const rmsprop_batch* batch, double max_ratio,
+                                           rmsprop_parallel_for parallel_for, int32_t threads);
 
 /* Counts in each tensor the elements whose step, as an update of one batch would take it, agrees with its gradient;
  * adds to counts and changes nothing else. Returns 0, or what parallel_for returned. */

@@ -6,6 +6,7 @@
 
 #include "exact_sum.hpp"
 #include "storage.hpp"
+#include "units.hpp"
 #include "update.hpp"
 
 namespace {
@@ -28,6 +29,17 @@ void add_narrow_rows(const rmsprop_batch& batch, const uint16_t* values, int64_t
   }
 }
 
+// Adds the squares of numbers [first, last) of a parameter or a gradient.
+void add_stored_rows(const rmsprop_batch& batch, const void* values, int64_t first, int64_t last,
+                     rmsprop_squares& sum) {
+  if (batch.dtype == RMSPROP_FLOAT64)
+    add_rows(static_cast<const double*>(values), first, last, sum);
+  else if (batch.dtype == RMSPROP_FLOAT32)
+    add_rows(static_cast<const float*>(values), first, last, sum);
+  else
+    add_narrow_rows(batch, static_cast<const uint16_t*>(values), first, last, sum);
+}
+
 void add_squares(const rmsprop_batch& batch, int64_t begin, int64_t end, rmsprop_squares& sum) {
   int64_t offset = 0;
   for (int64_t i = 0; i < batch.count && offset < end; ++i) {
@@ -35,13 +47,7 @@ void add_squares(const rmsprop_batch& batch, int64_t begin, int64_t end, rmsprop
     const int64_t first = std::max<int64_t>(begin - offset, 0), last = std::min(end - offset, size);
     offset += size;
     if (first >= last) continue;
-    const void* grads = batch.grads[i];
-    if (batch.dtype == RMSPROP_FLOAT64)
-      add_rows(static_cast<const double*>(grads), first, last, sum);
-    else if (batch.dtype == RMSPROP_FLOAT32)
-      add_rows(static_cast<const float*>(grads), first, last, sum);
-    else
-      add_narrow_rows(batch, static_cast<const uint16_t*>(grads), first, last, sum);
+    add_stored_rows(batch, batch.grads[i], first, last, sum);
   }
 }
 
@@ -78,12 +84,14 @@ void in_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last,
 
 template <bool centered, class T>
 void measure_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last, rmsprop_squares& sum) {
-  const Numbers<T, false> numbers(batch.rule);
-  in_rows<T>(batch, i, first, last, [&](int64_t k, int64_t size, const T* p, const T* g) {
-    T found[kBlock];
-    const T* means = centered ? static_cast<const T*>(batch.means[i]) + k : nullptr;
-    quotients<centered>(size, numbers, p, g, static_cast<const T*>(batch.spreads[i]) + k, means, found);
-    add_block(found, size, sum);
+  Numbers<T, false> numbers(batch.rule);
+  by_unit(batch, i, first, last, numbers, [&](int64_t begin, int64_t end) {
+    in_rows<T>(batch, i, begin, end, [&](int64_t k, int64_t size, const T* p, const T* g) {
+      T found[kBlock];
+      const T* means = centered ? static_cast<const T*>(batch.means[i]) + k : nullptr;
+      quotients<centered>(size, numbers, p, g, static_cast<const T*>(batch.spreads[i]) + k, means, found);
+      add_block(found, size, sum);
+    });
   });
 }
 
@@ -138,10 +146,13 @@ int64_t count_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t
   const State<T> state(batch, i);
   int64_t count = 0;
   last = std::min(next_scale(batch, last), batch.sizes[i]);
-  in_rows<T>(batch, i, next_scale(batch, first), last, [&](int64_t k, int64_t size, const T* p, const T* g) {
-    T spreads[kBlock], means[kBlock], buffers[kBlock];
-    count += agreements<centered>(size, numbers, p, g, state.read(0, k, size, spreads),
-                                  centered ? state.read(1, k, size, means) : nullptr, state.read(2, k, size, buffers));
+  by_unit(batch, i, next_scale(batch, first), last, numbers, [&](int64_t begin, int64_t end) {
+    in_rows<T>(batch, i, begin, end, [&](int64_t k, int64_t size, const T* p, const T* g) {
+      T spreads[kBlock], means[kBlock], buffers[kBlock];
+      count +=
+          agreements<centered>(size, numbers, p, g, state.read(0, k, size, spreads),
+                               centered ? state.read(1, k, size, means) : nullptr, state.read(2, k, size, buffers));
+    });
   });
   return count;
 }
@@ -152,8 +163,25 @@ int64_t count_agreements(const rmsprop_batch& batch, int64_t i, int64_t first, i
   return (batch.rule.centered ? count_rows<true, float> : count_rows<false, float>)(batch, i, first, last);
 }
 
+// What paper and timm keep norms of units above: of parameters, so that zeros can move, and of gradients, which are
+// divided by. src/rmsprop/clipping.py has them too.
+constexpr double kLeastParamNorm = 1e-3, kLeastGradNorm = 1e-6;
+
+void scale_units(const rmsprop_batch& batch, double max_ratio, int64_t i, int64_t first, int64_t last) {
+  const int64_t size = batch.unit_sizes[i];
+  for (int64_t unit = (first + size - 1) / size; unit * size < last; ++unit) {
+    rmsprop_squares of_params{}, of_grads{};
+    add_stored_rows(batch, batch.params[i], unit * size, (unit + 1) * size, of_params);
+    add_stored_rows(batch, batch.grads[i], unit * size, (unit + 1) * size, of_grads);
+    const double param_norm = norm(of_params), grad_norm = norm(of_grads) * std::fabs(batch.rule.grad_scale);
+    const double most = (param_norm < kLeastParamNorm ? kLeastParamNorm : param_norm) * max_ratio;
+    const double divisor = grad_norm < kLeastGradNorm ? kLeastGradNorm : grad_norm;
+    batch.unit_scales[i][unit] = grad_norm < most ? 1.0 : most / divisor;
+  }
+}
+
 }  // namespace
 
 namespace rmsprop {
-const Squares RMSPROP_SQUARES = {add_squares, measure_update, count_agreements};
+const Squares RMSPROP_SQUARES = {add_squares, measure_update, count_agreements, scale_units};
 }  // namespace rmsprop

@@ -78,6 +78,8 @@ class BatchStruct(ctypes.Structure):
         ("lost", ctypes.c_void_p),
         ("update_scales", ctypes.c_void_p),
         ("agreement_scales", ctypes.c_void_p),
+        ("unit_sizes", ctypes.c_void_p),
+        ("unit_scales", ctypes.c_void_p),
         ("packing", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in _SCALES),
     )

@@ -193,6 +193,37 @@ class Batch:
         self._numbers = ()
         return self._update_scales
 
+    def part_units(self, counts: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray[Any, Any]]:
+        """Let parts of a tensor have gradients that are scaled apart; not with state in 8 bits.
+
+        Args:
+            counts: How many units each tensor has, one behind the other in memory.
+            sizes: The numbers in each of them.
+
+        Returns:
+            Per tensor what the gradient of each unit is multiplied with: ones, to be written to, or by `scale_units`.
+        """
+        scales = [np.ones(count) for count in counts]
+        self._unit_sizes, self._unit_tables = array("q", sizes), array("Q", [each.ctypes.data for each in scales])
+        self.struct.unit_sizes = self._unit_sizes.buffer_info()[0]
+        self.struct.unit_scales = self._unit_tables.buffer_info()[0]
+        return scales
+
+    def scale_units(self, max_ratio: float, parallel_for: int | None, threads: int) -> None:
+        """Set what clips the gradient of each unit, as `rmsprop.clipping.unit_factors` tells.
+
+        Args:
+            max_ratio: What the norm of a gradient is at most, in norms of its parameters.
+            parallel_for: As for `update`.
+            threads: As for `update`.
+
+        Raises:
+            RuntimeError: If ``parallel_for`` fails.
+        """
+        scale = _libraries()[0].rmsprop_scale_units
+        if status := scale(ctypes.pointer(self.struct), max_ratio, parallel_for, threads):
+            raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+
     def scale_agreements(self, scales: Sequence[float]) -> None:
         """Set what the steps of each tensor that agree with their gradients are multiplied with, for ``caution``."""
         self._agreement_scales = np.array(scales, np.float64)
@@ -452,6 +483,10 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p),
     )
     free.rmsprop_count_agreements.argtypes = free.rmsprop_measure_updates.argtypes
+    free.rmsprop_scale_units.argtypes = (
+        *(ctypes.POINTER(BatchStruct), ctypes.c_double),
+        *(ctypes.c_void_p, ctypes.c_int32),
+    )
     free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (

@@ -13,6 +13,7 @@ from rmsprop import stretch_table
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu
 from rmsprop.torch.bucket import Bucket
+from rmsprop.torch.units import scale_cut_units
 from rmsprop.torch.update_rms import agreement_scales, update_scales
 
 
@@ -29,6 +30,7 @@ class Stage:
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
         self._limited = [bucket for bucket in buckets if bucket.limits_updates]
+        self._clipped = [bucket for bucket in buckets if bucket.clips_units]
         self._with_caution = [bucket for bucket in buckets if bucket.has_caution]
         self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
@@ -63,6 +65,8 @@ class Stage:
         """
         for bucket in self._copied:
             bucket.copy_in()
+        if self._clipped:
+            scale_cut_units([each for bucket in self._clipped for each in bucket.scale_units()])
         if self._limited:
             self._limit_updates()
         if self._with_caution:
