@@ -190,6 +190,25 @@ def clipped(mesh):
 
 
 @case
+def clipped_by_units(mesh):
+    """Units that are whole on a process, copies of them, and units that processes share: columns, and vectors."""
+    grid = init_device_mesh("cpu", (mesh.size(), 1), mesh_dim_names=("rows", "columns"))
+    cuts = {**{cut: (mesh, where) for cut, where in CUTS.items()}, "columns": (mesh, [Shard(1)])}
+    cuts |= {"grid": (grid, [Shard(0), Shard(1)])}
+    found = {}
+    for cut, (where, placements) in cuts.items():
+        shapes = MATRICES if Shard(1) in placements else SHAPES
+        for options in ({}, {"momentum": 0.9, "caution": True, "max_update_rms": 0.5}):
+            optimizers = trained(where, placements, {"max_grad_ratio": 0.3, **options}, shapes, fused=True)
+            found[f"{cut}, {options}"] = compare(*optimizers)["equal"]
+        sharded, whole = trained(where, placements, {"max_grad_ratio": 0.3}, shapes, fused=False)
+        params = zip(params_of(sharded), params_of(whole), strict=True)
+        # torch's √ is not always correctly rounded
+        found[f"{cut}, by tensor"] = all(torch.allclose(full(a.detach()), b.detach(), 1e-6, 1e-6) for a, b in params)
+    return found
+
+
+@case
 def cautious_by_tensor_operations(mesh):
     found = {}
     for cut, placements in CUTS.items():

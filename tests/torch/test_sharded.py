@@ -48,7 +48,7 @@ def test_shards_get_the_bits_of_the_whole(case, found):
         assert result == dict.fromkeys(result, AS_ONE)
 
 
-@pytest.mark.parametrize("case", ["clipped", "cautious_by_tensor_operations"])
+@pytest.mark.parametrize("case", ["clipped", "clipped_by_units", "cautious_by_tensor_operations"])
 def test_shards_are_limited_as_the_whole(case, found):
     for result in results(found, case):
         assert result == dict.fromkeys(result, True)
