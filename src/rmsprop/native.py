@@ -242,7 +242,7 @@ class Batch:
             RuntimeError: If ``parallel_for`` fails.
         """
         counts = agreements(self, parallel_for, threads).tolist()
-        self.scale_agreements([agreement_scale(n / max(size, 1)) for n, size in zip(counts, self.sizes, strict=True)])
+        self.scale_agreements([agreement_scale(n, size) for n, size in zip(counts, self.sizes, strict=True)])
 
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.

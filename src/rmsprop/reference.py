@@ -141,7 +141,7 @@ def apply(
         g: The gradient, likewise, already scaled and negated.
         state: Arrays named as `Rule.state_names`.
         xp: The library of these arrays, with ``sqrt``, ``where``, ``isinf``, ``real``, ``conj`` and ``expm1``:
-            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``; for ``caution`` also ``mean``, ``ones_like`` and
+            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``; for ``caution`` also ``sum``, ``ones_like`` and
             ``zeros_like``, where arrays are not NumPy's. Its ``isinf`` may return False for "nowhere". One
             whose operations are a pass over memory each may have ``finite``, which puts any finite number in the place
             of an infinite one; it then needs no ``isinf``.
@@ -286,10 +286,10 @@ def _with_caution(step_taken: Any, u: Any, xp: Any) -> Any:
     """Return a step without the elements whose quotient points the other way, the others larger instead."""
     agrees = _product(step_taken, u, xp) > 0.0
     if isinstance(agrees, np.ndarray | np.bool):  # a Python number meets arrays of the working precision
-        share: Any = float(np.count_nonzero(agrees) / max(agrees.size, 1))
+        scale = agreement_scale(int(np.count_nonzero(agrees)), agrees.size)
     else:
-        share = xp.mean(xp.where(agrees, xp.ones_like(u), xp.zeros_like(u)))
-    scale = agreement_scale(share, xp)
+        ones = xp.ones_like(u)
+        scale = agreement_scale(xp.sum(xp.where(agrees, ones, xp.zeros_like(u))), xp.sum(ones), xp)
     return xp.where(agrees, scale * step_taken, 0.0 * step_taken)  # NaN stays NaN
 
 

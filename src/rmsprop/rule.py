@@ -13,8 +13,8 @@ from rmsprop.hyperparameters import Traced, check_factor, check_number
 WeightDecayMode = Literal["l2", "decoupled", "cautious"]
 # The averages of squares among the arrays of the state: v, and v − m² in its place.
 SQUARES = ("square_avg", "grad_var")
-# What timm bounds the share of a tensor's elements by that agree with their gradients.
-LEAST_AGREEMENT = 1e-3
+# How many times as long caution makes a step at most: timm's bound of 1/1000 of the elements of a tensor that agree.
+MOST_FOR_THE_REST = 1000.0
 
 
 class OwnOptions(TypedDict, total=False):
@@ -430,20 +430,22 @@ class Rule:
         return (1.0 - decay) / now, decay * before / now
 
 
-def agreement_scale(share: Any, xp: Any = None) -> Any:
+def agreement_scale(count: Any, size: Any, xp: Any = None) -> Any:
     """Return what ``caution`` multiplies the elements of a step with that agree with their gradient.
 
     Args:
-        share: How many of a tensor's elements do, of all of them.
-        xp: The library of ``share``, if it is an array, with ``where``. Default: none.
+        count: How many of a tensor's elements do: an int, or an array.
+        size: Of how many, likewise.
+        xp: The library of such arrays, with ``where``. Default: there are none.
 
     Examples:
-        >>> agreement_scale(0.5)
-        2.0
+        >>> agreement_scale(2, 5), agreement_scale(0, 5)
+        (2.5, 1000.0)
     """
-    if isinstance(share, float):
-        return 1.0 / max(share, LEAST_AGREEMENT)
-    return 1.0 / xp.where(share < LEAST_AGREEMENT, LEAST_AGREEMENT, share)
+    if isinstance(count, int):
+        return min(size / count, MOST_FOR_THE_REST) if count else MOST_FOR_THE_REST
+    scale = size / count
+    return xp.where(scale > MOST_FOR_THE_REST, MOST_FOR_THE_REST, scale)
 
 
 # The fields of `Rule` that are numbers (each needs its range above), and those that are switched on or off.

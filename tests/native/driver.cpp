@@ -127,8 +127,8 @@ bool passes(const Case& one, const Functions& kernel, int32_t threads) {
   if (one.rule.caution) {  // the two parts are one tensor to the specification
     int64_t counts[3] = {};
     if (kernel.count_agreements(&batch, nullptr, threads, counts) != 0) return false;
-    const double share = static_cast<double>(counts[0] + counts[2]) / static_cast<double>(one.size);
-    std::fill(agreement_scales, agreement_scales + 3, 1.0 / std::max(share, 1e-3));
+    const double scale = static_cast<double>(one.size) / static_cast<double>(counts[0] + counts[2]);
+    std::fill(agreement_scales, agreement_scales + 3, std::min(scale, 1e3));
     batch.agreement_scales = agreement_scales;
   }
   const rmsprop_batch* const batches[] = {&batch};

@@ -53,8 +53,7 @@ def agreement_scales(params: Sequence[Tensor], counts: np.ndarray[Any, Any]) -> 
         counts: A row per parameter with one number: how many elements agree on this process.
     """
     sum_over_processes(params, counts)
-    sizes = [max(_size(param), 1) for param in params]
-    return [agreement_scale(int(count) / size) for (count,), size in zip(counts, sizes, strict=True)]
+    return [agreement_scale(int(count), _size(param)) for (count,), param in zip(counts, params, strict=True)]
 
 
 def limiting(param: Tensor, limits: Limits) -> Callable[[Any], Any] | None:

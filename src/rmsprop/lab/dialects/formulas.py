@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from rmsprop.rule import LEAST_AGREEMENT, Rule
+from rmsprop.rule import MOST_FOR_THE_REST, Rule
 
 # A formula's signs in Python; what follows a root sign is handled apart.
 _SIGNS = {
@@ -173,7 +173,7 @@ def _move(rule: Rule, rate: str, quotient: str) -> list[str]:
     lines.append(f"b ← {_times(keep, 'b')} + {collected}")
     if rule.caution:
         lines.append(f"c = ({step}·g > 0)")
-        step = f"c / max(mean(c), {number(LEAST_AGREEMENT)})·{step}"
+        step = f"c / max(mean(c), {number(1.0 / MOST_FOR_THE_REST)})·{step}"
     return [*lines, step if rule.lr_in_momentum else f"{rate}·{step}"]
 
 

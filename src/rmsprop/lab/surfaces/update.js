@@ -56,7 +56,7 @@ function change(rule, lr, t, gradients, states) {
   const steps = gradients.map((g, k) => stepOf(rule, lr, t, g, states[k]));
   if (!rule.caution) return steps.map(({ step, rate }) => rate * step);
   const agrees = steps.map(({ quotient, step }) => step * quotient > 0);
-  const scale = 1 / Math.max(agrees.filter(Boolean).length / agrees.length, 1e-3);
+  const scale = Math.min(agrees.length / agrees.filter(Boolean).length, 1000);
   return steps.map(({ step, rate }, k) => rate * ((agrees[k] ? scale : 0) * step));
 }
 
