@@ -102,16 +102,23 @@ void measure_update(const rmsprop_batch& batch, int64_t i, int64_t first, int64_
     (batch.rule.centered ? measure_rows<true, float> : measure_rows<false, float>)(batch, i, first, last, sum);
 }
 
+// Tells of rows which steps agree with their gradients, as ones and zeros: numbers that a loop of vectors can make.
 template <bool centered, class T>
-RMSPROP_NOINLINE int64_t agreements(int64_t size, const Numbers<T, false>& numbers, const T* params, const T* grads,
-                                    const T* spreads, const T* means, const T* buffers) {
-  int64_t count = 0;
+RMSPROP_NOINLINE void agreements(int64_t size, const Numbers<T, false>& __restrict numbers, const T* params,
+                                 const T* grads, const T* spreads, const T* means, const T* buffers,
+                                 T* __restrict found) {
   for (int64_t k = 0; k < size; ++k) {
     T spread = spreads[k], mean{}, buffer = buffers[k];
     if constexpr (centered) mean = means[k];
     const T u = numbers.update_scale * quotient_of<centered, true>(numbers, grads[k], params[k], spread, mean);
-    count += step_of(numbers, u, buffer) * u > T(0);
+    found[k] = step_of(numbers, u, buffer) * u > T(0) ? T(1) : T(0);
   }
+}
+
+template <class T>
+RMSPROP_NOINLINE int64_t ones_among(const T* values, int64_t size) {
+  int32_t count = 0;
+  for (int64_t k = 0; k < size; ++k) count += static_cast<int32_t>(values[k]);
   return count;
 }
 
@@ -148,10 +155,10 @@ int64_t count_rows(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t
   last = std::min(next_scale(batch, last), batch.sizes[i]);
   by_unit(batch, i, next_scale(batch, first), last, numbers, [&](int64_t begin, int64_t end) {
     in_rows<T>(batch, i, begin, end, [&](int64_t k, int64_t size, const T* p, const T* g) {
-      T spreads[kBlock], means[kBlock], buffers[kBlock];
-      count +=
-          agreements<centered>(size, numbers, p, g, state.read(0, k, size, spreads),
-                               centered ? state.read(1, k, size, means) : nullptr, state.read(2, k, size, buffers));
+      T spreads[kBlock], means[kBlock], buffers[kBlock], found[kBlock];
+      agreements<centered>(size, numbers, p, g, state.read(0, k, size, spreads),
+                           centered ? state.read(1, k, size, means) : nullptr, state.read(2, k, size, buffers), found);
+      count += ones_among(found, size);
     });
   });
   return count;

@@ -157,8 +157,12 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
   }
   if constexpr (kind == Buffer::kMomentum) {
     const T step = step_of(n, u, buffer);
-    const T agreement = step * u > T(0) ? n.agreement_scale : T(0);
-    u = rare ? n.choose(n.has_caution, agreement * step, step) : step;
+    if constexpr (rare) {
+      const T longer = n.agreement_scale * step, none = T(0) * step;
+      u = n.choose(n.has_caution, step * u > T(0) ? longer : none, step);
+    } else {
+      u = step;
+    }
   }
   const T moved_by = n.lr_outside * u;
   if constexpr (!usual) {
