@@ -124,22 +124,60 @@ void add_range(int64_t begin, int64_t end, void* context) {
   add(own, *sum.total);
 }
 
-// As update_range, adding the squares of the quotients of an update, tensor by tensor.
-void measure_range(int64_t begin, int64_t end, void* context) {
+// Calls read(i, first, last) on the parts of a batch's tensors that lie in [begin, end).
+template <class Read>
+void by_tensor(const rmsprop_batch& batch, int64_t begin, int64_t end, const Read& read) {
   const StandardArithmetic whatever_the_thread_does_otherwise;
-  Sum& sum = *static_cast<Sum*>(context);
-  const rmsprop_batch& batch = **sum.work.batches;
   for (int64_t i = 0; i < batch.count && end > 0; ++i) {
     const int64_t size = rmsprop::size_of(batch, i);
-    if (begin < size) {
-      rmsprop_squares own{};
-      sum.squares->measure(batch, i, std::max<int64_t>(begin, 0), std::min(end, size), own);
-      const std::lock_guard<std::mutex> lock(sum.mutex);
-      add(own, sum.total[i]);
-    }
+    const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, size);
+    if (first < last) read(i, first, last);
     begin -= size;
     end -= size;
   }
+}
+
+// As update_range, adding the squares of the quotients of an update, tensor by tensor.
+void measure_range(int64_t begin, int64_t end, void* context) {
+  Sum& sum = *static_cast<Sum*>(context);
+  const rmsprop_batch& batch = **sum.work.batches;
+  by_tensor(batch, begin, end, [&](int64_t i, int64_t first, int64_t last) {
+    rmsprop_squares own{};
+    sum.squares->measure(batch, i, first, last, own);
+    const std::lock_guard<std::mutex> lock(sum.mutex);
+    add(own, sum.total[i]);
+  });
+}
+
+struct Agreements {
+  const rmsprop_batch& batch;
+  const Squares* squares;
+  int64_t* counts;
+  std::mutex mutex;
+};
+
+// As update_range, counting the elements whose step agrees with their gradient, tensor by tensor.
+void count_range(int64_t begin, int64_t end, void* context) {
+  Agreements& found = *static_cast<Agreements*>(context);
+  by_tensor(found.batch, begin, end, [&](int64_t i, int64_t first, int64_t last) {
+    const int64_t count = found.squares->count(found.batch, i, first, last);
+    const std::lock_guard<std::mutex> lock(found.mutex);
+    found.counts[i] += count;
+  });
+}
+
+struct Units {
+  const rmsprop_batch& batch;
+  const Squares* squares;
+  double max_ratio;
+};
+
+// As update_range, writing what clips the gradients of the units that begin there.
+void scale_range(int64_t begin, int64_t end, void* context) {
+  const Units& units = *static_cast<Units*>(context);
+  by_tensor(units.batch, begin, end, [&](int64_t i, int64_t first, int64_t last) {
+    units.squares->scale_units(units.batch, units.max_ratio, i, first, last);
+  });
 }
 
 template <class T>
@@ -185,6 +223,18 @@ int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for
                                 rmsprop_squares* sums) {
   Sum work{{&batch, 1, nullptr}, in_use().load()->squares, sums, {}};
   return in_parallel(&batch, 1, parallel_for, threads, measure_range, &work);
+}
+
+int32_t rmsprop_scale_units(const rmsprop_batch* batch, double max_ratio, rmsprop_parallel_for parallel_for,
+                            int32_t threads) {
+  Units units{*batch, in_use().load()->squares, max_ratio};
+  return in_parallel(&batch, 1, parallel_for, threads, scale_range, &units);
+}
+
+int32_t rmsprop_count_agreements(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for, int32_t threads,
+                                 int64_t* counts) {
+  Agreements found{*batch, in_use().load()->squares, counts, {}};
+  return in_parallel(&batch, 1, parallel_for, threads, count_range, &found);
 }
 
 void rmsprop_count(const rmsprop_batch* batch) {
@@ -238,6 +288,7 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_rule, delayed),
       RMSPROP_FIELD(rmsprop_rule, limits),
       RMSPROP_FIELD(rmsprop_rule, averages),
+      RMSPROP_FIELD(rmsprop_rule, caution),
       RMSPROP_SIZE(rmsprop_rule),
       RMSPROP_FIELD(rmsprop_batch, rule),
       RMSPROP_FIELD(rmsprop_batch, dtype),
@@ -258,6 +309,9 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_batch, places),
       RMSPROP_FIELD(rmsprop_batch, lost),
       RMSPROP_FIELD(rmsprop_batch, update_scales),
+      RMSPROP_FIELD(rmsprop_batch, agreement_scales),
+      RMSPROP_FIELD(rmsprop_batch, unit_sizes),
+      RMSPROP_FIELD(rmsprop_batch, unit_scales),
       RMSPROP_FIELD(rmsprop_batch, packing),
       RMSPROP_FIELD(rmsprop_batch, spread_scales),
       RMSPROP_FIELD(rmsprop_batch, mean_scales),

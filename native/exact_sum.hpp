@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "bits.hpp"
@@ -73,6 +74,19 @@ RMSPROP_NOINLINE void add_block(const T* values, int64_t size, rmsprop_squares& 
   }
   add_to(sum.limbs[limb - kLowestLimb], highs - high.shift(size));
   add_to(sum.limbs[limb - 1 - kLowestLimb], lows - low.shift(size));
+}
+
+// The root of a sum: infinite or NaN if something in it is.
+inline double norm(const rmsprop_squares& sum) {
+  if (sum.nans) return std::numeric_limits<double>::quiet_NaN();
+  if (sum.infinities) return std::numeric_limits<double>::infinity();
+  const auto low = [&](int limb) { return static_cast<double>(sum.limbs[limb][0] & 0xffffffff); };
+  const auto high = [&](int limb) { return static_cast<double>(sum.limbs[limb][1] + (sum.limbs[limb][0] >> 32)); };
+  int top = RMSPROP_LIMBS - 1;
+  while (top > 1 && low(top) == 0 && high(top) == 0) --top;
+  const double total =
+      (high(top) * two_to(32) + low(top)) * two_to(kLimbBits) + (high(top - 1) * two_to(32) + low(top - 1));
+  return std::sqrt(std::ldexp(total, kLimbBits * (top - 1 + kLowestLimb)));
 }
 
 }  // namespace

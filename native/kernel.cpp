@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "storage.hpp"
+#include "units.hpp"
 #include "update.hpp"
 
 namespace {
@@ -119,11 +120,6 @@ void update_tensor(const rmsprop_batch& batch, const Numbers<T, usual>& numbers,
   by_turns(begin, end, [&](int64_t first, int64_t last) { tensor.in_place(first, last); });
 }
 
-// Where the first scale begins at or behind a number: numbers that share one are updated together.
-int64_t next_scale(const rmsprop_batch& batch, int64_t k) {
-  return batch.packing == RMSPROP_PACKED_8BIT ? (k + kCoded - 1) / kCoded * kCoded : k;
-}
-
 template <bool centered, Buffer kind, class T, bool usual>
 void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
   Numbers<T, usual> numbers(batch.rule);
@@ -133,7 +129,10 @@ void update_tensors(const rmsprop_batch& batch, int64_t begin, int64_t end) {
     const int64_t first = next_scale(batch, std::max<int64_t>(begin - offset, 0));
     const int64_t last = std::min(next_scale(batch, end - offset), size);
     if (batch.update_scales) numbers.update_scale = static_cast<T>(batch.update_scales[i]);
-    if (first < last) update_tensor<centered, kind>(batch, numbers, i, first, last);
+    if (batch.agreement_scales) numbers.agreement_scale = static_cast<T>(batch.agreement_scales[i]);
+    if (first < last)
+      by_unit(batch, i, first, last, numbers,
+              [&](int64_t k, int64_t end) { update_tensor<centered, kind>(batch, numbers, i, k, end); });
     offset += size;
   }
 }

@@ -53,6 +53,7 @@ typedef struct {
   int32_t delayed;  /* divide by the average of before */
   int32_t limits;   /* whether there is a max_grad or a max_quotient, or the batch has update_scales */
   int32_t averages; /* schedule-free: has_momentum, but each buffer is the iterate that the parameter averages */
+  int32_t caution;  /* take no step against a gradient, but the batch's agreement_scales times the others */
 } rmsprop_rule;
 
 /* DLPack's DLDevice. */
@@ -91,9 +92,12 @@ typedef struct {
       places;  /* for random bits, four per tensor: the number of the parameter, the index of its first element
                   in the whole of it, the length of a run of elements, how far the next one begins from it */
   void** lost; /* what rounding took off each parameter, stored as it is; unused but with RMSPROP_KAHAN */
-  const double* update_scales; /* what the quotient of each tensor is multiplied with; null: nothing */
-  int32_t packing;             /* of the state; what is rounded by random bits needs seed, steps and places too */
-  void** spread_scales;        /* those of codes of 8 bits, unused without */
+  const double* update_scales;    /* what the quotient of each tensor is multiplied with; null: nothing */
+  const double* agreement_scales; /* what its steps are multiplied with that agree with their gradient; null: nothing */
+  const int64_t* unit_sizes;      /* the numbers of each tensor that share a norm, one behind the other */
+  double* const* unit_scales; /* per tensor, what the gradient of each of its units is multiplied with; null: nothing */
+  int32_t packing;            /* of the state; what is rounded by random bits needs seed, steps and places too */
+  void** spread_scales;       /* those of codes of 8 bits, unused without */
   void** mean_scales;
   void** buffer_scales;
 } rmsprop_batch;
@@ -152,6 +156,16 @@ RMSPROP_EXPORT int32_t rmsprop_add_squares(const rmsprop_batch* const* batches, 
  * tensor; changes nothing else. Returns 0, or what parallel_for returned. */
 RMSPROP_EXPORT int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for,
                                                int32_t threads, rmsprop_squares* sums);
+
+/* Writes to the unit_scales of one batch what clips the gradient of each unit to max_ratio times the norm of its
+ * parameters. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_scale_units(const rmsprop_batch* batch, double max_ratio,
+                                           rmsprop_parallel_for parallel_for, int32_t threads);
+
+/* Counts in each tensor the elements whose step, as an update of one batch would take it, agrees with its gradient;
+ * adds to counts and changes nothing else. Returns 0, or what parallel_for returned. */
+RMSPROP_EXPORT int32_t rmsprop_count_agreements(const rmsprop_batch* batch, rmsprop_parallel_for parallel_for,
+                                                int32_t threads, int64_t* counts);
 
 /* Counts a step of every tensor that takes part in a batch which somebody else updates. */
 RMSPROP_EXPORT void rmsprop_count(const rmsprop_batch* batch);

@@ -15,9 +15,17 @@ using AddSquares = void (*)(const rmsprop_batch& batch, int64_t begin, int64_t e
 using MeasureUpdate = void (*)(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last,
                                rmsprop_squares& sum);
 
+// Returns how many of elements [first, last) of tensor i would take a step that agrees with their gradient.
+using CountAgreements = int64_t (*)(const rmsprop_batch& batch, int64_t i, int64_t first, int64_t last);
+
+// Writes what clips the gradients of the units of tensor i that begin in [first, last).
+using ScaleUnits = void (*)(const rmsprop_batch& batch, double max_ratio, int64_t i, int64_t first, int64_t last);
+
 struct Squares {
   AddSquares add;
   MeasureUpdate measure;
+  CountAgreements count;
+  ScaleUnits scale_units;
 };
 
 extern const Squares squares_baseline;

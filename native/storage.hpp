@@ -182,6 +182,11 @@ class Narrow {
   const Noise noise_;
 };
 
+// Where the first scale begins at or behind a number: numbers that share one are updated together.
+inline int64_t next_scale(const rmsprop_batch& batch, int64_t k) {
+  return batch.packing == RMSPROP_PACKED_8BIT ? (k + kCoded - 1) / kCoded * kCoded : k;
+}
+
 // An array of the state of one tensor that is packed into 16 or 8 bits, read and written in working precision, a block
 // at a time. Its codes of 8 bits share scales, so that blocks must begin where those do.
 class Packed {

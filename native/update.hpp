@@ -34,7 +34,7 @@ class Choice {
 // they had, no Nesterov momentum, no weight decay, no limit to an element or an update, no start of its own. Most
 // training is like that, and it need not pay for the rest.
 inline bool is_usual(const rmsprop_rule& rule) {
-  return !rule.new_is_base && !rule.nesterov && !rule.limits && rule.is_first == 0 &&
+  return !rule.new_is_base && !rule.nesterov && !rule.limits && !rule.caution && rule.is_first == 0 &&
          rule.weight_decay_mode == RMSPROP_NO_WEIGHT_DECAY &&
          !(rule.has_momentum && !rule.averages && rule.short_momentum);
 }
@@ -44,10 +44,11 @@ template <class T, bool usual>
 struct Numbers {
   T lr_inside, lr_outside, grad_scale, max_grad, gain, keep, eps_inside, eps_outside, momentum, momentum_loss,
       weight_decay, max_quotient, share, average_lr;
-  bool is_rare;        // whether it makes a choice that no framework offers
-  T update_scale = 1;  // what the quotients of one tensor are multiplied with
+  bool is_rare;           // whether it makes a choice that no framework offers
+  T update_scale = 1;     // what the quotients of one tensor are multiplied with
+  T agreement_scale = 1;  // what those of its steps are multiplied with that agree with their gradients
   Choice<T> new_or_old, looks_ahead, decays_gradient, decays_param, decays_with_care, decays_quotient,
-      plain_or_corrected, is_first, delayed;
+      plain_or_corrected, is_first, delayed, has_caution;
 
   explicit Numbers(const rmsprop_rule& rule)
       : lr_inside(static_cast<T>((rule.lr_in_momentum ? rule.lr : 1.0) * rule.momentum_gain)),
@@ -64,7 +65,7 @@ struct Numbers {
         max_quotient(static_cast<T>(rule.max_quotient)),
         share(static_cast<T>(rule.share)),
         average_lr(static_cast<T>(rule.average_lr)),
-        is_rare(rule.delayed || rule.is_first != 0 || rule.weight_decay_mode == RMSPROP_CAUTIOUS),
+        is_rare(rule.delayed || rule.caution || rule.is_first != 0 || rule.weight_decay_mode == RMSPROP_CAUTIOUS),
         new_or_old(rule.new_is_base != 0),
         looks_ahead(rule.nesterov != 0),
         decays_gradient(rule.weight_decay_mode == RMSPROP_L2),
@@ -73,7 +74,8 @@ struct Numbers {
         decays_quotient(rule.weight_decay_mode == RMSPROP_WITH_QUOTIENT),
         plain_or_corrected(rule.short_momentum != 0),
         is_first(rule.is_first != 0),
-        delayed(rule.delayed != 0) {}
+        delayed(rule.delayed != 0),
+        has_caution(rule.caution != 0) {}
 
   static bool is_infinite(T value) { return std::fabs(value) == std::numeric_limits<T>::infinity(); }
 
@@ -130,6 +132,14 @@ inline T quotient_of(const Numbers<T, usual>& n, T g, T p, T& spread, T& mean) {
   return rare ? n.limited(u, n.max_quotient) : u;
 }
 
+// Makes a step of a quotient, with the momentum of one element, which it updates.
+template <class T, bool usual>
+inline T step_of(const Numbers<T, usual>& n, T quotient, T& buffer) {
+  const T u = n.lr_inside * quotient;
+  buffer = n.decayed_sum(buffer, u);
+  return n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
+}
+
 // What the buffer of an element is: nothing, its momentum, or the iterate that it averages.
 enum class Buffer { kNone, kMomentum, kIterate };
 
@@ -146,9 +156,13 @@ inline void update(const Numbers<T, usual>& n, T g, T& p, T& spread, T& mean, T&
     return;
   }
   if constexpr (kind == Buffer::kMomentum) {
-    u = n.lr_inside * u;
-    buffer = n.decayed_sum(buffer, u);
-    u = n.choose(n.looks_ahead, u + n.momentum * buffer, buffer);
+    const T step = step_of(n, u, buffer);
+    if constexpr (rare) {
+      const T longer = n.agreement_scale * step, none = T(0) * step;
+      u = n.choose(n.has_caution, step * u > T(0) ? longer : none, step);
+    } else {
+      u = step;
+    }
   }
   const T moved_by = n.lr_outside * u;
   if constexpr (!usual) {

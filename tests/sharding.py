@@ -103,6 +103,7 @@ OPTIONS = {
     "plain": {},
     "momentum": {"momentum": 0.9},
     "centered": {"centered": True, "momentum": 0.9, "weight_decay": 0.1},
+    "caution": {"caution": True, "momentum": 0.9},
     "tensorflow1": {"dialect": "tensorflow1", "lr": 0.01, "momentum": 0.9},
 }
 MATRICES = ((6, 4), (3, 7), (2, 1), (5, 3))
@@ -185,6 +186,36 @@ def clipped(mesh):
             tolerance = 0.0 if fused is None else 1e-6  # torch's √ is not always correctly rounded
             same = [torch.allclose(full(param.detach()), its.detach(), tolerance, tolerance) for param, its in params]
             found[f"{cut}, {fused}"] = equal_norms and all(same)
+    return found
+
+
+@case
+def clipped_by_units(mesh):
+    """Units that are whole on a process, copies of them, and units that processes share: columns, and vectors."""
+    grid = init_device_mesh("cpu", (mesh.size(), 1), mesh_dim_names=("rows", "columns"))
+    cuts = {**{cut: (mesh, where) for cut, where in CUTS.items()}, "columns": (mesh, [Shard(1)])}
+    cuts |= {"grid": (grid, [Shard(0), Shard(1)])}
+    found = {}
+    for cut, (where, placements) in cuts.items():
+        shapes = MATRICES if Shard(1) in placements else SHAPES
+        for options in ({}, {"momentum": 0.9, "caution": True, "max_update_rms": 0.5}):
+            optimizers = trained(where, placements, {"max_grad_ratio": 0.3, **options}, shapes, fused=True)
+            found[f"{cut}, {options}"] = compare(*optimizers)["equal"]
+        sharded, whole = trained(where, placements, {"max_grad_ratio": 0.3}, shapes, fused=False)
+        params = zip(params_of(sharded), params_of(whole), strict=True)
+        # torch's √ is not always correctly rounded
+        found[f"{cut}, by tensor"] = all(torch.allclose(full(a.detach()), b.detach(), 1e-6, 1e-6) for a, b in params)
+    return found
+
+
+@case
+def cautious_by_tensor_operations(mesh):
+    found = {}
+    for cut, placements in CUTS.items():
+        sharded, whole = trained(mesh, placements, {"caution": True, "momentum": 0.9}, fused=False)
+        params = zip(params_of(sharded), params_of(whole), strict=True)
+        # torch's √ is not always correctly rounded
+        found[cut] = all(torch.allclose(full(param.detach()), its.detach(), 1e-6, 1e-6) for param, its in params)
     return found
 
 

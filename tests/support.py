@@ -24,6 +24,24 @@ VARIANT_RULES = [
 ]
 
 VARIANT_RULES += [
+    Rule(decay=decay, momentum=momentum, caution=True, **others)
+    for decay, momentum, others in product(
+        (0.3, 0.9),
+        (0.3, 0.9),
+        (
+            {},
+            {"averaged_momentum": True, "bias_correction": True, "weight_decay": 0.1},
+            {"nesterov": True, "lr_in_momentum": True, "eps": 1e-3, "eps_inside_sqrt": True, "centered": True},
+            {"delayed": True, "weight_decay": 0.1, "weight_decay_mode": "cautious", "weight_decay_max_lr": 0.3},
+        ),
+    )
+]
+VARIANT_RULES += [
+    Rule(weight_decay=0.1, weight_decay_mode=mode, weight_decay_max_lr=0.3, momentum=momentum)
+    for mode, momentum in product(("decoupled", "cautious"), (0.0, 0.9))
+]
+
+VARIANT_RULES += [
     Rule(decay=decay, momentum=momentum, averaged_momentum=averaged, **variant, **others)
     for decay, (momentum, averaged), variant, others in product(
         (0.3, 0.9),
@@ -116,6 +134,8 @@ def kernel_update(
     """Update arrays in place with the compiled kernel."""
     batch = kernel_batch(rule, params, grads, states)
     batch.set_numbers(lr, step, maximize=maximize, grad_scale=grad_scale)
+    if rule.caution:
+        batch.count_agreements(parallel_for, threads)
     native.update([batch], parallel_for, threads)
 
 

@@ -187,7 +187,8 @@ def test_options_are_named_as_the_field_names_them():
     options += " --keep best --early-stop 2 --average ema --ema-decay .75"
     settings = json.loads(run("train", "wine", *options.split(), "--json").stdout)["settings"]
     assert settings == {
-        **dict.fromkeys(("averaged_momentum", "delayed", "init_from_gradient"), False),
+        **dict.fromkeys(("averaged_momentum", "caution", "delayed", "init_from_gradient"), False),
+        "weight_decay_max_lr": 0.0,
         "problem": "wine",
         "target": None,
         "task": None,

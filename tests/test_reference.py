@@ -55,9 +55,13 @@ def textbook(rule, grads, lr, param):
         else:
             b = rule.momentum * b + collected
             change = collected + rule.momentum * b if rule.nesterov else b
+        if rule.caution:
+            agrees = change * g > 0
+            change = np.where(agrees, change / max(agrees.mean(), 1e-3), 0.0)
         change = change if rule.lr_in_momentum else lr * change
         decays = {"l2": False, "decoupled": True, "cautious": change * param >= 0}[rule.weight_decay_mode]
-        param = param - decays * lr * rule.weight_decay * param - change
+        lr_squared = lr * lr / rule.weight_decay_max_lr if rule.weight_decay_max_lr else lr
+        param = param - decays * lr_squared * rule.weight_decay * param - change
     return param
 
 

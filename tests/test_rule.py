@@ -151,7 +151,7 @@ def test_the_options_are_the_fields():
 
 
 # Flags that only papers' code has.
-OF_PAPERS = ["averaged_momentum", "init_from_gradient", "delayed"]
+OF_PAPERS = ["averaged_momentum", "caution", "init_from_gradient", "delayed"]
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
@@ -169,6 +169,11 @@ def test_flags_are_bools(field, value):
         (
             {"weight_decay_mode": "L2"},
             "Invalid weight_decay_mode value: 'L2' (allowed: 'l2', 'decoupled' or 'cautious')",
+        ),
+        ({"caution": True}, "caution=True needs a momentum above 0: without it no step has another sign than its"),
+        (
+            {"weight_decay_max_lr": 0.1},
+            "weight_decay_max_lr=0.1 needs weight_decay_mode='decoupled' or 'cautious': L2 decay is part of the",
         ),
         ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
         (
@@ -236,7 +241,8 @@ def test_a_correction_starts_from_zero_and_others_from_what_is_asked_for():
 
 def test_an_unknown_field_of_a_dialect_is_named():
     with pytest.raises(
-        TypeError, match=r"Unknown hyperparameter 'alpha' .known: averaged_momentum, bias_correction, centered, decay,"
+        TypeError,
+        match=r"Unknown hyperparameter 'alpha' .known: averaged_momentum, bias_correction, caution,",
     ):
         Rule.from_dialect("torch", alpha=0.9)
 

@@ -45,40 +45,22 @@ def squares(values: Array) -> Array:
     flat = np.asarray(values).reshape(-1)
     words = np.zeros(WORDS, np.int64)
     for start in range(0, flat.size, _PART):
-        _add_part(words, flat[start : start + _PART].astype(np.float64))
+        _add_rows(words[None], flat[None, start : start + _PART])
     return words
 
 
-def _add_part(words: Array, values: Array) -> None:
-    with np.errstate(over="ignore"):
-        terms = values * values
-    largest = terms.max()
-    if not largest < INFINITE:
-        words[-1 if np.isnan(largest) else -2] += 1
-    elif largest:
-        limb = limb_of(float(largest))
-        above = np.rint(np.ldexp(terms, -LIMB_BITS * limb))
-        rest = terms - np.ldexp(above, LIMB_BITS * limb)
-        below = np.rint(np.ldexp(rest, -LIMB_BITS * (limb - 1)))
-        for place, part in ((limb, above), (limb - 1, below)):
-            whole = int(part.astype(np.int64).sum())
-            first = 2 * (place - LOWEST_LIMB)
-            words[first] += whole & (2**_HALF - 1)
-            words[first + 1] += whole >> _HALF
-
-
-def limb_of(square: float) -> int:
-    """Return the limb of a positive square: it is above half of the limb's weight and not above half of the next one's.
+def limb_of(square: Any) -> Any:
+    """Return the limb of a positive square: it is above half of the limb's weight, not above half of the next one's.
 
     Args:
-        square: The square.
+        square: The square, or an array of them.
 
     Examples:
-        >>> limb_of(1.0), limb_of(2.0**39), limb_of(2.0**40)
-        (0, 0, 1)
+        >>> limb_of(np.array([1.0, 2.0**39, 2.0**40]))
+        array([0, 0, 1])
     """
-    mantissa, exponent = math.frexp(square)  # from 1/2 on, so that 2^e has the exponent e + 1
-    return max(LOWEST_LIMB + 1, (exponent - (mantissa == 0.5)) // LIMB_BITS)
+    mantissa, exponent = np.frexp(square)  # from 1/2 on, so that 2^e has the exponent e + 1
+    return np.maximum(LOWEST_LIMB + 1, (exponent.astype(np.int64) - (mantissa == 0.5)) // LIMB_BITS)
 
 
 def norm(words: Array) -> float:
@@ -94,15 +76,31 @@ def norm(words: Array) -> float:
         >>> norm(squares(np.array([1.0, np.inf])))
         inf
     """
-    if words[-2] or words[-1]:
-        return math.nan if words[-1] else math.inf
-    limbs = words[:-2].reshape(LIMBS, 2).copy()
-    limbs[:, 1] += limbs[:, 0] >> _HALF
-    limbs[:, 0] &= 2**_HALF - 1
-    top = int(np.flatnonzero(limbs.any(axis=1)).max(initial=1))
-    (low, high), (low_below, high_below) = limbs[top].tolist(), limbs[top - 1].tolist()
-    total = (high * 2.0**32 + low) * 2.0**LIMB_BITS + (high_below * 2.0**32 + low_below)
-    return math.sqrt(math.ldexp(total, LIMB_BITS * (top - 1 + LOWEST_LIMB)))
+    return float(norms(words[None])[0])
+
+
+def norms(words: Array) -> Array:
+    """Return the Euclidean norm of each row of sums, as `norm` does.
+
+    Args:
+        words: Rows of what `squares` returns.
+
+    Examples:
+        >>> norms(np.stack([squares(np.array([3.0, 4.0])), squares(np.zeros(2))]))
+        array([5., 0.])
+    """
+    limbs = words[:, :-2].reshape(-1, LIMBS, 2).copy()
+    limbs[:, :, 1] += limbs[:, :, 0] >> _HALF
+    limbs[:, :, 0] &= 2**_HALF - 1
+    is_used: Array = (limbs != 0).any(axis=2)
+    top = np.maximum(1, LIMBS - 1 - np.argmax(is_used[:, ::-1], axis=1))
+    top[~is_used.any(axis=1)] = 1
+    here = np.arange(len(words))
+    high, low = ((limbs[here, limb, 1] * 2.0**32 + limbs[here, limb, 0]) for limb in (top, top - 1))
+    found: Array = np.sqrt(np.ldexp(high * 2.0**LIMB_BITS + low, LIMB_BITS * (top - 1 + LOWEST_LIMB)))
+    found[words[:, -2] != 0] = np.inf
+    found[words[:, -1] != 0] = np.nan
+    return found
 
 
 def factor(norm: float, max_norm: float) -> float:
@@ -142,6 +140,74 @@ def update_scale(words: Array, size: int, max_rms: float) -> float:
     """
     rms = norm(words) / math.sqrt(max(size, 1))
     return max_rms / rms if max_rms < rms < math.inf else 1.0
+
+
+# What paper and timm keep norms of units above: of parameters, so that zeros can move, and of gradients, which are
+# divided by. native/squares.cpp has them too.
+LEAST_PARAM_NORM, LEAST_GRAD_NORM = 1e-3, 1e-6
+
+
+def unit_factors(grad_norms: Any, param_norms: Any, max_ratio: float, xp: Any = np) -> Any:
+    """Return what the gradients of units are multiplied with, so that they are at most a ratio of their parameters.
+
+    Args:
+        grad_norms: The norm of each unit's gradient, in float64.
+        param_norms: The norm of its parameters, likewise.
+        max_ratio: λ, the largest allowed ratio of the two.
+        xp: The library of these arrays, with ``where``. Default: NumPy.
+
+    Examples:
+        >>> unit_factors(np.array([1.0, 1.0]), np.array([200.0, 25.0]), 0.01)
+        array([1.  , 0.25])
+
+    Source: Brock et al., "High-Performance Large-Scale Image Recognition Without Normalization", arXiv 2102.06171,
+    equation 3, with ε = 1e-3; the bound of the divisor is that of timm 1.0.31 and Optax 0.2.8.
+    """
+    most = xp.where(param_norms < LEAST_PARAM_NORM, LEAST_PARAM_NORM, param_norms) * max_ratio
+    divisor = xp.where(grad_norms < LEAST_GRAD_NORM, LEAST_GRAD_NORM, grad_norms)
+    return xp.where(grad_norms < most, 1.0, most / divisor)
+
+
+def row_squares(rows: Array) -> Array:
+    """Return the sum of the squares of each row: `squares` of many rows at once.
+
+    Args:
+        rows: Real floats of any width, in two dimensions.
+
+    Returns:
+        A row of `WORDS` integers for each.
+
+    Examples:
+        >>> [norm(words) for words in row_squares(np.array([[3.0, 4.0], [0.0, 2.0]]))]
+        [5.0, 2.0]
+    """
+    words = np.zeros((len(rows), WORDS), np.int64)
+    most = max(1, _PART // max(1, rows.shape[1]))  # as many rows as temporaries that stay small have place for
+    for start in range(0, len(rows), most):
+        for column in range(0, rows.shape[1], _PART):
+            _add_rows(words[start : start + most], rows[start : start + most, column : column + _PART])
+    return words
+
+
+def _add_rows(words: Array, rows: Array) -> None:
+    """Add the squares of each row to its sum, by the limb of its largest square and the one below."""
+    values = rows.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = values * values
+        largest = terms.max(axis=1, initial=0.0)
+        is_finite = largest < INFINITE
+        words[:, -1] += np.isnan(largest)
+        words[:, -2] += ~is_finite & ~np.isnan(largest)
+        limbs = limb_of(np.where(is_finite, largest, 0.0))
+        terms[~is_finite] = 0.0
+        above = np.rint(np.ldexp(terms, -LIMB_BITS * limbs[:, None]))
+        rest = terms - np.ldexp(above, LIMB_BITS * limbs[:, None])
+        below = np.rint(np.ldexp(rest, -LIMB_BITS * (limbs - 1)[:, None]))
+    here = np.arange(len(rows))
+    for places, part in ((limbs, above), (limbs - 1, below)):
+        whole, first = part.astype(np.int64).sum(axis=1), 2 * (places - LOWEST_LIMB)
+        words[here, first] += whole & (2**_HALF - 1)
+        words[here, first + 1] += whole >> _HALF
 
 
 def check_limit(name: str, value: Any) -> float | None:

@@ -147,9 +147,9 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
             rule=Rule(decay=0.9, eps=1e-10, eps_inside_sqrt=True, initial_square_avg=1.0, lr_in_momentum=True),
             lr=1e-2,
             source="timm/optim/rmsprop_tf.py, timm 1.0.31",
-            notes="TensorFlow 1's update for PyTorch, with a learning rate of its own and L2 decay. Its caution and "
-            "corrected_weight_decay are not part of a rule. Squares complex gradients without conjugating; here |g|² "
-            "is taken, part by part.",
+            notes="TensorFlow 1's update for PyTorch, with a learning rate of its own and L2 decay. Its "
+            "corrected_weight_decay=True is weight_decay_max_lr here, set to the first learning rate. Squares complex "
+            "gradients without conjugating; here |g|² is taken, part by part.",
         ),
         "sb3": Dialect(
             rule=Rule(decay=0.99, eps=1e-8, eps_inside_sqrt=True, initial_square_avg=1.0),

@@ -15,6 +15,7 @@ _RANGES: dict[str, tuple[str, float]] = {
     "initial_square_avg": ("initial_square_avg value", math.inf),
     "momentum": ("momentum value", 1.0),
     "weight_decay": ("weight_decay value", math.inf),
+    "weight_decay_max_lr": ("weight_decay_max_lr value", math.inf),
 }
 
 

@@ -40,6 +40,7 @@ NUMBERS: dict[str, Any] = {
     "delayed": ctypes.c_int32,
     "limits": ctypes.c_int32,
     "averages": ctypes.c_int32,
+    "caution": ctypes.c_int32,
 }
 WEIGHT_DECAY_MODES = {"l2": 1, "decoupled": 2, "cautious": 3}
 _SCALES = ("spread_scales", "mean_scales", "buffer_scales")
@@ -76,6 +77,9 @@ class BatchStruct(ctypes.Structure):
         ("places", ctypes.c_void_p),
         ("lost", ctypes.c_void_p),
         ("update_scales", ctypes.c_void_p),
+        ("agreement_scales", ctypes.c_void_p),
+        ("unit_sizes", ctypes.c_void_p),
+        ("unit_scales", ctypes.c_void_p),
         ("packing", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in _SCALES),
     )

@@ -31,7 +31,7 @@ from rmsprop.layout import (
     scales_of,
 )
 from rmsprop.library import INSTRUCTION_SETS
-from rmsprop.rule import Rule
+from rmsprop.rule import Rule, agreement_scale
 from rmsprop.storage import PACKINGS, ROUNDINGS, Packing, Rounding
 from rmsprop.stretch_table import Stretches
 from rmsprop.update_numbers import numbers_of
@@ -193,6 +193,57 @@ class Batch:
         self._numbers = ()
         return self._update_scales
 
+    def part_units(self, counts: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray[Any, Any]]:
+        """Let parts of a tensor have gradients that are scaled apart; not with state in 8 bits.
+
+        Args:
+            counts: How many units each tensor has, one behind the other in memory.
+            sizes: The numbers in each of them.
+
+        Returns:
+            Per tensor what the gradient of each unit is multiplied with: ones, to be written to, or by `scale_units`.
+        """
+        scales = [np.ones(count) for count in counts]
+        self._unit_sizes, self._unit_tables = array("q", sizes), array("Q", [each.ctypes.data for each in scales])
+        self.struct.unit_sizes = self._unit_sizes.buffer_info()[0]
+        self.struct.unit_scales = self._unit_tables.buffer_info()[0]
+        return scales
+
+    def scale_units(self, max_ratio: float, parallel_for: int | None, threads: int) -> None:
+        """Set what clips the gradient of each unit, as `rmsprop.clipping.unit_factors` tells.
+
+        Args:
+            max_ratio: What the norm of a gradient is at most, in norms of its parameters.
+            parallel_for: As for `update`.
+            threads: As for `update`.
+
+        Raises:
+            RuntimeError: If ``parallel_for`` fails.
+        """
+        scale = _libraries()[0].rmsprop_scale_units
+        if status := scale(ctypes.pointer(self.struct), max_ratio, parallel_for, threads):
+            raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+
+    def scale_agreements(self, scales: Sequence[float]) -> None:
+        """Set what the steps of each tensor that agree with their gradients are multiplied with, for ``caution``."""
+        self._agreement_scales = np.array(scales, np.float64)
+        self.struct.agreement_scales = self._agreement_scales.ctypes.data
+
+    def count_agreements(self, parallel_for: int | None, threads: int) -> None:
+        """Count which steps agree with their gradients, and set what they are multiplied with.
+
+        For tensors that no other process has a part of. Everything else about the update must be set.
+
+        Args:
+            parallel_for: As for `update`.
+            threads: As for `update`.
+
+        Raises:
+            RuntimeError: If ``parallel_for`` fails.
+        """
+        counts = agreements(self, parallel_for, threads).tolist()
+        self.scale_agreements([agreement_scale(n, size) for n, size in zip(counts, self.sizes, strict=True)])
+
     def place_grads(self, addresses: Iterable[int]) -> None:
         """Set where the gradients are, after `place` has set the rest; the caller answers for them.
 
@@ -338,6 +389,29 @@ def update_squares(batch: Batch, parallel_for: int | None, threads: int) -> np.n
     return words
 
 
+def agreements(batch: Batch, parallel_for: int | None, threads: int) -> np.ndarray[Any, Any]:
+    """Return in how many elements of each tensor the step of an update of a batch agrees with the gradient.
+
+    Args:
+        batch: The batch, with the numbers of the update, and momentum; changed by nothing.
+        parallel_for: As for `update`.
+        threads: As for `update`.
+
+    Returns:
+        A count per tensor.
+
+    Raises:
+        RuntimeError: If ``parallel_for`` fails.
+    """
+    counts = np.zeros(len(batch.sizes), np.int64)
+    status = _libraries()[0].rmsprop_count_agreements(
+        ctypes.pointer(batch.struct), parallel_for, threads, counts.ctypes.data
+    )
+    if status:
+        raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+    return counts
+
+
 def instruction_set() -> str:
     """Return the instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2, NEON)."""
     name: bytes = _libraries()[0].rmsprop_instruction_set()
@@ -407,6 +481,11 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
     free.rmsprop_measure_updates.argtypes = (
         ctypes.POINTER(BatchStruct),
         *(ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p),
+    )
+    free.rmsprop_count_agreements.argtypes = free.rmsprop_measure_updates.argtypes
+    free.rmsprop_scale_units.argtypes = (
+        *(ctypes.POINTER(BatchStruct), ctypes.c_double),
+        *(ctypes.c_void_p, ctypes.c_int32),
     )
     free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p

@@ -14,6 +14,7 @@ ONLY_TORCH = frozenset(
         "foreach",
         "fused",
         "max_grad_norm",
+        "max_grad_ratio",
         "max_grad_value",
         "max_update_rms",
         "rounding",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop.hyperparameters import known_below, known_from
-from rmsprop.rule import SQUARES, Rule
+from rmsprop.rule import SQUARES, Rule, agreement_scale
 from rmsprop.storage import real_dtype, working_dtype
 
 __all__ = ["init", "update"]
@@ -141,7 +141,8 @@ def apply(
         g: The gradient, likewise, already scaled and negated.
         state: Arrays named as `Rule.state_names`.
         xp: The library of these arrays, with ``sqrt``, ``where``, ``isinf``, ``real``, ``conj`` and ``expm1``:
-            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``. Its ``isinf`` may return False for "nowhere". One
+            ``numpy``, ``torch``, ``jax.numpy`` or ``keras.ops``; for ``caution`` also ``sum``, ``ones_like`` and
+            ``zeros_like``, where arrays are not NumPy's. Its ``isinf`` may return False for "nowhere". One
             whose operations are a pass over memory each may have ``finite``, which puts any finite number in the place
             of an infinite one; it then needs no ``isinf``.
         limited: What is made of g/√v before it is used. Default None: nothing.
@@ -188,14 +189,14 @@ def decoupled_decay(rule: Rule, lr: Any, p: Any, moved_by: Any, xp: Any) -> Any:
         xp: The library of these arrays, as for `apply`.
 
     Returns:
-        lr·λ·θ; cautious, 0 where the update moves the parameter away from 0.
+        lr·λ·θ, times lr/lr_max where it is corrected; cautious, 0 where the update moves the parameter away from 0.
 
     Examples:
         >>> rule = Rule(weight_decay=0.5, weight_decay_mode="cautious")
         >>> decoupled_decay(rule, 0.5, np.ones(2), np.array([0.1, -0.1]), np)
         array([0.25, 0.  ])
     """
-    decay = (lr * rule.weight_decay) * p
+    decay = (lr * rule.decay_at(lr)) * p
     return decay if rule.weight_decay_mode == "decoupled" else xp.where(_product(moved_by, p, xp) < 0.0, 0.0, decay)
 
 
@@ -267,6 +268,7 @@ def _step_taken(
     if not rule.has_momentum:
         return lr * u, new_state
     taken, kept = rule.momentum_gains(step, xp)
+    quotient = u
     if rule.averaged_momentum:
         u = (lr * taken if rule.lr_in_momentum else taken) * u
     elif rule.lr_in_momentum:
@@ -275,7 +277,20 @@ def _step_taken(
     b = _decayed_sum(known_below(rule.momentum, 0.5), kept, lost, state["momentum_buffer"], u, xp)
     new_state["momentum_buffer"] = b
     step_taken = u + kept * b if rule.nesterov else b
+    if rule.caution:
+        step_taken = _with_caution(step_taken, quotient, xp)
     return step_taken if rule.lr_in_momentum else lr * step_taken, new_state
+
+
+def _with_caution(step_taken: Any, u: Any, xp: Any) -> Any:
+    """Return a step without the elements whose quotient points the other way, the others larger instead."""
+    agrees = _product(step_taken, u, xp) > 0.0
+    if isinstance(agrees, np.ndarray | np.bool):  # a Python number meets arrays of the working precision
+        scale = agreement_scale(int(np.count_nonzero(agrees)), agrees.size)
+    else:
+        ones = xp.ones_like(u)
+        scale = agreement_scale(xp.sum(xp.where(agrees, ones, xp.zeros_like(u))), xp.sum(ones), xp)
+    return xp.where(agrees, scale * step_taken, 0.0 * step_taken)  # NaN stays NaN
 
 
 def _if_first(step: Any, first: Any, later: Any, xp: Any) -> Any:

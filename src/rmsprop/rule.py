@@ -13,6 +13,8 @@ from rmsprop.hyperparameters import Traced, check_factor, check_number
 WeightDecayMode = Literal["l2", "decoupled", "cautious"]
 # The averages of squares among the arrays of the state: v, and v − m² in its place.
 SQUARES = ("square_avg", "grad_var")
+# How many times as long caution makes a step at most: timm's bound of 1/1000 of the elements of a tensor that agree.
+MOST_FOR_THE_REST = 1000.0
 
 
 class OwnOptions(TypedDict, total=False):
@@ -22,15 +24,17 @@ class OwnOptions(TypedDict, total=False):
     name. None stands for the dialect's default; `Rule` says what each choice means.
 
     Examples:
-        >>> sorted(OwnOptions.__optional_keys__)
-        ['averaged_momentum', 'delayed', 'init_from_gradient', 'lr_in_momentum', 'weight_decay_mode']
+        >>> sorted(OwnOptions.__optional_keys__)[:5]
+        ['averaged_momentum', 'caution', 'delayed', 'init_from_gradient', 'lr_in_momentum']
     """
 
     lr_in_momentum: bool | None
     averaged_momentum: bool | None
+    caution: bool | None
     init_from_gradient: bool | None
     delayed: bool | None
     weight_decay_mode: WeightDecayMode | None
+    weight_decay_max_lr: float | None
 
 
 class ChoiceOptions(OwnOptions, total=False):
@@ -100,6 +104,9 @@ class Rule:
         nesterov: Step with the buffer as it will be after one more decay (needs ``momentum``). Default False.
         averaged_momentum: The buffer is the moving average of u, b ← μ·b + (1 − μ)·u, instead of the sum
             b ← μ·b + u: LaProp's momentum. ``bias_correction`` then divides it by 1 − μᵗ. Default False.
+        caution: Where a step with momentum has another sign than its gradient, take none, and multiply the rest of
+            the tensor's by its number of elements over how many agree, a thousand at most (needs ``momentum``).
+            Default False.
         lr_in_momentum: The buffer collects lr·u instead of u. The two differ once the learning rate changes.
             Default False.
         bias_correction: Divide the averages by 1 − ρᵗ, as Adam does. Default False. With ``centered`` the first
@@ -107,6 +114,9 @@ class Rule:
         weight_decay: λ, at least 0. Default 0.
         weight_decay_mode: ``"l2"`` adds λθ to the gradient, ``"decoupled"`` subtracts lr·λ·θ from the parameter,
             ``"cautious"`` does so only where the update doesn't move it away from 0. Default ``"l2"``.
+        weight_decay_max_lr: The largest learning rate of a schedule, lr_max: decay that isn't L2 is multiplied by
+            lr/lr_max, so that weights keep their size relative to their gradients' while the learning rate falls:
+            corrected weight decay. 0 corrects nothing. Default 0.
 
     Raises:
         TypeError: If a number is not a number or a flag is not a bool.
@@ -120,7 +130,10 @@ class Rule:
     centered and with momentum: Graves, arXiv 1308.0850, equations 38 to 45; averaged momentum: Ziyin, Wang and Ueda,
     "LaProp: Separating Momentum and Adaptivity in Adam", arXiv 2002.04839, algorithm 1; delayed: Taniguchi et al.,
     "ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal Rate", arXiv 2411.02853, algorithm 2, whose v also
-    starts from the first gradient; cautious: Chen et al., "Cautious Weight Decay", arXiv 2510.12402.
+    starts from the first gradient; caution: Liang et al., "Cautious Optimizers: Improving Training with One Line of
+    Code", arXiv 2411.16085, algorithm 1, bounded as in timm 1.0.31; cautious weight decay: Chen et al., "Cautious
+    Weight Decay", arXiv 2510.12402; corrected: Defazio, "Why Gradients Rapidly Increase Near the End of Training",
+    arXiv 2506.02285.
     """
 
     decay: float = 0.99
@@ -134,9 +147,11 @@ class Rule:
     nesterov: bool = False
     lr_in_momentum: bool = False
     averaged_momentum: bool = False
+    caution: bool = False
     bias_correction: bool = False
     weight_decay: float = 0.0
     weight_decay_mode: WeightDecayMode = "l2"
+    weight_decay_max_lr: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every field, then what they say together."""
@@ -153,10 +168,20 @@ class Rule:
             )
         if self.nesterov and not self.has_momentum:
             raise ValueError("nesterov=True needs a momentum above 0: set momentum, or leave nesterov off")
+        if self.caution and not self.has_momentum:
+            raise ValueError(
+                "caution=True needs a momentum above 0: without it no step has another sign than its gradient; set "
+                "momentum, or leave caution off"
+            )
         if self.bias_correction and not (isinstance(self.decay, Traced) or self.decay < 1.0):
             raise ValueError("bias_correction=True needs a decay below 1: at decay 1 it would divide by zero")
         if self.averaged_momentum and not (isinstance(self.momentum, Traced) or self.momentum < 1.0):
             raise ValueError("averaged_momentum=True needs a momentum below 1: at 1 the average would stay at 0")
+        if self.weight_decay_mode == "l2" and self.corrects_decay:
+            raise ValueError(
+                f"weight_decay_max_lr={self.weight_decay_max_lr} needs weight_decay_mode='decoupled' or 'cautious': L2 "
+                "decay is part of the gradient, which no learning rate scales"
+            )
 
     @classmethod
     def from_dialect(cls, name: str, **overrides: Unpack[RuleOptions]) -> Rule:
@@ -233,8 +258,10 @@ class Rule:
             eps=known.eps / (times if known.eps_inside_sqrt else root),
             initial_square_avg=known.initial_square_avg / times,
             momentum=momentum,
-            nesterov=known.nesterov and momentum > 0.0,  # of a buffer that keeps nothing, after very large batches
+            # Of a buffer that keeps nothing, after very large batches.
+            **{name: getattr(known, name) and momentum > 0.0 for name in ("nesterov", "caution")},
             weight_decay=known.weight_decay * (times / self.scaled_lr(1.0, times) if decoupled else 1.0),
+            weight_decay_max_lr=self.scaled_lr(known.weight_decay_max_lr, times),
         )
 
     def scaled_lr(self, lr: float, factor: float) -> float:
@@ -294,6 +321,26 @@ class Rule:
             False
         """
         return self.weight_decay_mode in modes and (isinstance(self.weight_decay, Traced) or self.weight_decay > 0.0)
+
+    @property
+    def corrects_decay(self) -> bool:
+        """Whether decoupled weight decay is corrected by the learning rate: unless there is no largest one."""
+        return isinstance(self.weight_decay_max_lr, Traced) or self.weight_decay_max_lr > 0.0
+
+    def decay_at(self, lr: Any) -> Any:
+        """Return what decoupled weight decay, cautious or not, takes off a parameter, as a share of lr times it.
+
+        Args:
+            lr: The learning rate (a number, or a 0-d array of a front end).
+
+        Returns:
+            λ, or λ·lr/lr_max where it is corrected.
+
+        Examples:
+            >>> Rule(weight_decay=0.5, weight_decay_mode="decoupled", weight_decay_max_lr=0.25).decay_at(0.125)
+            0.25
+        """
+        return self.weight_decay * (lr / self.weight_decay_max_lr) if self.corrects_decay else self.weight_decay
 
     @property
     def initial_average(self) -> float:
@@ -381,6 +428,24 @@ class Rule:
             log = xp.log(xp.maximum(decay, 1e-30)) if isinstance(decay, Traced) else math.log(max(decay, 1e-30))
             now, before = -xp.expm1(step * log), -xp.expm1((step - 1) * log)
         return (1.0 - decay) / now, decay * before / now
+
+
+def agreement_scale(count: Any, size: Any, xp: Any = None) -> Any:
+    """Return what ``caution`` multiplies the elements of a step with that agree with their gradient.
+
+    Args:
+        count: How many of a tensor's elements do: an int, or an array.
+        size: Of how many, likewise.
+        xp: The library of such arrays, with ``where``. Default: there are none.
+
+    Examples:
+        >>> agreement_scale(2, 5), agreement_scale(0, 5)
+        (2.5, 1000.0)
+    """
+    if isinstance(count, int):
+        return min(size / count, MOST_FOR_THE_REST) if count else MOST_FOR_THE_REST
+    scale = size / count
+    return xp.where(scale > MOST_FOR_THE_REST, MOST_FOR_THE_REST, scale)
 
 
 # The fields of `Rule` that are numbers (each needs its range above), and those that are switched on or off.

@@ -331,14 +331,23 @@ def timm_optimizer(lr=0.5, **settings):
     return optimizer
 
 
-@pytest.mark.parametrize("flag", ["caution", "corrected_weight_decay"])
-def test_what_only_timm_has_is_mentioned(flag):
-    source = timm_optimizer(**{flag: True})
-    for target in ("timm", "torch"):
-        notes = []
-        convert(source, target, notes=notes)
-        assert any(f"timm's {flag}, which no other format can have and which doesn't move" in note for note in notes)
-    assert load(timm_optimizer()).notes == ()
+@pytest.mark.parametrize(
+    ("options", "lost"),
+    [
+        ({"caution": True}, "caution=False where the checkpoint has True"),
+        ({"corrected_weight_decay": True}, "weight_decay_max_lr=0.0 where the checkpoint has 0.5"),
+    ],
+    ids=["caution", "corrected_weight_decay"],
+)
+def test_what_papers_code_has_moves_to_what_knows_it(options, lost):
+    source, notes = timm_optimizer(**options), []
+    moved = convert(convert(source, "rmsprop.torch", notes=notes), "timm", notes=notes)
+    theirs, found = source.state_dict()["param_groups"][0], moved["param_groups"][0]
+    idle = set() if found["corrected_weight_decay"] else {"max_lr_snapshot"}
+    assert {key: found[key] for key in theirs.keys() - idle} == {key: theirs[key] for key in theirs.keys() - idle}
+    assert notes == []
+    convert(source, "torch", notes=notes)
+    assert any(lost in note for note in notes)
 
 
 def test_a_template_of_timm_keeps_what_only_timm_has():

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 import torch
-from dialects.timm_optimizers import Adopt, LaProp
+from dialects.timm_optimizers import Adopt, LaProp, RMSpropTF
 
 from rmsprop import RECIPES, Rule, reference
 
@@ -19,12 +19,12 @@ START = np.linspace(-1.0, 1.0, 16)
 TOLERANCE = 1e-12
 
 
-def ours(rule, lr=0.01, grads=GRADS):
+def ours(rule, lr=0.01, grads=GRADS, schedule=None):
     """Return the parameter after every step."""
     param, path = START, []
     state = reference.init(rule, param)
     for step, grad in enumerate(grads, 1):
-        param, state = reference.update(rule, lr, step, param, grad, state)
+        param, state = reference.update(rule, schedule[step - 1] if schedule else lr, step, param, grad, state)
         path.append(param)
     return np.array(path)
 
@@ -41,9 +41,9 @@ def by_optax(transformation, lr=0.01):
         return np.array(path)
 
 
-def by_torch(make):
+def by_torch(make, schedule=None):
     with torch_in_float64():
-        return _by_torch(make)
+        return _by_torch(make, schedule)
 
 
 @contextmanager
@@ -55,10 +55,12 @@ def torch_in_float64():
     torch.set_default_dtype(before)
 
 
-def _by_torch(make):
+def _by_torch(make, schedule):
     param, path = torch.nn.Parameter(torch.from_numpy(START.copy())), []
     optimizer = make([param])
-    for grad in GRADS:
+    for step, grad in enumerate(GRADS):
+        if schedule:
+            optimizer.param_groups[0]["lr"] = schedule[step]
         param.grad = torch.from_numpy(grad.copy())
         optimizer.step()
         path.append(param.detach().numpy().copy())
@@ -128,3 +130,48 @@ def test_cautious_weight_decay_is_that_of_the_paper():
         path.append(x)
     np.testing.assert_allclose(ours(rule), np.array(path), rtol=TOLERANCE)
     assert not np.allclose(ours(rule), ours(replace(rule, weight_decay_mode="decoupled")))
+
+
+TIMM = {"decay": 0.95, "eps": 1e-3, "eps_inside_sqrt": True, "initial_square_avg": 1.0, "momentum": 0.9}
+COSINE = [0.05 * (1 + np.cos(np.pi * k / len(GRADS))) for k in range(len(GRADS))]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("weight_decay", [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_decay": True}])
+def test_caution_is_that_of_timm(inside, weight_decay):
+    mode = "decoupled" if "decoupled_decay" in weight_decay else "l2"
+    rule = Rule(**TIMM, caution=True, lr_in_momentum=inside, weight_decay_mode=mode)
+    rule = replace(rule, weight_decay=weight_decay.get("weight_decay", 0.0))
+    options = {"lr": 0.1, "alpha": 0.95, "eps": 1e-3, "momentum": 0.9, "lr_in_momentum": inside, "caution": True}
+    theirs = by_torch(lambda params: RMSpropTF(params, **options, **weight_decay), COSINE)
+    np.testing.assert_allclose(ours(rule, schedule=COSINE), theirs, rtol=TOLERANCE)
+    assert not np.allclose(ours(replace(rule, caution=False), schedule=COSINE), theirs)
+
+
+def test_steps_that_hardly_agree_grow_a_thousandfold_as_in_timm():
+    rule = Rule(**TIMM, caution=True)
+    size, buffer = 4000, np.full(4000, 1e3)
+    grad = np.where(np.arange(size) == 7, 1.0, -1.0)
+    state = {"square_avg": np.ones(size), "momentum_buffer": buffer}
+    moved, _ = reference.update(rule, 0.1, 2, np.zeros(size), grad, state)
+    with torch_in_float64():
+        param = torch.nn.Parameter(torch.zeros(size))
+        options = {"alpha": 0.95, "eps": 1e-3, "momentum": 0.9, "lr_in_momentum": False, "caution": True}
+        optimizer = RMSpropTF([param], lr=0.1, **options)
+        state = {"step": torch.tensor(1.0), "square_avg": torch.ones(size)}
+        optimizer.state[param] = state | {"momentum_buffer": torch.from_numpy(buffer)}
+        param.grad = torch.from_numpy(grad)
+        optimizer.step()
+    np.testing.assert_allclose(moved, param.detach().numpy(), rtol=TOLERANCE)
+    assert np.count_nonzero(moved) == 1
+    assert moved[7] < -0.1 * 1e3 * 800
+
+
+@pytest.mark.parametrize("caution", [False, True])
+def test_corrected_weight_decay_is_that_of_timm(caution):
+    options = {"alpha": 0.95, "eps": 1e-3, "momentum": 0.9, "weight_decay": 0.3, "lr_in_momentum": False}
+    options |= {"decoupled_decay": True, "corrected_weight_decay": True, "caution": caution}
+    theirs = by_torch(lambda params: RMSpropTF(params, lr=0.1, **options), COSINE)
+    rule = Rule(**TIMM, weight_decay=0.3, weight_decay_mode="decoupled", weight_decay_max_lr=0.1, caution=caution)
+    np.testing.assert_allclose(ours(rule, schedule=COSINE), theirs, rtol=TOLERANCE)
+    assert not np.allclose(ours(replace(rule, weight_decay_max_lr=0.0), schedule=COSINE), theirs)

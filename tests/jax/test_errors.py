@@ -36,7 +36,7 @@ ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
         (
             {"learning_rate": 0.1, "rho": 0.9},
             TypeError,
-            "unexpected keyword argument 'rho' (known: averaged_momentum, bias_correction, centered",
+            "unexpected keyword argument 'rho' (known: averaged_momentum, bias_correction, caution",
         ),
         ({"learning_rate": 0.1, "dialect": "flax"}, ValueError, "Unknown dialect 'flax'"),
         (
@@ -126,6 +126,6 @@ def test_recipes():
         from_recipe("resnet")
     with pytest.raises(
         TypeError,
-        match=r"unexpected keyword argument 'lr' .known: averaged_momentum, bias_correction, centered, decay,",
+        match=r"unexpected keyword argument 'lr' .known: averaged_momentum, bias_correction, caution, centered,",
     ):
         from_recipe("efficientnet", lr=0.1)

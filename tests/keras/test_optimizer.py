@@ -97,7 +97,7 @@ def test_a_dialect_gives_defaults(name):
         (
             {"decay": 0.9},
             TypeError,
-            "unexpected keyword argument 'decay' .known: averaged_momentum, bias_correction, centered,",
+            "unexpected keyword argument 'decay' .known: averaged_momentum, bias_correction, caution,",
         ),
         (
             {"state_dtype": "8bit"},

@@ -107,7 +107,13 @@ ALL = {"max_grad_norm": 2.0, "max_grad_value": 0.3, "max_update_rms": 0.5}
 
 @pytest.mark.parametrize("limits", [*({key: value} for key, value in ALL.items()), ALL], ids=str)
 @pytest.mark.parametrize(
-    "options", [{}, {"centered": True, "momentum": 0.9, "weight_decay": 0.1}], ids=["plain", "full"]
+    "options",
+    [
+        {},
+        {"centered": True, "momentum": 0.9, "weight_decay": 0.1},
+        {"caution": True, "momentum": 0.9, "nesterov": True},
+    ],
+    ids=["plain", "full", "caution"],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex64], ids=str)
 def test_the_kernel_and_tensor_operations_have_equal_bits(dtype, options, limits):

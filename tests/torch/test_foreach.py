@@ -52,7 +52,8 @@ def train(keywords, dtypes=(torch.float32,), steps=3, **options):
     return params, [optimizer.state[param] for param in params]
 
 
-@pytest.mark.parametrize("rule", ALL_RULES[::11], ids=str)
+# With caution, which sees a whole tensor, each is updated by itself.
+@pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if not rule.caution][::11], ids=str)
 def test_every_rule_computes_the_same_bits(rule, keywords, together, one_by_one):
     found = train(keywords(rule), lr=0.01)
     torch.testing.assert_close(found, one_by_one(train, keywords(rule), lr=0.01), rtol=0, atol=0)

@@ -1,6 +1,5 @@
 """State dicts of other optimizers: another RMSProp's is understood, anything else is refused by name."""
 
-import warnings
 from copy import deepcopy
 
 import pytest
@@ -115,6 +114,8 @@ OF_TIMM = [
     {"momentum": 0.9, "centered": True, "weight_decay": 0.1},
     {"momentum": 0.9, "weight_decay": 0.1, "decoupled_decay": True},
     {"alpha": 0.95, "eps": 1e-3},
+    {"momentum": 0.9, "caution": True},
+    {"momentum": 0.9, "weight_decay": 0.1, "decoupled_decay": True, "corrected_weight_decay": True, "caution": True},
 ]
 
 
@@ -135,25 +136,28 @@ def test_timms_state_at_the_start_loads_too():
     goes_on_from(timms, ours)
 
 
-@pytest.mark.parametrize("key", ["caution", "corrected_weight_decay"])
-def test_what_of_timms_has_no_counterpart_is_told(key):
-    options = {"momentum": 0.9, "weight_decay": 0.1, "decoupled_decay": True, key: True}
+def test_a_correction_of_timm_that_does_not_say_its_learning_rate_is_told():
+    options = {"weight_decay": 0.1, "decoupled_decay": True, "corrected_weight_decay": True}
+    timms, ours = RMSpropTF(some_params(), lr=0.01, **options), RMSprop(some_params())
+    saved = timms.state_dict()
+    del saved["param_groups"][0]["max_lr_snapshot"]
+    saved["param_groups"][0]["lr"] = 0.005
+    for initial_lr, expected in (({}, 0.005), ({"initial_lr": 0.02}, 0.02)):
+        saved["param_groups"][0] |= initial_lr
+        with pytest.warns(UserWarning, match=rf"doesn't say by which learning rate .*: {expected:g} is taken"):
+            ours.load_state_dict(saved)
+        assert ours.param_groups[0]["weight_decay_max_lr"] == expected
+
+
+@pytest.mark.parametrize(
+    "options", [{"caution": True}, {"momentum": 0.9, "corrected_weight_decay": True, "weight_decay": 0.1}], ids=str
+)
+def test_what_has_no_effect_in_timm_has_none_here(options):
     timms, ours = RMSpropTF(some_params(), lr=0.01, **options), RMSprop(some_params())
     take_steps(timms, 2)
-    with pytest.warns(UserWarning, match=key):
-        ours.load_state_dict(timms.state_dict())
-    assert ours.param_groups[0]["weight_decay_mode"] == "decoupled"
-
-
-def test_what_of_timms_has_no_counterpart_is_told_together():
-    options = {"momentum": 0.9, "decoupled_decay": True, "caution": True, "corrected_weight_decay": True}
-    timms, ours = RMSpropTF(some_params(), lr=0.01, **options), RMSprop(some_params())
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        ours.load_state_dict(timms.state_dict())
-    told = " ".join(str(warning.message) for warning in seen)
-    assert "caution" in told
-    assert "corrected_weight_decay" in told
+    goes_on_from(timms, ours)
+    assert not ours.param_groups[0]["caution"]
+    assert ours.param_groups[0]["weight_decay_max_lr"] == 0.0
 
 
 def test_what_timm_said_does_not_come_back():

@@ -315,6 +315,7 @@ REFUSED = {
     "subclass of it": (lambda p: Other(p), TypeError, "this is Other, whose step has another derivative"),
     "norm": (lambda p: RMSprop(p, max_grad_norm=1.0), RuntimeError, "max_grad_norm=1.0 limits what a step makes"),
     "value": (lambda p: RMSprop(p, max_grad_value=1.0), RuntimeError, "max_grad_value=1.0 of group 0 limits"),
+    "ratio": (lambda p: RMSprop(p, max_grad_ratio=1.0), RuntimeError, "max_grad_ratio=1.0 of group 0 limits"),
     "update": (lambda p: RMSprop(p, max_update_rms=1.0), RuntimeError, "max_update_rms=1.0 of group 0 limits"),
     "rounding": (lambda p: RMSprop(p, rounding="kahan"), RuntimeError, "rounding='kahan' of group 0 rounds weights"),
     "8 bits": (lambda p: RMSprop(p, state_dtype="8bit"), RuntimeError, "state_dtype='8bit' of group 0 rounds v"),

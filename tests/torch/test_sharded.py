@@ -48,9 +48,13 @@ def test_shards_get_the_bits_of_the_whole(case, found):
         assert result == dict.fromkeys(result, AS_ONE)
 
 
-def test_shards_are_clipped_as_the_whole(found):
-    for result in results(found, "clipped"):
+@pytest.mark.parametrize("case", ["clipped", "clipped_by_units", "cautious_by_tensor_operations"])
+def test_shards_are_limited_as_the_whole(case, found):
+    for result in results(found, case):
         assert result == dict.fromkeys(result, True)
+
+
+def test_shards_are_clipped_beside_others(found):
     assert all(results(found, "clipped_beside_copies_and_plain_parameters"))
 
 

@@ -57,6 +57,8 @@ OPTIONS = {
     "plain": {},
     "momentum": {"momentum": 0.9, "centered": True, "weight_decay": 0.1},
     "bias correction": {"bias_correction": True},
+    "caution": {"caution": True, "momentum": 0.9},
+    "adaptive clipping": {"max_grad_ratio": 0.01},
     "checkpoints": {"checkpoints": True},
     "limits": {"max_grad_value": 1e-3, "max_update_rms": 0.5},
     "state in bfloat16": {"state_dtype": torch.bfloat16, "seed": 3, "max_grad_value": 1e-3},

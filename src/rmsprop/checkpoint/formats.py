@@ -76,7 +76,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "timm": Format(
             module="torch",
             dialect="timm",
-            choices=_choices("weight_decay", "weight_decay_mode", "lr_in_momentum"),
+            choices=_choices("weight_decay", "weight_decay_mode", "weight_decay_max_lr", "lr_in_momentum", "caution"),
             holds_settings=True,
             program="timm's RMSpropTF",
             instead={"weight_decay_mode": {"cautious": "decoupled"}},

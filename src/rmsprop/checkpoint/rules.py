@@ -51,9 +51,9 @@ def tell_rule(
         form: The target's format.
         notes: Receives the sentence.
     """
-    idle = set() if settings.get("momentum") else {"momentum", "nesterov", "averaged_momentum"}
+    idle = set() if settings.get("momentum") else {"momentum", "nesterov", "averaged_momentum", "caution"}
     if not settings.get("weight_decay"):
-        idle |= {"weight_decay", "weight_decay_mode"}
+        idle |= {"weight_decay", "weight_decay_mode", "weight_decay_max_lr"}
     if form == "optax":
         idle.add("bias_correction")  # shows in the state
     chosen = (field for field in _TOLD if field in FORMATS[form].choices and field not in {*own, *idle})
@@ -80,9 +80,9 @@ def differences(source: Mapping[str, Any], target: Mapping[str, Any], form: Form
     """
     idle = {"initial_square_avg", "lr_in_momentum"}
     if not (source.get("weight_decay") or target.get("weight_decay")):
-        idle.add("weight_decay_mode")
+        idle |= {"weight_decay_mode", "weight_decay_max_lr"}
     if not target.get("momentum", True):
-        idle |= {"nesterov", "averaged_momentum"}
+        idle |= {"nesterov", "averaged_momentum", "caution"}
     return [
         f"{form.program} goes on with {rule_fields({field: target[field]})} where the checkpoint has "
         f"{source[field]!r}: the run continues under another rule{_remedy(field, form)}"

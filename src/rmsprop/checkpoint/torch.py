@@ -23,6 +23,7 @@ from rmsprop.checkpoint.unpickling import shortened
 from rmsprop.files import replacing
 from rmsprop.rule import FLAGS
 from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
+from rmsprop.torch.foreign import timms_choices
 from rmsprop.torch.groups import EXTRA, KEYS
 from rmsprop.torch.packing import CODES
 
@@ -49,13 +50,10 @@ _OTHERS_SUFFIXES = (".npz", ".npy", ".safetensors", ".keras", ".h5", ".json", ".
 # What a new group holds beside the rule, as the framework itself writes it.
 _EXTRAS: Mapping[str, Mapping[str, Any]] = {
     "torch": {"capturable": False, "foreach": None, "differentiable": False},
-    "timm": {"corrected_weight_decay": False, "caution": False, "foreach": None},
+    "timm": {"foreach": None},
     "sb3": {},
     "rmsprop.torch": {"capturable": False, "foreach": None, "differentiable": False, "fused": None},
 }
-# Where timm's rule also goes its own way.
-_TIMM_ONLY = ("caution", "corrected_weight_decay")
-_MAX_LR = ", and with their max_lr_snapshot as it was"
 
 
 def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, Any]) -> Checkpoint:
@@ -155,7 +153,7 @@ def _group(form: str, group: Mapping[str, Any]) -> Group:
         )
     settings = {field: _plain(group[key]) for field, key in known.items() if key in group}
     if form == "timm":
-        settings["weight_decay_mode"] = "decoupled" if group.get("decoupled_decay") else "l2"
+        settings |= timms_choices(group)
     if form == "bitsandbytes":
         settings = bitsandbytes.settings_of(group)
     settings["maximize"] = bool(group.get("maximize", False))
@@ -178,12 +176,7 @@ def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
     if form == "bitsandbytes":
         return tuple(bitsandbytes.notes_of(state_dict["state"], groups))
     if form == "timm":
-        used = [flag for flag in _TIMM_ONLY if any(group.get(flag) for group in groups)]
-        return tuple(
-            f"the run has timm's {flag}, which no other format can have and which doesn't move: to keep it, go on in "
-            f"timm with {flag}=True in the groups" + (_MAX_LR if flag == "corrected_weight_decay" else "")
-            for flag in used
-        )
+        return ()
     return tuple(_notes_of_storage(groups))
 
 
@@ -321,7 +314,9 @@ def _new_group(form: str, group: Group) -> dict[str, Any]:
     if form == "timm":
         content["decoupled_decay"] = settings["weight_decay_mode"] == "decoupled"
         content["lr_in_momentum"] = settings["lr_in_momentum"]
-        content["max_lr_snapshot"] = group.lr
+        max_lr = settings["weight_decay_max_lr"]
+        content |= {"caution": settings["caution"], "corrected_weight_decay": max_lr > 0.0}
+        content["max_lr_snapshot"] = max_lr or group.lr
     if form in ("torch", "rmsprop.torch"):
         content["maximize"] = settings["maximize"]
     return {**content, **_EXTRAS[form]}

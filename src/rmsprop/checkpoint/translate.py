@@ -64,7 +64,7 @@ class Stated:
             if field not in FIELDS:
                 raise TypeError(f"Unknown hyperparameter {field!r} (known: {', '.join(FIELDS)})")
             if field != "maximize":
-                Rule(**{"momentum": 0.5, field: value})
+                Rule(**{"momentum": 0.5, "weight_decay_mode": "decoupled", field: value})
         if self.lr is not None:
             object.__setattr__(self, "lr", check_number("lr", self.lr))
         step = self.step
@@ -260,8 +260,9 @@ def _completed(
     defaults = {"maximize": False, **get_dialect(dialect).defaults(settings)}
     assumed = {field: value for field, value in defaults.items() if field not in settings}
     if not settings["momentum"]:
-        settings["nesterov"] = False
-        assumed.pop("nesterov", None)
+        settings |= {"nesterov": False, "caution": False}
+        for field in ("nesterov", "caution"):
+            assumed.pop(field, None)
     if assumed:
         notes.append(
             f"the checkpoint doesn't say whether {rule_fields(assumed)}: that is taken, because it is the default of "

@@ -29,9 +29,11 @@ _HELP = {
     "nesterov": "Nesterov momentum.",
     "lr_in_momentum": "The buffer collects lr·u, or u alone.",
     "averaged_momentum": "The buffer averages u instead of adding it up.",
+    "caution": "Take no step against its gradient.",
     "bias_correction": "Divide the averages by 1 − ρᵗ.",
     "weight_decay": "Weight decay.",
     "weight_decay_mode": "Where it is applied.",
+    "weight_decay_max_lr": "The largest learning rate, by which decay that isn't L2 is corrected.",
 }
 
 

@@ -71,11 +71,15 @@ def rmsprop(
         weight_decay: λ, at least 0; ``update`` then needs the parameters. Default: the dialect's, 0 for optax.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's, True for optax.
         averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        caution: Take no step with another sign than its gradient, and longer ones instead in the rest of the array
+            (needs ``momentum``). Default: the dialect's.
         init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
         delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
             Default: the dialect's.
         weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the parameter, times
             lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
+        weight_decay_max_lr: The schedule's largest learning rate, by which decay that isn't L2 is corrected: times
+            lr/lr_max. 0 corrects nothing. Default: the dialect's.
 
     Returns:
         The transformation. Its state is an `RMSpropState`.
@@ -129,7 +133,7 @@ def scale_by_rmsprop(rule: Rule) -> optax.GradientTransformationExtraArgs:
 
     Raises:
         TypeError: If ``rule`` is not a `Rule`.
-        ValueError: If the rule has momentum with ``lr_in_momentum``.
+        ValueError: If the rule has momentum with ``lr_in_momentum``, or corrects weight decay by the learning rate.
 
     Examples:
         >>> optimizer = optax.chain(scale_by_rmsprop(Rule(decay=0.75)), optax.scale_by_learning_rate(0.1))
@@ -142,6 +146,11 @@ def scale_by_rmsprop(rule: Rule) -> optax.GradientTransformationExtraArgs:
         raise ValueError(
             "scale_by_rmsprop got a rule with lr_in_momentum=True, but a learning rate applied afterwards stands "
             "outside the momentum buffer: use rmsprop(learning_rate, ...), or a rule with lr_in_momentum=False"
+        )
+    if rule.corrects_decay:
+        raise ValueError(
+            f"scale_by_rmsprop got a rule with weight_decay_max_lr={rule.weight_decay_max_lr}, which corrects weight "
+            "decay by a learning rate that is only applied afterwards: use rmsprop(learning_rate, ...)"
         )
     return transformation(rule, 1.0, 1.0)
 

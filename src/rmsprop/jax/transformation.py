@@ -183,4 +183,7 @@ _ARRAYS = SimpleNamespace(
     expm1=jnp.expm1,
     log=jnp.log,
     maximum=jnp.maximum,
+    sum=jnp.sum,
+    ones_like=jnp.ones_like,
+    zeros_like=jnp.zeros_like,
 )

@@ -22,6 +22,7 @@ class TensorFlow:
     """The functions of TensorFlow that `rmsprop.reference.apply` needs."""
 
     sqrt, expm1, real, conj = tf.sqrt, tf.math.expm1, tf.math.real, tf.math.conj
+    sum, ones_like, zeros_like = tf.reduce_sum, tf.ones_like, tf.zeros_like
 
     @staticmethod
     def where(condition: Any, a: Any, b: Any) -> Any:

@@ -78,6 +78,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
         averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        caution: Take no step with another sign than its gradient, and longer ones instead in the rest of the variable
+            (needs ``momentum``). Default: the dialect's.
         init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
         delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
             Default: the dialect's.
@@ -85,6 +87,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             dialect's.
         weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the variable, times
             lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
+        weight_decay_max_lr: The schedule's largest learning rate, by which decay that isn't L2 is corrected: times
+            lr/lr_max. 0 corrects nothing. Default: the dialect's.
 
     Raises:
         TypeError: If an argument is of the wrong type.

@@ -11,6 +11,7 @@ from rmsprop import layout, native, stretch_table
 from rmsprop.keras.tensors import describe_function, is_plain, torch
 from rmsprop.rule import Rule
 from rmsprop.storage import NARROW_DTYPES
+from rmsprop.threads import torch_threads
 
 
 class Updatable(NamedTuple):
@@ -101,7 +102,7 @@ class VariableTable:
         return grad.to(self._dtype).resolve_neg().contiguous()
 
     def prepare(self, rule: Rule, lr: float, step: int) -> None:
-        """Set what the update computes, and fill the copies.
+        """Set what the update computes, fill the copies, and count the steps that agree with their gradients.
 
         Args:
             rule: What to compute.
@@ -113,6 +114,8 @@ class VariableTable:
             with torch.no_grad():
                 for value, memory in self._active():
                     memory.copy_(value)
+        if rule.caution:
+            self.batch.count_agreements(*torch_threads())
 
     def finish(self) -> None:
         """Copy the copies back, and tell autograd that the variables have changed."""

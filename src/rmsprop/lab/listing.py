@@ -28,7 +28,7 @@ UNFINISHED, DAMAGED, DIVERGED = "unfinished", "damaged", "diverged"
 # Runs may be in folders of folders; whoever names a home directory doesn't want all of it to be searched.
 _DEEPEST = 3
 # Where weights shrink is no part of how the step is made.
-_NOT_SHOWN = ("weight_decay", "weight_decay_mode")
+_NOT_SHOWN = ("weight_decay", "weight_decay_mode", "weight_decay_max_lr")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,9 @@ class ArrayPlan:
         for copy, laid in zip(self._copies, self._laid, strict=True):
             copy[...] = laid
         if self.reason is None:
+            for bucket in self.buckets:
+                if bucket.batch.rule.caution:
+                    bucket.batch.count_agreements(None, threads)
             updates = [native.prepared([bucket.batch for bucket in self.buckets], threads=threads)]
         else:
             updates = self._computed(grads)

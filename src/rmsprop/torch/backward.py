@@ -38,7 +38,7 @@ def step_in_backward(optimizer: Optimizer) -> StepInBackward:
     ``loss.backward()`` then trains. ``optimizer.step()`` and ``zero_grad()`` may stay in the loop, where they find
     nothing to do; the optimizer's own step hooks run in ``step()`` alone. Schedulers, parameter groups, tied weights
     and activation checkpoints (``use_reentrant=False``) work as they do otherwise. Of the ways to clip,
-    ``max_grad_value`` and ``max_update_rms`` need no other gradient, and work too.
+    ``max_grad_ratio``, ``max_grad_value`` and ``max_update_rms`` need no other gradient, and work too.
 
     Args:
         optimizer: The optimizer. Parameters that are added to it later take part.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import Updating
+from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_dense
@@ -40,8 +40,8 @@ def update_in_blocks(rule: Updating, lr: Any, step: float, members: Sequence[Upd
         step: The number of this update, counted from 1.
         members: The parameters, changed in place, their gradients and their states, changed in place; all with one
             dtype of state.
-        limits: What gradients are multiplied with first, and what is limited then. To limit an update, all of a
-            parameter is one block.
+        limits: What gradients are multiplied with first, and what is limited then. To limit an update, or for
+            ``caution``, all of a parameter is one block.
     """
     scale, max_grad = limits.scale, limits.max_grad
 
@@ -58,7 +58,7 @@ def update_in_blocks(rule: Updating, lr: Any, step: float, members: Sequence[Upd
         names = rule.state_names
         arrays = [[p, g, *(state[name] for name in names)] for p, g, state in members]
         arrays = [list(map(as_real, each)) if each[0].is_complex() else each for each in arrays]
-        if limits.of_updates:
+        if limits.of_updates or inner(rule).caution:
             for each in arrays:
                 _FlatParam(each).update(update, each[0].numel())
             return

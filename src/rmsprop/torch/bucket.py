@@ -6,7 +6,6 @@ DLPack's exchange interface, over tables that are built once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, repeat
@@ -38,7 +37,8 @@ from rmsprop.torch.local import (
 from rmsprop.torch.overlap import meets
 from rmsprop.torch.packing import CODES, SCALES, held
 from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
-from rmsprop.torch.state import ParamState, state_dtype
+from rmsprop.torch.state import ParamState, as_real, state_dtype
+from rmsprop.torch.units import CutUnits, cuts, units_of
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
 
@@ -85,6 +85,7 @@ class Bucket:
             it writes, or where others have written since the step began.
         rounding: How parameters of 16 bits are rounded, and what state is packed into.
         limits_updates: Whether the root mean square of each tensor's update is limited.
+        clips_units: Whether gradients are clipped unit by unit.
         numbers: The number of each parameter in the optimizer.
     """
 
@@ -100,6 +101,7 @@ class Bucket:
         alone: bool,
         rounding: RoundingChoice,
         limits_updates: bool,
+        clips_units: bool,
         numbers: Sequence[int],
     ) -> None:
         self.group, self.params, self.states, self.rule, self.numbers = group, params, states, inner(rule), numbers
@@ -133,7 +135,8 @@ class Bucket:
             averages=isinstance(rule, AveragedRule),
         )
         self._update_scales = self.batch.limit_updates() if limits_updates else None
-        self._max_update_rms = math.inf
+        self._unit_scales = self._units() if clips_units else None
+        self._limits = Limits(1.0)
         self._numbers: tuple[Any, ...] = ()
         self._seed, self._places = rounding.seed, []
         if how == "stochastic" or rounding.packing is not None:
@@ -233,7 +236,14 @@ class Bucket:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but memory of plain tensors, whose step counters stay, must be looked at."""
-        is_odd_one = self.is_sharded or self.copied or self._alone or self.limits_updates or bool(self._complex)
+        is_odd_one = (
+            self.is_sharded
+            or self.copied
+            or self._alone
+            or self.scales_updates
+            or self.clips_units
+            or bool(self._complex)
+        )
         return not is_odd_one and not self.on_gpu and self._pins_counters
 
     def bind_plain(self, written: stretch_table.Stretches) -> bool:
@@ -347,7 +357,7 @@ class Bucket:
         numbers = rule, lr, step, maximize, limits, averaged
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
-            self._max_update_rms = limits.max_update_rms
+            self._limits = limits
             self.batch.set_numbers(
                 lr,
                 step,
@@ -360,6 +370,46 @@ class Bucket:
             self._numbers = numbers
 
     @property
+    def clips_units(self) -> bool:
+        """Whether gradients are clipped unit by unit."""
+        return self._unit_scales is not None
+
+    def _units(self) -> list[np.ndarray[Any, Any]]:
+        counts = list(map(units_of, self._memories))
+        sizes = [as_real(each).numel() // max(n, 1) for each, n in zip(self._memories, counts, strict=True)]
+        return self.batch.part_units(counts, sizes)
+
+    def scale_units(self) -> list[CutUnits]:
+        """Set what clips the gradient of each unit; return what remains to be set because processes share units."""
+        assert self._unit_scales is not None
+        self.batch.scale_units(self._limits.max_grad_ratio, *torch_threads())
+        rows = zip(self.numbers, self.params, self._unit_scales, self.batch.sizes, strict=True)
+        return [
+            CutUnits(number, param, scales, self._limits)
+            for number, param, scales, size in rows
+            if size != layout.RESTS and self.is_sharded and cuts(param)
+        ]
+
+    @property
+    def scales_updates(self) -> bool:
+        """Whether an update of a tensor depends on all of its elements."""
+        return self.limits_updates or self.has_caution
+
+    @property
+    def has_caution(self) -> bool:
+        """Whether no step is taken against its gradient."""
+        return self.rule.caution
+
+    def agreements(self) -> list[tuple[int, Tensor, int]]:
+        """Return of each tensor its number, itself, and in how many elements its step agrees with its gradient."""
+        counts = native.agreements(self.batch, *torch_threads())
+        return list(zip(self.numbers, self.params, counts.tolist(), strict=True))
+
+    def scale_agreements(self, scales: Mapping[int, float]) -> None:
+        """Set what the steps that agree are multiplied with in each tensor, by its number."""
+        self.batch.scale_agreements([scales[number] for number in self.numbers])
+
+    @property
     def limits_updates(self) -> bool:
         """Whether the root mean square of each tensor's update is limited."""
         return self._update_scales is not None
@@ -367,7 +417,7 @@ class Bucket:
     def measured_updates(self) -> list[tuple[int, Tensor, np.ndarray[Any, Any], float]]:
         """Return of each tensor its number, itself, the sum of the squares of its g/√v, and the limit to their RMS."""
         words = native.update_squares(self.batch, *torch_threads())
-        return [(*each, self._max_update_rms) for each in zip(self.numbers, self.params, words, strict=True)]
+        return [(*each, self._limits.max_update_rms) for each in zip(self.numbers, self.params, words, strict=True)]
 
     def scale_updates(self, scales: Mapping[int, float]) -> None:
         """Set what g/√v of each tensor is multiplied with, by its number."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import Updating
+from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
@@ -24,6 +24,7 @@ from rmsprop.torch.members import Member
 from rmsprop.torch.packing import PackedState
 from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
 from rmsprop.torch.state import ParamState, as_real, state_dtype
+from rmsprop.torch.units import scaled
 from rmsprop.torch.update_rms import limiting
 
 # Elements that are updated together at most. A larger tensor keeps a device busy alone, and temporaries stay small.
@@ -80,7 +81,11 @@ def update_group(
             update(rule, lr, step, param, grad, state, limits, group["differentiable"])
         return
     for kind, alike in _by_kind(rule, members, bool(group["capturable"])).items():
-        _update_alike(kind, rule, lr, alike, limits)
+        if not limits.of_units:
+            _update_alike(kind, rule, lr, alike, limits)
+            continue
+        for param, grad, state in alike:
+            _update_alike(kind, rule, lr, [(param, scaled(param, grad, limits), state)], limits.once_scaled())
 
 
 def update_rounded(
@@ -115,7 +120,9 @@ def update_rounded(
         )
         packed = choice.packing and PackedState(state, rule.state_names, choice.packing)
         values, arrays = rounder.read() if rounder else param, packed.read() if packed else state
-        update_in_blocks(rule, lr, step, [(values, grad, arrays)], limits)
+        if limits.of_units:
+            grad = scaled(param, grad, limits)
+        update_in_blocks(rule, lr, step, [(values, grad, arrays)], limits.once_scaled() if limits.of_units else limits)
         if rounder:
             rounder.write(values)
         if packed:
@@ -180,7 +187,7 @@ def _update_alike(kind: _Kind, rule: Updating, lr: Any, members: Sequence[Gather
     in_blocks = kind.is_plain and kind.device.type in IN_BLOCKS
     if in_blocks:
         update_in_blocks(rule, lr.item() if isinstance(lr, Tensor) else lr, step, members, limits)
-    elif kind.is_plain and not limits.of_updates:
+    elif kind.is_plain and not (limits.of_updates or inner(rule).caution):
         for batch in batches(members):
             update_together(rule, lr, step, batch, limits)
     else:

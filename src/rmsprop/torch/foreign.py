@@ -33,11 +33,8 @@ _STATE_KEYS = {
 }
 _TIMM = "decoupled_decay"  # a key that timm's groups alone have
 _TIMMS_RULE = {"eps_inside_sqrt": True, "initial_square_avg": 1.0}
-# What timm's RMSProp can do and a rule can't.
-_TIMM_ONLY = {
-    "caution": "steps that disagree with the gradient are not masked",
-    "corrected_weight_decay": "weight decay is not scaled by the schedule",
-}
+# Its keys that mean something else here, or nothing.
+_TIMMS_KEYS = {_TIMM, "caution", "corrected_weight_decay", "max_lr_snapshot"}
 
 
 def check_is_rmsprop(state_dict: Mapping[str, Any]) -> None:
@@ -101,13 +98,31 @@ def _completed(group: dict[str, Any], missing: Mapping[str, Any]) -> dict[str, A
 
 
 def _from_timm(group: dict[str, Any]) -> dict[str, Any]:
-    for key, meaning in _TIMM_ONLY.items():
-        if group.get(key):
-            warnings.warn(
-                f"the state dict of timm has {key}={group[key]!r}, which has no counterpart here: {meaning}",
-                UserWarning,
-                stacklevel=2,
-            )
-    ours = {key: value for key, value in group.items() if key != _TIMM and key not in _TIMM_ONLY}
-    mode = "decoupled" if group[_TIMM] else "l2"
-    return _completed(ours, {**EXTRA, **_TIMMS_RULE, "weight_decay_mode": mode})
+    ours = {key: value for key, value in group.items() if key not in _TIMMS_KEYS}
+    return _completed(ours, {**EXTRA, **_TIMMS_RULE, **timms_choices(group)})
+
+
+def timms_choices(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a group of timm's RMSpropTF says in words of its own, by the fields of `rmsprop.Rule`.
+
+    Args:
+        group: The group, of a state dict. One that was saved before timm 1.0.31 doesn't say which learning rate was the
+            largest; a scheduler's ``initial_lr`` then stands for it, or else the learning rate, and a warning says so.
+
+    Returns:
+        Field -> choice. What has no effect there (caution without momentum, a correction of L2 decay) is off.
+    """
+    corrected = bool(group.get(_TIMM) and group.get("corrected_weight_decay"))
+    max_lr = float(group.get("max_lr_snapshot", group.get("initial_lr", group["lr"]))) if corrected else 0.0
+    if corrected and "max_lr_snapshot" not in group:
+        warnings.warn(
+            "the state dict of timm has corrected_weight_decay=True, but doesn't say by which learning rate "
+            f"(max_lr_snapshot): {max_lr:g} is taken; set weight_decay_max_lr in the groups if it was another",
+            UserWarning,
+            stacklevel=2,
+        )
+    return {
+        "weight_decay_mode": "decoupled" if group.get(_TIMM) else "l2",
+        "weight_decay_max_lr": max_lr,
+        "caution": bool(group.get("caution")) and group["momentum"] > 0,
+    }

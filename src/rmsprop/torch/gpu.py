@@ -202,6 +202,7 @@ class Launch:
         def launch() -> None:
             with current(self._device):
                 self._set_gains(rules)
+                self._set_decays(rules, lrs)
                 if len(self._owners):
                     update[grid](*arguments, **self._options)
             lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
@@ -256,6 +257,13 @@ class Launch:
                 for number, share in shares(bucket.rule, counts, torch).items():
                     if isinstance(share, Tensor):
                         numbers[place, layout.offset(number) // 8].copy_(share)
+
+    def _set_decays(self, rules: Tensor, lrs: Sequence[Tensor | None]) -> None:
+        """Compute weight decays that depend on learning rates that are on the device."""
+        numbers = rules.view(torch.float64).view(len(self._rules), -1)
+        for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
+            if lr is not None and bucket.rule.corrects_decay:
+                numbers[place, layout.offset("weight_decay") // 8] = bucket.rule.decay_at(lr.squeeze().double())
 
 
 def _counts_there(bucket: Bucket) -> bool:

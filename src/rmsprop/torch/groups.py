@@ -31,6 +31,7 @@ EXTRA: Mapping[str, Any] = MappingProxyType(
         "rounding": "nearest",
         "seed": 0,
         "state_dtype": None,
+        "max_grad_ratio": None,
         "max_grad_value": None,
         "max_update_rms": None,
     }

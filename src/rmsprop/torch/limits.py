@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rmsprop.clipping import check_limit
 
-LIMITS = ("max_grad_value", "max_update_rms")  # keys of a group
+LIMITS = ("max_grad_ratio", "max_grad_value", "max_update_rms")  # keys of a group
 
 
 class Limits(NamedTuple):
@@ -18,11 +18,23 @@ class Limits(NamedTuple):
         scale: What the gradient is multiplied with first.
         max_grad: What the magnitude of each element is then limited to.
         max_update_rms: What the root mean square of g/√v is limited to.
+        max_grad_ratio: What the norm of the scaled gradient is limited to before that, unit by unit, in norms of its
+            parameters.
     """
 
     scale: float
     max_grad: float = math.inf
     max_update_rms: float = math.inf
+    max_grad_ratio: float = math.inf
+
+    @property
+    def of_units(self) -> bool:
+        """Whether gradients are clipped unit by unit."""
+        return self.max_grad_ratio < math.inf
+
+    def once_scaled(self) -> Limits:
+        """Return the limits of gradients that are multiplied with their scale and clipped unit by unit already."""
+        return self._replace(scale=1.0, max_grad_ratio=math.inf)
 
     @property
     def of_updates(self) -> bool:
@@ -40,8 +52,8 @@ class Limits(NamedTuple):
 
 def limits_of(group: Mapping[str, Any], scale: float) -> Limits:
     """Return the limits of a parameter group, which is checked, where gradients are multiplied with a scale."""
-    value, rms = group["max_grad_value"], group["max_update_rms"]
-    return Limits(scale, math.inf if value is None else float(value), math.inf if rms is None else float(rms))
+    limits = (group[name] for name in ("max_grad_value", "max_update_rms", "max_grad_ratio"))
+    return Limits(scale, *(math.inf if limit is None else float(limit) for limit in limits))
 
 
 def check_not_differentiable(groups: Iterable[Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import Updating
+from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored, unfit_average
 from rmsprop.torch.bucket import DTYPES, describe
@@ -22,6 +22,7 @@ from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_sha
 from rmsprop.torch.packing import CODES, held
 from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
 from rmsprop.torch.state import Changes, ParamState, complete, kept_dtype
+from rmsprop.torch.units import are_in_a_row
 
 States = dict[Tensor, ParamState]
 
@@ -99,6 +100,38 @@ def unfit_limit(param: Tensor, limits_updates: bool, choice: RoundingChoice) -> 
     return "has max_update_rms, which the Triton kernel doesn't know" if is_on_gpu(param) else None
 
 
+def unfit_units(
+    param: Tensor, state: Mapping[str, Any], clips_units: bool, rule: Updating, choice: RoundingChoice
+) -> str | None:
+    """Return why no kernel can clip the gradient of a parameter unit by unit, or None if one can.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        clips_units: Whether its group has ``max_grad_ratio``.
+        rule: What its group computes.
+        choice: What its group packs state into.
+
+    Returns:
+        A reason that completes "the parameter ...".
+    """
+    if not clips_units:
+        return None
+    if is_on_gpu(param):
+        return "has max_grad_ratio, which the Triton kernel doesn't know"
+    if choice.packing == "8bit":
+        return "has max_grad_ratio, whose rows cut through the blocks of state in 8 bits"
+    name = rule.state_names[0]
+    alike = held(state, name) if name in state else param
+    return None if are_in_a_row(inside(alike)) else "has max_grad_ratio, and rows that don't lie in a piece of memory"
+
+
+def unfit_caution(param: Tensor, rule: Updating) -> str | None:
+    """Return why no kernel can leave out steps against the gradient, or None if one can, as `unfit` does."""
+    on_gpu = inner(rule).caution and is_on_gpu(param)
+    return "has caution, which the Triton kernel doesn't know" if on_gpu else None
+
+
 def asked_for(group: Mapping[str, Any]) -> str | None:
     """Return which option of a group asks for tensor operations, or None."""
     if group["differentiable"]:
@@ -155,7 +188,7 @@ class Members:
         self.on_device = on_device or bool(group["capturable"])
         self._number, self._names, self._numbers = number, names, numbers
         self.limits = limits_of(group, 1.0)
-        self.limits_updates = self.limits.of_updates
+        self.limits_updates, self.clips_units = self.limits.of_updates, self.limits.of_units
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
@@ -186,6 +219,8 @@ class Members:
                 reason := unfit(param)
                 or unfit_rounding(param, self.rounding)
                 or unfit_limit(param, self.limits_updates, self.rounding)
+                or unfit_units(param, states.get(param, {}), self.clips_units, self.rule, self.rounding)
+                or unfit_caution(param, self.rule)
                 or unfit_average(param, self.rule)
             ):
                 raise RuntimeError(
@@ -218,6 +253,8 @@ class Members:
             unfit(param)
             or unfit_rounding(param, self.rounding)
             or unfit_limit(param, self.limits_updates, self.rounding)
+            or unfit_units(param, state, self.clips_units, self.rule, self.rounding)
+            or unfit_caution(param, self.rule)
             or unfit_average(param, self.rule)
             or unfit_state(param, state, self.rule, self.rounding)
         )
@@ -242,9 +279,10 @@ class Members:
             return True
         rule, flags = check_group(group), slice(-len(FLAGS_OF_GROUP), None)
         same = (rule.state_names, rule.depends_on_step) == (self.rule.state_names, self.rule.depends_on_step)
+        same = same and inner(rule).caution == inner(self.rule).caution
         same = same and options[flags] == self.options[flags]
         self.options, self.rule, self.limits = options, rule, limits_of(group, 1.0)
-        same = same and self.limits.of_updates == self.limits_updates
+        same = same and (self.limits.of_updates, self.limits.of_units) == (self.limits_updates, self.clips_units)
         self._may_change_unseen = any(isinstance(option, Tensor) for option in options)
         return same
 

@@ -84,6 +84,10 @@ class RMSprop(torch.optim.RMSprop):
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
         max_grad_value: Limit each element of a gradient to ± this, as ``torch.nn.utils.clip_grad_value_`` would; after
             ``max_grad_norm``. Default None: no limit.
+        max_grad_ratio: Scale the gradient so that its norm is at most so many norms of its parameters (at least 1e-3),
+            row by row of the leading dimension, a vector as a whole: adaptive gradient clipping, as
+            ``timm.utils.adaptive_clip_grad`` does it. After ``max_grad_norm``, before ``max_grad_value``. Default None:
+            no limit.
         max_update_rms: Scale g/√v, tensor by tensor, so that its root mean square is at most this, as Adafactor does
             with 1. Default None: no limit.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default: the dialect's.
@@ -91,6 +95,8 @@ class RMSprop(torch.optim.RMSprop):
         nesterov: Nesterov momentum. Default: the dialect's.
         lr_in_momentum: The momentum buffer collects lr·u instead of u. Default: the dialect's.
         averaged_momentum: The momentum buffer averages u instead of adding it up. Default: the dialect's.
+        caution: Take no step with another sign than its gradient, and longer ones instead in the rest of the tensor
+            (needs ``momentum``). Default: the dialect's.
         init_from_gradient: v starts from the square of the first gradient. Default: the dialect's.
         delayed: Divide by v as it was before this gradient, and limit the quotient to (t − 1)^¼, as ADOPT does.
             Default: the dialect's.
@@ -98,6 +104,8 @@ class RMSprop(torch.optim.RMSprop):
             dialect's.
         weight_decay_mode: ``"l2"`` (added to the gradient), ``"decoupled"`` (subtracted from the parameter, times
             lr) or ``"cautious"`` (that, but not where the update moves away from 0). Default: the dialect's.
+        weight_decay_max_lr: The schedule's largest learning rate, by which decay that isn't L2 is corrected: times
+            lr/lr_max. 0 corrects nothing. Default: the dialect's.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -112,7 +120,8 @@ class RMSprop(torch.optim.RMSprop):
 
     Source: Tieleman and Hinton, "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine Learning, 2012;
     centered: Graves, arXiv 1308.0850, equations 38 to 45; ``max_update_rms``: Shazeer and Stern, arXiv 1804.04235,
-    section 6.
+    section 6; ``max_grad_ratio``: Brock et al., "High-Performance Large-Scale Image Recognition Without Normalization",
+    arXiv 2102.06171, equation 3.
     """
 
     # With it torch.amp.GradScaler leaves gradients as they are and passes grad_scale and found_inf to the step.
@@ -140,6 +149,7 @@ class RMSprop(torch.optim.RMSprop):
         state_dtype: torch.dtype | Literal["8bit"] | None = None,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
+        max_grad_ratio: float | None = None,
         max_update_rms: float | None = None,
         **options: Unpack[ChoiceOptions],
     ) -> None:
@@ -161,6 +171,7 @@ class RMSprop(torch.optim.RMSprop):
                 "seed": seed,
                 "state_dtype": state_dtype,
                 "max_grad_value": max_grad_value,
+                "max_grad_ratio": max_grad_ratio,
                 "max_update_rms": max_update_rms,
             }
         )

@@ -14,7 +14,7 @@ from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard
-from rmsprop.torch.members import asked_for, unfit, unfit_limit, unfit_state
+from rmsprop.torch.members import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
 from rmsprop.torch.rounding import choice_of, unfit_rounding
 from rmsprop.torch.state import ParamState
 
@@ -40,7 +40,9 @@ def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, Param
     rule, state = rule_of(group), states.get(param) or ParamState()
     choice = choice_of(group)
     rounding = unfit_rounding(param, choice)
-    limit = unfit_limit(param, group["max_update_rms"] is not None, choice) or unfit_average(param, rule)
+    limit = unfit_limit(param, group["max_update_rms"] is not None, choice)
+    limit = limit or unfit_units(param, state, group["max_grad_ratio"] is not None, rule, choice)
+    limit = limit or unfit_caution(param, rule) or unfit_average(param, rule)
     if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule, choice):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))

@@ -146,6 +146,7 @@ class Plan:
                 alone=alone,
                 rounding=of_group.rounding,
                 limits_updates=of_group.limits_updates,
+                clips_units=of_group.limits.of_units,
                 numbers=[member.number for member in alike],
             )
             if bucket.bind(written, counters_stay=False):

@@ -55,6 +55,7 @@ class ScheduleFreeRMSprop(RMSprop):
         seed: Chooses the random bits of ``rounding="stochastic"``. Default 0.
         max_grad_norm: As for `RMSprop`. Default None: no limit.
         max_grad_value: As for `RMSprop`. Default None: no limit.
+        max_grad_ratio: As for `RMSprop`, by the norms of y. Default None: no limit.
         max_update_rms: As for `RMSprop`, of g/√v before weight decay is added. Default None: no limit.
         eps_inside_sqrt: Divide by √(v + ε) instead of √v + ε. Default False.
         initial_square_avg: What v starts from where it is not corrected, at least 0. Default 0.
@@ -102,6 +103,7 @@ class ScheduleFreeRMSprop(RMSprop):
         seed: int = 0,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
+        max_grad_ratio: float | None = None,
         max_update_rms: float | None = None,
         eps_inside_sqrt: bool = False,
         initial_square_avg: float = 0.0,
@@ -133,6 +135,7 @@ class ScheduleFreeRMSprop(RMSprop):
                 "seed": seed,
                 "state_dtype": None,
                 "max_grad_value": max_grad_value,
+                "max_grad_ratio": max_grad_ratio,
                 "max_update_rms": max_update_rms,
             }
         )

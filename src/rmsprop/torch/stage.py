@@ -13,7 +13,8 @@ from rmsprop import stretch_table
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu
 from rmsprop.torch.bucket import Bucket
-from rmsprop.torch.update_rms import update_scales
+from rmsprop.torch.units import scale_cut_units
+from rmsprop.torch.update_rms import agreement_scales, update_scales
 
 
 class Stage:
@@ -29,6 +30,8 @@ class Stage:
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
         self._limited = [bucket for bucket in buckets if bucket.limits_updates]
+        self._clipped = [bucket for bucket in buckets if bucket.clips_units]
+        self._with_caution = [bucket for bucket in buckets if bucket.has_caution]
         self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
@@ -62,8 +65,12 @@ class Stage:
         """
         for bucket in self._copied:
             bucket.copy_in()
+        if self._clipped:
+            scale_cut_units([each for bucket in self._clipped for each in bucket.scale_units()])
         if self._limited:
             self._limit_updates()
+        if self._with_caution:
+            self._scale_agreements()
         for bucket in self._on_gpu:  # first, because a Ctrl-C is raised right after what C code was doing
             bucket.count(scaling.counted(bucket.device) if scaling.found_inf is not None else None)
         if self._copied:
@@ -84,6 +91,14 @@ class Stage:
         scales = dict(zip(numbers, update_scales(params, np.stack(words), limits), strict=True))
         for bucket in self._limited:
             bucket.scale_updates(scales)
+
+    def _scale_agreements(self) -> None:
+        """Count in which elements of each tensor the step agrees with the gradient; in an order as above."""
+        counted = sorted((row for bucket in self._with_caution for row in bucket.agreements()), key=lambda row: row[0])
+        numbers, params, counts = zip(*counted, strict=True)
+        scales = dict(zip(numbers, agreement_scales(params, np.array([counts]).T), strict=True))
+        for bucket in self._with_caution:
+            bucket.scale_agreements(scales)
 
     def _run(self) -> None:
         if self.update:

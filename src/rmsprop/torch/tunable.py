@@ -25,6 +25,7 @@ from rmsprop.torch.optimizer import RMSprop
 _CLIPPING = "limits what a step makes of the gradient, which the hypergradient doesn't know of"
 _OPTIONS: dict[str, tuple[Any, str, str]] = {
     "max_grad_value": (None, _CLIPPING, "clip the gradients before step(), or leave it out"),
+    "max_grad_ratio": (None, _CLIPPING, "clip the gradients before step(), or leave it out"),
     "max_update_rms": (None, _CLIPPING, "leave it out"),
     "rounding": ("nearest", "rounds weights so that they don't move along the derivative", "train weights of float32"),
     "state_dtype": (None, "rounds v at random at every step", "leave it at None"),

@@ -1,4 +1,4 @@
-"""What the update of each tensor is scaled by, so that its root mean square is within a limit."""
+"""What the update of each tensor is scaled by: to limit its root mean square, or for what ``caution`` leaves out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import clipping
+from rmsprop.rule import agreement_scale
 from rmsprop.torch.exact_sum import counts_here, home_of, squares_of, summed
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import inside
@@ -23,15 +24,36 @@ def update_scales(params: Sequence[Tensor], words: np.ndarray[Any, Any], limits:
         words: A row per parameter, the sum of the squares of this process' quotients.
         limits: The largest allowed root mean square of each.
     """
-    homes = list(map(home_of, params))
-    for mesh in dict.fromkeys(mesh for mesh, _ in homes if mesh is not None):
-        rows = [i for i, home in enumerate(homes) if home[0] == mesh]
-        own = words[rows] * np.array([[counts_here(homes[i])] for i in rows])
-        words[rows] = summed(torch.from_numpy(own).to(mesh.device_type), mesh).cpu().numpy()
+    sum_over_processes(params, words)
     return [
         clipping.update_scale(row, _size(param), limit) if row.any() else 1.0
         for param, row, limit in zip(params, words, limits, strict=True)
     ]
+
+
+def sum_over_processes(params: Sequence[Tensor], rows: np.ndarray[Any, Any]) -> None:
+    """Put the sums over all processes in the place of this process' whole numbers.
+
+    Args:
+        params: The parameters, on every process in the same order.
+        rows: A row of whole numbers per parameter, changed in place where it is a `DTensor`.
+    """
+    homes = list(map(home_of, params))
+    for mesh in dict.fromkeys(mesh for mesh, _ in homes if mesh is not None):
+        here = [i for i, home in enumerate(homes) if home[0] == mesh]
+        own = rows[here] * np.array([[counts_here(homes[i])] for i in here])
+        rows[here] = summed(torch.from_numpy(own).to(mesh.device_type), mesh).cpu().numpy()
+
+
+def agreement_scales(params: Sequence[Tensor], counts: np.ndarray[Any, Any]) -> list[float]:
+    """Return what ``caution`` multiplies the steps of each tensor with that agree with their gradients.
+
+    Args:
+        params: The parameters, on every process in the same order.
+        counts: A row per parameter with one number: how many elements agree on this process.
+    """
+    sum_over_processes(params, counts)
+    return [agreement_scale(int(count), _size(param)) for (count,), param in zip(counts, params, strict=True)]
 
 
 def limiting(param: Tensor, limits: Limits) -> Callable[[Any], Any] | None:

@@ -34,7 +34,8 @@ def test_a_run_of_two_dialects_parts_just_where_a_difference_matters(a, b):
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Rule)])
 def test_every_field_has_words_of_its_own(field):
-    base = Rule(decay=0.9, eps=1e-3, momentum=0.9, weight_decay=0.1)
+    mode = "decoupled" if field == "weight_decay_max_lr" else "l2"
+    base = Rule(decay=0.9, eps=1e-3, momentum=0.9, weight_decay=0.1, weight_decay_mode=mode)
     other = {"weight_decay_mode": "decoupled"}.get(field)
     if other is None:
         value = getattr(base, field)

@@ -63,7 +63,7 @@ def test_the_formulas_of_every_rule_are_the_update(rule):
     }
     assert np.isnan(names["v"]).all() == rule.init_from_gradient
     names |= {
-        "np": SimpleNamespace(sqrt=lambda x: np.sqrt(np.maximum(x, 0.0)), clip=np.clip),
+        "np": SimpleNamespace(sqrt=lambda x: np.sqrt(np.maximum(x, 0.0)), clip=np.clip, mean=np.mean),
         "theta": np.ones(5),
         "lr": 0.01,
     }
@@ -119,6 +119,20 @@ def test_the_formulas_of_every_rule_are_the_update(rule):
         (
             Rule(weight_decay=0.1, weight_decay_mode="cautious"),
             ["v₀ = 0", "v ← 0.99·v + 0.01·g²", "s = lr·g / (√v + 1e-8)", "θ ← θ − s − (s·θ ≥ 0)·lr·0.1·θ"],
+        ),
+        (
+            Rule(momentum=0.9, caution=True),
+            [
+                "v₀ = 0, b₀ = 0",
+                "v ← 0.99·v + 0.01·g²",
+                "b ← 0.9·b + g / (√v + 1e-8)",
+                "c = (b·g > 0)",
+                "θ ← θ − lr·c / max(mean(c), 0.001)·b",
+            ],
+        ),
+        (
+            Rule(weight_decay=0.1, weight_decay_mode="decoupled", weight_decay_max_lr=0.5),
+            ["v₀ = 0", "θ ← θ − lr·(lr / 0.5)·0.1·θ", "v ← 0.99·v + 0.01·g²", "θ ← θ − lr·g / (√v + 1e-8)"],
         ),
         (Rule(decay=0.0, eps=0.0), ["v₀ = 0", "v ← g²", "θ ← θ − lr·g / √v", "where 0 / 0 is 0"]),
     ],

@@ -28,6 +28,7 @@ FLAGS = (
     "centered",
     "nesterov",
     "averaged_momentum",
+    "caution",
     "bias_correction",
 )
 
@@ -150,6 +151,8 @@ RULES = {
     "ADOPT": Rule(decay=0.9, eps=1e-6, momentum=0.9, averaged_momentum=True, init_from_gradient=True, delayed=True),
     "delayed alone": Rule(decay=0.9, delayed=True, initial_square_avg=1.0),
     "averaged and corrected": Rule(decay=0.9, momentum=0.4, averaged_momentum=True, bias_correction=True),
+    "caution": Rule(decay=0.9, momentum=0.9, caution=True),
+    "caution inside": Rule(decay=0.9, momentum=0.9, caution=True, lr_in_momentum=True, nesterov=True, delayed=True),
     "no memory": Rule(decay=0.0, eps=0.0),
     "an endless memory": Rule(decay=1.0, initial_square_avg=1.0),
 }

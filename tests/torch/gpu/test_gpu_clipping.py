@@ -67,12 +67,20 @@ def test_the_sum_is_that_of_the_specification(span, spread, device, monkeypatch)
     assert optimizer.grad_norm.item() == clipping.norm(squares_of(values).numpy())
 
 
-def test_updates_limited_by_their_rms_are_left_to_tensor_operations(device):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("max_update_rms", {"max_update_rms": 1.0}),
+        ("max_grad_ratio", {"max_grad_ratio": 0.01}),
+        ("caution", {"caution": True, "momentum": 0.9}),
+    ],
+)
+def test_what_depends_on_a_whole_tensor_is_left_to_tensor_operations(name, options, device):
     param = torch.nn.Parameter(torch.ones(5, device=device))
-    assert "max_update_rms" in RMSprop([param], max_update_rms=1.0).paths()["0"]
+    assert name in RMSprop([param], **options).paths()["0"]
     param.grad = torch.ones(5, device=device)
-    with pytest.raises(RuntimeError, match="has max_update_rms, which the Triton kernel doesn't know"):
-        RMSprop([param], max_update_rms=1.0, fused=True).step()
+    with pytest.raises(RuntimeError, match=f"has {name}, which the Triton kernel doesn't know"):
+        RMSprop([param], **options, fused=True).step()
 
 
 def test_launches_share_the_options_of_the_update():

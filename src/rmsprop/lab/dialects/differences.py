@@ -149,12 +149,14 @@ def _pair(value: Callable[[Rule], str], a: Side, b: Side) -> tuple[str, str]:
 
 def _weight_decay(a: Side, b: Side) -> Difference:
     def value(rule: Rule) -> str:
-        return f"{number(rule.weight_decay)}, {rule.weight_decay_mode}"
+        corrected = f", corrected by lr/{number(rule.weight_decay_max_lr)}" if rule.weight_decay_max_lr else ""
+        return f"{number(rule.weight_decay)}, {rule.weight_decay_mode}{corrected}"
 
     matters = bool(a.rule.weight_decay or b.rule.weight_decay)
     meaning = (
         "l2 adds λθ to the gradient, where the denominator scales it with the rest; decoupled takes lr·λ·θ off the "
-        "parameter, whatever the gradients are; cautious does that where the update doesn't move away from 0."
+        "parameter, whatever the gradients are; cautious does that where the update doesn't move away from 0; "
+        "corrected, it is multiplied by the learning rate over the largest one."
     )
     off = "No effect while weight decay is 0: l2 would add it to the gradient, decoupled take it off the parameter."
     return Difference(
@@ -278,6 +280,15 @@ def _averaged_momentum(a: Side, b: Side) -> Difference:
     return Difference(choice="averaged momentum", values=values, meaning=meaning, matters=matters)
 
 
+def _caution(a: Side, b: Side) -> Difference:
+    cautious, plain = (a, b) if a.rule.caution else (b, a)
+    meaning = (
+        f"{cautious.name} takes no step with another sign than its gradient, and longer ones in the rest of the "
+        f"tensor; {plain.name} takes them all."
+    )
+    return Difference(choice="caution", values=_pair(lambda rule: _on(rule.caution), a, b), meaning=meaning)
+
+
 def _on(flag: bool) -> str:
     return "yes" if flag else "no"
 
@@ -293,5 +304,6 @@ _CHOICES = (
     _momentum,
     _nesterov,
     _averaged_momentum,
+    _caution,
     _lr_in_momentum,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from rmsprop.rule import Rule
+from rmsprop.rule import MOST_FOR_THE_REST, Rule
 
 # A formula's signs in Python; what follows a root sign is handled apart.
 _SIGNS = {
     "±(t − 1)^¼": "-((t - 1) ** 0.25), (t - 1) ** 0.25",
     "clip(": "np.clip(",
+    "mean(": "np.mean(",
     "v̂": "v_hat",
     "m̂": "m_hat",
     "θ": "theta",
@@ -142,6 +143,8 @@ def _steps(rule: Rule, lr: float | None, averages: list[str], quotient: str) -> 
     """Return what happens at a step; ``quotient`` is the gradient over its denominator."""
     rate = "lr" if lr is None else number(lr)
     shrink = _times(number(rule.weight_decay), "θ")
+    if rule.weight_decay_max_lr:
+        shrink = f"({rate} / {number(rule.weight_decay_max_lr)})·{shrink}"
     kind = rule.weight_decay_mode if rule.weight_decay else None
     before = {"l2": [f"g ← g + {shrink}"], "decoupled": [f"θ ← θ − {rate}·{shrink}"]}.get(kind or "", [])
     if rule.delayed:
@@ -168,6 +171,9 @@ def _move(rule: Rule, rate: str, quotient: str) -> list[str]:
         lines, collected = [*lines, f"u = {collected}"], "u"
         step = f"(u + {_times(keep, 'b')})"
     lines.append(f"b ← {_times(keep, 'b')} + {collected}")
+    if rule.caution:
+        lines.append(f"c = ({step}·g > 0)")
+        step = f"c / max(mean(c), {number(1.0 / MOST_FOR_THE_REST)})·{step}"
     return [*lines, step if rule.lr_in_momentum else f"{rate}·{step}"]
 
 

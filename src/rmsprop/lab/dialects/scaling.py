@@ -70,6 +70,13 @@ class Scaled:
                 "λ·κ·lr/new lr" if decoupled else "λ",
                 bool(old.weight_decay),
             ),
+            (
+                "weight_decay_max_lr",
+                old.weight_decay_max_lr,
+                new.weight_decay_max_lr,
+                "as lr",
+                bool(old.weight_decay and old.weight_decay_max_lr),
+            ),
         ]
         names = ("setting", "before", "after", "formula")
         return [dict(zip(names, row[:-1], strict=True)) for row in rows if row[-1]]
@@ -123,7 +130,8 @@ class Scaled:
 def _rounded(rule: Rule) -> Rule:
     """Return a rule with six digits of each number, of a decay those of what it forgets."""
     numbers: dict[str, Any] = {
-        name: float(f"{getattr(rule, name):.6g}") for name in ("eps", "initial_square_avg", "weight_decay")
+        name: float(f"{getattr(rule, name):.6g}")
+        for name in ("eps", "initial_square_avg", "weight_decay", "weight_decay_max_lr")
     }
     for name in ("decay", "momentum"):
         numbers[name] = round(1.0 - float(f"{1.0 - getattr(rule, name):.6g}"), 15)

@@ -2,7 +2,7 @@
 
 const byId = (id) => document.getElementById(id);
 const FLAGS = ["eps_inside_sqrt", "init_from_gradient", "delayed", "centered", "nesterov", "averaged_momentum",
-  "bias_correction"];
+  "caution", "bias_correction"];
 const digits = (value, count) => Number(value.toPrecision(count));
 
 // A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value.
@@ -43,6 +43,7 @@ function rule() {
   const one = { lr_in_momentum: PAGE.dialects[settings.dialect].lr_in_momentum };
   for (const name of ["decay", "eps", "momentum", "initial_square_avg", ...FLAGS]) one[name] = settings[name];
   one.nesterov = one.nesterov && one.momentum > 0;
+  one.caution = one.caution && one.momentum > 0;
   one.averaged_momentum = one.averaged_momentum && one.momentum < 1;
   one.bias_correction = one.bias_correction && one.decay < 1;
   return one;

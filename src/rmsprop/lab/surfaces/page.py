@@ -30,10 +30,11 @@ _FLAGS = {
     "centered": "centered",
     "nesterov": "Nesterov (needs momentum)",
     "averaged_momentum": "averaged momentum",
+    "caution": "caution (needs momentum)",
     "bias_correction": "bias correction",
 }
 # What update.js has no part of: a walk on a surface decays no weights.
-_NOT_WALKED = ("weight_decay", "weight_decay_mode")
+_NOT_WALKED = ("weight_decay", "weight_decay_mode", "weight_decay_max_lr")
 # A framework without a default learning rate gets the book's for these surfaces.
 _LR = 0.4
 

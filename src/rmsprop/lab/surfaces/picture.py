@@ -199,6 +199,8 @@ def _choices(rule: Rule) -> str:
         choices.append("delayed")
     if rule.averaged_momentum and rule.momentum:
         choices.append("averaged momentum")
+    if rule.caution:
+        choices.append("caution")
     return ", ".join(choices)
 
 
