@@ -173,9 +173,7 @@ def test_a_scheduler_that_changes_the_rate_is_refused_when_it_has(name):
         take(optimizer, 1)
         scheduler.step()
     before = [param.detach().clone() for param in all_params(optimizer)]
-    with pytest.raises(
-        RuntimeError, match=r"the learning rate (was changed|is) .*can't serve ScheduleFreeRMSprop, whose"
-    ):
+    with pytest.raises(RuntimeError, match=r"rate (was changed|is) .*can't serve ScheduleFreeRMSprop"):
         take(optimizer, 1)
     assert all(map(torch.equal, before, all_params(optimizer)))
 

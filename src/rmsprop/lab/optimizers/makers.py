@@ -42,13 +42,13 @@ def adam(params: Any, *, beta1: float, beta2: float, **options: Any) -> torch.op
     return Adam(params, betas=(beta1, beta2), **options)
 
 
-def rmsprop(dialect: str) -> Callable[..., torch.optim.Optimizer]:
-    """Return what makes `rmsprop.torch.RMSprop` of a dialect."""
+def rmsprop(dialect: str, **fixed: Any) -> Callable[..., torch.optim.Optimizer]:
+    """Return what makes `rmsprop.torch.RMSprop` of a dialect, with fields of the rule that aren't searched."""
 
     def make(params: Any, **options: Any) -> torch.optim.Optimizer:
         from rmsprop.torch import RMSprop
 
-        return RMSprop(params, dialect=dialect, **options)
+        return RMSprop(params, dialect=dialect, **fixed, **options)
 
     return make
 

@@ -73,6 +73,22 @@ def _rmsprop_row(label: str, name: str, dialect: Dialect, momentum: float | None
     return Row(label=label, make=makers.rmsprop(name), lr=lr, options=options, space=space, call=call)
 
 
+def _towards_adam(label: str, lr: float | None = None, alpha: float | None = None, **fields: bool) -> Row:
+    """Return the row of torch's RMSProp with some of what Adam has and it hasn't: fields of the rule, and settings."""
+    plain = _rmsprop_row(label, "torch", DIALECTS["torch"])
+    adams = {} if alpha is None else {"alpha": alpha}
+    adams |= {"momentum": 0.9} if fields.get("averaged_momentum") else {}
+    said = ", ".join(f"{name}={value}" for name, value in fields.items())
+    return replace(
+        plain,
+        make=makers.rmsprop("torch", **fields),
+        lr=plain.lr if lr is None else lr,
+        options={**plain.options, **adams},
+        space={**plain.space, **({"momentum": _MOMENTUM} if "momentum" in adams else {})},
+        call=f"rmsprop.torch.RMSprop(params, {{}}, {said})",
+    )
+
+
 OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
     {
         "sgd": Row(label="SGD", make=makers.sgd, lr=1e-3, space={"lr": _lr(0.1)}, call="torch.optim.SGD(params, {})"),
@@ -124,6 +140,13 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
         "rmsprop": _rmsprop_row("RMSProp", "torch", DIALECTS["torch"]),
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
         **{f"rmsprop-{name}": _rmsprop_row(f"RMSProp ({name})", name, dialect) for name, dialect in DIALECTS.items()},
+        # From RMSProp to Adam, a difference at a time. With Adam's settings, LaProp only divides before it averages.
+        "rmsprop-bias-correction": _towards_adam("RMSProp + bias correction", bias_correction=True),
+        "rmsprop-averaged-momentum": _towards_adam("RMSProp + averaged momentum", averaged_momentum=True),
+        "rmsprop-corrected-momentum": _towards_adam(
+            "RMSProp + corrected momentum", averaged_momentum=True, bias_correction=True
+        ),
+        "rmsprop-laprop": _towards_adam("LaProp", lr=1e-3, alpha=0.999, averaged_momentum=True, bias_correction=True),
         "rmsprop-sf": Row(
             label="Schedule-free RMSProp",
             make=makers.schedule_free,
