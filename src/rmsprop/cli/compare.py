@@ -18,7 +18,8 @@ from rmsprop.lab.problems.defaults import short_name
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rmsprop.lab.compare.analysis import Analysis, Ranking, Standing
+    from rmsprop.lab.compare.analysis import Analysis
+    from rmsprop.lab.compare.ranking import Ranking, Standing
     from rmsprop.lab.compare.statistics import Estimate
     from rmsprop.lab.compare.tables import Table
 
