@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rmsprop.lab.compare.analysis import Analysis
 from rmsprop.lab.compare.protocol import REFERENCE
@@ -61,6 +62,7 @@ class ProblemCosts:
     studies: Mapping[Track, tuple[int, ...]]
     alike: frozenset[Track]
     notes: tuple[str, ...] = ()
+    _known: dict[tuple[Any, ...], Ranking] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -88,8 +90,11 @@ class ProblemCosts:
             return None
         costs = self.costs[track, measure.key]
         some = {name: costs[name] for name in names if name in costs}
-        level = simultaneous(len(some) - 1)
-        return ranked(track, measure, some, self.studies[track], reference, level, alike=track in self.alike)
+        asked = (track, measure.key, *some, reference)
+        if asked not in self._known:  # a page asks for each many times, and a bootstrap takes a tenth of a second
+            level, alike = simultaneous(len(some) - 1), track in self.alike
+            self._known[asked] = ranked(track, measure, some, self.studies[track], reference, level, alike=alike)
+        return self._known[asked]
 
 
 def costs_of(analysis: Analysis) -> ProblemCosts:
