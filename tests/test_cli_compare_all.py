@@ -44,6 +44,8 @@ def test_it_leaves_one_page_and_prints_one_table(tmp_path, without_pictures):
     again = run(*SMALL, *FEW)
     assert again.stderr.count("runs from the cache of ") == 2
     assert again.stdout == first.stdout
+    (listed,) = json.loads(run("runs", "--json").stdout)["runs"]
+    assert (listed["kind"], listed["problem"], listed["verdict"]) == ("compare", "linear, bowl", "4 compared")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
