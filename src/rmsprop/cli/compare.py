@@ -19,15 +19,10 @@ from rmsprop.lab.optimizers import OPTIMIZERS, SHORT, row
 from rmsprop.lab.problems.defaults import PROBLEMS, short_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rmsprop.lab.compare.analysis import Analysis
     from rmsprop.lab.compare.ranking import Ranking, Standing
     from rmsprop.lab.compare.statistics import Estimate
-    from rmsprop.lab.compare.tables import Table
 
-# What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
-_BETWEEN, _INTERVAL = 2, "95 %"
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -142,12 +137,13 @@ def compare(
 
 def _print(analysis: Analysis, folder: Path) -> None:
     from rmsprop.cli import output
+    from rmsprop.cli.compared import print_compared
     from rmsprop.lab.compare import sentences, tables
 
     out = output.page()
     for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
         out.print(verdict.title)
-        print_table(out, tables.summary(analysis, track))
+        print_compared(out, tables.summary(analysis, track))
         out.print()
         for paragraph in verdict.paragraphs:
             out.print(paragraph)
@@ -156,38 +152,6 @@ def _print(analysis: Analysis, folder: Path) -> None:
         out.print(f"Note: {note}")
     out.print(sentences.headline(analysis))
     out.print(f"Files: {folder}", soft_wrap=True)
-
-
-def print_table(out: Console, content: Table) -> None:
-    """Print a table, without its intervals where they don't fit.
-
-    Args:
-        out: Where to.
-        content: The table.
-    """
-    from rmsprop.cli import output
-
-    needed = [_needed(content, index) for index in range(len(content.headings))]
-    if _INTERVAL in content.headings and sum(needed) + _BETWEEN * (len(needed) - 1) > out.width:
-        print_table(out, content.without(_INTERVAL))
-        return
-    shown = output.table(*content.headings)
-    for index, column in enumerate(shown.columns):
-        width = max(len(row[index]) for row in content.rows)
-        longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
-        column.header = "\n".join(textwrap.wrap(content.headings[index], max(width, longest)))
-        column.justify = "left" if index in content.words else "right"
-        column.min_width = longest if index in content.words else None
-        column.no_wrap = index not in content.words
-    for cells in content.rows:
-        shown.add_row(*cells)
-    out.print(shown)
-
-
-def _needed(content: Table, index: int) -> int:
-    """Return how narrow a column can be: its longest word, and its longest number whole."""
-    longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
-    return longest if index in content.words else max(longest, *(len(row[index]) for row in content.rows))
 
 
 def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:

@@ -118,14 +118,14 @@ def _one(
 
 def _print(problems: Sequence[ProblemCosts], folder: Path) -> None:
     from rmsprop.cli import output
-    from rmsprop.cli.compare import print_table
+    from rmsprop.cli.compared import print_compared
     from rmsprop.lab.compare.analysis import TRACK_TITLES
     from rmsprop.lab.compare.survey import report, sentences
 
     out, first = output.page(), problems[0].tracks[0]
     table, *_ = report.summaries(problems, first)
     out.print(f"{TRACK_TITLES[first]}, {table.title}")
-    print_table(out, table)
+    print_compared(out, table)
     own = problems[0].labels[sentences.reference(problems)]
     out.print(f"+ better than {own}, − worse; no sign: not distinguishable\n")
     for sentence in (*sentences.answers(problems, first), *sentences.gap(problems, first)):
