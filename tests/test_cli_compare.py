@@ -46,6 +46,7 @@ def instead(monkeypatch, outcome):
 def without_files(monkeypatch):
     """The report is tested elsewhere, and drawing it takes seconds."""
     monkeypatch.setattr("rmsprop.lab.compare.report.write", lambda analysis, folder: None)
+    monkeypatch.setattr("rmsprop.lab.compare.survey.report.write", lambda analyses, folder: None)
 
 
 @pytest.fixture

@@ -130,19 +130,52 @@ def test_a_step_without_train_is_refused(implementation):
         optimizer.step()
 
 
-SCHEDULERS = {
-    "cosine": lambda o: schedulers.CosineAnnealingLR(o, 10),
-    "step": lambda o: schedulers.StepLR(o, 1),
-    "lambda": lambda o: schedulers.LambdaLR(o, lambda _: 1.0),
-    "one cycle": lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=10, cycle_momentum=False),
-    "sequential": lambda o: schedulers.SequentialLR(o, [schedulers.ConstantLR(o), schedulers.StepLR(o, 1)], [1]),
+CONSTANT = {
+    "lambda": lambda o: schedulers.LambdaLR(o, lambda _: 1.0),  # what Hugging Face's Trainer makes of "constant"
+    "constant": lambda o: schedulers.ConstantLR(o, factor=1.0),
+    "step, never": lambda o: schedulers.StepLR(o, 1000),
+    "plateau": lambda o: schedulers.ReduceLROnPlateau(o, patience=1000),
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_scheduler_is_refused_when_it_is_made(name):
-    with pytest.raises(RuntimeError, match="a learning rate scheduler can't serve ScheduleFreeRMSprop, whose average"):
-        SCHEDULERS[name](optimizer_of())
+@pytest.mark.parametrize("name", CONSTANT)
+def test_a_scheduler_that_keeps_the_rate_changes_no_bit(name):
+    torch.manual_seed(0)
+    alone, scheduled = optimizer_of(warmup_steps=3), optimizer_of(warmup_steps=3)
+    for param, its in zip(all_params(alone), all_params(scheduled), strict=True):
+        its.data.copy_(param)
+    scheduler = CONSTANT[name](scheduled)
+    for seed in range(8):
+        for optimizer in (alone, scheduled):
+            take(optimizer, 1, seed)
+        scheduler.step(*([1.0] if name == "plateau" else []))
+    assert all(map(torch.equal, all_params(alone), all_params(scheduled)))
+
+
+# What a scheduler is, and after how many steps it has changed the rate.
+CHANGING = {
+    "cosine": (lambda o: schedulers.CosineAnnealingLR(o, 10), 1),
+    "step": (lambda o: schedulers.StepLR(o, 2), 2),
+    "linear, as by default in the Trainer": (lambda o: schedulers.LambdaLR(o, lambda step: 1 - step / 10), 1),
+    "warm-up": (lambda o: schedulers.LambdaLR(o, lambda step: (step + 1) / 10), 0),
+    "constant, a third": (lambda o: schedulers.ConstantLR(o), 0),
+    "one cycle": (lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=10, cycle_momentum=False), 1),
+    "sequential": (lambda o: schedulers.SequentialLR(o, [CONSTANT["lambda"](o), schedulers.StepLR(o, 1)], [1]), 2),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_scheduler_that_changes_the_rate_is_refused_when_it_has(name):
+    optimizer = optimizer_of()
+    make, steps = CHANGING[name]
+    scheduler = make(optimizer)
+    for _ in range(steps):
+        take(optimizer, 1)
+        scheduler.step()
+    before = [param.detach().clone() for param in all_params(optimizer)]
+    with pytest.raises(RuntimeError, match=r"rate (was changed|is) .*can't serve ScheduleFreeRMSprop"):
+        take(optimizer, 1)
+    assert all(map(torch.equal, before, all_params(optimizer)))
 
 
 def test_a_scheduler_that_hides_is_refused_when_it_acts():

@@ -153,7 +153,6 @@ _TABLE_OPTIONS = (
     ),
 )
 _OPTIONS = (
-    click.argument("problem", callback=known, shell_complete=completion.problem),
     *_TABLE_OPTIONS,
     click.option("--epochs", type=click.IntRange(min=1), help="How often to go through the training rows."),
     click.option("--batch-size", type=click.IntRange(min=1), help="Rows per step."),
@@ -181,7 +180,35 @@ def problem_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function.
     """
-    return _with(command, _OPTIONS)
+    return _with(command, (problem_argument(), *_OPTIONS))
+
+
+def problem_or(*others: str) -> Callable[..., Any]:
+    """Return what gives a command the argument PROBLEM, which may be something else, and the options that shape it.
+
+    Args:
+        *others: What it may be besides a problem.
+
+    Returns:
+        The decorator of the command.
+    """
+    return lambda command: _with(command, (problem_argument(*others), *_OPTIONS))
+
+
+def problem_argument(*others: str) -> Callable[..., Any]:
+    """Return the argument PROBLEM, which may be something else; what can be neither is refused at once.
+
+    Args:
+        *others: What it may be besides a problem.
+
+    Returns:
+        The decorator of a command.
+    """
+
+    def checked(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        return value if value in others else known(context, param, value)
+
+    return click.argument("problem", callback=checked, shell_complete=completion.problem)
 
 
 def chosen_problem(given: dict[str, Any]) -> Any:

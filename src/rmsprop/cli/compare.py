@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_problem, problem_options
+from rmsprop.cli.choices import chosen_problem, problem_or
+from rmsprop.cli.compare_all import ALL, compare_all
+from rmsprop.cli.compare_all import names as problem_names
 from rmsprop.cli.completion import several_of
 from rmsprop.cli.kept import fresh_option, interrupted, taken
+from rmsprop.lab.errors import InputError
 from rmsprop.lab.folders import COMPARISON, check_folder, claim_folder
 from rmsprop.lab.optimizers import OPTIMIZERS, SHORT, row
-from rmsprop.lab.problems.defaults import short_name
+from rmsprop.lab.problems.defaults import PROBLEMS, short_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from rmsprop.lab.compare.analysis import Analysis, Ranking, Standing
+    from rmsprop.lab.compare.analysis import Analysis
+    from rmsprop.lab.compare.ranking import Ranking, Standing
     from rmsprop.lab.compare.statistics import Estimate
-    from rmsprop.lab.compare.tables import Table
 
-# What stands between two columns, and the column that a narrow terminal goes without: no word is broken for it.
-_BETWEEN, _INTERVAL = 2, "95 %"
 BUDGETS = ("quick", "standard", "full")
 
 
@@ -44,7 +43,14 @@ def _optimizers() -> str:
 
 
 @click.command(epilog=_optimizers())
-@problem_options
+@problem_or(ALL)
+@click.option(
+    "--problems",
+    metavar="A,B,...",
+    callback=problem_names,
+    shell_complete=several_of(lambda: PROBLEMS),
+    help="With all: what to compare on.  [default: six]",
+)
 @click.option(
     "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True, help="How much to spend on tuning."
 )
@@ -67,6 +73,7 @@ def compare(
     ctx: click.Context,
     /,
     *,
+    problems: tuple[str, ...] | None,
     budget: str,
     optimizers: tuple[str, ...] | None,
     seeds: int | None,
@@ -78,9 +85,11 @@ def compare(
 ) -> None:
     """Compare RMSProp with other optimizers, fairly.
 
-    PROBLEM is as in `rmsprop train`. Every optimizer is tuned with equally many trials (once more as many where the
+    PROBLEM is as in `rmsprop train`, or all: the question "Adam, SGD, RMSProp, SWA or AdaTune?" over several, with one
+    page for it. Every optimizer is tuned with equally many trials (once more as many where the
     best lies at an end of its range), then run with seeds that weren't tuned on, beside its default settings. DIR
-    receives report.html, report.md, loss.png, differences.png, runs.csv, trials.csv and result.json. Runs are kept in a
+    receives report.html, report.md, loss.png, differences.png, runs.csv, trials.csv and result.json (of all: all.html,
+    all.md, all-runs.csv, all-trials.csv and all-facts.json). Runs are kept in a
     cache ($RMSPROP_CACHE), and never done twice.
 
     Exit codes: 0 done, 1 everything diverged or failed, 2 bad input, 130 interrupted (the same command goes on).
@@ -92,11 +101,16 @@ def compare(
     from rmsprop.lab.compare.cache import default_folder
     from rmsprop.lab.compare.workers import LostWorkerError
 
-    folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out
-    check_folder(folder, COMPARISON)
-    problem, cache = chosen_problem(given), default_folder()
+    cache = default_folder()
     chosen: dict[str, Any] = {"budget": budget, "seeds": seeds, "jobs": jobs, "cache": cache, "fresh": fresh}
     chosen |= {} if optimizers is None else {"optimizers": optimizers}
+    if given["problem"] == ALL:
+        compare_all(ctx, given, problems, out, chosen, as_json=as_json)
+    if problems is not None:
+        raise InputError(f"--problems is for rmsprop compare {ALL}: leave it out, or {given['problem']}")
+    folder = Path("runs", f"compare-{short_name(given['problem'])}") if out is None else out
+    check_folder(folder, COMPARISON)
+    problem = chosen_problem(given)
     with claim_folder(folder, COMPARISON):
         try:
             with standings.shown(quiet=as_json) as show:
@@ -123,12 +137,13 @@ def compare(
 
 def _print(analysis: Analysis, folder: Path) -> None:
     from rmsprop.cli import output
+    from rmsprop.cli.compared import print_compared
     from rmsprop.lab.compare import sentences, tables
 
     out = output.page()
     for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
         out.print(verdict.title)
-        _print_table(out, tables.summary(analysis, track))
+        print_compared(out, tables.summary(analysis, track))
         out.print()
         for paragraph in verdict.paragraphs:
             out.print(paragraph)
@@ -137,32 +152,6 @@ def _print(analysis: Analysis, folder: Path) -> None:
         out.print(f"Note: {note}")
     out.print(sentences.headline(analysis))
     out.print(f"Files: {folder}", soft_wrap=True)
-
-
-def _print_table(out: Console, content: Table) -> None:
-    from rmsprop.cli import output
-
-    needed = [_needed(content, index) for index in range(len(content.headings))]
-    if _INTERVAL in content.headings and sum(needed) + _BETWEEN * (len(needed) - 1) > out.width:
-        _print_table(out, content.without(_INTERVAL))
-        return
-    shown = output.table(*content.headings)
-    for index, column in enumerate(shown.columns):
-        width = max(len(row[index]) for row in content.rows)
-        longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
-        column.header = "\n".join(textwrap.wrap(content.headings[index], max(width, longest)))
-        column.justify = "left" if index in content.words else "right"
-        column.min_width = longest if index in content.words else None
-        column.no_wrap = index not in content.words
-    for cells in content.rows:
-        shown.add_row(*cells)
-    out.print(shown)
-
-
-def _needed(content: Table, index: int) -> int:
-    """Return how narrow a column can be: its longest word, and its longest number whole."""
-    longest = max(len(word) for cell in (content.headings, *content.rows) for word in cell[index].split())
-    return longest if index in content.words else max(longest, *(len(row[index]) for row in content.rows))
 
 
 def _content(analysis: Analysis, folder: Path) -> dict[str, Any]:

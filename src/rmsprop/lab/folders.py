@@ -49,6 +49,7 @@ COMPARISON = FolderKind(
     "trials.csv",
     ("report.html", "report.md", "runs.csv", "trials.csv", "result.json", "loss.png", "differences.png"),
 )
+SURVEY = FolderKind("survey", "all.html", ("all.html", "all.md", "all-runs.csv", "all-trials.csv", "all-facts.json"))
 DIAGNOSIS = FolderKind("diagnosis", "diagnosis.html", ("diagnosis.html", "diagnosis.png"), holds_folders=True)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.averages import NAMES
 from rmsprop.lab.errors import InputError
-from rmsprop.lab.folders import COMPARISON, DIAGNOSIS, LOCK, TUNING, FolderKind
+from rmsprop.lab.folders import COMPARISON, DIAGNOSIS, LOCK, SURVEY, TUNING, FolderKind
 from rmsprop.lab.format import finite, short
 from rmsprop.lab.train.folder import CONFIG, HISTORY, RESULT, RUN, read_config
 from rmsprop.rule import Rule
@@ -264,6 +264,12 @@ def _with_comparison(path: Path, run: ListedRun) -> ListedRun:
     return replace(run, problem=str(facts["problem"]), epochs=epochs, planned=epochs, verdict=f"{count} compared")
 
 
+def _with_survey(path: Path, run: ListedRun) -> ListedRun:
+    problems = json.loads(path.read_text(encoding="utf-8"))
+    named = ", ".join(str(found["problem"]) for found in problems)
+    return replace(run, problem=named, verdict=f"{len(problems[0]['labels'])} compared")
+
+
 def _with_diagnosis(path: Path, run: ListedRun) -> ListedRun:
     return replace(run, verdict="diagnosed")
 
@@ -272,6 +278,7 @@ _READERS: Sequence[tuple[FolderKind, str, Sequence[_Step]]] = (
     (RUN, "train", ((CONFIG, _with_config), (HISTORY, _with_history), (RESULT, _with_result))),
     (TUNING, "tune", ((RESULT, _with_tuning),)),
     (COMPARISON, "compare", ((RESULT, _with_comparison),)),
+    (SURVEY, "compare", ((SURVEY.files[-1], _with_survey),)),
     (DIAGNOSIS, "diagnose", ((DIAGNOSIS.marker, _with_diagnosis),)),
 )
 

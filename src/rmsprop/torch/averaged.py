@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ OPTIONS = ("beta", "warmup_steps", "r", "weight_lr_power")
 KEYS_OF_AVERAGE = (*OPTIONS, "train_mode", "k", "lr_max", "weight_sum")
 NO_SCHEDULE = (
     "ScheduleFreeRMSprop, whose average does what a falling rate would do, and is weighed by the rate: leave "
-    "group['lr'] as it is; warmup_steps is its warm-up"
+    "group['lr'] as it is (a scheduler may keep it constant); warmup_steps is its warm-up"
 )
 _NARROW = (torch.bfloat16, torch.float16)
 
@@ -119,7 +120,17 @@ def next_step(group: Mapping[str, Any], lr: float | Tensor) -> AveragedStep:
             f"the learning rate was changed to {lr:g} after step {done.k}, whose was {done.lr_max:g}, which can't "
             f"serve {NO_SCHEDULE}"
         )
+    _check_start(group, lr)
     return averaging.step(lr, done)
+
+
+def _check_start(group: Mapping[str, Any], lr: float) -> None:
+    """Check that a scheduler, which leaves the rate that it found in the group, didn't change it when it was made."""
+    found = float(group.get("initial_lr", lr))
+    if not math.isclose(found, lr, rel_tol=1e-9):  # OneCycleLR rounds on the way to where it begins
+        raise RuntimeError(
+            f"the learning rate is {lr:g} where its scheduler found {found:g}, which can't serve {NO_SCHEDULE}"
+        )
 
 
 def count(group: dict[str, Any], rate: Rate) -> None:

@@ -13,7 +13,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from rmsprop.averaging import ITERATE, AverageProgress, x_of, y_of
 from rmsprop.storage import Rounding
-from rmsprop.torch.averaged import KEYS_OF_AVERAGE, NO_SCHEDULE
+from rmsprop.torch.averaged import KEYS_OF_AVERAGE
 from rmsprop.torch.groups import KEYS, ParamGroup, as_groups, check_new_group, slimmed
 from rmsprop.torch.local import inside
 from rmsprop.torch.optimizer import RMSprop
@@ -37,7 +37,7 @@ class ScheduleFreeRMSprop(RMSprop):
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
-        lr: Learning rate, at least 0; it stays as it is. Default 0.0025.
+        lr: Learning rate, at least 0; it stays as it is: a scheduler may leave it alone, not change it. Default 0.0025.
         alpha: The decay ρ of the average of squared gradients, from 0 to below 1. Default 0.999.
         eps: ε in the denominator, at least 0. Default 1e-8.
         weight_decay: λ, at least 0. Default 0.
@@ -248,12 +248,6 @@ class ScheduleFreeRMSprop(RMSprop):
         if isinstance(param_group, dict):
             param_group = {**param_group, "train_mode": self.training}
         super().add_param_group(param_group)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse a scheduler, which wraps the step in order to count."""
-        if name == "step" and getattr(value, "_wrapped_by_lr_sched", False):
-            raise RuntimeError(f"a learning rate scheduler can't serve {NO_SCHEDULE}")
-        super().__setattr__(name, value)
 
     @classmethod
     def from_recipe(cls, params: ParamsT, name: str, **overrides: Any) -> NoReturn:

@@ -3,123 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 import numpy as np
 
+from rmsprop.lab.compare.ranking import Measure, Ranking, ranked
 from rmsprop.lab.compare.results import Comparison, Run, Track, best_validation
-from rmsprop.lab.compare.statistics import (
-    Draws,
-    Estimate,
-    Floats,
-    differences,
-    estimate,
-    improvement,
-    of_studies,
-    possible,
-    quantile,
-    resamples,
-    simultaneous,
-    widened,
-)
+from rmsprop.lab.compare.statistics import simultaneous
 from rmsprop.lab.compare.targets import LossTarget, main_target, targets, until_half
 
-Outcome = Literal["better", "worse", "not distinguishable"]
 # In the order in which they are told.
 TRACK_TITLES: dict[Track, str] = {"tuned": "Equal tuning", "defaults": "Default settings"}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Something by which runs are compared.
-
-    Args:
-        key: A word for it.
-        name: What it is, so that "by ..." can be said of it.
-        higher_is_better: Whether the larger of two values wins.
-        value: Its value in a run; NaN and a divergence count as the worst there can be.
-        span: How far two of its values can be apart. Default: any distance.
-    """
-
-    key: str
-    name: str
-    higher_is_better: bool
-    value: Callable[[Run], float]
-    span: float = math.inf
-
-    def costs(self, runs: Sequence[Run]) -> Floats:
-        """Return what the runs cost by this measure: its values, negated if higher is better, infinity for the lost.
-
-        Args:
-            runs: The runs.
-
-        Returns:
-            One number per run; less is better.
-        """
-        values = np.array([math.nan if run.curve.diverged_at is not None else self.value(run) for run in runs])
-        return np.where(np.isnan(values), np.inf, -values if self.higher_is_better else values)
-
-    def shown(self, cost: float) -> float:
-        """Return the value that costs so much."""
-        return -cost if self.higher_is_better else cost
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How one optimizer does by one measure, in costs: less is better.
-
-    Args:
-        optimizer: Its name.
-        costs: One per seed, in the order of the seeds.
-        center: The interquartile mean with its 95 % interval.
-        quartiles: The lower quartile, the median and the upper quartile.
-        difference: The interquartile mean of its costs minus the reference's, seed by seed; None for the reference.
-        improvement: The probability that it beats the reference; None for the reference.
-    """
-
-    optimizer: str
-    costs: Floats
-    center: Estimate
-    quartiles: tuple[float, float, float]
-    difference: Estimate | None = None
-    improvement: Estimate | None = None
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """What can be said of it against the reference; None of the reference itself."""
-        if self.difference is None:
-            return None
-        if not self.difference.decided:
-            return "not distinguishable"
-        return "better" if self.difference.high < 0.0 else "worse"
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """All optimizers by one measure in one track.
-
-    Args:
-        track: Which runs.
-        measure: The measure.
-        standings: One per optimizer, in the order of the comparison.
-    """
-
-    track: Track
-    measure: Measure
-    standings: tuple[Standing, ...]
-
-    @property
-    def leader(self) -> Standing | None:
-        """Whose interquartile mean is best; None if every one is infinite."""
-        best = min(self.standings, key=lambda standing: standing.center.value)
-        return best if math.isfinite(best.center.value) else None
-
-    def of(self, optimizer: str) -> Standing:
-        """Return the standing of one optimizer."""
-        return next(standing for standing in self.standings if standing.optimizer == optimizer)
 
 
 @dataclass(frozen=True)
@@ -270,34 +165,10 @@ def _test_metric(run: Run) -> float:
 
 
 def _rank(comparison: Comparison, track: Track, measure: Measure, level: float, alike: bool) -> Ranking:
-    names, reference = comparison.optimizers, comparison.reference
-    runs = {name: runs_of(comparison, track, name) for name in names}
-    costs = {name: measure.costs(runs[name]) for name in names}
-    studies = tuple(run.study or 0 for run in runs[reference])
-    drawn = _drawn(studies)
-
-    def difference(name: str) -> Estimate | None:
-        if name == reference:
-            return None
-        values = differences(costs[name], costs[reference])
-        if alike and track == "tuned":
-            return possible(of_studies(values, studies, level), measure.span)
-        found = estimate(values, drawn, level=level)
-        return possible(widened(found, values), measure.span) if drawn.units == len(values) else found
-
-    standings = [_standing(name, costs[name], costs[reference], drawn, difference(name)) for name in names]
-    return Ranking(track, measure, tuple(standings))
-
-
-def _standing(name: str, costs: Floats, reference: Floats, drawn: Draws, difference: Estimate | None) -> Standing:
-    low, middle, high = (float(quantile(costs, share)) for share in (0.25, 0.5, 0.75))
-    chance = None if difference is None else improvement(costs, reference, drawn)
-    return Standing(name, costs, estimate(costs, drawn), (low, middle, high), difference, chance)
-
-
-@cache
-def _drawn(studies: tuple[int, ...]) -> Draws:
-    return resamples(studies)
+    runs = {name: runs_of(comparison, track, name) for name in comparison.optimizers}
+    costs = {name: measure.costs(runs[name]) for name in comparison.optimizers}
+    studies = tuple(run.study or 0 for run in runs[comparison.reference])
+    return ranked(track, measure, costs, studies, comparison.reference, level, alike=alike)
 
 
 def _reached(comparison: Comparison, name: str, runs: Sequence[Run], target: LossTarget) -> Reached:

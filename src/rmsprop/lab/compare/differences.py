@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Measure, Outcome, Ranking, Standing
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
+from rmsprop.lab.compare.ranking import Measure, Outcome, Ranking, Standing
 from rmsprop.lab.drawing import BLUE, DARK, GREY, ORANGE
 from rmsprop.lab.format import short
 

@@ -95,12 +95,12 @@ def markdown(analysis: Analysis) -> str:
     parts = [f"# {comparison.facts.problem}: optimizers compared", _about(comparison.facts)]
     parts.append(f"**{sentences.headline(analysis)}**")
     for verdict, track in zip(sentences.verdicts(analysis), analysis.tracks, strict=True):
-        parts += [f"## {verdict.title}", _bullets(verdict.paragraphs), _markdown_table(tables.summary(analysis, track))]
+        parts += [f"## {verdict.title}", bullets(verdict.paragraphs), grid(tables.summary(analysis, track))]
     parts.append("## In numbers")
     for table in _tables(analysis):
-        parts += [f"### {table.title}", _markdown_table(table)]
-    parts += ["## How it was done", _bullets((*sentences.method(analysis), *comparison.notes))]
-    parts += ["## Settings", _markdown_table(tables.choices(analysis))]
+        parts += [f"### {table.title}", grid(table)]
+    parts += ["## How it was done", bullets((*sentences.method(analysis), *comparison.notes))]
+    parts += ["## Settings", grid(tables.choices(analysis))]
     parts.append(f"{', '.join(f'{name} {version}' for name, version in comparison.versions.items())}.")
     return "\n\n".join(parts) + "\n"
 
@@ -274,11 +274,21 @@ def _about(facts: Facts) -> str:
     )
 
 
-def _bullets(sentences: Iterable[str]) -> str:
+def bullets(sentences: Iterable[str]) -> str:
+    """Return sentences as a list in Markdown.
+
+    Args:
+        sentences: The sentences.
+    """
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _markdown_table(table: Table) -> str:
+def grid(table: Table) -> str:
+    """Return a table in Markdown that reads well raw.
+
+    Args:
+        table: The table.
+    """
     rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.headings, *table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_markdown_row(row, widths, table.words) for row in rows]

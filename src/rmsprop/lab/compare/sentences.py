@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmsprop.lab.compare import tables
-from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Outcome, Ranking, Reached, Standing
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Reached
 from rmsprop.lab.compare.differences import why_infinite
+from rmsprop.lab.compare.ranking import Outcome, Ranking, Standing
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import DRAWS
 from rmsprop.lab.compare.targets import SETTERS

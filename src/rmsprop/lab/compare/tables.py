@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Ranking, Reached, Standing
+from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis, Reached
+from rmsprop.lab.compare.ranking import Ranking, Standing
 from rmsprop.lab.compare.results import Track
 from rmsprop.lab.compare.statistics import Estimate
 from rmsprop.lab.compare.targets import LossTarget

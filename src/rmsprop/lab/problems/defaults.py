@@ -16,7 +16,18 @@ from rmsprop.lab.errors import InputError
 Task = Literal["regression", "classification"]
 ClassWeights = Literal["none", "balanced"]
 Model = Literal["linear", "logistic", "softmax", "mlp"]
-Schedule = Literal["constant", "step", "exponential", "cosine", "linear", "inverse-sqrt", "plateau"]
+Schedule = Literal[
+    "constant",
+    "step",
+    "exponential",
+    "cosine",
+    "linear",
+    "inverse-sqrt",
+    "plateau",
+    "hypergradient",
+    "marthe",
+    "schedule-free",
+]
 Keep = Literal["best", "last"]
 # Text may be compressed besides, as in ``.csv.gz``.
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")

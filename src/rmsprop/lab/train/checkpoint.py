@@ -46,11 +46,14 @@ def save_checkpoint(path: Path, training: Training) -> None:
         tensors |= {f"best.{name}": tensor for name, tensor in best.weights.items()}
     if average := training.average:
         tensors |= {f"average.{name}": tensor for name, tensor in average.averaged.state_dict().items()}
+    arrays, rate = training.steps.state_dict()
+    tensors |= {f"rate.{name}": tensor for name, tensor in arrays.items()}
     facts = {
         "epoch": training.epoch,
         "step": training.step,
         "groups": state["param_groups"],
         "schedule": training.schedule.state_dict(),
+        "rate": rate,
         "best": {"epoch": best.epoch, "loss": best.loss} if best and best.epoch else None,
     }
     save_tensors(path, tensors, facts)
@@ -77,7 +80,7 @@ def load_checkpoint(path: Path, training: Training) -> None:
 
 def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}}
+    weights: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}, "rate": {}}
     for name, tensor in tensors.items():
         kind, rest = name.split(".", 1)
         if kind in weights:
@@ -87,6 +90,7 @@ def _restore(training: Training, facts: dict[str, Any], tensors: dict[str, Tenso
             state.setdefault(int(index), {})[slot] = tensor
     training.model.load_state_dict(weights["model"])
     training.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    training.steps.load_state_dict(weights["rate"], facts.get("rate", {}))
     if training.average:
         training.average.averaged.load_state_dict(weights["average"])
     training.schedule.load_state_dict(facts["schedule"])

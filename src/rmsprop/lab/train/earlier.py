@@ -18,7 +18,14 @@ from rmsprop.lab.options import option
 from rmsprop.lab.problems.defaults import TABLE, row_of
 from rmsprop.lab.problems.table.options import ABOUT_PROBLEM
 from rmsprop.lab.train.folder import CONFIG, read_config_file
-from rmsprop.lab.train.settings import FIELDS, RULE_FIELDS, field_types, schedule_numbers
+from rmsprop.lab.train.settings import (
+    FIELDS,
+    RULE_FIELDS,
+    SCHEDULE_FREE,
+    SCHEDULE_FREE_RULE,
+    field_types,
+    schedule_numbers,
+)
 from rmsprop.rule import Rule
 
 _OF_SCHEDULE = ("gamma", "step_size")
@@ -113,6 +120,8 @@ def _filled_in(earlier: Mapping[str, Any], chosen: Mapping[str, Any]) -> set[str
     usual = schedule_numbers(schedule, earlier.get("epochs", 1))
     other = chosen.get("schedule", schedule) != schedule
     gone |= {name for name in _OF_SCHEDULE if other or earlier.get(name) == usual[name]}
+    if other and schedule == SCHEDULE_FREE:
+        gone |= {name for name, value in SCHEDULE_FREE_RULE.items() if earlier.get(name) == value}
     if chosen.get("average", earlier.get("average")) != earlier.get("average"):
         gone |= {*_OF_AVERAGE}
     if chosen.get("model", earlier.get("model")) != earlier.get("model"):

@@ -15,7 +15,7 @@ from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
 from rmsprop.lab.train.score_table import ScoreTable, explanation, shown
 from rmsprop.lab.train.sentences import kept, statements
-from rmsprop.lab.train.settings import show
+from rmsprop.lab.train.settings import TUNED_SCHEDULES, show
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems import Problem
@@ -170,6 +170,8 @@ def _summary(result: Result) -> str:
 
 def _schedule(result: Result) -> str:
     s = result.settings
+    if s.schedule in TUNED_SCHEDULES:
+        return f"{s.schedule}, which begins at {show(s.lr)} and changes it in every step"
     warmup = f" after {s.warmup:g} epochs of warm-up" if s.warmup else ""
     held = f", constant from epoch {s.swa_start} on" if s.average == "swa" else ""
     return f"{s.schedule} schedule{warmup}, at most {show(s.lr)}{held}"

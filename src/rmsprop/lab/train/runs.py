@@ -44,6 +44,7 @@ from rmsprop.lab.train.report import write_report
 from rmsprop.lab.train.result import Result
 from rmsprop.lab.train.scores import evaluate_parts
 from rmsprop.lab.train.settings import Settings, resolve, resume
+from rmsprop.lab.train.steps import rate_notes
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.verdict.judge import judge
 
@@ -258,7 +259,9 @@ def begin(
         raise InputError(f"{folder} holds a run of {config['data']['name']}, not of {name}: give another --out")
     settings, problem = checked or _settings_and_problem(given, config)
     settings = averaging(keeping(settings, problem), problem)
-    training, notes = Training(problem, settings), [*schedule_notes(settings), *averaging_notes(settings)]
+    training = Training(problem, settings)
+    own = rate_notes(settings, len(problem.train))
+    notes = [*schedule_notes(settings), *own, *averaging_notes(settings)]
     check_last_batch(training.model, problem, settings.batch_size)
     run = TrainingRun(settings, problem, folder, training, _versions(), notes)
     with claim_folder(folder, RUN), few_threads(run.training.model, settings.batch_size):

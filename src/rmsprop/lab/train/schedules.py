@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import SWALR
 
-from rmsprop.lab.train.settings import PLATEAU_PATIENCE, Settings
+from rmsprop.lab.train.settings import PLATEAU_PATIENCE, SCHEDULE_FREE, Settings
 
 
 class LearningRate:
@@ -24,8 +24,9 @@ class LearningRate:
 
     The learning rate rises linearly over ``warmup`` epochs, then follows the schedule. Every schedule changes with the
     step, except plateau: once the warm-up is over, that multiplies by ``gamma`` when the validation loss hasn't
-    improved for `PLATEAU_PATIENCE` epochs. Where weights are averaged by SWA, the learning rate is constant: what the
-    schedule has when that begins, or ``swa_lr``.
+    improved for `PLATEAU_PATIENCE` epochs. Where the optimizer sees to its learning rate itself, or needs no schedule,
+    it is left alone. Where weights are averaged by SWA, the learning rate is constant: what the schedule has when that
+    begins, or ``swa_lr``.
 
     Args:
         settings: The run's settings.
@@ -35,7 +36,8 @@ class LearningRate:
 
     def __init__(self, settings: Settings, optimizer: Optimizer, steps_per_epoch: int) -> None:
         """See the class."""
-        self._warm_steps = round(settings.warmup * steps_per_epoch)
+        warm_up = 0.0 if settings.schedule == SCHEDULE_FREE else settings.warmup  # the average is weighed by its own
+        self._warm_steps = round(warm_up * steps_per_epoch)
         self._by_step = _by_step(settings, optimizer, steps_per_epoch, self._warm_steps)
         self._optimizer, self._swa_lr = optimizer, settings.swa_lr
         swa = settings.average == "swa"
@@ -115,5 +117,5 @@ def _main(settings: Settings, optimizer: Optimizer, per_epoch: int, warm_steps: 
             # Vaswani et al.'s curve after its peak; without a warm-up, an epoch takes the place of its length.
             scale = warm_steps or per_epoch
             return LambdaLR(optimizer, lambda step: (scale / (scale + step)) ** 0.5)
-        case "constant" | "plateau":
+        case "constant" | "plateau" | "hypergradient" | "marthe" | "schedule-free":
             return ConstantLR(optimizer, factor=1.0, total_iters=0)

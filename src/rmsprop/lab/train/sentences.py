@@ -8,7 +8,7 @@ from typing import Any
 from rmsprop.lab.averages import NAMES
 from rmsprop.lab.train.best import best_epoch, lowest_raw
 from rmsprop.lab.train.result import Result
-from rmsprop.lab.train.settings import schedule_numbers
+from rmsprop.lab.train.settings import SCHEDULE_FREE, TUNED_SCHEDULES, schedule_numbers
 from rmsprop.lab.verdict.facts import Change
 from rmsprop.lab.wording import Statement, Terms, statement
 
@@ -28,7 +28,7 @@ _OPTIONS: Mapping[Change, str] = {
 _LARGEST_LR = 0.01
 # Schedules that go on after the last epoch of a run as they would have gone on in a longer one, with steps that are
 # still of use: resuming is enough.
-_GO_ON = ("constant", "plateau", "inverse-sqrt")
+_GO_ON = ("constant", "plateau", "inverse-sqrt", *TUNED_SCHEDULES, SCHEDULE_FREE)
 
 
 def terms(settings: Mapping[str, Any], *, holds_out: bool, kept: int | None = None) -> Terms:
@@ -53,7 +53,7 @@ def terms(settings: Mapping[str, Any], *, holds_out: bool, kept: int | None = No
         del options["smaller model"], options["larger model"]
     elif settings["model"] != "mlp":
         options |= {"smaller model": None, "larger model": "--model mlp"}
-    if settings.get("warmup"):  # it is done already
+    if settings["schedule"] in TUNED_SCHEDULES or settings.get("warmup"):  # it is done already
         options["warm up"] = None
     if settings.get("lr", 0.0) > _LARGEST_LR and "larger model" in options:
         options["larger model"] = f"--lr {_LARGEST_LR} {options['larger model']}"

@@ -32,6 +32,11 @@ from rmsprop.rule import Rule
 GAMMA_SCHEDULES = ("step", "exponential", "plateau")
 STEP_SIZE_SCHEDULES = ("step",)
 FIXED_LENGTH_SCHEDULES = ("cosine", "linear")
+# Which are none of ours: the optimizer changes its learning rate itself, or an average does what a schedule would.
+HYPERGRADIENT, MARTHE, SCHEDULE_FREE = "hypergradient", "marthe", "schedule-free"
+TUNED_SCHEDULES = (HYPERGRADIENT, MARTHE)
+# What `rmsprop.torch.ScheduleFreeRMSprop` averages squared gradients with, unless told otherwise.
+SCHEDULE_FREE_RULE: Mapping[str, object] = {"decay": 0.999, "bias_correction": True}
 # Epochs without a lower validation loss that plateau allows: torch's default.
 PLATEAU_PATIENCE = 10
 
@@ -65,7 +70,7 @@ class Settings:
         model: The model; None if the problem has one of its own.
         hidden: The widths of its hidden layers.
         class_weights: Whether each class of a table counts alike in the loss, or each row.
-        schedule: How the learning rate changes.
+        schedule: How the learning rate changes, or what sees to it in the place of a schedule.
         warmup: Epochs over which the learning rate rises from near 0; may be a fraction of one.
         gamma: The factor of the step, exponential (per epoch) and plateau schedules.
         step_size: Epochs between two drops of the step schedule.
@@ -132,6 +137,7 @@ class Settings:
             if value is not None and not is_allowed(value):
                 raise InputError(f"{option(name)} is {show(value)}: it must be {allowed}")
         _check_together(self)
+        _check_own_rate(self)
         _check_average(self)
 
     @property
@@ -211,6 +217,31 @@ def _check_together(settings: Settings) -> None:
             raise InputError(f"{option(name)} is for --schedule {' or '.join(users)}, not for {settings.schedule}")
 
 
+def _check_own_rate(settings: Settings) -> None:
+    """Refuse what would set the learning rate besides the optimizer, or average weights twice."""
+    if settings.schedule in TUNED_SCHEDULES:
+        if settings.warmup:
+            raise InputError(
+                f"--warmup sets the learning rate that --schedule {settings.schedule} changes itself: leave one out"
+            )
+        if settings.average == "swa":
+            raise InputError(
+                f"--average swa needs a constant learning rate, which --schedule {settings.schedule} changes in every "
+                "step: use --average ema"
+            )
+    if settings.schedule != SCHEDULE_FREE:
+        return
+    if settings.average != "none":
+        raise InputError(
+            f"--average {settings.average} and --schedule {SCHEDULE_FREE} would average weights twice: leave one out"
+        )
+    rule = settings.rule
+    for name, unknown in (("init_from_gradient", True), ("delayed", True), ("weight_decay_mode", "cautious")):
+        if getattr(rule, name) == unknown:
+            given = option(name) if unknown is True else f"{option(name)} {unknown}"
+            raise InputError(f"--schedule {SCHEDULE_FREE} has no {given}: leave one of them out")
+
+
 def _check_average(settings: Settings) -> None:
     for name, user in _OF_AVERAGE.items():
         if getattr(settings, name) is not None and settings.average != user:
@@ -258,6 +289,8 @@ def resolve(given: Mapping[str, object], row: Defaults | None = None) -> Setting
     defaults["model"], defaults["hidden"] = architecture(name, chosen.get("model"))  # type: ignore[arg-type]
     values = {"dialect": "torch", "warmup": 0.0, "seed": 0} | defaults | chosen
     numbers = schedule_numbers(str(values["schedule"]), values["epochs"])  # type: ignore[arg-type]
+    if values["schedule"] == SCHEDULE_FREE:
+        numbers |= SCHEDULE_FREE_RULE
     if values.get("average") == "swa":
         numbers["swa_start"] = first_averaged_epoch(values["epochs"])  # type: ignore[arg-type]
     return Settings._of(numbers | values)

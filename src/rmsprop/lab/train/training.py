@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from rmsprop.keywords import TORCH
 from rmsprop.lab.problems.conventions import is_lost, row_order
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.train.average import WeightAverage
@@ -19,8 +16,8 @@ from rmsprop.lab.train.effective import effective_steps, layer_names
 from rmsprop.lab.train.history import Averaged, Epoch
 from rmsprop.lab.train.schedules import LearningRate
 from rmsprop.lab.train.settings import Settings
+from rmsprop.lab.train.steps import steps_of
 from rmsprop.lab.verdict.curves import LossCurves, Lost, gaps_of
-from rmsprop.torch import RMSprop
 
 
 class Divergence(Exception):  # noqa: N818 - it is an outcome of a run, not an error in it
@@ -55,8 +52,9 @@ class Training:
         self.rule = settings.rule
         self.model = problem.model(settings.seed)
         self.layers = layer_names(self.model)
-        self.optimizer = _optimizer(self.model, settings)
         self.steps_per_epoch = math.ceil(len(problem.train) / settings.batch_size)
+        self.steps = steps_of(self.model, settings, len(problem.train), self.steps_per_epoch)
+        self.optimizer = self.steps.optimizer
         self.schedule = LearningRate(settings, self.optimizer, self.steps_per_epoch)
         self.epoch = 0
         self.step = 0
@@ -77,12 +75,17 @@ class Training:
         worst = 0.0
         for rows in self._batches():
             self.step += 1
-            lr = self.optimizer.param_groups[0]["lr"]
-            worst = max(worst, self._step(rows))
+            worst = max(worst, self.steps.step(self._objective, rows, self._check))
+            lr = self.steps.lr
             self.schedule.after_step()
             if self.average:
                 self.average.after_step(self.model)
         self.epoch += 1
+        with self.steps.judging(self._inputs()):
+            return self._judged(lr, worst)
+
+    def _judged(self, lr: float, worst: float) -> Epoch:
+        """Judge the weights after an epoch."""
         train_loss, train_metric = self.problem.evaluate(self.model, self.problem.train)
         if self._is_lost(train_loss):
             raise Divergence(self.step, train_loss)
@@ -122,7 +125,9 @@ class Training:
         if self.best and epoch == self.best.epoch:
             self.model.load_state_dict(self.best.weights)
         else:
-            self.model.load_state_dict(self._result().state_dict())
+            with self.steps.judging(self._inputs()):
+                kept = {name: tensor.clone() for name, tensor in self._result().state_dict().items()}
+            self.model.load_state_dict(kept)
 
     def curves(self, epochs: Sequence[Epoch], divergence: Divergence | None) -> LossCurves:
         """Return the curves of this training, for a verdict and for figures.
@@ -163,8 +168,7 @@ class Training:
         """Bring the average up to date at the end of an epoch, and judge it."""
         if self.average is None:
             return None
-        x = self.problem.train.x
-        self.average.after_epoch(self.model, self.epoch, (x[rows] for rows in self._batches()))
+        self.average.after_epoch(self.model, self.epoch, self._inputs())
         if self.average.model is None:
             return None
         train_loss, train_metric = self.problem.evaluate(self.average.model, self.problem.train)
@@ -175,15 +179,12 @@ class Training:
         order = row_order(self.settings.seed, self.epoch + 1, len(self.problem.train))
         yield from torch.split(order, self.settings.batch_size)
 
-    def _step(self, rows: Tensor) -> float:
+    def _inputs(self) -> Iterator[Tensor]:
+        return (self.problem.train.x[rows] for rows in self._batches())
+
+    def _objective(self, rows: Tensor) -> Tensor:
         data = self.problem.train
-        self.optimizer.zero_grad()
-        loss = self.problem.objective(self.model.parameters(), self.model(data.x[rows]), data.y[rows])
-        value = loss.item()
-        self._check(value)
-        loss.backward()
-        self.optimizer.step()
-        return value
+        return self.problem.objective(self.model.parameters(), self.model(data.x[rows]), data.y[rows])
 
     def _check(self, batch_loss: float) -> None:
         """Stop if the loss is lost: that of all training rows, because a batch of outliers alone may be far off."""
@@ -196,8 +197,3 @@ class Training:
 
     def _is_lost(self, loss: float) -> bool:
         return is_lost(loss, self.initial_loss)
-
-
-def _optimizer(model: nn.Module, settings: Settings) -> Optimizer:
-    rule = {TORCH.get(name, name): value for name, value in asdict(settings.rule).items()}
-    return RMSprop(model.parameters(), lr=settings.lr, dialect=settings.dialect, **rule)
