@@ -31,6 +31,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import optax
 import torch
 from optax import contrib
@@ -146,7 +147,7 @@ class Vmapped:
         gradient: Their gradient.
     """
 
-    def __init__(self, make: Makes, lrs: np.ndarray, steps: int, flat: Tensor, gradient: Tensor) -> None:
+    def __init__(self, make: Makes, lrs: npt.NDArray[np.float64], steps: int, flat: Tensor, gradient: Tensor) -> None:
         """See the class."""
         self._flat, self._gradient = flat, gradient
 

@@ -5,8 +5,8 @@
 `benchmarks.automatic_candidates` says what is compared, and `python -m benchmarks.automatic_rates_table` what comes of
 it. The protocol is that of `rmsprop compare`: `rmsprop.lab.batched` trains, so that the split, the initial weights, the
 order of the rows and what counts as diverged are its own; epochs and batch size are the problem's; the seeds that
-choose the fixed learning rate are none of those that are reported; every run counts. 20 seeds are reported, 10 on the
-three problems that take the most time, and one on a surface without noise, where nothing is random.
+choose the fixed learning rate are none of those that are reported; every run counts. 10 seeds are reported, and one on
+a surface without noise, where nothing is random.
 
 The fixed learning rate is one for all problems, with a warm-up over a twentieth of the steps and a cosine to 0. Of
 nine, half a decade apart, it is the one of the least score: the mean over problems of the common logarithm of how many
@@ -29,8 +29,8 @@ every seed gives the same run, the difference is exact. A candidate
 It wins if it does harm on no problem, is better on at least a third of them (6 of 18), and is better on more than it is
 worse on. Only then is it worth a name, ``lr="auto"``: who sets it gives up a rate that is known to work.
 
-A line is appended for each run, and those that are there are not done again: a stop loses at most the candidate of a
-problem that is at work.
+A line is appended for each run, and those that are there are not done again: a stop loses at most the problems at work,
+and of those that take long only a candidate.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -50,9 +51,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.automatic_candidates import BASELINE, CANDIDATES, Candidate, Vmapped, suggestion
-from benchmarks.entry import THREADS
 from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare.protocol import tuning_seed
 from rmsprop.lab.compare.results import best_validation
@@ -63,28 +64,75 @@ from rmsprop.lab.problems.defaults import PROBLEMS
 
 Line = Mapping[str, Any]
 GRID = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-8, 1))
-TUNING, REPORTED = tuple(map(tuning_seed, range(3))), tuple(range(20))
-# Half of the seeds serve where the trainings take nine tenths of all the time.
+TUNING, REPORTED = tuple(map(tuning_seed, range(3))), tuple(range(10))
+# What takes nine tenths of all the time.
 SLOW = ("digits-cnn", "english", "cartpole")
 CALIBRATION = "calibration"
+PROCESSES = 4
 # The most that a problem counts in the score of a learning rate, in decades.
 WORST = 1.0
 # The share of the first gap to a known optimum that doesn't count any more.
 CLOSED = 1e-6
 
 
+class Training(NamedTuple):
+    """One training.
+
+    Args:
+        candidate: A key of `CANDIDATES`, or `CALIBRATION`.
+        seed: Gives the initial weights and the order of the rows.
+        lr: The learning rate; not a number if the candidate finds its own, or has no suggestion.
+        before: How many gradients it took to find that.
+    """
+
+    candidate: str
+    seed: int
+    lr: float = math.nan
+    before: int = 0
+
+    @property
+    def way(self) -> Candidate:
+        """How it is trained."""
+        return CANDIDATES[BASELINE if self.candidate == CALIBRATION else self.candidate]
+
+
 class Unit(NamedTuple):
-    """The runs of a candidate on a problem, which are trained together.
+    """Trainings on a problem that are done together.
 
     Args:
         problem: The name of the problem.
-        candidate: A key of `CANDIDATES`, or `CALIBRATION`.
+        candidates: Keys of `CANDIDATES`, or `CALIBRATION` alone.
         lr: The calibrated learning rate; not a number while it is not known.
     """
 
     problem: str
-    candidate: str
+    candidates: tuple[str, ...]
     lr: float = math.nan
+
+
+class Steppers:
+    """What moves models of several candidates, each its own.
+
+    Args:
+        trainings: Of each model.
+        steps: How many steps there will be.
+        flat: The parameters, one model a row.
+        gradient: Their gradient.
+    """
+
+    def __init__(self, trainings: Sequence[Training], steps: int, flat: Tensor, gradient: Tensor) -> None:
+        """See the class."""
+        self._each, low = [], 0
+        for _, group in groupby(trainings, key=lambda one: one.candidate):
+            members = list(group)
+            rows, low = slice(low, low + len(members)), low + len(members)
+            lrs = np.array([one.lr for one in members])
+            self._each.append(Vmapped(members[0].way.make, lrs, steps, flat[rows], gradient[rows]))
+
+    def step(self) -> None:
+        """Take a step."""
+        for each in self._each:
+            each.step()
 
 
 def train(unit: Unit) -> list[Line]:
@@ -94,55 +142,56 @@ def train(unit: Unit) -> list[Line]:
         unit: What.
 
     Returns:
-        A line per run.
+        A line per training.
     """
     begun, problem = time.process_time(), load(unit.problem)
-    seeds = seeds_of(problem, TUNING if unit.candidate == CALIBRATION else REPORTED)
-    if unit.candidate == CALIBRATION:
-        runs = [(seed, lr, 0) for lr in GRID for seed in seeds]
-    elif CANDIDATES[unit.candidate].rate == "range test":
-        with one_thread():
-            runs = [(seed, *suggestion(problem, seed)) for seed in seeds]
-    else:
-        runs = [(seed, unit.lr, 0) for seed in seeds]
-    candidate = CANDIDATES[BASELINE if unit.candidate == CALIBRATION else unit.candidate]
-    curves = curves_of(problem, candidate, [run[0] for run in runs], [run[1] for run in runs])
-    seconds = (time.process_time() - begun) / len(runs)
+    with one_thread():
+        trainings = [one for candidate in unit.candidates for one in trainings_of(problem, candidate, unit.lr)]
+        curves = curves_of(problem, trainings)
+    seconds = (time.process_time() - begun) / len(trainings)
     return [
         {
             "problem": unit.problem,
-            "candidate": unit.candidate,
-            "seed": seed,
-            "lr": lr if math.isfinite(lr) and candidate.rate != "own" else None,
+            "candidate": one.candidate,
+            "seed": one.seed,
+            "lr": one.lr if math.isfinite(one.lr) else None,
             **numbers(curve),
-            "evaluations": curve.epochs * curve.steps_per_epoch + before,
+            "evaluations": curve.epochs * curve.steps_per_epoch + one.before,
             "seconds": round(seconds, 3),
         }
-        for (seed, lr, before), curve in zip(runs, curves, strict=True)
+        for one, curve in zip(trainings, curves, strict=True)
     ]
 
 
-def seeds_of(problem: Problem, seeds: Sequence[int]) -> Sequence[int]:
-    """Return those of some seeds that serve: one where nothing is random, as on a surface without noise."""
-    if len(problem.train) == 1:
-        return seeds[:1]
-    return seeds[: len(REPORTED) // 2] if problem.name in SLOW else seeds
-
-
-def curves_of(problem: Problem, candidate: Candidate, seeds: Sequence[int], lrs: Sequence[float]) -> list[Curve]:
-    """Return what comes of a candidate's runs.
+def trainings_of(problem: Problem, candidate: str, lr: float) -> list[Training]:
+    """Return the trainings of a candidate: those with one seed where nothing is random, as on a noiseless surface.
 
     Args:
         problem: What is to be learnt.
-        candidate: How.
-        seeds: The seed of each run.
-        lrs: The learning rate of each run, for those that don't find their own.
+        candidate: A key of `CANDIDATES`, or `CALIBRATION`.
+        lr: The calibrated learning rate.
     """
-    choice = choose("rmsprop+ema" if candidate.averaged else "rmsprop")
+    seeds = (TUNING if candidate == CALIBRATION else REPORTED)[: None if len(problem.train) > 1 else 1]
+    if candidate == CALIBRATION:
+        return [Training(candidate, seed, lr) for lr in GRID for seed in seeds]
+    if CANDIDATES[candidate].rate == "range test":
+        return [Training(candidate, seed, *suggestion(problem, seed)) for seed in seeds]
+    own = CANDIDATES[candidate].rate == "own"
+    return [Training(candidate, seed, math.nan if own else lr) for seed in seeds]
+
+
+def curves_of(problem: Problem, trainings: Sequence[Training]) -> list[Curve]:
+    """Return what comes of some trainings.
+
+    Args:
+        problem: What is to be learnt.
+        trainings: What to do, those of a candidate side by side.
+    """
+    choices = {averaged: choose("rmsprop+ema" if averaged else "rmsprop") for averaged in (False, True)}
+    jobs = [Job(choice=choices[one.way.averaged], seed=one.seed) for one in trainings]
     steps = problem.epochs * math.ceil(len(problem.train) / problem.batch_size)
-    stepper = partial(Vmapped, candidate.make, np.array(lrs), steps)
-    with one_thread(), jax.enable_x64(next(problem.model(0).parameters()).dtype == torch.float64):
-        return train_together(problem, [Job(choice=choice, seed=seed) for seed in seeds], test=True, stepper=stepper)
+    with jax.enable_x64(next(problem.model(0).parameters()).dtype == torch.float64):
+        return train_together(problem, jobs, test=True, stepper=partial(Steppers, trainings, steps))
 
 
 def numbers(curve: Curve) -> dict[str, float | int | None]:
@@ -220,6 +269,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def units(problem: str, lr: float) -> list[Unit]:
+    """Return the trainings that are reported of a problem: all together, or by candidate where they take long."""
+    every = tuple(CANDIDATES)
+    return [Unit(problem, some, lr) for some in (zip(every) if problem in SLOW else [every])]
+
+
 def finish(path: Path, wanted: Iterable[Unit]) -> None:
     """Do what is missing of some units, and append it.
 
@@ -228,23 +283,23 @@ def finish(path: Path, wanted: Iterable[Unit]) -> None:
         wanted: The units.
     """
     done = {(one["problem"], one["candidate"]) for one in read(path)}
-    missing = [unit for unit in wanted if unit[:2] not in done]
-    with ProcessPoolExecutor(THREADS, mp_context=get_context("spawn")) as pool:
+    missing = [unit for unit in wanted if (unit.problem, unit.candidates[0]) not in done]
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         for finished in as_completed([pool.submit(train, unit) for unit in missing]):
             with path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in finished.result()))
 
 
 def main(path: Path) -> None:
-    """Choose the fixed learning rate, and train.
+    """Choose the fixed learning rate, and train; what takes long comes last.
 
     Args:
         path: The file that holds what was done.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    finish(path, [Unit(problem, CALIBRATION) for problem in PROBLEMS])
+    names = sorted(PROBLEMS, key=SLOW.__contains__)
+    finish(path, [Unit(problem, (CALIBRATION,)) for problem in names])
     lr = calibrated(read(path))
-    finish(path, [Unit(problem, candidate, lr) for problem in PROBLEMS for candidate in CANDIDATES])
+    finish(path, [unit for problem in names for unit in units(problem, lr)])
 
 
 if __name__ == "__main__":
