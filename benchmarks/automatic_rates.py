@@ -269,10 +269,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def units(problem: str, lr: float) -> list[Unit]:
-    """Return the trainings that are reported of a problem: all together, or by candidate where they take long."""
-    every = tuple(CANDIDATES)
-    return [Unit(problem, some, lr) for some in (zip(every) if problem in SLOW else [every])]
+def units(problem: str, candidates: Sequence[str], lr: float = math.nan) -> list[Unit]:
+    """Return the trainings of some candidates on a problem: all together, or each alone where they take long."""
+    return [Unit(problem, some, lr) for some in (zip(candidates) if problem in SLOW else [tuple(candidates)])]
 
 
 def finish(path: Path, wanted: Iterable[Unit]) -> None:
@@ -283,9 +282,12 @@ def finish(path: Path, wanted: Iterable[Unit]) -> None:
         wanted: The units.
     """
     done = {(one["problem"], one["candidate"]) for one in read(path)}
-    missing = [unit for unit in wanted if (unit.problem, unit.candidates[0]) not in done]
+    left = [
+        unit._replace(candidates=tuple(one for one in unit.candidates if (unit.problem, one) not in done))
+        for unit in wanted
+    ]
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        for finished in as_completed([pool.submit(train, unit) for unit in missing]):
+        for finished in as_completed([pool.submit(train, unit) for unit in left if unit.candidates]):
             with path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in finished.result()))
 
@@ -297,9 +299,10 @@ def main(path: Path) -> None:
         path: The file that holds what was done.
     """
     names = sorted(PROBLEMS, key=SLOW.__contains__)
-    finish(path, [Unit(problem, (CALIBRATION,)) for problem in names])
+    free = [name for name, candidate in CANDIDATES.items() if candidate.rate != "calibrated"]
+    finish(path, [unit for some in ([CALIBRATION], free) for problem in names for unit in units(problem, some)])
     lr = calibrated(read(path))
-    finish(path, [unit for problem in names for unit in units(problem, lr)])
+    finish(path, [unit for problem in names for unit in units(problem, tuple(CANDIDATES), lr)])
 
 
 if __name__ == "__main__":
