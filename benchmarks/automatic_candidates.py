@@ -50,6 +50,7 @@ _MOST_GRADIENTS = 300
 # A learning rate that may be traced, and the number of steps.
 Makes = Callable[[Any, int], optax.GradientTransformation]
 Schedule = Callable[[int], optax.Schedule]
+Rate = Literal["all problems", "data", "range test", "own"]
 
 
 def constant(steps: int) -> optax.Schedule:
@@ -106,21 +107,21 @@ class Candidate:
 
     Args:
         make: Makes the transformation of a learning rate and the number of steps.
-        rate: Where the learning rate comes from: the one that is calibrated for all problems, a range test of the run's
-            own, or the transformation itself. Default: itself.
+        rate: Where the learning rate comes from: the one that is calibrated on all problems, the one that is calibrated
+            on those with data, a range test of the run's own, or the transformation itself. Default: itself.
         averaged: Whether the run is judged by an exponential moving average of its weights, as ``+ema`` of
             `rmsprop compare` makes it, with a half-life of a twentieth of the run. Default False.
     """
 
     make: Makes
-    rate: Literal["calibrated", "range test", "own"] = "own"
+    rate: Rate = "own"
     averaged: bool = False
 
 
-BASELINE = "fixed"
+BASELINE, ON_DATA = "fixed", "fixed on data"
 CANDIDATES: Mapping[str, Candidate] = {
-    BASELINE: Candidate(partial(fixed, warm_up_and_cosine), "calibrated"),
-    "fixed, constant": Candidate(partial(fixed, constant), "calibrated"),
+    BASELINE: Candidate(partial(fixed, warm_up_and_cosine), "all problems"),
+    ON_DATA: Candidate(partial(fixed, warm_up_and_cosine), "data"),
     "DoG": Candidate(partial(dog, constant)),
     "DoG, averaged": Candidate(partial(dog, constant), averaged=True),
     "DoG, cosine": Candidate(partial(dog, cosine)),

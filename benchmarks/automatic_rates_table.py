@@ -12,13 +12,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 import numpy as np
 
 from benchmarks import environment
-from benchmarks.automatic_candidates import BASELINE, CANDIDATES
-from benchmarks.automatic_rates import CALIBRATION, Line, calibrated, loss, read, scores
+from benchmarks.automatic_candidates import BASELINE, CANDIDATES, ON_DATA
+from benchmarks.automatic_rates import GRID, Line, calibrated, loss, read, scores, with_data
 from rmsprop.lab.compare.statistics import (
     Estimate,
     Floats,
@@ -28,9 +29,10 @@ from rmsprop.lab.compare.statistics import (
     resamples,
     simultaneous,
 )
+from rmsprop.lab.problems.defaults import PROBLEMS
 
 Outcome = Literal["better", "same", "worse", "harm"]
-OTHERS = tuple(name for name in CANDIDATES if name != BASELINE)
+AUTOMATIC = tuple(name for name in CANDIDATES if name not in (BASELINE, ON_DATA))
 MARKS: dict[Outcome, str] = {"better": "+", "same": "=", "worse": "−", "harm": "✗"}
 # Of a fixed rate's loss: what is above it by more does harm. And the share of the problems that a winner is better on.
 MARGIN, SHARE = 1.1, 1 / 3
@@ -73,16 +75,19 @@ def losses(lines: Iterable[Line], problem: str, candidate: str, which: str) -> F
     return np.array([loss(one, which) for one in sorted(runs, key=lambda one: one["seed"])])
 
 
-def verdict(lines: Sequence[Line], problem: str, candidate: str, which: str = "best") -> Verdict:
+def verdict(
+    lines: Sequence[Line], problem: str, candidate: str, against: str = BASELINE, which: str = "best"
+) -> Verdict:
     """Return how a candidate does on a problem, by the rule in `benchmarks.automatic_rates`.
 
     Args:
         lines: What was written.
         problem: The problem.
         candidate: A key of `CANDIDATES`.
+        against: The fixed rate: one of them, too. Default the one that is calibrated on all problems.
         which: The loss of the ``"best"`` epoch or the ``"last"``. Default the best.
     """
-    own, fixed = (losses(lines, problem, name, which) for name in (candidate, BASELINE))
+    own, fixed = (losses(lines, problem, name, which) for name in (candidate, against))
     difference = interval(differences(own, fixed))
     outcome: Outcome = "same"
     if interval(differences(own, MARGIN * fixed)).low > 0.0:
@@ -95,7 +100,7 @@ def verdict(lines: Sequence[Line], problem: str, candidate: str, which: str = "b
 
 def interval(values: Floats) -> Estimate:
     """Return the interval of a paired difference: exact for one run, which is all where nothing is random."""
-    level = simultaneous(len(OTHERS))
+    level = simultaneous(len(AUTOMATIC))
     if len(values) == 1:
         return Estimate(values[0], values[0], values[0], level)
     return estimate(values, resamples([0] * len(values)), level=level)
@@ -116,9 +121,9 @@ class Summary:
         return sum(one.outcome == outcome for one in self.verdicts.values())
 
     @property
-    def mean(self) -> float:
-        """The geometric mean of the ratios, infinite if one of them is."""
-        return math.exp(sum(math.log(one.ratio) for one in self.verdicts.values()) / len(self.verdicts))
+    def median(self) -> float:
+        """The median of the ratios."""
+        return median(one.ratio for one in self.verdicts.values())
 
     @property
     def lost(self) -> int:
@@ -132,81 +137,81 @@ class Summary:
         return not self.count("harm") and better >= SHARE * len(self.verdicts) and better > worse
 
 
-def summaries(lines: Sequence[Line], which: str = "best") -> dict[str, Summary]:
-    """Return how each candidate does.
+def summaries(lines: Sequence[Line], against: str = BASELINE, which: str = "best") -> dict[str, Summary]:
+    """Return how each candidate does, on the problems that the fixed rate was calibrated on.
 
     Args:
         lines: What was written.
+        against: As for `verdict`.
         which: As for `verdict`.
     """
-    return {name: Summary({each: verdict(lines, each, name, which) for each in problems(lines)}) for name in OTHERS}
+    some = problems(lines, against)
+    return {name: Summary({each: verdict(lines, each, name, against, which) for each in some}) for name in AUTOMATIC}
 
 
-def problems(lines: Iterable[Line]) -> list[str]:
-    """Return the problems in their order."""
-    return list(dict.fromkeys(one["problem"] for one in lines if one["candidate"] == CALIBRATION))
+def problems(lines: Iterable[Line], against: str = BASELINE) -> list[str]:
+    """Return the problems that a fixed rate was calibrated on, in their order."""
+    of = {one["problem"] for one in (with_data(lines) if against == ON_DATA else lines)}
+    return [name for name in PROBLEMS if name in of]
 
 
 def calibration(lines: Sequence[Line]) -> list[str]:
-    """Return the lines on the fixed learning rate: the score of each, and what the problems say without one of them."""
-    chosen = calibrated(lines)
-    without = [calibrated([one for one in lines if one["problem"] != problem]) for problem in problems(lines)]
+    """Return the lines on the fixed learning rates: the scores, and what is chosen without one of the problems."""
+    found = {"all problems": scores(lines), "those with data": scores(with_data(lines))}
+    rows = [[what, *(f"{score:.2f}" for score in of.values())] for what, of in found.items()]
     return [
-        "| learning rate | " + " | ".join(f"{lr:g}" for lr in scores(lines)) + " |",
-        "| --- |" + " ---: |" * len(scores(lines)),
-        "| decades above the best | " + " | ".join(f"{score:.2f}" for score in scores(lines).values()) + " |",
+        _row(["decades above the best rate, mean of", *(f"{lr:g}" for lr in GRID)]),
+        _ruler(1 + len(GRID)),
+        *map(_row, rows),
         "",
-        f"chosen: {chosen:g}; without any one problem, the others choose the same in {without.count(chosen)} of "
-        f"{len(without)} cases",
+        *(f"{what}: {_steadiness(some)}" for what, some in zip(found, (lines, with_data(lines)), strict=True)),
     ]
 
 
-def table(lines: Sequence[Line], which: str = "best") -> list[str]:
-    """Return the table of all problems and candidates.
+def _steadiness(lines: Sequence[Line]) -> str:
+    chosen, names = calibrated(lines), problems(lines)
+    without = [calibrated([one for one in lines if one["problem"] != name]) for name in names]
+    return f"{chosen:g}, and the same without any one problem in {without.count(chosen)} of {len(names)} cases"
+
+
+def table(lines: Sequence[Line], against: str = BASELINE, which: str = "best") -> list[str]:
+    """Return the table of problems and candidates.
 
     Args:
         lines: What was written.
+        against: As for `verdict`.
         which: As for `verdict`.
     """
-    found = summaries(lines, which)
+    found = summaries(lines, against, which)
     rows = [
-        [f"`{each}`", f"{interquartile_mean(losses(lines, each, BASELINE, which)):.3g}"]
-        + [found[name].verdicts[each].cell for name in OTHERS]
-        for each in problems(lines)
+        [f"`{each}`", f"{interquartile_mean(losses(lines, each, against, which)):.3g}"]
+        + [found[name].verdicts[each].cell for name in AUTOMATIC]
+        for each in problems(lines, against)
     ]
-    return [_row(["problem", "loss, fixed", *OTHERS]), "| --- |" + " ---: |" * (1 + len(OTHERS)), *map(_row, rows)]
+    return [_row(["problem", f"loss, {against}", *AUTOMATIC]), _ruler(2 + len(AUTOMATIC)), *map(_row, rows)]
 
 
-def summary(lines: Sequence[Line], which: str = "best") -> list[str]:
-    """Return the table of all candidates, with what they cost.
+def summary(lines: Sequence[Line], against: str = BASELINE, which: str = "best") -> list[str]:
+    """Return the table of candidates, with what they cost.
 
     Args:
         lines: What was written.
+        against: As for `verdict`.
         which: As for `verdict`.
     """
-    head = [
-        "candidate",
-        "better",
-        "not distinguishable",
-        "worse",
-        "harm",
-        "lost",
-        "mean",
-        "gradients",
-        "wins",
-    ]
+    head = [f"against {against}", *("better", "not distinguishable", "worse", "harm"), "lost", "median", "gradients"]
     rows = [
         [
-            name,
-            *(str(one.count(outcome)) for outcome in MARKS),
-            str(one.lost),
-            times(one.mean),
-            f"{gradients(lines, name):.2f}",
-            "yes" if one.wins else "no",
+            *(name, *(str(one.count(outcome)) for outcome in MARKS), str(one.lost)),
+            *(times(one.median), f"{gradients(lines, name):.2f}", "yes" if one.wins else "no"),
         ]
-        for name, one in summaries(lines, which).items()
+        for name, one in summaries(lines, against, which).items()
     ]
-    return [_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_row, rows)]
+    return [_row([*head, "wins"]), _ruler(len(head) + 1), *map(_row, rows)]
+
+
+def _ruler(columns: int) -> str:
+    return "| --- |" + " ---: |" * (columns - 1)
 
 
 def gradients(lines: Iterable[Line], candidate: str) -> float:
@@ -222,7 +227,7 @@ def lost(lines: Iterable[Line]) -> list[str]:
     found = []
     for (problem, candidate), runs in _by_unit(lines).items():
         gone = [one for one in runs if one["best"] is None]
-        unknown = sum(one["lr"] is None for one in gone if CANDIDATES[candidate].rate != "own")
+        unknown = sum(one["lr"] is None for one in gone if CANDIDATES[candidate].rate == "range test")
         if gone:
             why = f"{len(gone) - unknown} diverged" if unknown < len(gone) else ""
             why += f"{' and ' if why and unknown else ''}{f'{unknown} had no suggestion' if unknown else ''}"
@@ -249,10 +254,11 @@ def main(path: Path) -> None:
         path: The file of `benchmarks.automatic_rates`.
     """
     lines = read(path)
-    print("the fixed learning rate", *calibration(lines), "", sep="\n")
-    print("all candidates, by the best epoch", *summary(lines), "", sep="\n")
-    print("all problems, by the best epoch", *table(lines), "", sep="\n")
-    print("all candidates, by the last epoch", *summary(lines, "last"), "", sep="\n")
+    print("the fixed learning rates", *calibration(lines), "", sep="\n")
+    for against in (BASELINE, ON_DATA):
+        print(f"against {against}, by the best epoch", *summary(lines, against), "", sep="\n")
+        print(*table(lines, against), "", sep="\n")
+        print(f"against {against}, by the last epoch", *summary(lines, against, "last"), "", sep="\n")
     print("runs lost", *(lost(lines) or ["none"]), "", sep="\n")
     print(f"processor time of all trainings: {sum(one['seconds'] for one in lines) / 60:.0f} minutes\n")
     for name, value in environment.describe().items():

@@ -11,10 +11,20 @@ import pytest
 import torch
 
 from benchmarks import automatic_rates
-from benchmarks.automatic_candidates import BASELINE, CANDIDATES, WARM_UP, Vmapped, constant, cosine, warm_up_and_cosine
+from benchmarks.automatic_candidates import (
+    BASELINE,
+    CANDIDATES,
+    ON_DATA,
+    WARM_UP,
+    Vmapped,
+    constant,
+    cosine,
+    warm_up_and_cosine,
+)
 from benchmarks.automatic_rates import (
     CALIBRATION,
     GRID,
+    OPTIMA,
     REPORTED,
     TUNING,
     Unit,
@@ -24,12 +34,14 @@ from benchmarks.automatic_rates import (
     scores,
     train,
     trainings_of,
+    with_data,
 )
 from benchmarks.automatic_rates_table import (
-    OTHERS,
+    AUTOMATIC,
     calibration,
     losses,
     lost,
+    problems,
     summaries,
     summary,
     table,
@@ -51,12 +63,12 @@ STEPS = 40
 def test_every_problem_has_every_training():
     done = {(one["problem"], one["candidate"], one["seed"], one["lr"]) for one in LINES}
     assert len(done) == len(LINES)
-    lr = calibrated(LINES)
+    lrs = {"all problems": calibrated(LINES), "data": calibrated(with_data(LINES))}
     for problem in PROBLEMS:
         for candidate in (CALIBRATION, *CANDIDATES):
             if candidate != CALIBRATION and CANDIDATES[candidate].rate == "range test":
                 continue
-            wanted = {(one.seed, one.lr) for one in trainings_of(load(problem), candidate, lr)}
+            wanted = {(one.seed, one.lr) for one in trainings_of(load(problem), candidate, lrs)}
             found = {(seed, lr) for name, way, seed, lr in done if (name, way) == (problem, candidate)}
             assert found == {(seed, None if math.isnan(rate) else rate) for seed, rate in wanted}
         for candidate in ("range test", "range test, cosine"):
@@ -64,20 +76,22 @@ def test_every_problem_has_every_training():
             assert seeds == ({*REPORTED} if len(load(problem).train) > 1 else {0})
 
 
-@pytest.mark.parametrize("which", ["best", "last"])
-def test_the_log_is_what_the_trainings_say(which):
-    assert {*calibration(LINES), *summary(LINES, which), *lost(LINES)} <= {*LOG, ""}
-    assert {*table(LINES)} <= {*LOG}
+@pytest.mark.parametrize("against", [BASELINE, ON_DATA])
+def test_the_log_is_what_the_trainings_say(against):
+    assert {*calibration(LINES), *lost(LINES), *summary(LINES, against)} <= {*LOG}
+    assert {*summary(LINES, against, "last"), *table(LINES, against)} <= {*LOG}
 
 
 def test_the_page_quotes_the_log():
     quoted = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
-    assert len(quoted) > len(PROBLEMS) + len(OTHERS)
+    assert len(quoted) > len(PROBLEMS) + len(AUTOMATIC)
     assert [line for line in quoted if line not in LOG] == []
 
 
-def test_none_wins_and_none_ships():
-    assert [name for name, one in summaries(LINES).items() if one.wins] == []
+@pytest.mark.parametrize("against", [BASELINE, ON_DATA])
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_none_wins_and_none_ships(against, which):
+    assert [name for name, one in summaries(LINES, against, which).items() if one.wins] == []
     assert 'there is no `lr="auto"`' in PAGE
 
 
@@ -186,7 +200,8 @@ def rising_and_falling(step):
     ("name", "meant"),
     [
         (BASELINE, by_fixed(rising_and_falling)),
-        ("fixed, constant", by_fixed(lambda step: 1.0)),
+        (ON_DATA, by_fixed(rising_and_falling)),
+        ("range test", by_fixed(lambda step: 1.0)),
         ("DoG", by_dog(lambda step: 1.0)),
         ("DoG, cosine", by_dog(falling)),
         ("DoWG", by_dowg(lambda step: 1.0)),
@@ -219,8 +234,9 @@ def short(monkeypatch):
 @pytest.mark.usefixtures("short")
 def test_trainings_are_done_together_as_if_alone():
     names = (BASELINE, "DoG, averaged", "Prodigy", "range test")
-    together = train(Unit("wine", names, 0.01))
-    alone = [line for name in names for line in train(Unit("wine", (name,), 0.01))]
+    lrs = {"all problems": 0.01}
+    together = train(Unit("wine", names, lrs))
+    alone = [line for name in names for line in train(Unit("wine", (name,), lrs))]
     numbers = ("best", "last", "test")
     for one, other in zip(together, alone, strict=True):
         assert [one[key] for key in numbers] == pytest.approx([other[key] for key in numbers], rel=1e-5)
@@ -232,17 +248,27 @@ def test_trainings_are_done_together_as_if_alone():
 def test_a_range_test_without_a_suggestion_loses_the_run(monkeypatch):
     nothing = partial(find_lr, high=2e-7)
     monkeypatch.setattr("benchmarks.automatic_candidates.find_lr", nothing)
-    for one in train(Unit("wine", ("range test",), 0.01)):
+    for one in train(Unit("wine", ("range test",))):
         assert one["lr"] is one["best"] is None
         assert loss(one) == math.inf
         assert one["evaluations"] == 2 * 7 + 300
 
 
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_least_objectives_are_the_problems_own(name):
+    assert OPTIMA.get(name, 0.0) == pytest.approx(load(name).optimum or 0.0, rel=1e-9)
+
+
+def test_eleven_problems_have_data():
+    assert len(problems(LINES)) == len(PROBLEMS) == 18
+    assert len(problems(LINES, ON_DATA)) == 11
+
+
 def test_seeds_are_disjoint_and_one_where_nothing_is_random():
     assert not {*TUNING} & {*REPORTED}
-    assert [one.seed for one in trainings_of(load("bowl"), BASELINE, 0.1)] == [0]
-    assert len(trainings_of(load("bowl-noisy"), BASELINE, 0.1)) == len(REPORTED)
-    assert len(trainings_of(load("wine"), CALIBRATION, math.nan)) == len(GRID) * len(TUNING)
+    assert [one.seed for one in trainings_of(load("bowl"), "DoG", {})] == [0]
+    assert len(trainings_of(load("bowl-noisy"), "DoG", {})) == len(REPORTED)
+    assert len(trainings_of(load("wine"), CALIBRATION, {})) == len(GRID) * len(TUNING)
 
 
 def made_up(fixed, own, problem="wine", candidate="DoG"):
