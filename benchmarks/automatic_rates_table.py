@@ -149,10 +149,10 @@ def summaries(lines: Sequence[Line], against: str = BASELINE, which: str = "best
     return {name: Summary({each: verdict(lines, each, name, against, which) for each in some}) for name in AUTOMATIC}
 
 
-def problems(lines: Iterable[Line], against: str = BASELINE) -> list[str]:
-    """Return the problems that a fixed rate was calibrated on, in their order."""
-    of = {one["problem"] for one in (with_data(lines) if against == ON_DATA else lines)}
-    return [name for name in PROBLEMS if name in of]
+def problems(lines: Sequence[Line], against: str = BASELINE) -> list[str]:
+    """Return those problems that a fixed rate was calibrated on of which every training is there, in their order."""
+    done = {(one["problem"], one["candidate"]) for one in (with_data(lines) if against == ON_DATA else lines)}
+    return [name for name in PROBLEMS if {(name, each) for each in CANDIDATES} <= done]
 
 
 def calibration(lines: Sequence[Line]) -> list[str]:
@@ -169,7 +169,7 @@ def calibration(lines: Sequence[Line]) -> list[str]:
 
 
 def _steadiness(lines: Sequence[Line]) -> str:
-    chosen, names = calibrated(lines), problems(lines)
+    chosen, names = calibrated(lines), dict.fromkeys(one["problem"] for one in lines)
     without = [calibrated([one for one in lines if one["problem"] != name]) for name in names]
     return f"{chosen:g}, and the same without any one problem in {without.count(chosen)} of {len(names)} cases"
 
@@ -214,11 +214,11 @@ def _ruler(columns: int) -> str:
     return "| --- |" + " ---: |" * (columns - 1)
 
 
-def gradients(lines: Iterable[Line], candidate: str) -> float:
+def gradients(lines: Sequence[Line], candidate: str) -> float:
     """Return the gradients that a candidate takes, as a multiple of the fixed rate's: a geometric mean of problems."""
     units = _by_unit(lines)
     taken = {key: sum(one["evaluations"] for one in runs) for key, runs in units.items()}
-    ratios = [taken[problem, name] / taken[problem, BASELINE] for problem, name in units if name == candidate]
+    ratios = [taken[problem, candidate] / taken[problem, BASELINE] for problem in problems(lines)]
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
