@@ -61,9 +61,9 @@ class Verdict:
 
 
 def times(ratio: float) -> str:
-    """Return a ratio in so many digits as a person reads: 0.98, 12, 3e5, and ∞."""
-    if math.isinf(ratio):
-        return "∞"
+    """Return a ratio in so many digits as a person reads: 0 where only the fixed rate diverged, 0.98, 12, 3e5, ∞."""
+    if math.isinf(ratio) or ratio == 0.0:
+        return "∞" if ratio else "0"
     if 1e-2 <= ratio < 1e3:
         return f"{ratio:#.2g}".rstrip(".") if ratio < 99.5 else f"{ratio:.0f}"
     return f"{ratio:.0e}".replace("e+0", "e").replace("e-0", "e-")
@@ -94,8 +94,13 @@ def verdict(
         outcome = "harm"
     elif difference.decided:
         outcome = "worse" if difference.low > 0.0 else "better"
-    ratio = float(interquartile_mean(own) / interquartile_mean(fixed))
-    return Verdict(ratio, outcome, int(np.isinf(own).sum()), len(own))
+    return Verdict(_ratio(own, fixed), outcome, int(np.isinf(own).sum()), len(own))
+
+
+def _ratio(own: Floats, fixed: Floats) -> float:
+    """Return the ratio of two interquartile means; where both are infinite neither is better."""
+    one, other = float(interquartile_mean(own)), float(interquartile_mean(fixed))
+    return 1.0 if math.isinf(one) and math.isinf(other) else one / other
 
 
 def interval(values: Floats) -> Estimate:

@@ -248,6 +248,12 @@ def test_verdicts_are_by_the_rule(own, outcome):
     assert verdict(made_up(1.0 + NOISE[::-1], own), "wine", "DoG").outcome == outcome
 
 
+def test_where_the_fixed_rate_diverges_who_does_not_is_better():
+    better, same = (verdict(made_up([None] * 10, own), "wine", "DoG") for own in ([1.0] * 10, [None] * 10))
+    assert (better.outcome, better.ratio, better.lost) == ("better", 0.0, 0)
+    assert (same.outcome, same.ratio, same.lost) == ("same", 1.0, 10)
+
+
 @pytest.mark.parametrize(("own", "outcome"), [(1.0, "same"), (0.999, "better"), (1.09, "worse"), (1.11, "harm")])
 def test_what_is_not_random_is_told_apart_exactly(own, outcome):
     assert verdict(made_up([1.0], [own], "bowl"), "bowl", "DoG").outcome == outcome
