@@ -320,3 +320,30 @@ def test_the_learning_rate_is_that_of_each_epoch():
         optimizer = PLAIN[job.choice.name](model.parameters(), job.choice.lr)
         assert curve.lr[0] == optimizer.param_groups[0]["lr"] == job.choice.lr
         assert len(set(curve.lr)) == 4
+
+
+class GradientDescent:
+    """Plain gradient descent on all models at once, as a stepper."""
+
+    def __init__(self, flat, gradient):
+        self.flat, self.gradient = flat, gradient
+
+    def step(self):
+        self.flat -= 0.5 * self.gradient
+
+
+@pytest.mark.parametrize("average", ["", "+swa", "+ema"])
+def test_a_stepper_takes_the_place_of_the_optimizers(average):
+    sgd = [Job(choice=choose(f"sgd{average}", lr=0.5), seed=seed) for seed in (3, 1, 2)]
+    meant = train_together(flowers(), sgd, epochs=EPOCHS)
+    others = [Job(choice=choose(f"adam{average}"), seed=job.seed) for job in sgd]
+    for found, curve in zip(
+        train_together(flowers(), others, epochs=EPOCHS, stepper=GradientDescent), meant, strict=True
+    ):
+        np.testing.assert_allclose(found.validation, curve.validation, rtol=1e-12)
+        assert len(set(found.validation)) > 2
+
+
+def test_a_stepper_has_no_place_beside_different_choices():
+    with pytest.raises(ValueError, match="different choices: give equal ones to a stepper"):
+        train_together(flowers(), jobs_of(["sgd", "adam"], seeds=[0]), stepper=GradientDescent)

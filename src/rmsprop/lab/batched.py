@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,17 @@ Named = dict[str, Tensor]
 # What the intermediate results of a computation may take: more leaves the caches and gains nothing (measured with
 # digits: 2 % between 128 and 320 models at once), much less pays torch's overhead of about a millisecond more often.
 _MOST_BYTES = 32e6
+
+
+class StackStepper(Protocol):
+    """What moves parameters by their gradient: an optimizer, for one."""
+
+    def step(self) -> object:
+        """Take a step."""
+
+
+# Takes parameters and their gradient, one model a row, both of which are overwritten in place.
+MakesStackStepper = Callable[[Tensor, Tensor], StackStepper]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +91,7 @@ def train_together(
     batch_size: int | None = None,
     test: bool = False,
     on_epoch: Callable[[int], object] | None = None,
+    stepper: MakesStackStepper | None = None,
 ) -> list[Curve]:
     """Train many models of one problem at once.
 
@@ -98,12 +110,16 @@ def train_together(
         batch_size: Rows per step. Default: the problem's.
         test: Judge the final models on the test rows. Default False.
         on_epoch: Called with the number of each epoch that is done. Default: nothing is.
+        stepper: Makes what takes every step in place of the jobs' optimizers, such as one that isn't among
+            `rmsprop.lab.optimizers.OPTIMIZERS`, of all parameters and their gradient, one model a row. Of the choices
+            the averages alone then count; they must otherwise be equal, so that rows have the order of the jobs.
+            Default: the optimizers step.
 
     Returns:
         The curve of each job, in the order of the jobs.
 
     Raises:
-        ValueError: If ``epochs`` or ``batch_size`` is below 1.
+        ValueError: If ``epochs`` or ``batch_size`` is below 1, or there is a ``stepper`` and choices differ.
         InputError: If model, loss or metric do what `torch.vmap` can't take.
 
     Examples:
@@ -120,9 +136,11 @@ def train_together(
         raise ValueError(f"epochs is {epochs} and batch_size is {batch_size}: both must be at least 1")
     if not jobs:
         return []
+    if stepper is not None and len({_slice_of(job) for job in jobs}) > 1:
+        raise ValueError("the jobs have different choices: give equal ones to a stepper, which takes their place")
     # Equal hyperparameters side by side are one slice, and one tensor to the optimizer.
     order = sorted(range(len(jobs)), key=lambda i: _slice_of(jobs[i]))
-    together = _Together(problem, [jobs[i] for i in order], epochs, batch_size)
+    together = _Together(problem, [jobs[i] for i in order], epochs, batch_size, stepper)
     for epoch in range(1, epochs + 1):
         together.run_epoch(epoch)
         if on_epoch is not None:
@@ -145,13 +163,21 @@ class _Together:
         jobs: The runs.
         epochs: Epochs in all.
         batch_size: Rows per step.
+        stepper: Makes what steps in place of the jobs' optimizers, if anything does.
     """
 
-    def __init__(self, problem: Problem, jobs: Sequence[Job], epochs: int, batch_size: int) -> None:
+    def __init__(
+        self, problem: Problem, jobs: Sequence[Job], epochs: int, batch_size: int, stepper: MakesStackStepper | None
+    ) -> None:
         self.problem, self.jobs, self.epochs, self.batch_size = problem, jobs, epochs, batch_size
         self.stack = _Stack(problem, [job.seed for job in jobs])
         self.gradient = torch.zeros_like(self.stack.flat)
-        self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs)
+        self.optimizers: list[StackStepper] = []
+        self.single: dict[int, torch.optim.Optimizer] = {}
+        if stepper is None:
+            self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs)
+        else:
+            self.optimizers = [stepper(self.stack.flat, self.gradient)]
         self.schedule_free = [each for each in self.optimizers if isinstance(each, ScheduleFreeRMSprop)]
         for optimizer in self.schedule_free:
             optimizer.train()
@@ -389,7 +415,7 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
 
 def _optimizers(
     flat: Tensor, gradient: Tensor, jobs: Sequence[Job]
-) -> tuple[list[torch.optim.Optimizer], dict[int, torch.optim.Optimizer]]:
+) -> tuple[list[StackStepper], dict[int, torch.optim.Optimizer]]:
     """Return one optimizer per class with a group per slice, and by its number one for each job that can't share it."""
     by_class: dict[type, torch.optim.Optimizer] = {}
     single: dict[int, torch.optim.Optimizer] = {}
