@@ -4,3 +4,8 @@ A figure is written twice, in Python (``figures/NAME.py``, by `rmsprop.reference
 (``figures/NAME.js``). Both make the same `FigureContent` from the same settings: Python draws what a page without
 JavaScript shows, and is what tests hold the browser to. All words are in ``texts``, one file per language.
 """
+
+from typing import Literal, get_args
+
+Language = Literal["en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)

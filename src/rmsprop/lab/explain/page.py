@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Any
 
+from rmsprop.lab.explain import Language
 from rmsprop.lab.explain.content import FigureContent
 from rmsprop.lab.explain.controls import Control, Figure
 from rmsprop.lab.explain.drawing import readable, svg
@@ -19,8 +20,6 @@ from rmsprop.lab.surfaces.paths import MOST_GROWTH
 from rmsprop.lab.surfaces.picture import LEVELS
 from rmsprop.rule import Rule
 
-Language = Literal["en"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
 _HERE = files("rmsprop.lab.explain")
 _SHARED = files("rmsprop.lab.surfaces")
 # The words that the script needs, too.
