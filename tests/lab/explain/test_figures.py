@@ -44,7 +44,7 @@ def test_the_browser_has_the_numbers_of_python(one_page, figure, given):
     assert len(found["plots"]) == len(expected.plots)
     for ours, plot in zip(found["plots"], expected.plots, strict=True):
         drawn = asdict(plot)
-        assert ours.get("equal", False) == drawn["equal"]
+        assert (ours.get("equal", False), ours.get("surface")) == (drawn["equal"], drawn["surface"])
         for side in "xy":
             found_axis, axis = ours[side], drawn[side]
             close([found_axis["low"], found_axis["high"]], [axis["low"], axis["high"]])

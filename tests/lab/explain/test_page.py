@@ -97,6 +97,26 @@ def test_a_link_brings_everything_back(open_page):
     assert page.evaluate("STATE.memory.guess") is None
 
 
+def test_a_link_inside_the_page_leaves_guesses_and_settings(open_page):
+    page = open_page("#ten&ten.rho=0.5&ten.guess=1")
+    page.locator("nav a").nth(4).click()
+    expect(page.locator("#memory")).to_be_in_viewport()
+    assert page.evaluate("STATE.ten") == {"settings": {"rho": 0.5}, "guess": "1"}
+
+
+def test_a_click_starts_the_race_there(open_page):
+    page = open_page("#race&race.guess=2")
+    box = page.locator("#race-plot-0").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)
+    state = page.evaluate("STATE.race.settings")
+    assert state["across"] > 20
+    assert 10 < state["up"] < 30
+    x, y = page.evaluate("FIGURES.race(STATE.race.settings).plots[0].lines[0].points[0]")
+    drawn = page.locator("#race-plot-0 g path.dot").first.bounding_box()
+    assert drawn["x"] + drawn["width"] / 2 == pytest.approx(box["x"] + box["width"] * 0.7, abs=15)
+    assert (x, y) != (0, 0)
+
+
 @pytest.mark.parametrize(
     "link",
     [

@@ -58,6 +58,7 @@ class Plot:
         y: The axis upwards.
         lines: What is drawn.
         contours: Closed or open lines of equal height behind it. Default: none.
+        surface: A key of `rmsprop.lab.problems.builtin.surfaces.SURFACES` whose contours are behind it. Default: none.
         equal: Whether both axes have one scale. Default False.
     """
 
@@ -65,6 +66,7 @@ class Plot:
     y: Axis
     lines: tuple[Line, ...]
     contours: tuple[Points, ...] = ()
+    surface: str | None = None
     equal: bool = False
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
+from typing import cast
 
-from rmsprop.lab.explain.content import Axis, Line, Plot, Points
+import numpy as np
+from contourpy import contour_generator
+
+from rmsprop.lab.explain.content import Axis, Line, Plot, Points, points
+from rmsprop.lab.problems.builtin.surfaces import SURFACES
+from rmsprop.lab.surfaces.picture import LEVELS
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, BOTTOM, ROW = 58, 20, 44, 20
+LEFT, RIGHT, BOTTOM, ROW = 64, 20, 44, 20
 # No digit of a path that is drawn is worth more than a tenth of a pixel.
 _DIGITS = 1
+# As many as in the picture that moves would make this one heavy.
+_CELLS = 40
 
 
 def readable(value: float | str | None) -> str:
@@ -57,11 +65,26 @@ def svg(plot: Plot, names: Mapping[str, str], axes: Mapping[str, str], label: st
         tall = min(420.0, inner * (plot.y.high - plot.y.low) / (plot.x.high - plot.x.low))
     box = _Box(plot, top, inner, tall)
     height = top + tall + BOTTOM
-    parts = [*legend, *_axes(box, axes, height), *(_path("contour", box, line) for line in plot.contours)]
+    parts = [*legend, *_axes(box, axes, height), *(_path("contour", box, line) for line in _contours(plot))]
     for line in plot.lines:
         parts += _line(box, line)
     body = "".join(parts)
     return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {height:.0f}">{body}</svg>'
+
+
+def _contours(plot: Plot) -> Iterable[Points]:
+    """Return the lines of equal height: those that the plot has, and those of its surface."""
+    yield from plot.contours
+    if plot.surface is None:
+        return
+    surface = SURFACES[plot.surface]
+    low_x, high_x, low_y, high_y = surface.window
+    x, y = np.linspace(low_x, high_x, _CELLS + 1), np.linspace(low_y, high_y, _CELLS + 1)
+    z = surface.f(*np.meshgrid(x, y))
+    of_height = contour_generator(x, y, z)
+    for level in np.quantile(z, LEVELS):
+        lines = cast("list[np.ndarray]", of_height.lines(float(level)))
+        yield from (points(line[:, 0], line[:, 1]) for line in lines)
 
 
 class _Box:

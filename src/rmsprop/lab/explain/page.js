@@ -4,7 +4,6 @@ const byId = (id) => document.getElementById(id);
 const NAMES = Object.keys(PAGE.figures);
 // Figure -> its settings and the guess: null before one is made, "skip" without one, or the number of a choice.
 const STATE = {};
-const sheets = {};
 
 const opening = (name) => ({ settings: { ...PAGE.figures[name].settings }, guess: null });
 const isAsking = (name) => STATE[name].guess === null && !matchMedia("print").matches;
@@ -20,7 +19,7 @@ function show(name) {
   byId(name).classList.toggle("asking", asking);
   plots.forEach((plot, i) => {
     const svg = byId(`${name}-plot-${i}`);
-    new Sheet(svg, { contours: [], equal: false, ...plot }).draw(!asking);
+    new Sheet(svg, { contours: [], surface: null, equal: false, ...plot }).draw(!asking);
     svg.setAttribute("aria-label", asking ? text.unanswered : said);
   });
   byId(`${name}-said`).textContent = asking ? "" : said;
@@ -162,7 +161,9 @@ function listen(name) {
   byId(`${name}-numbers`)?.addEventListener("toggle", () => table(name));
 }
 
-function arrive() {
+function arrive(event) {
+  // A link inside the page leads to a figure and leaves everything as it is.
+  if (event && !location.hash.includes("&")) return;
   const name = fromLink();
   NAMES.forEach(show);
   if (name) byId(name).scrollIntoView();

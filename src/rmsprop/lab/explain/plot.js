@@ -1,6 +1,6 @@
 // A plot as SVG, drawn anew at every change: the same picture as drawing.py makes, at the width that there is.
 
-const ROW = 20, BOTTOM = 44, LEFT = 58, RIGHT = 20;
+const ROW = 20, BOTTOM = 44, LEFT = 64, RIGHT = 20;
 
 function readable(value) {
   if (value === null) return "–";
@@ -32,6 +32,7 @@ class Sheet {
     this.svg = svg;
     this.plot = plot;
     this.width = Math.max(280, svg.clientWidth);
+    svg.sheet = this;
     svg.replaceChildren();
   }
 
@@ -50,6 +51,7 @@ class Sheet {
     this.cut();
     this.axes();
     for (const line of this.plot.contours) this.path("contour", line);
+    if (this.plot.surface) this.ground(this.plot.surface);
     for (const line of shown) this.line(line);
   }
 
@@ -113,6 +115,18 @@ class Sheet {
       pen = is ? "L" : "M";
     }
     element(this.layer, "path", { class: kind, d });
+  }
+
+  ground(name) {
+    const surface = SURFACES[name];
+    surface.contours ??= contours(surface.f, surface.window);
+    const d = surface.contours.map(([[a, b], [x, y]]) => `M${this.u(a)} ${this.v(b)}L${this.u(x)} ${this.v(y)}`);
+    element(this.layer, "path", { class: "contour", d: d.join("") });
+  }
+
+  // The shares of both axes at which a point of the picture stands, from 0 to 1.
+  shares(u, v) {
+    return { x: (u - LEFT) / this.inner, y: 1 - (v - this.top) / this.tall };
   }
 
   line({ points, style, dots, joined }) {
