@@ -7,5 +7,5 @@ JavaScript shows, and is what tests hold the browser to. All words are in ``text
 
 from typing import Literal, get_args
 
-Language = Literal["en"]
+Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)

@@ -27,6 +27,9 @@ function ticksOf(axis, about) {
   return found;
 }
 
+// In letters, of which those of Chinese are wider.
+const widthOf = (text) => [...text].reduce((sum, letter) => sum + (letter > "\u2fff" ? 1.8 : 1), 0);
+
 class Sheet {
   constructor(svg, plot) {
     this.svg = svg;
@@ -60,7 +63,7 @@ class Sheet {
     let u = LEFT, v = 14;
     const named = new Map(lines.map((line) => [line.name, line]));
     for (const { name, style, given, joined } of named.values()) {
-      const text = TEXT.lines[name] ?? name, room = 52 + 7.2 * text.length * (/[\u3000-\uffff]/.test(text) ? 1.8 : 1);
+      const text = TEXT.lines[name] ?? name, room = 52 + 7.2 * widthOf(text);
       if (u > LEFT && u + room > this.width) [u, v] = [LEFT, v + ROW];
       if (revealed || given) {
         const sample = joined ? `M${u} ${v - 4}h26` : `M${u + 18} ${v - 4}h0`;
