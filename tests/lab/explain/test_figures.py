@@ -6,12 +6,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from rmsprop import DIALECTS
 from rmsprop.lab.explain.figures import FIGURES
 from rmsprop.lab.explain.page import words
 
 # Lines made by rmsprop.reference, or by plain arithmetic: these have the same bits. What torch.optim makes, whose
 # kernels fuse a product and a sum, and what has a sine, a cosine or a power in it, is compared to 1e-12.
-EXACT = {"start", "rmsprop", "rprop", "sign", "gradient", "size", "leak"}
+EXACT = {"start", "rmsprop", "rprop", "sign", "gradient", "size", "leak", "root", "steps", *DIALECTS}
 
 
 def values(control):

@@ -227,7 +227,9 @@ def test_on_paper_every_answer_is_seen(open_page):
     expect(page.locator(".asking")).to_have_count(0)
     assert sum(lines_in(page, name) for name in NAMES) > before
     assert page.locator(".answer").first.is_visible()
-    assert not page.locator("input[type=range]").first.is_visible()
+    for figure in FIGURES:
+        assert TEXT["figures"][figure.name]["why"] in page.locator(f"#{figure.name} .guess").inner_text()
+    assert not page.locator("input[type=range], .skip").first.is_visible()
     page.emulate_media(media="screen")
     expect(page.locator(".asking")).to_have_count(len(NAMES))
 

@@ -17,6 +17,7 @@ function show(name) {
   const { plots, readouts } = FIGURES[name](settings);
   const said = filled(text.summary, { ...settings, ...readouts });
   byId(name).classList.toggle("asking", asking);
+  byId(name).classList.toggle("open", guess === null);
   plots.forEach((plot, i) => {
     const svg = byId(`${name}-plot-${i}`);
     new Sheet(svg, { contours: [], surface: null, equal: false, ...plot }).draw(!asking);
