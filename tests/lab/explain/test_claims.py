@@ -62,7 +62,7 @@ CLAIMS = [
     ("rare", "why", "down to 0.0011,", lambda: [round(readouts("rare")["rms_rare"], 4)]),
     ("rare", "why", "commonest to 0.0002", lambda: [round(readouts("rare")["rms_common"], 4)]),
     ("rare", "after", "rarest class 4.81 above", lambda: [round(readouts("rare", gd_lr=100.0)["gd_rare"], 2)]),
-    ("rare", "after", "still has 2.71 to go", lambda: [round(readouts("rare", gd_lr=300.0)["gd_rare"], 2)]),
+    ("rare", "after", "still has 3.75 to go", lambda: [round(readouts("rare", gd_lr=200.0)["gd_rare"], 2)]),
     ("race", "why", "best rate is 4.6", lambda: [readouts("race", rate="best")["lr_adagrad"]]),
     ("race", "question", "for all, 0.046", lambda: [readouts("race")["lr_adagrad"]]),
     ("preconditioner", "why", "109 steps", lambda: [readouts("preconditioner", angle=45)["rmsprop"]]),
@@ -245,7 +245,7 @@ def _end(framework, module, line, gradients):
     return np.asarray(keras.ops.convert_to_numpy(weight))
 
 
-def test_at_300_gradient_descent_does_not_settle_on_the_commonest_class():
-    line = BY_NAME["rare"].content(gd_lr=300.0, lr=0.05).plots[0].lines[0]
-    assert max(loss for _, loss in line.points[-10:]) > 0.1
+def test_at_200_gradient_descent_does_not_settle_on_the_commonest_class():
+    line = BY_NAME["rare"].content(gd_lr=200.0, lr=0.05).plots[0].lines[0]
+    assert min(loss for _, loss in line.points[-10:]) > 0.01
     assert readouts("rare")["gd_common"] < 1e-9

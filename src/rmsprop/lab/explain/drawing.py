@@ -117,7 +117,7 @@ def _legend(lines: Iterable[Line], names: Mapping[str, str]) -> tuple[list[str],
             continue
         seen.add(line.name)
         name = names.get(line.name, line.name)
-        room = 52 + 7.2 * sum(1.8 if letter > "\u2fff" else 1.0 for letter in name)
+        room = 52 + 7.8 * sum(1.8 if letter > "\u2fff" else 1.0 for letter in name)
         if u > LEFT and u + room > WIDTH:
             u, v = float(LEFT), v + ROW
         sample = (

@@ -63,7 +63,7 @@ class Sheet {
     let u = LEFT, v = 14;
     const named = new Map(lines.map((line) => [line.name, line]));
     for (const { name, style, given, joined } of named.values()) {
-      const text = TEXT.lines[name] ?? name, room = 52 + 7.2 * widthOf(text);
+      const text = TEXT.lines[name] ?? name, room = 52 + 7.8 * widthOf(text);
       if (u > LEFT && u + room > this.width) [u, v] = [LEFT, v + ROW];
       if (revealed || given) {
         const sample = joined ? `M${u} ${v - 4}h26` : `M${u + 18} ${v - 4}h0`;

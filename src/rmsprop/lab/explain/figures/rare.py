@@ -93,7 +93,7 @@ def _content(gd_lr: float, lr: float) -> FigureContent:
 FIGURE = Figure(
     name="rare",
     controls=(
-        Slider(name="gd_lr", values=(3.0, 10.0, 30.0, 100.0, 300.0), start=30.0),
+        Slider(name="gd_lr", values=(3.0, 10.0, 30.0, 100.0, 200.0), start=30.0),
         Slider(name="lr", values=(0.003, 0.01, 0.03, 0.05, 0.1), start=0.05),
     ),
     answer=2,
