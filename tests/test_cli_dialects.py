@@ -252,7 +252,7 @@ def test_the_list_of_recipes_has_them_all():
         (("diff", "torch", "keras", "--bias-correction", "--decay", "1"), "--bias-correction needs a --decay below 1"),
         (("explain", "torch", "--eps", "small"), "Invalid value for '--eps': 'small' is not a valid float."),
         (("explain", "torch", "--weight-decay-mode", "l1"), "Invalid value for '--weight-decay-mode': 'l1' is not"),
-        (("explain",), "Missing argument 'DIALECT'."),
+        (("explain",), "there is nothing to explain: name a dialect, such as torch"),
         (("diff", "torch"), "Missing argument 'SECOND'."),
     ],
     ids=str,

@@ -78,12 +78,13 @@ def chosen_lr(lr: float | None) -> float | None:
     return None if lr is None else check_option("lr", lr)
 
 
-def out_option(kinds: Sequence[str], text: str) -> Callable[..., Any]:
+def out_option(kinds: Sequence[str], text: str, name: str = "--out") -> Callable[..., Any]:
     """Return the option that names the file, whose suffix says what is to be drawn; refuse at once what can be none.
 
     Args:
         kinds: The suffixes, such as ``.png``.
         text: What the help says.
+        name: The option. Default ``--out``.
 
     Returns:
         The decorator of a command.
@@ -98,7 +99,7 @@ def out_option(kinds: Sequence[str], text: str) -> Callable[..., Any]:
         return value
 
     text += " Its folder is made if it isn't there."
-    return click.option("--out", type=click.Path(path_type=Path), callback=check, help=text)
+    return click.option(name, type=click.Path(path_type=Path), callback=check, help=text)
 
 
 def _widths(_: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_lr, rule_options
+from rmsprop.cli.choices import chosen_lr, out_option, rule_options
 from rmsprop.cli.completion import one_of
 from rmsprop.dialects import DIALECTS
+from rmsprop.lab.errors import InputError
+from rmsprop.lab.explain import LANGUAGES, Language
 from rmsprop.lab.format import short
-from rmsprop.lab.options import rule_of_options
+from rmsprop.lab.options import option, rule_of_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,16 +24,35 @@ _DIALECT = one_of(lambda: DIALECTS)
 
 
 @click.command()
-@click.argument("dialect", shell_complete=_DIALECT)
+@click.argument("dialect", required=False, shell_complete=_DIALECT)
 @rule_options
 @click.option("--lr", type=float, help="Learning rate.  [default: the dialect's, in formulas a symbol]")
 @_JSON
-def explain(dialect: str, lr: float | None, as_json: bool, **given: Any) -> None:
+@out_option((".html",), "Write the page that explains RMSProp, in figures to play with.", name="--html")
+@click.option("--language", type=click.Choice(LANGUAGES), help="The page's language.  [default: en]")
+def explain(
+    dialect: str | None,
+    lr: float | None,
+    as_json: bool,
+    html: Path | None,
+    language: Language | None,
+    **given: Any,
+) -> None:
     """Write out what a dialect computes.
 
     As formulas and as NumPy code, with the memory of its decay, the size of its first steps, and its call in each front
     end. DIALECT is a name that `rmsprop dialects` lists; an option wins over the dialect's default.
+
+    Without DIALECT, --html FILE writes a page that explains where RMSProp comes from and what it does. It is one file
+    that loads nothing.
     """
+    if html is not None:
+        _write_page(html, language or "en", {"DIALECT": dialect, "lr": lr, "json": as_json or None, **given})
+        return
+    if language is not None:
+        raise InputError("--language is for the page: add --html FILE")
+    if dialect is None:
+        raise InputError("there is nothing to explain: name a dialect, such as torch, or write a page with --html FILE")
     rule, lr = rule_of_options(dialect, given), chosen_lr(lr)
     from rmsprop.cli import output
     from rmsprop.lab.dialects.explanation import explanation
@@ -81,6 +103,19 @@ def diff(first: str, second: str, lr: float | None, as_json: bool, **given: Any)
     out.print("First steps under a gradient that stays the same, in units of lr")
     _print_first_steps(out, content["first_steps"], content["remarks"])
     _print_small_run(out, content)
+
+
+def _write_page(file: Path, language: Language, others: dict[str, Any]) -> None:
+    for name, value in others.items():
+        if value is not None:
+            what = name if name.isupper() else option(name)
+            raise InputError(f"{what} is for one dialect, and --html is for all: leave one of them out")
+    from rmsprop.files import write_atomically
+    from rmsprop.lab.explain.page import page
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, page(language).encode())
+    click.echo(f"File: {file}")
 
 
 def _section(out: Console, title: str, lines: list[str]) -> None:

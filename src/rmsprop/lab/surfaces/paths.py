@@ -17,6 +17,7 @@ from rmsprop.reference import init, update
 from rmsprop.rule import Rule
 
 Point = tuple[float, float]
+Move = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 
 # A picture grows by up to so many windows on each side to hold the paths; what goes further is told in words.
 MOST_GROWTH = 2.0
@@ -76,7 +77,7 @@ def walk(surface: Surface, choice: Choice, steps: int, start: Point | None = Non
         [-2.0, -1.2, -0.72]
     """
     rule = rule_of(choice)
-    move = _by_torch(choice) if rule is None else _by_reference(rule, choice.lr)
+    move = by_torch(lambda params: make(choice, params)) if rule is None else by_reference(rule, choice.lr)
     points = np.full((steps + 1, 2), np.nan)
     losses = np.full(steps + 1, np.nan)
     point = np.array(surface.start if start is None else start, dtype=np.float64)
@@ -125,8 +126,22 @@ def dialect_of(name: str) -> str:
     return dialect if dialect in DIALECTS else "torch"
 
 
-def _by_reference(rule: Rule, lr: float) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
-    state = init(rule, np.zeros(2))
+def by_reference(rule: Rule, lr: float, size: int = 2) -> Move:
+    """Return what takes the steps of a rule.
+
+    Args:
+        rule: The rule.
+        lr: The learning rate.
+        size: The number of coordinates. Default 2.
+
+    Returns:
+        A function from the step, counted from 1, the point and the slopes there to the next point.
+
+    Examples:
+        >>> by_reference(Rule(decay=0.75), 0.1)(1, np.ones(2), np.full(2, 2.0))
+        array([0.8, 0.8])
+    """
+    state = init(rule, np.zeros(size))
 
     def move(step: int, point: np.ndarray, slopes: np.ndarray) -> np.ndarray:
         nonlocal state
@@ -136,9 +151,22 @@ def _by_reference(rule: Rule, lr: float) -> Callable[[int, np.ndarray, np.ndarra
     return move
 
 
-def _by_torch(choice: Choice) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
-    parameter = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimizer = make(choice, [parameter])
+def by_torch(make_optimizer: Callable[[list[torch.Tensor]], torch.optim.Optimizer], size: int = 2) -> Move:
+    """Return what takes the steps of an optimizer of PyTorch, in float64.
+
+    Args:
+        make_optimizer: Makes the optimizer from its parameters.
+        size: The number of coordinates. Default 2.
+
+    Returns:
+        A function from the step, counted from 1, the point and the slopes there to the next point.
+
+    Examples:
+        >>> by_torch(lambda params: torch.optim.SGD(params, lr=0.1))(1, np.ones(2), np.full(2, 2.0))
+        array([0.8, 0.8])
+    """
+    parameter = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+    optimizer = make_optimizer([parameter])
 
     def move(step: int, point: np.ndarray, slopes: np.ndarray) -> np.ndarray:
         parameter.data.copy_(torch.from_numpy(point))
