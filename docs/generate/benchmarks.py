@@ -164,7 +164,7 @@ def _said(run: tuple[str, str, str]) -> str:
 
 def _section(library: str, entries: Sequence[Entry]) -> str:
     title = LIBRARIES[library]
-    head = ["", "rmsprop, newest", "the run before", "fastest other way", "of the floor"]
+    head = ["", "rmsprop, newest", "the run before", "fastest other way", "floor"]
     lines = ["", f"## {title}", "", f"![Each case on {title}, from run to run](benchmarks-{library}.svg)", ""]
     lines += [_line(head), _line(["---", *["---:"] * 4])]
     lines += [_line(_cells(case, entries)) for case in _cases(library, entries)]

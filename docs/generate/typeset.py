@@ -1,4 +1,4 @@
-"""A hook of MkDocs: formulas become MathML while the site is built, so that a reader's browser asks nobody for anything."""
+"""A hook of MkDocs that makes MathML of formulas while the site is built: a browser asks nobody for anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOT
 
 
 def on_page_content(content: str, /, **_: Any) -> str:
-    """Typeset a page.
+    r"""Typeset a page.
 
     Args:
         content: Its HTML.
@@ -23,7 +23,7 @@ def on_page_content(content: str, /, **_: Any) -> str:
         It with MathML in the place of LaTeX.
 
     Examples:
-        >>> typeset = on_page_content(r'<span class="arithmatex">\\(g^2\\)</span>')
+        >>> typeset = on_page_content(r'<span class="arithmatex">\(g^2\)</span>')
         >>> "<msup><mi>g</mi><mn>2</mn></msup>" in typeset
         True
     """
