@@ -1,6 +1,6 @@
 """The picture that the README begins with: a race on a surface, and five ways to take a step.
 
-``python -m docs.generate.front docs`` draws it; the race is computed, the steps come from the newest log of `make bench`.
+``python -m docs.generate.front docs`` draws it. The race is computed, the steps are those of `make bench`'s newest log.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rmsprop.lab.surfaces import SURFACES, choose, walk
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURE = "front.png"
+PICTURE, CHART = "front.png", "benchmark-chart.png"
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 # Dive into Deep Learning's bowl at its learning rate, as in docs/trajectory.md.
 RACE = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam", "rmsprop-d2l": "RMSProp"}
@@ -48,10 +48,14 @@ def _paths() -> dict[str, np.ndarray]:
     return {name: walk(SURFACES["bowl"], choose(name, lr=_LR), steps=_STEPS).points for name in RACE}
 
 
+def newest() -> Path:
+    """Return the folder of the newest whole run of the benchmarks."""
+    return max(path.parent for path in RESULTS.glob("*/chart.png"))
+
+
 @cache
 def _rows() -> dict[str, Row]:
-    newest = max(path.parent for path in RESULTS.glob("*/chart.png"))
-    return {row.contender: row for row in read(newest).summaries[_CASE]["rows"]}
+    return {row.contender: row for row in read(newest()).summaries[_CASE]["rows"]}
 
 
 def fingerprint() -> str:
@@ -106,11 +110,12 @@ def _bars(axes: Axes) -> None:
 
 
 def main(folder: str) -> None:
-    """Write the picture.
+    """Write the picture, and beside it the run's whole chart, which the site shows too.
 
     Args:
         folder: Where to.
     """
+    write_atomically(Path(folder, CHART), (newest() / "chart.png").read_bytes())
     write_atomically(Path(folder, PICTURE), picture())
 
 
