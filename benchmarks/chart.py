@@ -1,10 +1,14 @@
-"""The chart: a panel per case on PyTorch, one for memory and one for start-up."""
+"""The chart: a panel per case on PyTorch, one for memory and one for start-up.
+
+A bar is a quotient, and so is everything in its panel: how many times as long as rmsprop's a step takes. The machine's
+speed drifts from round to round and falls out of a quotient within a round, which two medians of times keep.
+"""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.contenders import DEFAULT, OURS
-from benchmarks.report import SHORT, Results, ordered, three_digits
+from benchmarks.report import SHORT, Results, duration, ordered, three_digits
 from benchmarks.startup import LIMIT, QUICK
-from benchmarks.summary import FLOOR
+from benchmarks.summary import FLOOR, Row
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes.
 BLUE, VERMILION, GREY, BLACK = "#0072B2", "#D55E00", "#999999", "#000000"
@@ -26,6 +30,10 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+CAPTION = (
+    "A bar is the median over all rounds of a step's time divided by that of rmsprop's step in the same round; its "
+    "whisker holds the middle half of these quotients. Dashed: a loop that moves the same bytes (the floor)."
+)
 
 
 def draw(results: Results) -> bytes:
@@ -39,33 +47,36 @@ def draw(results: Results) -> bytes:
     """
     content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 15.5), layout="constrained")
+        figure = Figure(figsize=(11, 16), layout="constrained")
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(4, 2).flat)
         cases = [case for case in results.cases if case.library == "torch" and not case.situation]
         for axes, case in zip(panels, cases, strict=False):
-            _times(axes, results, case.name, case.title)
+            times(axes, results.summaries[case.name]["rows"], case.title)
         _memory(panels[-2], results)
         _startup(panels[-1], results)
-        figure.suptitle("One optimizer step: rmsprop against torch (shorter is better)", fontsize=20)
-        caption = f"{results.caption} In brackets: how often rmsprop's step fits into theirs. Dashed: the floor."
-        figure.supxlabel("\n".join(textwrap.wrap(caption, 92)), fontsize=14)
+        figure.suptitle("One optimizer step: how many times as long as rmsprop's", fontsize=20)
+        figure.supxlabel("\n".join(textwrap.wrap(f"{CAPTION} {results.caption}", 96)), fontsize=13)
         figure.savefig(content, format="png", dpi=120)
     return content.getvalue()
 
 
-def _times(axes: Axes, results: Results, name: str, title: str) -> None:
-    rows = {row.contender: row for row in ordered(results.summaries[name]["rows"])}
-    slow = max(row.median for row in rows.values())
-    unit, factor = ("ms", 1e3) if slow >= 1e-3 else ("µs", 1e6)
-    floor = rows.pop(FLOOR, None)
-    values = {who: row.median * factor for who, row in rows.items()}
-    notes = [f"{three_digits(values[who])}  ({three_digits(row.times_ours)}×)" for who, row in rows.items()]
-    notes[0] = three_digits(values[OURS]) + (f"  ({floor.times_ours:.2f} of floor)" if floor else "")
-    _bars(axes, values, notes, f"{unit} per step")
-    _title(axes, title)
+def times(axes: Axes, rows: Sequence[Row], title: str) -> None:
+    """Paint the steps of one case.
+
+    Args:
+        axes: Where.
+        rows: All its timings.
+        title: The case; how long our step takes is added.
+    """
+    shown = {row.contender: row for row in ordered(rows)}
+    floor = shown.pop(FLOOR, None)
+    notes = ["1", *(f"{three_digits(row.times_ours)}×" for name, row in shown.items() if name != OURS)]
+    _bars(axes, {name: row.times_ours for name, row in shown.items()}, notes, "", whiskers=shown)
+    _title(axes, f"{title}\n1 is {duration(shown[OURS].median)}")
     if floor:
-        axes.axvline(floor.median * factor, color=BLACK, linestyle="--", linewidth=1.2)
+        axes.axvline(floor.times_ours, color=BLACK, linestyle="--", linewidth=1.2)
+        axes.set_xlabel(f"dashed: floor, {floor.times_ours:.2f}")
 
 
 def _memory(axes: Axes, results: Results) -> None:
@@ -81,7 +92,7 @@ def _startup(axes: Axes, results: Results) -> None:
     _bars(axes, values, [f"{value:.0f}" for value in values.values()], "ms until a fresh process ends", colours)
     axes.axvline(1e3 * LIMIT, color=BLACK, linestyle="--", linewidth=1.2)
     axes.set_xlim(0, 1.3 * max(1e3 * LIMIT, *values.values()))
-    _title(axes, "start-up (dashed: limit)")
+    _title(axes, "start-up (dashed: what is allowed)")
 
 
 def _title(axes: Axes, text: str) -> None:
@@ -89,13 +100,27 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _bars(
-    axes: Axes, values: dict[str, float], notes: Sequence[str], label: str, colours: Sequence[str] | None = None
+    axes: Axes,
+    values: Mapping[str, float],
+    notes: Sequence[str],
+    label: str,
+    colours: Sequence[str] | None = None,
+    whiskers: Mapping[str, Row] | None = None,
 ) -> None:
-    """Draw horizontal bars, the first on top, each with a note at its end."""
+    """Draw horizontal bars, the first on top, each with a note beyond its end and its whisker."""
     labels = [SHORT.get(name, name) for name in values]
+    ends = values
     bars = axes.barh(labels, list(values.values()), color=colours or [COLOURS.get(name, GREY) for name in values])
-    axes.bar_label(bars, notes, padding=5, fontsize=14, bbox=NOTE)
+    if whiskers:
+        ends = {name: row.times_high for name, row in whiskers.items()}
+        low = [row.times_ours - row.times_low for row in whiskers.values()]
+        high = [row.times_high - row.times_ours for row in whiskers.values()]
+        axes.errorbar(list(values.values()), labels, xerr=[low, high], fmt="none", ecolor=BLACK, capsize=3)
+    for bar, note, end in zip(bars, notes, ends.values(), strict=True):
+        place = end, bar.get_y() + bar.get_height() / 2
+        axes.annotate(note, place, (6, 0), textcoords="offset points", va="center", fontsize=14, bbox=NOTE)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(values.values()) * 1.5)
+    axes.set_xlim(0, max(ends.values()) * 1.35)
     axes.set_xlabel(label)
+    axes.locator_params(axis="x", nbins=4)
     axes.tick_params(axis="y", length=0)

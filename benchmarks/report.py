@@ -22,6 +22,12 @@ SHORT |= {"adam": "fused Adam", "hand-written": "hand-written", "careful": "care
 SHORT |= {"stochastic": "stochastic", "kahan": "Kahan", "adamw-schedule-free": "schedulefree's AdamW"}
 SHORT |= {COMPOSITE: "fused=False", ORDINARY: "ordinary", "keras": "Keras", "none": "no update"}
 
+READING = (
+    "The floor and the columns on the right say how many times as long as rmsprop's their step takes. They are medians "
+    "of the quotients within each round, and need not be the quotients of two medians. The floor is a loop that moves "
+    "the same bytes and computes next to nothing. torch's default is the for-loop."
+)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -146,7 +152,7 @@ def to_markdown(results: Results) -> str:
         cases = [case for case in results.cases if case.library == name]
         lines += _table_lines(results, library, [case for case in cases if not case.situation or case.backend])
         lines += _table_lines(results, f"{library}, unusual", [c for c in cases if c.situation and not c.backend])
-    lines += ["On the right: how many times rmsprop's step fits into theirs. torch's default is the for-loop.", ""]
+    lines += [READING, ""]
     lines += [*_memory_lines(results), *_startup_lines(results), *_goal_lines(results), *_details(results)]
     return "\n".join(lines) + "\n"
 
@@ -156,7 +162,7 @@ def _table_lines(results: Results, title: str, cases: Sequence[Case]) -> list[st
         return []
     found = {row.contender for case in cases for row in results.summaries[case.name]["rows"]}
     names = [name for name in SHORT if name in found]
-    head = [title, "rmsprop", "of the floor", *(SHORT[name] for name in names)]
+    head = [title, "rmsprop", "floor", *(SHORT[name] for name in names)]
     lines = [_line(head), _line(["---", *["---:"] * (len(head) - 1)])]
     return [*lines, *(_line(_overview(results, case, names)) for case in cases), ""]
 

@@ -29,6 +29,8 @@ class Row:
         high: The upper quartile.
         least: The smallest.
         times_ours: The median over all rounds of its time divided by ours in the same round.
+        times_low: The lower quartile of these quotients.
+        times_high: Their upper quartile.
         processor: Processor time, the mean of the middle half: threads' time is exact to a tick of the system's clock
             only, so that a median would be of a few values.
         processor_times_ours: This mean divided by ours.
@@ -40,6 +42,8 @@ class Row:
     high: float
     least: float
     times_ours: float
+    times_low: float
+    times_high: float
     processor: float
     processor_times_ours: float
 
@@ -61,7 +65,7 @@ def summarize(case: Case, samples: Iterable[Sample]) -> dict[str, Any]:
     goals = [Goal(case.heading, f"times {name}", n, by_name[name].times_ours) for name, n in case.at_least.items()]
     goals += [_limited(case, limit, by_name) for limit in case.limits]
     if case.floor is not None:
-        goals.append(Goal(case.heading, "of the floor", case.floor, by_name[FLOOR].times_ours))
+        goals.append(Goal(case.heading, "floor / rmsprop", case.floor, by_name[FLOOR].times_ours))
     return {"rows": rows, "goals": goals, "gigabytes_per_second": case.bytes_per_step / by_name[OURS].median / 1e9}
 
 
@@ -93,9 +97,11 @@ def _fastest(runners: Sequence[np.ndarray]) -> np.ndarray:
 def _row(contender: str, seconds: np.ndarray, ours: np.ndarray) -> Row:
     wall, processor = seconds[..., 0], _middle_mean(seconds[..., 1])
     low, median, high = np.quantile(wall, [0.25, 0.5, 0.75]).tolist()
-    times_ours, processor_times_ours = np.median(wall / ours[..., 0]), processor / _middle_mean(ours[..., 1])
-    least = float(wall.min())
-    return Row(contender, median, low, high, least, float(times_ours), processor, processor_times_ours)
+    times_low, times_ours, times_high = np.quantile(wall / ours[..., 0], [0.25, 0.5, 0.75]).tolist()
+    times = times_ours, times_low, times_high
+    return Row(
+        contender, median, low, high, float(wall.min()), *times, processor, processor / _middle_mean(ours[..., 1])
+    )
 
 
 def _middle_mean(values: np.ndarray) -> float:

@@ -121,23 +121,14 @@ def same_names(modules, allowed=()):
     return {name: found for name, found in places.items() if len(found) > 1}
 
 
-def missing_on_page(modules, page):
-    """Return the public names that an API page doesn't show: neither by themselves nor with all of a module."""
-    shown = set(re.findall(r"^::: (\S+)$", page, re.MULTILINE))
-    return sorted(
-        f"{module.name}.{name}"
-        for module in modules.values()
-        for name in module.public or ()
-        for home in [_home(module, name, modules)]
-        if not shown & {module.name, f"{module.name}.{name}", home, home.rpartition(".")[0]}
-    )
+def public_paths(modules):
+    """Return where the public names are imported from, sorted."""
+    return sorted(f"{module.name}.{name}" for module in modules.values() for name in module.public or ())
 
 
-def _home(module, name, modules):
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
-            return _home(modules[_base(node, module)], name, modules)
-    return f"{module.name}.{name}"
+def shown_on_page(page):
+    """Return the paths that an API page shows, sorted; one that it shows twice is there twice."""
+    return sorted(re.findall(r"^::: (\S+)$", page, re.MULTILINE))
 
 
 def private_uses(text, modules):

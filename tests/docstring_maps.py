@@ -6,7 +6,7 @@ import re
 _ITEM = re.compile(r"^- .+(?:\n  .+)*", re.MULTILINE)
 _NAME = re.compile(r"(?<!`)`([\w.]+)`(?!`)")
 _TREE = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATHS = re.compile(r"[\w./]+(, [\w./]+)*")
+_PATHS = re.compile(r"[\w./-]+(, [\w./-]+)*")
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef
 
 

@@ -57,7 +57,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 
 | log in `benchmarks/results` | written by | cited on |
 | --- | --- | --- |
-| `2026-11-29-amd-epyc-2-cpus` | `make bench` | the README, [Keras](keras.md) |
+| `2026-11-29-amd-epyc-2-cpus` | `make bench` | [speed](speed.md), the README, [Keras](keras.md) |
 | `2026-11-29-amd-epyc-2-cpus/tune.txt` | `rmsprop tune` | [learning rate, decay and ε](tune.md) |
 | `2026-11-21-amd-epyc-2-cpus/suggestion.txt`, `few_seeds.txt` | `python -m benchmarks.suggestion`, `few_seeds` | the same |
 | `2026-11-21-amd-epyc-2-cpus/compare.txt`, `intervals.txt`, `lab.txt` | `rmsprop compare`, `python -m benchmarks.intervals`, `lab` | [comparing optimizers](compare.md) |
@@ -164,7 +164,7 @@ def _said(run: tuple[str, str, str]) -> str:
 
 def _section(library: str, entries: Sequence[Entry]) -> str:
     title = LIBRARIES[library]
-    head = ["", "rmsprop, newest", "the run before", "fastest other way", "of the floor"]
+    head = ["", "rmsprop, newest", "the run before", "fastest other way", "floor"]
     lines = ["", f"## {title}", "", f"![Each case on {title}, from run to run](benchmarks-{library}.svg)", ""]
     lines += [_line(head), _line(["---", *["---:"] * 4])]
     lines += [_line(_cells(case, entries)) for case in _cases(library, entries)]

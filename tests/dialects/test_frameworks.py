@@ -66,7 +66,7 @@ def test_what_is_said_to_be_rounded_is_rounded(framework, name):
 
 @pytest.mark.parametrize("framework", [framework for framework, row in FRAMEWORKS.items() if row.rounded])
 def test_with_hyperparameters_as_they_were_given_single_precision_is_what_is_left(framework):
-    # The README says that they are up to 4e-7 off then, of the way that a parameter has come.
+    # docs/limits.md says that they are up to 4e-7 off then, of the way that a parameter has come.
     dialect = DIALECTS[FRAMEWORKS[framework].dialect]
     off = [
         expected(case, dialect, ()).disagreement_of_params(trace(framework, case).params)

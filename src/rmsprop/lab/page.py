@@ -37,7 +37,10 @@ class Picture:
         text = draw_figure(self.paint, "svg", size=self.size).decode()
         text = text[text.index("<svg") :]
         text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
-        return text.replace("<svg ", f'<svg role="img" aria-label="{escape(self.title)}" ', 1)
+        named = f'<svg role="img" aria-labelledby="{self.name}-title" aria-describedby="{self.name}-desc" '
+        told = f'<title id="{self.name}-title">{escape(self.title)}</title>'
+        told += f'<desc id="{self.name}-desc">{escape(self.caption)}</desc>'
+        return text.replace("<svg ", named, 1).replace(">", f">{told}", 1)
 
 
 def render(package: str, template: str, **content: Any) -> str:

@@ -360,3 +360,64 @@ def test_it_plays_to_the_end_unless_one_asks_for_less_motion(open_page):
     expect(page.locator("#at-step")).to_have_text(re.compile("^[1-9]$"))
     expect(page.locator("#at-step")).to_have_text("20")
     assert not open_page(reduced_motion="reduce").get_by_role("button", name="Play").is_visible()
+
+
+@pytest.mark.parametrize("size", [(390, 844), (390, 500), (360, 740)])
+@pytest.mark.parametrize("key", ["Tab", "Shift+Tab"])
+def test_a_control_that_is_reached_is_not_under_the_picture(open_page, size, key):
+    width, height = size
+    page = open_page({"surface": "rosenbrock"}, viewport={"width": width, "height": height})
+    seen = set()
+    for _ in range(40):
+        page.keyboard.press(key)
+        found = page.evaluate(
+            """() => {
+              const one = document.activeElement, box = one.getBoundingClientRect();
+              return [one.id, box.top, box.bottom, document.getElementById("plot").getBoundingClientRect().bottom];
+            }"""
+        )
+        name, top, bottom, below = found
+        if name:
+            seen.add(name)
+            assert top >= below - 0.5, found
+            assert bottom <= height + 0.5, found
+    assert len(seen) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("decay", "1.5", "1.5 isn't used: allowed is from 0 to 1. Still 0.9."),
+        ("lr", "0", "0 isn't used: allowed is above 0. Still 0.4."),
+        ("steps", "2.5", "2.5 isn't used: allowed is a whole number from 1 to 10000. Still 20."),
+        ("x", "", "Nothing is given: allowed is from −1000000 to 1000000. Still -5."),
+        ("initial_square_avg", "-1", "-1 isn't used: allowed is 0 or more. Still 0."),
+    ],
+)
+def test_a_refused_value_says_why_until_another_is_taken(open_page, name, text, said):
+    page = open_page(viewport={"width": 390, "height": 500})
+    why = page.locator(f"#{name}-refused")
+    page.locator(f"#{name}").fill(text)
+    assert why.inner_text() == said
+    expect(why).to_be_in_viewport(ratio=0.95)  # the rest is a fraction of a pixel
+    page.locator(f"#{name}").blur()
+    assert why.inner_text() == said
+    page.locator(f"#{name}").fill("1")
+    assert why.inner_text() == ""
+
+
+def test_a_refused_value_of_a_link_says_why(open_page):
+    assert "1.5 isn't used" in open_page({"decay": 1.5}).locator("#decay-refused").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("part", "least"), [(".contour", 3), (".path", 3), ("rect.end", 3), ("#picture text", 4.5)])
+def test_lines_and_words_stand_out(open_page, scheme, part, least):
+    """1.4.11 and 1.4.3 of WCAG 2.1."""
+    page = open_page(color_scheme=scheme)
+    style = "[getComputedStyle(one).stroke, getComputedStyle(one).fill]"
+    stroke, fill = page.eval_on_selector(part, f"one => {style}")
+    colour = fill if part in ("rect.end", "#picture text") else stroke
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark, light = sorted([luminance(colour), luminance(ground)])
+    assert (light + 0.05) / (dark + 0.05) >= least

@@ -5,28 +5,37 @@ const FLAGS = ["eps_inside_sqrt", "init_from_gradient", "delayed", "centered", "
   "caution", "bias_correction"];
 const digits = (value, count) => Number(value.toPrecision(count));
 
-// A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value.
+// A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value that is allowed.
+const FRACTION = { ok: (v) => v >= 0 && v <= 1, allowed: "from 0 to 1" };
+const FROM_ZERO = { ok: (v) => v >= 0, allowed: "0 or more" };
+const COORDINATE = { ok: (v) => Math.abs(v) <= PAGE.farthest, allowed: `from −${PAGE.farthest} to ${PAGE.farthest}` };
 const NUMBERS = {
-  lr: { from: (s) => digits(10 ** (5 * s - 4), 3), to: (v) => (Math.log10(v) + 4) / 5, ok: (v) => v > 0 },
+  lr: {
+    from: (s) => digits(10 ** (5 * s - 4), 3),
+    to: (v) => (Math.log10(v) + 4) / 5,
+    ok: (v) => v > 0,
+    allowed: "above 0",
+  },
   decay: {
     from: (s) => digits(1 - digits(10 ** (-4 * s), 2), 6),
     to: (v) => Math.log10(1 - v) / -4,
-    ok: (v) => v >= 0 && v <= 1,
+    ...FRACTION,
   },
   eps: {
     from: (s) => (s === 0 ? 0 : digits(10 ** (12 * s - 12), 2)),
     to: (v) => (v > 0 ? (Math.log10(v) + 12) / 12 : 0),
-    ok: (v) => v >= 0,
+    ...FROM_ZERO,
   },
-  momentum: { from: (s) => digits(0.99 * s, 2), to: (v) => v / 0.99, ok: (v) => v >= 0 && v <= 1 },
-  initial_square_avg: { ok: (v) => v >= 0 },
+  momentum: { from: (s) => digits(0.99 * s, 2), to: (v) => v / 0.99, ...FRACTION },
+  initial_square_avg: FROM_ZERO,
   steps: {
     from: (s) => Math.round(1 + 299 * s),
     to: (v) => (v - 1) / 299,
     ok: (v) => Number.isInteger(v) && v >= 1 && v <= PAGE.most_steps,
+    allowed: `a whole number from 1 to ${PAGE.most_steps}`,
   },
-  x: { ok: (v) => Math.abs(v) <= PAGE.farthest },
-  y: { ok: (v) => Math.abs(v) <= PAGE.farthest },
+  x: COORDINATE,
+  y: COORDINATE,
 };
 
 // Returns the number that a text stands for, or null if it can't be used; links are as untrusted as typing.
@@ -125,18 +134,32 @@ function restart() {
   update();
 }
 
+// Says beside a field why its text isn't used, and what is used instead; nothing where it is.
+function refuse(name, text) {
+  const { allowed } = NUMBERS[name];
+  const given = text?.trim() ? `${text.trim()} isn't used` : "Nothing is given";
+  byId(`${name}-refused`).textContent = text === null ? "" : `${given}: allowed is ${allowed}. Still ${settings[name]}.`;
+}
+
 function setNumber(name, text) {
   const value = parsed(name, text);
   byId(name).setAttribute("aria-invalid", String(value === null));
-  if (value === null) return;
+  refuse(name, value === null ? text : null);
+  if (value === null) {
+    byId(`${name}-refused`).scrollIntoView({ block: "nearest" });
+    return;
+  }
   settings[name] = value;
   restart();
 }
 
 function fromLink() {
   for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (Object.hasOwn(NUMBERS, name)) settings[name] = parsed(name, text) ?? settings[name];
-    else if (FLAGS.includes(name)) settings[name] = text === "true";
+    if (Object.hasOwn(NUMBERS, name)) {
+      const value = parsed(name, text);
+      refuse(name, value === null ? text : null);
+      settings[name] = value ?? settings[name];
+    } else if (FLAGS.includes(name)) settings[name] = text === "true";
     else if (name === "surface" && Object.hasOwn(SURFACES, text)) settings.surface = text;
     else if (name === "dialect" && Object.hasOwn(PAGE.dialects, text)) settings.dialect = text;
   }
@@ -159,6 +182,7 @@ for (const name of Object.keys(NUMBERS)) {
     byId(name).removeAttribute("aria-invalid");
   });
   byId(`${name}-slider`)?.addEventListener("input", (event) => {
+    refuse(name, null);
     settings[name] = NUMBERS[name].from(event.target.value / 200);
     restart();
   });
@@ -194,6 +218,7 @@ byId("picture").addEventListener("click", (event) => {
 });
 let width = 0;
 new ResizeObserver(([entry]) => {
+  document.documentElement.style.setProperty("--plot", `${entry.contentRect.height}px`);
   if (entry.contentRect.width === width) return;
   width = entry.contentRect.width;
   show();

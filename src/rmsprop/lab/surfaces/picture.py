@@ -329,7 +329,7 @@ class _Ground:
 
 def _paint_ground(axes: Axes, scene: Scene, ground: _Ground) -> None:
     axes.grid(visible=False)
-    axes.contour(ground.x, ground.y, ground.z, levels=ground.levels, colors="#9aa4ad", linewidths=0.6)
+    axes.contour(ground.x, ground.y, ground.z, levels=ground.levels, colors="#868f97", linewidths=0.6)
     for x, y in scene.surface.minima:
         axes.plot([x], [y], "x", color="black", markersize=7, markeredgewidth=1.6, zorder=2)
     axes.set_xlim(ground.window[:2])
