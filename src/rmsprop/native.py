@@ -39,7 +39,7 @@ from rmsprop.update_numbers import numbers_of
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
-_BOUND, _NOT_DESCRIBED = -1, -2
+_BOUND, _NOT_DESCRIBED, NO_MEMORY = -1, -2, -3
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rmsprop.codes import BLOCK
 from rmsprop.layout import RowsStruct
 from rmsprop.native import Batch, prepared_rows
-from rmsprop.rows import Decays, powers
+from rmsprop.rows import Decays
 from rmsprop.storage import Packing
 
 Array = np.ndarray[Any, Any]
@@ -73,16 +73,8 @@ class RowTable:
         return prepared_rows(self.batch, self.struct, grad is None, parallel_for, threads)
 
     def _set_decays(self, decays: Decays, now: int) -> None:
-        found = decays.with_later(now)
-        segments = [segment for segment, _, _ in found]
-        self._tables: dict[str, Array] = {
-            "begins": np.array([segment.begin for segment in segments], np.int64),
-            "corrected": np.array([segment.is_corrected for segment in segments], np.int32),
-            "kept": np.concatenate([np.empty(0), *(powers(segment.kept)[0] for segment in segments)]),
-            "lost": np.concatenate([np.empty(0), *(powers(segment.kept)[1] for segment in segments)]),
-            "later_kept": np.array([later.kept for _, _, later in found], np.float64),
-            "later_lost": np.array([later.lost for _, _, later in found], np.float64),
-        }
-        self.struct.now, self.struct.segments = now, len(found)
-        for name, table in self._tables.items():
-            setattr(self.struct, name, table.ctypes.data)
+        found = self._segments = decays.segments(now)  # kept: C reads their memory
+        self.struct.now, self.struct.segments = now, len(found.begins)
+        self.struct.begins, self.struct.corrected = found.begins.ctypes.data, found.corrected.ctypes.data
+        self.struct.kept, self.struct.lost = (share.ctypes.data for share in found.powers)
+        self.struct.later_kept, self.struct.later_lost = (share.ctypes.data for share in found.later)

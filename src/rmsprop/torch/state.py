@@ -24,8 +24,13 @@ from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pi
 from rmsprop.torch.local import is_dense, is_lazy, is_uninitialized
 from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
+from rmsprop.torch.row_clock import ROWS, settle
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer", ITERATE)
+
+
+# What is brought up to date when it is read.
+_AVERAGES = {*ARRAYS, *CODES.values(), *SCALES.values()}
 
 
 class Changes:
@@ -103,6 +108,8 @@ class ParamState(dict[str, Any]):
         """Return what is held or can be rebuilt."""
         if key == "step":
             self._shows_counter()
+        elif key in _AVERAGES and ROWS in self.keys():
+            settle(self)
         return super().__getitem__(key)
 
     def _shows_counter(self) -> None:
@@ -248,6 +255,21 @@ def complete(
     return state
 
 
+def is_complete(state: Any, param: Tensor, rule: Updating, count_on_device: bool, rounding: RoundingChoice) -> bool:
+    """Whether `complete` would leave a state of rows as it is; looking at it doesn't bring them up to date."""
+    if not isinstance(state, ParamState) or ROWS not in state.keys():  # noqa: SIM118  `in` asks for less
+        return False
+    held, is_coded = dict(state.items()), rounding.packing == "8bit"
+    arrays = [held.get(CODES[name] if is_coded else name) for name in rule.state_names]
+    wanted = torch.uint8 if is_coded else kept_dtype(param, rounding)
+    fits = all(array is not None and array.dtype == wanted for array in arrays)
+    return (
+        fits
+        and can_count(held.get("step"), param, count_on_device)
+        and (LOST in held) == rounding.keeps_lost(param.dtype)
+    )
+
+
 def _new_array(name: str, param: Tensor, start: float, rounding: RoundingChoice) -> dict[str, Tensor]:
     """Return an array of state before the first step, by the names that it is held under."""
     if name == ITERATE:
@@ -349,6 +371,8 @@ def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
         The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
         ``grad_var`` is there only where the two averages don't tell it to the last bit.
     """
+    if isinstance(state, ParamState):
+        settle(state)  # here too, so that a run that is resumed has the bits of the one that goes on
     shown = dict(state.items())
     if not is_packed:
         _unpack(shown)
