@@ -66,6 +66,9 @@ RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __re
   }
 }
 
+constexpr int64_t kAhead = 6;        // entries
+constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
+
 template <class T>
 void add(int64_t size, const T* __restrict values, T* __restrict sums) {
   for (int64_t k = 0; k < size; ++k) sums[k] += values[k];
@@ -95,6 +98,15 @@ class Table {
       add_row(entry->place, is_new, sums + row * rows_.width);
     }
     return sums;
+  }
+
+  // Asks for what an update of a unit begins with: rows lie anywhere, where no hardware would look for them.
+  void announce(const Entry& entry) const {
+    const int64_t first = entry.unit * per_unit_, bytes = std::min<int64_t>(per_unit_ * sizeof(T), kAnnounced);
+    if (!narrow_) prefetch(from<T>(batch_.params, 0, first), bytes);
+    if (!state_) prefetch(from<T>(batch_.spreads, 0, first), bytes);
+    if (!state_ && centered) prefetch(from<T>(batch_.means, 0, first), bytes);
+    prefetch(rows_.last + entry.unit, 1);
   }
 
   // Brings averages to date, and updates everything if there are gradients.
@@ -189,7 +201,8 @@ void update_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, const Ent
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
     for (const Entry* entry = begin; entry != end;) {
       const Entry* const first = entry;
-      while (entry != end && entry->unit == first->unit) ++entry;
+      for (; entry != end && entry->unit == first->unit; ++entry)
+        if (end - entry > kAhead) table.announce(entry[kAhead]);
       table.update(first->unit, table.gradients(first, entry, static_cast<T*>(sums)));
     }
   });

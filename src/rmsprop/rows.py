@@ -222,6 +222,8 @@ class Decays:
         """
         count = int(np.searchsorted(self._begins[: len(self._alike)], now))
         found = self._up_to(count)
+        if count == 1:  # nearly always
+            return found._replace(later=Shares(np.ones(1), np.zeros(1)))
         kept, lost = self._whole.kept[:count].copy(), self._whole.lost[:count].copy()
         if count:
             kept[-1], lost[-1] = found.shares(np.array(count - 1), found.begins[-1], np.array(now))

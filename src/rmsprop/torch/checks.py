@@ -33,7 +33,8 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
         state: Its state, as far as it has any.
 
     Raises:
-        RuntimeError: If its gradient is partial or of another shape, its dtype is no float, its elements share memory, or a state tensor has another shape or device than it should.
+        RuntimeError: If its gradient is partial, of another shape or of rows that it hasn't, its dtype is no float, its
+            elements share memory, or a state tensor has another shape or device than it should.
     """
     grad = param.grad
     assert grad is not None

@@ -51,9 +51,9 @@ class RMSprop(torch.optim.RMSprop):
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
     launch of a Triton kernel per dtype and kind of state; shards of a `DTensor` and views with gaps in memory too. What
     the kernels can't do (a differentiable step, another device) is done with tensor operations; a warning says so where
-    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at
-    least 32 bits, unless ``state_dtype`` asks for less. `rmsprop.reference.update` states the arithmetic with every
-    option of the rule.
+    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. Sparse gradients are
+    taken row by row. State is made in at least 32 bits, unless ``state_dtype`` asks for less.
+    `rmsprop.reference.update` states the arithmetic with every option of the rule.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
@@ -387,9 +387,9 @@ class RMSprop(torch.optim.RMSprop):
         Raises:
             TypeError: If an option of a group was set to something of the wrong type.
             ValueError: If one was set out of range.
-            RuntimeError: If a gradient is sparse, not summed over its processes, or in memory that the update writes
-                to, if a state tensor was replaced by one that does not fit, or ``fused=True`` meets what the kernel
-                can't do.
+            RuntimeError: If a gradient is not summed over its processes, has rows that its parameter hasn't, or lies in
+                memory that the update writes to, if a state tensor was replaced by one that does not fit, or
+                ``fused=True`` meets what the kernel can't do.
 
         Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
@@ -477,7 +477,9 @@ class RMSprop(torch.optim.RMSprop):
         Returns:
             The parameter's name, or its number where it has none -> ``"kernel (avx512)"``, ``"kernel (triton)"``,
             ``"kernel on shard (avx512)"``, ``"kernel on dense copy (avx512)"``, or ``"tensor operations: "`` and the
-            reason.
+            reason. With a sparse gradient it is ``"kernel on rows (avx512)"``, ``"tensor operations on rows: "`` and
+            the reason, or, where the rule moves rows that have no gradient, ``"kernel on a dense copy of the sparse
+            gradient (avx512)"``.
 
         Examples:
             >>> RMSprop([torch.zeros(2)], fused=False).paths()
