@@ -1,5 +1,6 @@
 """Sparse gradients: the step is that of the dense gradient, and touches no more than the rows that it must."""
 
+import contextlib
 import copy
 import io
 import pickle
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rmsprop.torch import RMSprop, ScheduleFreeRMSprop
+from rmsprop.torch import RMSprop, ScheduleFreeRMSprop, step_in_backward
 
 UNIT = torch.finfo(torch.float32).eps
 
@@ -300,7 +301,7 @@ def test_rows_of_nan_stay_what_they_are_alone(implementation):
     assert param_of(sparse).isnan().any(1).sum() == 2
 
 
-def test_steps_in_backward_and_other_parameters_beside():
+def test_parameters_with_dense_gradients_stand_beside():
     tables = [nn.Sequential(nn.Embedding(20, 4, sparse=is_sparse), nn.Linear(4, 2)) for is_sparse in (True, False)]
     tables[1].load_state_dict(tables[0].state_dict())
     optimizers = [RMSprop(table.parameters(), lr=0.01) for table in tables]
@@ -365,3 +366,60 @@ def test_an_average_of_all_steps_has_no_rows():
     param.grad = gradient((4, 2), 0, 2)
     with pytest.raises(RuntimeError, match="ScheduleFreeRMSprop does not support sparse gradients"):
         optimizer.step()
+
+
+@pytest.mark.parametrize("shares", ["the table", "its memory as a gradient"])
+def test_rows_in_memory_of_others_are_refused(shares):
+    table = torch.ones(4, 2)
+    first, second = table.view(8) if shares == "the table" else torch.ones(8), table
+    first.grad = torch.ones(8) if shares == "the table" else table.view(8)
+    second.grad = gradient((4, 2), 0, 2)
+    optimizer = RMSprop([first, second])
+    with pytest.raises(RuntimeError, match="parameter 1 has a sparse gradient and shares memory"):
+        optimizer.step()
+    assert torch.equal(table, torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("has_momentum", [False, True])
+def test_a_scaler_and_backward_take_rows_too(has_momentum):
+    tables = [nn.Embedding(20, 4, sparse=is_sparse) for is_sparse in (True, False)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    options = {"momentum": 0.9} if has_momentum else {}
+    optimizers = [RMSprop(table.parameters(), lr=0.01, fused=True, **options) for table in tables]
+    scalers = [torch.amp.GradScaler("cpu", init_scale=1024.0) for _ in tables]
+    with pytest.warns(UserWarning, match="dense at every step") if has_momentum else contextlib.nullcontext():
+        for nth in range(5):
+            ids = torch.arange(nth, 20, 3)
+            for table, optimizer, scaler in zip(tables, optimizers, scalers, strict=True):
+                optimizer.zero_grad()
+                scaler.scale(table(ids).square().sum()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+    assert_close(*optimizers)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    handle = step_in_backward(optimizers[0])
+    tables[0](ids).square().sum().backward()
+    tables[1](ids).square().sum().backward()
+    optimizers[1].step()
+    handle.remove()
+    assert_close(*optimizers)
+
+
+def test_state_that_processes_share_is_updated_in_a_sweep():
+    sparse, dense = pair()
+    step(sparse, dense, gradient((30, 6), 0, 4))
+    sparse.share_memory()
+    with pytest.warns(UserWarning, match="as processes share its state"):
+        step(sparse, dense, gradient((30, 6), 1, 4))
+    assert_close(sparse, dense)
+
+
+def test_a_compiler_traces_a_step_of_all_rows():
+    sparse, dense = pair(fused=False)
+    grad = gradient((30, 6), 0, 4)
+    param_of(sparse).grad, param_of(dense).grad = grad, grad.to_dense()
+    torch.compile(lambda: sparse.step(), backend="eager")()
+    dense.step()
+    # A traced step rounds √ as torch does: one unit of a step of at most 10 times lr.
+    torch.testing.assert_close(param_of(sparse), param_of(dense), rtol=0, atol=4 * UNIT)

@@ -90,6 +90,7 @@ class Plan:
             RowUpdate(member, groups[member.group], states[member.param], self.groups[member.group].rounding)
             for member in on_rows
         ]
+        _check_rows_apart(everyone, on_rows, states)
         if not all(row.bind() for row in self.rows):
             raise RuntimeError("a sparse gradient was replaced during the step")
         self._mapping, self._params, self._states = states, list(states), list(states.values())
@@ -269,6 +270,17 @@ def _part_counters(members: Iterable[Member], states: States) -> None:
         state = states[member.param]
         if owners.setdefault(id(state.counter), member.param) is not member.param:
             state.set_counter(state.counter.clone())
+
+
+def _check_rows_apart(everyone: list[Member], on_rows: list[Member], states: States) -> None:
+    """Check that parameters with sparse gradients share no memory with others, which would have to take turns."""
+    members = [*on_rows, *(member for member in everyone if _has_memory(member.param))] if on_rows else []
+    shared = entangled([_memory(member.name, member.param, states[member.param]) for member in members])
+    if found := sorted(shared & set(range(len(on_rows)))):
+        raise RuntimeError(
+            f"parameter {members[found[0]].name} has a sparse gradient and shares memory with another parameter or its "
+            "gradient: make the gradient dense (sparse=False in an Embedding), or give it memory of its own"
+        )
 
 
 def _has_memory(param: Tensor) -> bool:

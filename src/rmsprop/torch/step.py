@@ -44,6 +44,7 @@ class Stepper:
     Attributes:
         plan: The plan of the last step, if it is of use.
         has_warned: Whether somebody was told that tensor operations update parameters.
+        sweeps: What makes sparse gradients dense where their rows can't be updated alone.
     """
 
     def __init__(self, numbering: Numbering | None = None) -> None:
@@ -52,7 +53,7 @@ class Stepper:
         self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
         self.has_warned = self._is_stepping = False
         self.clipper = Clipper()
-        self._sweeps = DenseSweeps()
+        self.sweeps = DenseSweeps()
         self.forget()
 
     @property
@@ -94,7 +95,7 @@ class Stepper:
         on_gpu = is_on_gpu(found_inf) or (max_norm is not None and _are_on_gpu(groups))
         if max_norm is not None:
             check_not_differentiable(groups)
-        with self._sweeps.during_a_step(optimizer.state):
+        with self.sweeps.during_a_step(optimizer.state):
             self._take(optimizer, groups, lrs, max_norm, self._current_plan(optimizer, on_gpu))
 
     def _take(
@@ -184,7 +185,7 @@ class Stepper:
         """Look for sparse gradients that are to be dense for this step, and say so once."""
         names = names_of(groups) if self._numbering is None else [names for names, _ in self._numbering]
         members = [zip(of, group["params"], repeat(group)) for of, group in zip(names, groups, strict=True)]
-        if told := self._sweeps.find(chain.from_iterable(members), states):
+        if told := self.sweeps.find(chain.from_iterable(members), states):
             warnings.warn(told, UserWarning, stacklevel=_levels_to_the_user())
 
     def _warn(self, unasked: list[Member]) -> None:
