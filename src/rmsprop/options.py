@@ -18,6 +18,7 @@ ONLY_TORCH = frozenset(
         "max_update_rms",
         "rounding",
         "seed",
+        "sparse",
         "state_dtype",
     }
 )

@@ -34,6 +34,8 @@ MOST_SEGMENTS = 1024  # stretches of equal decay that are remembered before all 
 # The choices of a rule that leave a row without a gradient where it is. Whoever adds one that does adds it here.
 _REST_WITH = {"decay", "eps", "eps_inside_sqrt", "initial_square_avg", "init_from_gradient", "delayed", "centered"}
 _REST_WITH |= {"bias_correction", "weight_decay_mode", "lr_in_momentum"}
+# Those that work element by element, so that some rows may be updated alone where nobody asks for the dense step.
+_BY_ELEMENT = {*_REST_WITH, "momentum", "nesterov", "averaged_momentum", "weight_decay"}
 _WORDS = {
     "momentum": "momentum moves rows that have no gradient",
     "weight_decay": "weight decay moves rows that have no gradient",
@@ -51,11 +53,27 @@ def moves_at_rest(rule: Rule) -> str | None:
         'momentum moves rows that have no gradient'
         >>> moves_at_rest(Rule(centered=True))
     """
-    for field in fields(rule):
-        value = getattr(rule, field.name)
-        if field.name not in _REST_WITH and value != field.default:
-            return _WORDS.get(field.name, f"{field.name}={value!r} may move rows that have no gradient")
-    return None
+    if (name := _first_choice_outside(_REST_WITH, rule)) is None:
+        return None
+    return _WORDS.get(name, f"{name}={getattr(rule, name)!r} may move rows that have no gradient")
+
+
+def needs_all_rows(rule: Rule) -> str | None:
+    """Return why a rule can't update some rows without the others, whatever becomes of those, or None if it can.
+
+    Args:
+        rule: What to compute.
+
+    Examples:
+        >>> needs_all_rows(Rule(momentum=0.9, weight_decay=0.1))
+    """
+    name = _first_choice_outside(_BY_ELEMENT, rule)
+    return name and f"{name}={getattr(rule, name)!r} may need all rows"
+
+
+def _first_choice_outside(names: set[str], rule: Rule) -> str | None:
+    chosen = (field.name for field in fields(rule) if getattr(rule, field.name) != field.default)
+    return next((name for name in chosen if name not in names), None)
 
 
 class Shares(NamedTuple):

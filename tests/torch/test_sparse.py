@@ -415,11 +415,83 @@ def test_state_that_processes_share_is_updated_in_a_sweep():
     assert_close(sparse, dense)
 
 
-def test_a_compiler_traces_a_step_of_all_rows():
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside what is traced"])
+def test_a_compiled_step_is_the_dense_one(beside):
     sparse, dense = pair(fused=False)
     grad = gradient((30, 6), 0, 4)
+    for optimizer in (sparse, dense) if beside else ():
+        other = torch.ones(3, requires_grad=True)
+        other.grad = torch.ones(3)
+        optimizer.add_param_group({"params": [other]})
     param_of(sparse).grad, param_of(dense).grad = grad, grad.to_dense()
     torch.compile(lambda: sparse.step(), backend="eager")()
     dense.step()
     # A traced step rounds √ as torch does: one unit of a step of at most 10 times lr.
     torch.testing.assert_close(param_of(sparse), param_of(dense), rtol=0, atol=4 * UNIT)
+    assert param_of(sparse).grad is grad
+
+
+LAZY = {
+    "plain": {},
+    "centered": {"centered": True},
+    "momentum": {"momentum": 0.9, "nesterov": True},
+    "decay": {"weight_decay": 0.1},
+    "cautious": {"weight_decay": 0.1, "weight_decay_mode": "cautious", "momentum": 0.5, "averaged_momentum": True},
+}
+
+
+@pytest.mark.parametrize("options", LAZY.values(), ids=LAZY)
+def test_lazy_rows_are_those_of_a_table_that_has_no_others(implementation, options):
+    lazy, _ = pair(sparse="lazy", both=implementation, **options)
+    start = param_of(lazy).detach().clone()
+    rows = torch.tensor([3, 4, 17])
+    alone = RMSprop([start[rows].requires_grad_()], **options, **implementation)
+    for nth in range(10):
+        grad = gradient((3, 6), nth, 3, unique=True)
+        param_of(lazy).grad = torch.sparse_coo_tensor(
+            rows[grad._indices()], grad._values(), (30, 6), check_invariants=True
+        )
+        param_of(alone).grad = grad.to_dense()
+        lazy.step()
+        alone.step()
+    assert torch.equal(param_of(lazy)[rows], param_of(alone))
+    others = torch.ones(30, dtype=torch.bool).index_fill(0, rows, False)
+    assert torch.equal(param_of(lazy)[others], start[others])
+    for name, average in alone.state[param_of(alone)].items():
+        ours = lazy.state[param_of(lazy)][name]
+        assert torch.equal(ours if name == "step" else ours[rows], average)
+    assert "on rows, lazily" in lazy.paths()["0"]
+
+
+def test_a_change_to_lazy_rows_begins_with_averages_that_are_up_to_date():
+    optimizer, dense = pair()
+    for nth in range(4):
+        step(optimizer, dense, gradient((30, 6), nth, 4))
+    optimizer.param_groups[0]["sparse"] = "lazy"
+    param_of(optimizer).grad = gradient((30, 6), 4, 0)
+    optimizer.step()
+    averages = [each.state[param_of(each)]["square_avg"] for each in (optimizer, dense)]
+    torch.testing.assert_close(*averages, rtol=8 * UNIT, atol=0)
+
+
+LAZY_REFUSED = {
+    "a limit to all": ({"max_update_rms": 1.0}, "max_update_rms is for all of a tensor"),
+    "another value": ({"sparse": "some"}, "Invalid sparse: 'some'"),
+}
+
+
+@pytest.mark.parametrize(("options", "match"), LAZY_REFUSED.values(), ids=LAZY_REFUSED)
+def test_what_lazy_rows_can_not_do_is_refused(options, match):
+    param = torch.ones(30, 6, requires_grad=True)
+    param.grad = gradient((30, 6), 0, 4)
+    with pytest.raises((RuntimeError, ValueError), match=match):
+        RMSprop([param], **{"sparse": "lazy", **options}).step()
+    assert torch.equal(param, torch.ones(30, 6))
+
+
+def test_lazy_rows_are_not_traced():
+    param, other = torch.ones(30, 6, requires_grad=True), torch.ones(3, requires_grad=True)
+    param.grad, other.grad = gradient((30, 6), 0, 4), torch.ones(3)
+    optimizer = RMSprop([param, other], sparse="lazy", fused=False)
+    with pytest.raises(RuntimeError, match="sparse='lazy' updates rows of parameter 0, but a compiler"):
+        torch.compile(lambda: optimizer.step(), backend="eager")()

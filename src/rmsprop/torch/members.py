@@ -161,7 +161,7 @@ class Members:
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self.on_rows: list[Member] = []
-        self._may_use_kernels = kernel
+        self._may_use_kernels, self._is_lazy = kernel, group["sparse"] == "lazy"
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
         self._until_full = FLOAT32_IS_FULL  # how often the narrowest counter among those can be raised
         self._waiting: list[Tensor] = []
@@ -213,6 +213,11 @@ class Members:
                 self._complete_rows(states, param)
                 self.on_rows.append(Member(self._number, name, number, param, self.asked or native.missing()))
                 continue
+            if is_sparse(param.grad) and self._is_lazy:
+                raise RuntimeError(
+                    f"sparse='lazy' updates rows of parameter {name}, but a compiler traces the step and knows of all "
+                    "rows alone: leave the step out of torch.compile, or use sparse='exact'"
+                )
             settle(states.get(param, {}))  # a dense gradient moves all rows
             state = complete(states, param, self.rule, self.on_device, self._changes, self.rounding)
             reason = self.asked or self._unfit(param, state)

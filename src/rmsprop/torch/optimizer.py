@@ -35,6 +35,7 @@ from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.rounding import choice_of
+from rmsprop.torch.sparse import ON_ROWS
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
 from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
 from rmsprop.torch.step import Stepper
@@ -79,6 +80,9 @@ class RMSprop(torch.optim.RMSprop):
         state_dtype: What state is kept in: ``torch.bfloat16``, or ``"8bit"`` for codes of a byte (1.02 bytes per
             number with their scales), both rounded at random so that averages neither stop moving nor stray; for
             parameters of float32, bfloat16 and float16. Default None: float32.
+        sparse: What becomes of rows that a sparse gradient hasn't: ``"exact"``, what the dense gradient, 0 there, makes
+            of them; ``"lazy"``, nothing at all, as in TensorFlow 1, though their averages would decay and momentum and
+            weight decay would move them. Default ``"exact"``.
         max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
             ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
@@ -138,6 +142,7 @@ class RMSprop(torch.optim.RMSprop):
         rounding: Rounding = "nearest",
         seed: int = 0,
         state_dtype: torch.dtype | Literal["8bit"] | None = None,
+        sparse: Literal["exact", "lazy"] = "exact",
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
         max_update_rms: float | None = None,
@@ -160,6 +165,7 @@ class RMSprop(torch.optim.RMSprop):
                 "rounding": rounding,
                 "seed": seed,
                 "state_dtype": state_dtype,
+                "sparse": sparse,
                 "max_grad_value": max_grad_value,
                 "max_update_rms": max_update_rms,
             }
@@ -467,7 +473,7 @@ class RMSprop(torch.optim.RMSprop):
     def _must_trace(self) -> bool:
         """Whether a compiler should see the step: the kernel can't serve all groups, and GradScaler waits for none."""
         groups = as_groups(self.param_groups)
-        kernel_serves = all(path.startswith("kernel") for path in self.paths().values())
+        kernel_serves = all(path.startswith(("kernel", ON_ROWS)) for path in self.paths().values())
         clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
         return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
 

@@ -32,11 +32,20 @@ class RowClock:
         seed: Chooses the random bits with which it is rounded.
         number: The number of the parameter in the optimizer.
         now: The step to which all rows are up to date.
+        is_lazy: Whether rows without a gradient stay as they are.
     """
 
     def __init__(
-        self, shape: tuple[int, int], working: str, packing: Packing | None, seed: int, number: int, now: int
+        self,
+        shape: tuple[int, int],
+        working: str,
+        packing: Packing | None,
+        seed: int,
+        number: int,
+        now: int,
+        is_lazy: bool = False,
     ) -> None:
+        self.is_lazy = is_lazy
         self.shape, self.working, self.packing, self.seed, self.number = shape, working, packing, seed, number
         self.per_unit = rows_per_unit(shape[1], packing)
         self.last = np.full(-(-shape[0] // self.per_unit), now, np.int32)
@@ -49,7 +58,7 @@ class RowClock:
             state: The parameter's state, whose arrays are changed in place.
             now: The step.
         """
-        if (self.last < now).any():
+        if not self.is_lazy and (self.last < now).any():
             by = self._by_numpy if native.missing() else self._by_kernel
             by(state, now)
 

@@ -88,7 +88,8 @@ class RowUpdate:
         lr = lr.item() if isinstance(lr, Tensor) else lr
         now = int(self._state.counter.item())
         clock = self._clock(now)
-        clock.decays.record(rule, now + 1)
+        if not clock.is_lazy:
+            clock.decays.record(rule, now + 1)
         if self.member.reason:
             limits = limits.negated() if maximize else limits
             self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
@@ -103,14 +104,17 @@ class RowUpdate:
     def _clock(self, now: int) -> RowClock:
         """Return the steps of the rows, begun anew where they are other rows now."""
         clock = dict.get(self._state, ROWS)
-        if clock is not None and (clock.shape != self._shape or clock.decays.is_full):
+        is_lazy = self._group["sparse"] == "lazy"
+        if clock is not None and (clock.shape != self._shape or clock.decays.is_full or clock.is_lazy != is_lazy):
             settle(self._state)
             clock = None
         if clock is None:
             param = self.member.param
             working = working_dtype(KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")])
             assert self._shape is not None
-            clock = RowClock(self._shape, working, self._choice.packing, self._choice.seed, self.member.number, now)
+            clock = RowClock(
+                self._shape, working, self._choice.packing, self._choice.seed, self.member.number, now, is_lazy
+            )
             dict.__setitem__(self._state, ROWS, clock)
             self._table = None
         return clock

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.averaging import AveragedRule
-from rmsprop.rows import moves_at_rest
+from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.torch.checks import check_rows
@@ -30,6 +30,7 @@ from rmsprop.torch.row_clock import ROWS
 from rmsprop.torch.state import ParamState, kept_dtype
 
 Group = Mapping[str, Any]
+ON_ROWS = "tensor operations on rows"  # which no compiler traces
 
 
 def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | None:
@@ -44,8 +45,10 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
         A reason that completes "as ...".
     """
     rule, choice, grad = rule_of(group), choice_of(group), param.grad
-    if isinstance(rule, AveragedRule) or (reason := moves_at_rest(rule)):
-        return "the average moves all rows" if isinstance(rule, AveragedRule) else reason
+    if isinstance(rule, AveragedRule):
+        return "the average moves all rows"
+    if reason := needs_all_rows(rule) if group["sparse"] == "lazy" else moves_at_rest(rule):
+        return reason
     for option in ("max_update_rms", "differentiable", "capturable"):
         if group[option]:
             return f"{option} is for all of a tensor"
@@ -114,6 +117,10 @@ class DenseSweeps:
                     "moves all rows at every step, so make it dense (sparse=False in an Embedding)"
                 )
             check_rows(name, param)
+            if group["sparse"] == "lazy" and (reason := unfit_rows(param, states.get(param, {}), group)):
+                raise RuntimeError(
+                    f"sparse='lazy' can't update some rows of parameter {name} alone, as {reason}: use sparse='exact'"
+                )
         swept = self._sweep([(param, group) for _, param, group in found], states)
         known = {id(param) for param, _ in self._params}
         self._params += [(param, group) for param, group, _ in swept if id(param) not in known]
@@ -155,6 +162,7 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     is_resting = param.grad is None and ROWS in dict(state.items())
     if not (is_resting or is_sparse(param.grad)) or unfit_rows(param, state, group):
         return None
+    lazily = ", lazily" * (group["sparse"] == "lazy")
     if reason := asked_for(group) or native.missing():
-        return f"tensor operations on rows: {reason}"
-    return f"kernel on rows ({native.instruction_set()})"
+        return f"{ON_ROWS}{lazily}: {reason}"
+    return f"kernel on rows{lazily} ({native.instruction_set()})"
