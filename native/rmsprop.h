@@ -162,7 +162,7 @@ enum { RMSPROP_POWERS = 31 };
 typedef struct {
   int64_t count;    /* rows of the table */
   int64_t width;    /* numbers in each; a complex one counts twice */
-  int64_t per_unit; /* rows */
+  int64_t per_unit; /* rows, a power of two */
   int32_t* last;    /* per unit the step to which its averages are up to date */
   int64_t now;      /* the step to which they are brought before anything else */
   int64_t entries;

@@ -1,6 +1,7 @@
 // The C interface for rows: who updates which. All gradients of a row, and of a unit of rows, are one thread's, which
 // adds them up in the order of their places: so the bits don't depend on the number of threads.
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <new>
 
@@ -47,6 +48,7 @@ struct RowWork {
   int64_t total, parts;  // numbers, and into how many parts they are divided
   int64_t per_part;      // numbers, but for the last
   int64_t sums_bytes;    // for the sums of a unit
+  int shift;             // rows in a unit, as a power of two
   std::unique_ptr<Entry[]> entries, other;
   std::unique_ptr<int64_t[]> ends;  // of the entries of each part
   std::unique_ptr<double[]> sums;   // of each part
@@ -56,7 +58,7 @@ struct RowWork {
 
   // Puts entries into the parts that have their units.
   void divide() {
-    const auto unit_of = [this](int64_t k) { return rows.indices[k] / rows.per_unit; };
+    const auto unit_of = [this](int64_t k) { return rows.indices[k] >> shift; };
     std::fill(ends.get(), ends.get() + parts + 1, 0);
     for (int64_t k = 0; k < rows.entries; ++k) ++ends[part_of(unit_of(k), parts) + 1];
     for (int64_t part = 0; part < parts; ++part) ends[part + 1] += ends[part];
@@ -97,6 +99,8 @@ int32_t in_parallel(int64_t total, rmsprop_parallel_for parallel_for, int32_t th
   return 0;
 }
 
+int shift_of(const rmsprop_rows& rows) { return std::countr_zero(static_cast<uint64_t>(rows.per_unit)); }
+
 int64_t units(const rmsprop_rows& rows) { return (rows.count + rows.per_unit - 1) / rows.per_unit; }
 
 }  // namespace
@@ -108,7 +112,8 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
   const int64_t total = rows->entries * rows->width;
   const int64_t parts = std::clamp<int64_t>(total / kGrain, 1, threads * kPartsPerThread);
   const int64_t unit_bytes = rows->per_unit * rows->width * static_cast<int64_t>(sizeof(double));
-  RowWork work{*batch, *rows, total, parts, (total + parts - 1) / parts, (unit_bytes + 63) / 64 * 64, {}, {}, {}, {}};
+  RowWork work{*batch, *rows, total, parts, (total + parts - 1) / parts, (unit_bytes + 63) / 64 * 64, shift_of(*rows),
+               {},     {},    {},    {}};
   try {
     work.entries.reset(new Entry[rows->entries]);
     work.other.reset(new Entry[rows->entries]);
@@ -120,7 +125,7 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
   work.divide();
   if (const int32_t status = in_parallel(total, parallel_for, threads, update_parts, &work)) return status;
   for (int64_t k = 0; k < rows->entries; ++k)
-    rows->last[rows->indices[k] / rows->per_unit] = static_cast<int32_t>(rows->now + 1);
+    rows->last[rows->indices[k] >> work.shift] = static_cast<int32_t>(rows->now + 1);
   rmsprop_count(batch);
   return 0;
 }
@@ -128,7 +133,7 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
 int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows, rmsprop_parallel_for parallel_for,
                             int32_t threads) {
   const int64_t total = rows->count * rows->width;
-  RowWork work{*batch, *rows, total, units(*rows), rows->per_unit * rows->width, 0, {}, {}, {}, {}};
+  RowWork work{*batch, *rows, total, units(*rows), rows->per_unit * rows->width, 0, 0, {}, {}, {}, {}};
   if (const int32_t status = in_parallel(total, parallel_for, threads, settle_units, &work)) return status;
   for (int64_t unit = 0; unit < units(*rows); ++unit)
     rows->last[unit] = std::max(rows->last[unit], static_cast<int32_t>(rows->now));

@@ -87,7 +87,7 @@ class Plan:
         on_rows = [member for members in self.groups for member in members.on_rows]
         _part_counters([*everyone, *on_rows], states)
         self.rows = [
-            RowUpdate(member, groups[member.group], states[member.param], self.groups[member.group].rounding)
+            RowUpdate(member, groups[member.group], self.groups[member.group], states[member.param])
             for member in on_rows
         ]
         _check_rows_apart(everyone, on_rows, states)

@@ -20,8 +20,8 @@ from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
-from rmsprop.torch.members import Member
-from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
+from rmsprop.torch.members import Member, Members
+from rmsprop.torch.rounding import LOST, place_of
 from rmsprop.torch.row_clock import ROWS, RowClock, settle
 from rmsprop.torch.sparse import unfit_rows
 from rmsprop.torch.state import ParamState
@@ -34,12 +34,14 @@ class RowUpdate:
     Args:
         member: The parameter; its reason is why no kernel updates it, if none does.
         group: Its group.
+        members: What a plan knows of the group.
         state: Its state, complete.
-        choice: How it and its state are stored.
     """
 
-    def __init__(self, member: Member, group: Mapping[str, Any], state: ParamState, choice: RoundingChoice) -> None:
-        self.member, self._group, self._state, self._choice = member, group, state, choice
+    def __init__(self, member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> None:
+        self.member, self._group, self._state, self._choice = member, group, state, members.rounding
+        self._members = members
+        self._options: tuple[Any, ...] | None = None
         self._rows: Tensor | None = None
         self._values: Tensor | None = None
         self._shape: tuple[int, int] | None = None
@@ -56,8 +58,12 @@ class RowUpdate:
         param, grad = self.member.param, self.member.param.grad
         if grad is None:
             return True
-        if not is_sparse(grad) or self._addresses() != self._places or unfit_rows(param, self._state, self._group):
+        if not is_sparse(grad) or grad.dtype != param.dtype or self._addresses() != self._places:
             return False
+        if self._members.options is not self._options:  # looked at only then: it takes a third of a small step
+            if unfit_rows(param, self._state, self._group):
+                return False
+            self._options = self._members.options
         if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
             return False
         check_rows(self.member.name, param)
@@ -71,7 +77,13 @@ class RowUpdate:
     def _addresses(self) -> list[Any]:
         param, state = self.member.param, self._state
         tensors = [value for name, value in state.items() if name != "step" and isinstance(value, Tensor)]
-        return [param.shape, param.data_ptr(), state.counter.data_ptr(), *(each.data_ptr() for each in tensors)]
+        return [
+            param.shape,
+            param.stride(),
+            param.data_ptr(),
+            state.counter.data_ptr(),
+            *(each.data_ptr() for each in tensors),
+        ]
 
     def prepare(self, updating: Updating, lr: Any, maximize: bool, limits: Limits) -> None:
         """Do what may fail while nothing has changed.

@@ -84,6 +84,10 @@ class DenseSweeps:
         self._sparse: list[tuple[Tensor, Tensor]] = []
         self.has_warned = False
 
+    def forget(self) -> None:
+        """Look for such gradients anew at the next step."""
+        self._params = []
+
     @contextmanager
     def during_a_step(self, states: Mapping[Tensor, ParamState]) -> Iterator[None]:
         """Return a context in which parameters that had such gradients before have dense ones.

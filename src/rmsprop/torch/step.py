@@ -62,7 +62,11 @@ class Stepper:
         return self._lock
 
     def forget(self) -> None:
-        """Make a new plan at the next step."""
+        """Make a new plan at the next step, of groups that may be others."""
+        self.sweeps.forget()
+        self._drop_plan()
+
+    def _drop_plan(self) -> None:
         self.plan: Plan | None = None
         self.clipper.forget()
 
@@ -176,7 +180,7 @@ class Stepper:
         groups, states = optimizer.param_groups, optimizer.state
         if self.plan is not None and self.plan.bind(groups, states, counts_on_device):
             return self.plan
-        self.forget()  # what the plan holds may be what memory is needed for
+        self._drop_plan()  # what it holds may be what memory is needed for
         self._make_dense(groups, states)
         self.plan = Plan(groups, states, counts_on_device, numbering=self._numbering)
         return self.plan
