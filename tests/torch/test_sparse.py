@@ -255,6 +255,19 @@ def test_what_is_read_of_the_state_is_up_to_date():
         torch.testing.assert_close(ours[name], theirs[name])
 
 
+@pytest.mark.parametrize(
+    "look", [dict, copy.copy, lambda s: dict(s.items()), lambda s: dict(zip(s, s.values(), strict=True))]
+)
+def test_who_looks_at_a_whole_state_finds_it_up_to_date(look):
+    sparse, dense = pair()
+    for nth in range(5):
+        step(sparse, dense, gradient((30, 6), nth, 3))
+    ours = look(sparse.state[param_of(sparse)])
+    torch.testing.assert_close(ours["square_avg"], dense.state[param_of(dense)]["square_avg"])
+    step(sparse, dense, gradient((30, 6), 5, 3))
+    assert_close(sparse, dense)
+
+
 @pytest.mark.parametrize("options", [{}, {"centered": True}, {"state_dtype": "8bit"}], ids=str)
 def test_a_resumed_run_has_the_bits_of_the_one_that_goes_on(options):
     going_on, resumed = pair(**options)

@@ -22,7 +22,7 @@ from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_sparse, is_uninitialized
 from rmsprop.torch.packing import CODES, held
 from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
-from rmsprop.torch.row_clock import ROWS, settle
+from rmsprop.torch.row_clock import ROWS, as_held, settle
 from rmsprop.torch.state import Changes, ParamState, complete, is_complete, kept_dtype
 
 States = dict[Tensor, ParamState]
@@ -229,7 +229,7 @@ class Members:
 
     def _is_on_rows(self, param: Tensor, states: States) -> bool:
         """Whether a parameter is updated row by row: it has a sparse gradient, or had one and rests."""
-        rests = param.grad is None and ROWS in dict(states.get(param, {}).items())
+        rests = param.grad is None and ROWS in as_held(states.get(param, {}))
         return self._may_use_kernels and (is_sparse(param.grad) or rests)
 
     def _complete_rows(self, states: States, param: Tensor) -> None:

@@ -25,6 +25,7 @@ from rmsprop.torch.exact_sum import home_of
 from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
+from rmsprop.torch.row_clock import as_held
 from rmsprop.torch.rows import RowUpdate
 from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
@@ -294,6 +295,6 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _memory(name: str, param: Tensor, state: Mapping[str, Any]) -> Memory:
     """Return what the update of a parameter works on."""
-    arrays = [inside(value) for name, value in state.items() if name != "step" and isinstance(value, Tensor)]
+    arrays = [inside(value) for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
     grad = None if param.grad is None else inside(param.grad)
     return Memory(name, [inside(param), *arrays], grad if grad is not None and _is_plain(grad) else None)

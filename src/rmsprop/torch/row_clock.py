@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class RowClock:
             by(state, now)
 
     def _by_kernel(self, state: dict[str, Any], now: int) -> None:
-        stored = StoredRows(state, self.packing)
+        stored = StoredRows(as_held(state), self.packing)
         steps = np.array([now - 1.0])  # random bits are those of the step that has been taken
         packed = self.packing is not None
         batch = native.Batch(
@@ -82,7 +83,7 @@ class RowClock:
             raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
 
     def _by_numpy(self, state: dict[str, Any], now: int) -> None:
-        stored, per_unit = StoredRows(state, self.packing), self.per_unit * self.shape[1]
+        stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
         behind = np.flatnonzero(self.last < now)
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)
@@ -102,6 +103,11 @@ class RowClock:
         index = (units[:, None] * size + np.arange(size)).ravel()
         is_there = index < self.shape[0] * self.shape[1]  # the last unit may be shorter
         return index[is_there], np.repeat(np.arange(len(units)), size)[is_there]
+
+
+def as_held(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a state holds, without bringing it up to date."""
+    return dict(dict.items(state))  # type: ignore[arg-type]
 
 
 def settle(state: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
 from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROWS, RowClock, settle
+from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle
 from rmsprop.torch.sparse import unfit_rows
 from rmsprop.torch.state import ParamState
 from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
@@ -76,7 +76,7 @@ class RowUpdate:
 
     def _addresses(self) -> list[Any]:
         param, state = self.member.param, self._state
-        tensors = [value for name, value in state.items() if name != "step" and isinstance(value, Tensor)]
+        tensors = [value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
         return [
             param.shape,
             param.stride(),
@@ -143,8 +143,8 @@ class RowUpdate:
                 seed=choice.seed,
                 packing=choice.packing,
             )
-            stored = StoredRows(state, choice.packing).in_columns(batch.state_columns)
-            lost = [dict(state.items())[LOST]] if choice.keeps_lost(param.dtype) else []
+            stored = StoredRows(as_held(state), choice.packing).in_columns(batch.state_columns)
+            lost = [as_held(state)[LOST]] if choice.keeps_lost(param.dtype) else []
             addresses = [tensor.data_ptr() for tensor in (*stored, *lost, state.counter)]
             batch.place([clock.shape[0] * clock.shape[1]], [param.data_ptr(), 0, *addresses])
             batch.number([place_of(self.member.number, param)])
@@ -155,8 +155,8 @@ class RowUpdate:
         self, rule: Rule, lr: float, step: int, clock: RowClock, grad: tuple[Any, Tensor], limits: Limits
     ) -> int:
         """Do as the kernel does, with the same bits."""
-        param, width = StoredParam(self.member.param, self._state, self._choice), clock.shape[1]
-        stored, number = StoredRows(self._state, clock.packing), self.member.number
+        param, width = StoredParam(self.member.param, as_held(self._state), self._choice), clock.shape[1]
+        stored, number = StoredRows(as_held(self._state), clock.packing), self.member.number
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
         rows, sums = summed(grad[0], values.numpy().reshape(-1, width))
         units = np.unique(rows // clock.per_unit)

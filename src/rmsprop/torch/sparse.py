@@ -26,7 +26,7 @@ from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import asked_for
 from rmsprop.torch.packing import CODES
 from rmsprop.torch.rounding import RoundingChoice, choice_of
-from rmsprop.torch.row_clock import ROWS
+from rmsprop.torch.row_clock import ROWS, as_held
 from rmsprop.torch.state import ParamState, kept_dtype
 
 Group = Mapping[str, Any]
@@ -64,7 +64,7 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
 
 
 def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
-    held = dict(state.items())
+    held = as_held(state)
     for name in rule.state_names:
         array = held.get(CODES[name] if choice.packing == "8bit" else name)
         if array is None:
@@ -163,7 +163,7 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     Returns:
         The words of `paths`; None if it has no sparse gradient or becomes a dense one.
     """
-    is_resting = param.grad is None and ROWS in dict(state.items())
+    is_resting = param.grad is None and ROWS in as_held(state)
     if not (is_resting or is_sparse(param.grad)) or unfit_rows(param, state, group):
         return None
     lazily = ", lazily" * (group["sparse"] == "lazy")

@@ -27,16 +27,15 @@ class StoredRows:
     """The arrays of the state of a parameter.
 
     Args:
-        state: The state; its arrays are contiguous.
+        state: The state as it is held; its arrays are contiguous.
         packing: What they are packed into.
     """
 
     def __init__(self, state: Mapping[str, Any], packing: Packing | None) -> None:
-        held = dict(state.items())
-        self.names = tuple(name for name in STREAMS if name in held or CODES[name] in held)
+        self.names = tuple(name for name in STREAMS if name in state or CODES[name] in state)
         self._packing = packing
         keys = {name: (CODES[name], SCALES[name]) if packing == "8bit" else (name,) for name in self.names}
-        self._parts = {name: [flat(held[key]) for key in keys[name]] for name in self.names}
+        self._parts = {name: [flat(state[key]) for key in keys[name]] for name in self.names}
 
     def in_columns(self, names: Iterable[str]) -> list[Tensor]:
         """Return what is held of arrays in the order of the kernel's tables: all arrays, then the scales of all."""
@@ -83,13 +82,13 @@ class StoredParam:
 
     Args:
         param: The parameter, contiguous.
-        state: Its state.
+        state: Its state as it is held.
         choice: How it is rounded.
     """
 
     def __init__(self, param: Tensor, state: Mapping[str, Any], choice: RoundingChoice) -> None:
         self._flat, self._seed, self._rounding = flat(param), choice.seed, choice.of(param.dtype)
-        self._lost = flat(dict(state.items())[LOST]) if choice.keeps_lost(param.dtype) else None
+        self._lost = flat(state[LOST]) if choice.keeps_lost(param.dtype) else None
 
     def read(self, index: Array) -> Array:
         """Return numbers in the working precision."""
