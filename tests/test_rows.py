@@ -7,8 +7,9 @@ import pytest
 from support import COMMON_RULES, VARIANT_RULES, same_bits, wild_gradients
 
 from rmsprop import Rule, native, reference
+from rmsprop.decays import MOST_SEGMENTS, Decays, Shares, after, powers
 from rmsprop.row_table import RowTable
-from rmsprop.rows import MOST_SEGMENTS, Decays, Shares, after, moves_at_rest, powers, summed, up_to_date, update
+from rmsprop.rows import moves_at_rest, summed, up_to_date, update
 
 RULES = [rule for rule in (*COMMON_RULES, *VARIANT_RULES) if moves_at_rest(rule) is None]
 LONG_RULES = [

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from rmsprop.codes import BLOCK
+from rmsprop.decays import Decays
 from rmsprop.layout import RowsStruct
 from rmsprop.native import Batch, prepared_rows
-from rmsprop.rows import Decays
 from rmsprop.storage import Packing
 
 Array = np.ndarray[Any, Any]

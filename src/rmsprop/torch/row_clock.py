@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from rmsprop import native
+from rmsprop.decays import Decays, Shares
 from rmsprop.row_table import RowTable, rows_per_unit
-from rmsprop.rows import Decays, Shares, up_to_date
+from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing
 from rmsprop.threads import torch_threads

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
+from rmsprop.decays import Shares
 from rmsprop.row_table import RowTable
-from rmsprop.rows import Shares, summed, up_to_date
+from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES, working_dtype
 from rmsprop.threads import torch_threads
