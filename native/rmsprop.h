@@ -157,7 +157,8 @@ RMSPROP_EXPORT int32_t rmsprop_measure_updates(const rmsprop_batch* batch, rmspr
 RMSPROP_EXPORT void rmsprop_count(const rmsprop_batch* batch);
 
 /* Gradients of some rows of a table, and what averages of rows became in steps that had none for them
- * (src/rmsprop/rows.py, src/rmsprop/decays.py). Rows that share scales of packed state are a unit: what touches one touches all. */
+ * (src/rmsprop/rows.py, src/rmsprop/decays.py). Rows that share scales of packed state are a unit: what touches one
+ * touches all. */
 enum { RMSPROP_POWERS = 31 };
 typedef struct {
   int64_t count;    /* rows of the table */
