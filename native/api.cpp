@@ -1,27 +1,31 @@
 // The C interface: which instruction set, which elements on which thread.
 #include <algorithm>
 #include <atomic>
-#include <cfenv>
 #include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <string>
 
+#include "arithmetic.hpp"
 #include "cpu.hpp"
 #include "kernel.hpp"
 #include "pool.hpp"
 #include "rmsprop.h"
+#include "rows.hpp"
 #include "squares.hpp"
 
 namespace {
 
 using rmsprop::Kernel;
+using rmsprop::RowKernels;
 using rmsprop::Squares;
+using rmsprop::StandardArithmetic;
 
 struct InstructionSet {
   const char* name;
   const Kernel* kernels;
   const Squares* squares;
+  const RowKernels* rows;
   bool available;
 };
 
@@ -35,10 +39,10 @@ constexpr int kInstructionSets = 1;
 const InstructionSet* instruction_sets() {
   static const InstructionSet sets[kInstructionSets] = {
 #if defined(RMSPROP_X86)
-      {"avx512", rmsprop::kernels_avx512, &rmsprop::squares_avx512, rmsprop::has_avx512()},
-      {"avx2", rmsprop::kernels_avx2, &rmsprop::squares_avx2, rmsprop::has_avx2()},
+      {"avx512", rmsprop::kernels_avx512, &rmsprop::squares_avx512, &rmsprop::rows_avx512, rmsprop::has_avx512()},
+      {"avx2", rmsprop::kernels_avx2, &rmsprop::squares_avx2, &rmsprop::rows_avx2, rmsprop::has_avx2()},
 #endif
-      {"baseline", rmsprop::kernels_baseline, &rmsprop::squares_baseline, true},
+      {"baseline", rmsprop::kernels_baseline, &rmsprop::squares_baseline, &rmsprop::rows_baseline, true},
   };
   return sets;
 }
@@ -52,21 +56,6 @@ std::atomic<const InstructionSet*>& in_use() {
   static std::atomic<const InstructionSet*> set = best();
   return set;
 }
-
-// Arithmetic as the standard has it while this lives (kernels are called through a pointer, past which a compiler moves
-// no arithmetic): a program that flushes denormals to zero does so on some threads only, and who updates an element
-// must not change its bits.
-class StandardArithmetic {
- public:
-  StandardArithmetic() {
-    std::fegetenv(&before_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~StandardArithmetic() { std::fesetenv(&before_); }
-
- private:
-  std::fenv_t before_;
-};
 
 struct Work {
   const rmsprop_batch* const* batches;
@@ -203,6 +192,8 @@ int32_t in_parallel(const rmsprop_batch* const* batches, int64_t count, rmsprop_
 
 }  // namespace
 
+const RowKernels& rmsprop::row_kernels() { return *in_use().load()->rows; }
+
 extern "C" {
 
 int32_t rmsprop_update(const rmsprop_batch* const* batches, int64_t count, rmsprop_parallel_for parallel_for,
@@ -321,6 +312,21 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_squares, infinities),
       RMSPROP_FIELD(rmsprop_squares, nans),
       RMSPROP_SIZE(rmsprop_squares),
+      RMSPROP_FIELD(rmsprop_rows, count),
+      RMSPROP_FIELD(rmsprop_rows, width),
+      RMSPROP_FIELD(rmsprop_rows, per_unit),
+      RMSPROP_FIELD(rmsprop_rows, last),
+      RMSPROP_FIELD(rmsprop_rows, now),
+      RMSPROP_FIELD(rmsprop_rows, entries),
+      RMSPROP_FIELD(rmsprop_rows, indices),
+      RMSPROP_FIELD(rmsprop_rows, segments),
+      RMSPROP_FIELD(rmsprop_rows, begins),
+      RMSPROP_FIELD(rmsprop_rows, corrected),
+      RMSPROP_FIELD(rmsprop_rows, kept),
+      RMSPROP_FIELD(rmsprop_rows, lost),
+      RMSPROP_FIELD(rmsprop_rows, later_kept),
+      RMSPROP_FIELD(rmsprop_rows, later_lost),
+      RMSPROP_SIZE(rmsprop_rows),
   };
   static const std::string* const layout = [] {
     auto* told = new std::string;

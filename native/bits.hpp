@@ -3,6 +3,7 @@
 // Included by files that are compiled once per instruction set: everything here has internal linkage.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 
 #if defined(_MSC_VER)
@@ -12,6 +13,13 @@
 #endif
 
 namespace {
+
+// Asks for a stretch of memory that will be read and written soon.
+inline void prefetch([[maybe_unused]] const void* begin, [[maybe_unused]] int64_t bytes) {
+#if defined(__GNUC__)
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(static_cast<const char*>(begin) + line, 1);
+#endif
+}
 
 template <class To, class From>
 inline To bits_as(From from) {

@@ -8,42 +8,12 @@
 #include "storage.hpp"
 #include "units.hpp"
 #include "update.hpp"
+#include "walk.hpp"
 
 namespace {
 
 using rmsprop::Kernel;
 using rmsprop::kKernels;
-
-template <class T>
-T* from(void** table, int64_t i, int64_t begin) {
-  return static_cast<T*>(table[i]) + begin;
-}
-
-// The loop. A function of its own, because a compiler believes that arguments don't share memory, but not that local
-// pointers don't: with five arrays it would give up looking for overlaps, and with it vectors.
-template <bool centered, Buffer kind, bool rare, class T, bool usual>
-RMSPROP_NOINLINE void walk_as(int64_t size, const Numbers<T, usual>& __restrict numbers, T* __restrict params,
-                              const T* __restrict grads, T* __restrict spreads, T* __restrict means,
-                              T* __restrict buffers) {
-  for (int64_t k = 0; k < size; ++k) {
-    T p = params[k], spread = spreads[k];
-    T mean{}, buffer{};
-    if constexpr (centered) mean = means[k];
-    if constexpr (kind != Buffer::kNone) buffer = buffers[k];
-    update<centered, kind, rare>(numbers, grads[k], p, spread, mean, buffer);
-    params[k] = p;
-    spreads[k] = spread;
-    if constexpr (centered) means[k] = mean;
-    if constexpr (kind != Buffer::kNone) buffers[k] = buffer;
-  }
-}
-
-template <bool centered, Buffer kind, class T, bool usual>
-void walk(int64_t size, const Numbers<T, usual>& numbers, T* params, const T* grads, T* spreads, T* means, T* buffers) {
-  if constexpr (!usual && kind != Buffer::kIterate)  // schedule-free has no rare choices
-    if (numbers.is_rare) return walk_as<centered, kind, true>(size, numbers, params, grads, spreads, means, buffers);
-  walk_as<centered, kind, false>(size, numbers, params, grads, spreads, means, buffers);
-}
 
 // Far beyond the caches two places at once, by turns of a kilobyte, are read a tenth faster than one: the memory's
 // prefetchers stop at every page, and meanwhile the other place goes on. Not with packed averages beside the squares:

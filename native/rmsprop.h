@@ -170,6 +170,37 @@ RMSPROP_EXPORT int32_t rmsprop_count_agreements(const rmsprop_batch* batch, rmsp
 /* Counts a step of every tensor that takes part in a batch which somebody else updates. */
 RMSPROP_EXPORT void rmsprop_count(const rmsprop_batch* batch);
 
+/* Gradients of some rows of a table, and what averages of rows became in steps that had none for them
+ * (src/rmsprop/rows.py, src/rmsprop/decays.py). Rows that share scales of packed state are a unit: what touches one
+ * touches all. */
+enum { RMSPROP_POWERS = 31 };
+typedef struct {
+  int64_t count;    /* rows of the table */
+  int64_t width;    /* numbers in each; a complex one counts twice */
+  int64_t per_unit; /* rows, a power of two */
+  int32_t* last;    /* per unit the step to which its averages are up to date */
+  int64_t now;      /* the step to which they are brought before anything else */
+  int64_t entries;
+  const int64_t* indices; /* per entry its row, from 0 to count - 1; the values stand in the batch as gradient */
+  int64_t segments;       /* of steps that decay alike, each beginning where the one before ends, the last up to now */
+  const int64_t* begins;  /* the step before the first of each */
+  const int32_t* corrected; /* whether averages are bias-corrected there */
+  const double* kept;       /* per segment RMSPROP_POWERS numbers: what 1, 2, 4, ... steps leave of an average */
+  const double* lost;       /* and what they don't */
+  const double* later_kept; /* per segment what all later ones leave */
+  const double* later_lost;
+} rmsprop_rows;
+
+/* Updates the rows that have entries in the one tensor of a batch, and counts a step: gradients of one row are added
+ * up, averages brought to `now`, and then updated. Returns 0, what parallel_for returned, or RMSPROP_NO_MEMORY; nothing
+ * was changed then. */
+enum { RMSPROP_NO_MEMORY = -3 };
+RMSPROP_EXPORT int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
+                                           rmsprop_parallel_for parallel_for, int32_t threads);
+/* Brings the averages of all rows of the one tensor of a batch to `now`; counts no step. Returns as the above. */
+RMSPROP_EXPORT int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
+                                           rmsprop_parallel_for parallel_for, int32_t threads);
+
 /* The instruction set in use: "avx512", "avx2", "baseline". */
 RMSPROP_EXPORT const char* rmsprop_instruction_set(void);
 /* Chooses one by name; returns 0, or 1 if this machine or this build has none of that name. */

@@ -95,6 +95,22 @@ class SquaresStruct(ctypes.Structure):
     )
 
 
+class RowsStruct(ctypes.Structure):
+    """Which rows have gradients, and what steps without them left of averages: ``rmsprop_rows``."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("per_unit", ctypes.c_int64),
+        ("last", ctypes.c_void_p),
+        ("now", ctypes.c_int64),
+        ("entries", ctypes.c_int64),
+        ("indices", ctypes.c_void_p),
+        ("segments", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("begins", "corrected", "kept", "lost", "later_kept", "later_lost")),
+    )
+
+
 def scales_of(name: str) -> str:
     """Return the table with the scales of an array of state.
 
@@ -137,5 +153,6 @@ def layout() -> str:
             *told("rmsprop_rule", RuleStruct),
             *told("rmsprop_batch", BatchStruct),
             *told("rmsprop_squares", SquaresStruct),
+            *told("rmsprop_rows", RowsStruct),
         ]
     )

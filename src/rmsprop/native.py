@@ -26,6 +26,7 @@ from rmsprop.layout import (
     STATE_TABLES,
     BatchStruct,
     DeviceStruct,
+    RowsStruct,
     RuleStruct,
     StretchStruct,
     scales_of,
@@ -38,7 +39,7 @@ from rmsprop.update_numbers import numbers_of
 
 __all__ = ["INSTRUCTION_SETS", "instruction_set", "use_instruction_set"]
 
-_BOUND, _NOT_DESCRIBED = -1, -2
+_BOUND, _NOT_DESCRIBED, NO_MEMORY = -1, -2, -3
 _DLPACK_MAJOR = 1  # of DLPack's versions, the first number of its exchange table
 
 
@@ -412,6 +413,26 @@ def agreements(batch: Batch, parallel_for: int | None, threads: int) -> np.ndarr
     return counts
 
 
+def prepared_rows(
+    batch: Batch, rows: RowsStruct, settles: bool, parallel_for: Any = None, threads: int = 1
+) -> Callable[[], int]:
+    """Return a call into C that updates rows of the one tensor of a batch, or brings all rows to date.
+
+    Args:
+        batch: The batch; its gradient is the values of the rows' gradients.
+        rows: Which rows, and what happened to them. What the struct points to must stay where it is.
+        settles: Whether all rows are brought to date, and none is updated.
+        parallel_for: As for `update`.
+        threads: As for `update`.
+
+    Returns:
+        A function without arguments that returns 0, or what went wrong before anything was changed.
+    """
+    free = _libraries()[0]
+    call = free.rmsprop_settle_rows if settles else free.rmsprop_update_rows
+    return partial(call, ctypes.pointer(batch.struct), ctypes.pointer(rows), parallel_for, threads)
+
+
 def instruction_set() -> str:
     """Return the instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2, NEON)."""
     name: bytes = _libraries()[0].rmsprop_instruction_set()
@@ -487,6 +508,11 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         *(ctypes.POINTER(BatchStruct), ctypes.c_double),
         *(ctypes.c_void_p, ctypes.c_int32),
     )
+    for function in (free.rmsprop_update_rows, free.rmsprop_settle_rows):
+        function.argtypes = (
+            *(ctypes.POINTER(BatchStruct), ctypes.POINTER(RowsStruct)),
+            *(ctypes.c_void_p, ctypes.c_int32),
+        )
     free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (

@@ -19,6 +19,7 @@ ONLY_TORCH = frozenset(
         "max_update_rms",
         "rounding",
         "seed",
+        "sparse",
         "state_dtype",
     }
 )

@@ -324,8 +324,10 @@ class _Joint:
         ]
         whole = self._optimizer._stepper
         self._stepper.has_warned = whole.has_warned
+        self._stepper.sweeps.has_warned = whole.sweeps.has_warned
         self._stepper.step(view)  # type: ignore[arg-type]
         whole.has_warned = self._stepper.has_warned
+        whole.sweeps.has_warned = self._stepper.sweeps.has_warned
         view.show()
         self._versions = [shared.version for shared in self._groups]
         self._rates = []

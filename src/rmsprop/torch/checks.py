@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.torch.local import is_partial, is_shard, overlaps_itself
+from rmsprop.torch.local import is_partial, is_shard, is_sparse, overlaps_itself
 from rmsprop.torch.packing import CODES
 from rmsprop.torch.state import ARRAYS, ParamState
 
@@ -33,18 +33,48 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
         state: Its state, as far as it has any.
 
     Raises:
-        RuntimeError: If its gradient is sparse, partial or of another shape, its dtype is no float, its elements share
-            memory, or a state tensor has another shape or device than it should.
+        RuntimeError: If its gradient is partial, of another shape or of rows that it hasn't, its dtype is no float, its
+            elements share memory, or a state tensor has another shape or device than it should.
     """
     grad = param.grad
     assert grad is not None
-    if grad.is_sparse:
-        raise RuntimeError("RMSprop does not support sparse gradients")
+    if is_sparse(grad):
+        check_rows(name, param)
     if reason := _unusable(param, grad):
         raise RuntimeError(f"parameter {name} {reason}")
     for array in (*ARRAYS, *CODES.values()):
         if array in state:
             _check_state(name, array, state[array], param)
+
+
+def check_rows(name: str, param: Tensor) -> None:
+    """Check a sparse gradient.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter, with a gradient in coordinates.
+
+    Raises:
+        RuntimeError: If the parameter is a shard, the gradient of another shape, or a coordinate outside of it.
+    """
+    grad: Any = param.grad
+    if is_shard(param) or is_shard(grad):
+        raise RuntimeError(
+            f"parameter {name} is a DTensor with a sparse gradient, whose rows can't be told from those of other "
+            "shards: make the gradient dense (sparse=False in an Embedding)"
+        )
+    if grad.shape != param.shape:
+        raise RuntimeError(
+            f"parameter {name} has shape {tuple(param.shape)}, but its sparse gradient {tuple(grad.shape)}: call "
+            "zero_grad() after resizing"
+        )
+    for dimension, places in enumerate(grad._indices() if grad._nnz() else ()):
+        least, most = (int(place) for place in torch.aminmax(places))
+        if least < 0 or most >= grad.shape[dimension]:
+            raise RuntimeError(
+                f"the sparse gradient of parameter {name} has index {least if least < 0 else most} in dimension "
+                f"{dimension}, which goes from 0 to {grad.shape[dimension] - 1}"
+            )
 
 
 def _unusable(param: Tensor, grad: Any) -> str | None:

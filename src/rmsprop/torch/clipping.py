@@ -18,7 +18,7 @@ from rmsprop import clipping, native
 from rmsprop.threads import torch_threads
 from rmsprop.torch import gpu, gpu_norm
 from rmsprop.torch.exact_sum import counts_here, home_of, squares_of, summed
-from rmsprop.torch.local import inside
+from rmsprop.torch.local import inside, is_sparse
 
 if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
@@ -70,7 +70,12 @@ class GradientSum:
 
     def _by_tensor_operations(self) -> Iterable[Tensor]:
         grads = (param.grad for param in self.params)
-        return (squares_of(inside(grad)) for grad in grads if grad is not None)
+        return (squares_of(_numbers(inside(grad))) for grad in grads if grad is not None)
+
+
+def _numbers(grad: Tensor) -> Tensor:
+    """Return the numbers of a gradient, those of a row that it has several times added up."""
+    return grad.coalesce().values() if is_sparse(grad) else grad
 
 
 def parts_of(plan: Plan) -> list[GradientSum]:
@@ -85,7 +90,7 @@ def parts_of(plan: Plan) -> list[GradientSum]:
     for bucket in plan.first.buckets:
         if found := part(bucket.params[0]):
             found.buckets.append(bucket)
-    for member in plan.by_tensor:
+    for member in (*plan.by_tensor, *(row.member for row in plan.rows)):
         if found := part(member.param):
             found.params.append(member.param)
     for each in parts.values():

@@ -19,7 +19,7 @@ from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
 from rmsprop.torch.limits import Limits
-from rmsprop.torch.local import is_lazy, is_plain_class
+from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import Member
 from rmsprop.torch.packing import PackedState
 from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
@@ -35,7 +35,12 @@ Gathered = tuple[Tensor, Any, ParamState]
 
 def gathered(members: Iterable[Member], states: Mapping[Tensor, ParamState]) -> list[Gathered]:
     """Return parameters with their gradients, those that have one, and their states."""
-    return [(m.param, m.param.grad, states[m.param]) for m in members if m.param.grad is not None]
+    return [(m.param, _dense(m.param.grad), states[m.param]) for m in members if m.param.grad is not None]
+
+
+def _dense(grad: Tensor) -> Tensor:
+    """Return a gradient as it is, or of all rows: a compiler that traces the step knows no others."""
+    return grad.to_dense() if is_sparse(grad) else grad
 
 
 def check_rounding(member: Member, choice: RoundingChoice, is_traced: bool) -> None:

@@ -32,6 +32,7 @@ EXTRA: Mapping[str, Any] = MappingProxyType(
         "seed": 0,
         "state_dtype": None,
         "max_grad_ratio": None,
+        "sparse": "exact",
         "max_grad_value": None,
         "max_update_rms": None,
     }
@@ -48,7 +49,7 @@ _MEANING = {
     **dict.fromkeys(KEYS_OF_AVERAGE),
 }
 # What decides who updates a parameter, and what state it needs beside that of the rule.
-FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype")
+FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype", "sparse")
 _OPTIONS = (*KEYS.values(), *LIMITS, *FLAGS_OF_GROUP)
 
 
@@ -180,6 +181,8 @@ def check_group(group: Mapping[str, Any]) -> Updating:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     if group["fused"] and group["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
+    if group["sparse"] not in ("exact", "lazy"):
+        raise ValueError(f"Invalid sparse: {group['sparse']!r} (allowed: 'exact' or 'lazy')")
     choice_of(group)
     check_limits(group)
     return rule_of(group)

@@ -24,6 +24,11 @@ def is_plain_class(cls: type) -> bool:
     return cls in _ORDINARY or getattr(cls, "__torch_dispatch__", None) is _PLAIN_DISPATCH
 
 
+def is_sparse(grad: Tensor | None) -> bool:
+    """Whether a gradient is one of some rows alone."""
+    return grad is not None and grad.layout == torch.sparse_coo
+
+
 def is_uninitialized(param: Tensor) -> bool:
     """Whether a parameter of a lazy module has no shape yet."""
     return isinstance(param, torch.nn.parameter.UninitializedTensorMixin)  # type: ignore[attr-defined]  # not in its stub

@@ -35,6 +35,7 @@ from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.rounding import choice_of
+from rmsprop.torch.sparse import ON_ROWS
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
 from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
 from rmsprop.torch.step import Stepper
@@ -51,9 +52,9 @@ class RMSprop(torch.optim.RMSprop):
     On CPU tensors the update of all parameters is one pass of a compiled kernel on torch's threads, on CUDA tensors one
     launch of a Triton kernel per dtype and kind of state; shards of a `DTensor` and views with gaps in memory too. What
     the kernels can't do (a differentiable step, another device) is done with tensor operations; a warning says so where
-    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. State is made in at
-    least 32 bits, unless ``state_dtype`` asks for less. `rmsprop.reference.update` states the arithmetic with every
-    option of the rule.
+    nobody asked for them, on the CPU or a CUDA device. `paths` tells what updates each parameter. Sparse gradients are
+    taken row by row. State is made in at least 32 bits, unless ``state_dtype`` asks for less.
+    `rmsprop.reference.update` states the arithmetic with every option of the rule.
 
     Args:
         params: Parameters, named parameters or dicts that define parameter groups, as for every torch optimizer.
@@ -79,6 +80,9 @@ class RMSprop(torch.optim.RMSprop):
         state_dtype: What state is kept in: ``torch.bfloat16``, or ``"8bit"`` for codes of a byte (1.02 bytes per
             number with their scales), both rounded at random so that averages neither stop moving nor stray; for
             parameters of float32, bfloat16 and float16. Default None: float32.
+        sparse: What becomes of rows that a sparse gradient hasn't: ``"exact"``, what the dense gradient, 0 there, makes
+            of them; ``"lazy"``, nothing at all, as in TensorFlow 1, though their averages would decay and momentum and
+            weight decay would move them. Default ``"exact"``.
         max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
             ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
@@ -147,6 +151,7 @@ class RMSprop(torch.optim.RMSprop):
         rounding: Rounding = "nearest",
         seed: int = 0,
         state_dtype: torch.dtype | Literal["8bit"] | None = None,
+        sparse: Literal["exact", "lazy"] = "exact",
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
         max_grad_ratio: float | None = None,
@@ -170,6 +175,7 @@ class RMSprop(torch.optim.RMSprop):
                 "rounding": rounding,
                 "seed": seed,
                 "state_dtype": state_dtype,
+                "sparse": sparse,
                 "max_grad_value": max_grad_value,
                 "max_grad_ratio": max_grad_ratio,
                 "max_update_rms": max_update_rms,
@@ -398,9 +404,9 @@ class RMSprop(torch.optim.RMSprop):
         Raises:
             TypeError: If an option of a group was set to something of the wrong type.
             ValueError: If one was set out of range.
-            RuntimeError: If a gradient is sparse, not summed over its processes, or in memory that the update writes
-                to, if a state tensor was replaced by one that does not fit, or ``fused=True`` meets what the kernel
-                can't do.
+            RuntimeError: If a gradient is not summed over its processes, has rows that its parameter hasn't, or lies in
+                memory that the update writes to, if a state tensor was replaced by one that does not fit, or
+                ``fused=True`` meets what the kernel can't do.
 
         Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
@@ -478,7 +484,7 @@ class RMSprop(torch.optim.RMSprop):
     def _must_trace(self) -> bool:
         """Whether a compiler should see the step: the kernel can't serve all groups, and GradScaler waits for none."""
         groups = as_groups(self.param_groups)
-        kernel_serves = all(path.startswith("kernel") for path in self.paths().values())
+        kernel_serves = all(path.startswith(("kernel", ON_ROWS)) for path in self.paths().values())
         clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
         return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
 
@@ -488,7 +494,9 @@ class RMSprop(torch.optim.RMSprop):
         Returns:
             The parameter's name, or its number where it has none -> ``"kernel (avx512)"``, ``"kernel (triton)"``,
             ``"kernel on shard (avx512)"``, ``"kernel on dense copy (avx512)"``, or ``"tensor operations: "`` and the
-            reason.
+            reason. With a sparse gradient it is ``"kernel on rows (avx512)"``, ``"tensor operations on rows: "`` and
+            the reason, or, where the rule moves rows that have no gradient, ``"kernel on a dense copy of the sparse
+            gradient (avx512)"``.
 
         Examples:
             >>> RMSprop([torch.zeros(2)], fused=False).paths()

@@ -13,9 +13,10 @@ from rmsprop.torch.bucket import copy_dtype
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
-from rmsprop.torch.local import is_shard
+from rmsprop.torch.local import is_shard, is_sparse
 from rmsprop.torch.members import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
 from rmsprop.torch.rounding import choice_of, unfit_rounding
+from rmsprop.torch.sparse import path_on_rows
 from rmsprop.torch.state import ParamState
 
 
@@ -38,6 +39,8 @@ def paths_of(param_groups: list[dict[str, Any]], states: Mapping[Tensor, ParamSt
 
 def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, ParamState]) -> str:
     rule, state = rule_of(group), states.get(param) or ParamState()
+    if words := path_on_rows(param, state, group):
+        return words
     choice = choice_of(group)
     rounding = unfit_rounding(param, choice)
     limit = unfit_limit(param, group["max_update_rms"] is not None, choice)
@@ -46,6 +49,8 @@ def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, Param
     if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule, choice):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))
+    if is_sparse(param.grad):
+        where += " on a dense copy of the sparse gradient"
     return f"kernel{where} ({'triton' if is_on_gpu(param) else native.instruction_set()})"
 
 

@@ -25,6 +25,8 @@ from rmsprop.torch.exact_sum import home_of
 from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
+from rmsprop.torch.row_clock import as_held
+from rmsprop.torch.rows import RowUpdate
 from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
 
@@ -50,6 +52,7 @@ class Plan:
         composite: What tensor operations update.
         composite_by_group: The same, in a list per group.
         by_tensor: All but what is updated at once by kernels.
+        rows: What is updated row by row.
         unasked: The members that tensor operations update though nobody asked for it.
         sequence: The parameters that share memory, in the order of the for-loop: a stage for a kernel, or a member that
             tensor operations update.
@@ -82,7 +85,15 @@ class Plan:
         for members in self.groups:
             members.sort(states, self._changes)
         everyone = [member for members in self.groups for member in members.all]
-        _part_counters(everyone, states)
+        on_rows = [member for members in self.groups for member in members.on_rows]
+        _part_counters([*everyone, *on_rows], states)
+        self.rows = [
+            RowUpdate(member, groups[member.group], self.groups[member.group], states[member.param])
+            for member in on_rows
+        ]
+        _check_rows_apart(everyone, on_rows, states)
+        if not all(row.bind() for row in self.rows):
+            raise RuntimeError("a sparse gradient was replaced during the step")
         self._mapping, self._params, self._states = states, list(states), list(states.values())
         self._arrange(everyone, states)
         self._changes.seen = self._changes.counters_shown = False
@@ -109,7 +120,8 @@ class Plan:
         one_by_one = [each for each in self.sequence if isinstance(each, Member)]
         for member in (*self.composite, *one_by_one):
             composite.check_rounding(member, self.groups[member.group].rounding, is_traced=not self._may_use_kernels)
-        self.unasked = [m for m in (*self.composite, *one_by_one) if not self.groups[m.group].asked]
+        by_operations = (*self.composite, *one_by_one, *(row.member for row in self.rows if row.member.reason))
+        self.unasked = [m for m in by_operations if not self.groups[m.group].asked]
         self._composite_memories = [m for m in (*self.composite, *self._solos) if m.reason and _has_memory(m.param)]
         self._places = [member.param.data_ptr() for member in self._composite_memories]
         self._is_simple = not self._composite_memories and not self._solos
@@ -117,7 +129,7 @@ class Plan:
         on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
         self.all_on_cpu = only_kernels and not any(on_gpu)
-        self.all_on_gpu = only_kernels and all(on_gpu)
+        self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows
 
     def _alone(self, member: Member, states: States) -> Stage | Member:
         """Return what updates a parameter by itself."""
@@ -181,6 +193,7 @@ class Plan:
             and all(map(Members.refresh, self.groups, groups))
             and (self.all_on_cpu or all(members.recheck() for members in self.groups))
             and (self._is_simple or (self._composite_still_lies_apart() and self._solos_still_make_sense(states)))
+            and all(row.bind() for row in self.rows)
             and (self.first.bind(self._written, stay) or self._relocate())
             and (self._is_simple or all(stage.bind(stretch_table.NOWHERE, stay) for stage in self.stages[1:]))
         )
@@ -191,7 +204,8 @@ class Plan:
     @property
     def is_plain(self) -> bool:
         """Whether the compiled kernel updates everything where it lies."""
-        return self._is_simple and self.all_on_cpu and all(bucket.is_plain for bucket in self.first.buckets)
+        is_simple = self._is_simple and self.all_on_cpu and not self.rows
+        return is_simple and all(bucket.is_plain for bucket in self.first.buckets)
 
     def bind_first(self) -> bool:
         """Look at the gradients alone, of a plan that is plain; return whether it serves the next step."""
@@ -260,6 +274,17 @@ def _part_counters(members: Iterable[Member], states: States) -> None:
             state.set_counter(state.counter.clone())
 
 
+def _check_rows_apart(everyone: list[Member], on_rows: list[Member], states: States) -> None:
+    """Check that parameters with sparse gradients share no memory with others, which would have to take turns."""
+    members = [*on_rows, *(member for member in everyone if _has_memory(member.param))] if on_rows else []
+    shared = entangled([_memory(member.name, member.param, states[member.param]) for member in members])
+    if found := sorted(shared & set(range(len(on_rows)))):
+        raise RuntimeError(
+            f"parameter {members[found[0]].name} has a sparse gradient and shares memory with another parameter or its "
+            "gradient: make the gradient dense (sparse=False in an Embedding), or give it memory of its own"
+        )
+
+
 def _has_memory(param: Tensor) -> bool:
     memory = inside(param)
     return _is_plain(memory) and memory.device.type != "meta"
@@ -271,6 +296,6 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def _memory(name: str, param: Tensor, state: Mapping[str, Any]) -> Memory:
     """Return what the update of a parameter works on."""
-    arrays = [inside(value) for name, value in state.items() if name != "step" and isinstance(value, Tensor)]
+    arrays = [inside(value) for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
     grad = None if param.grad is None else inside(param.grad)
     return Memory(name, [inside(param), *arrays], grad if grad is not None and _is_plain(grad) else None)

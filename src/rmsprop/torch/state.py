@@ -9,7 +9,7 @@ taken apart where one arrives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from functools import cache, wraps
 from typing import Any, Self
 
@@ -24,8 +24,13 @@ from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pi
 from rmsprop.torch.local import is_dense, is_lazy, is_uninitialized
 from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
+from rmsprop.torch.row_clock import ROWS, as_held, settle
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer", ITERATE)
+
+
+# What is brought up to date when it is read.
+_AVERAGES = {*ARRAYS, *CODES.values(), *SCALES.values()}
 
 
 class Changes:
@@ -93,16 +98,18 @@ class ParamState(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         """Return what a pickle or a copy keeps: what is held, not whom it tells."""
-        return type(self).copied, (dict(self.items()),)
+        return type(self).copied, (as_held(self),)
 
     def __copy__(self) -> Self:
         """Return a state of the same tensors."""
-        return type(self)(self)
+        return type(self)(as_held(self))
 
     def __getitem__(self, key: str) -> Any:
         """Return what is held or can be rebuilt."""
         if key == "step":
             self._shows_counter()
+        elif key in _AVERAGES:
+            settle(self)
         return super().__getitem__(key)
 
     def _shows_counter(self) -> None:
@@ -123,6 +130,11 @@ class ParamState(dict[str, Any]):
         if key == "square_avg" and _holds(self, "grad_var") and _holds(self, "grad_avg"):
             return _rebuilt_square_avg(self)
         raise KeyError(key)
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Return the names of what is held, all up to date."""
+        settle(self)
+        return super().keys()
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, ``square_avg`` among them: torch's distributed checkpoints load what they find here."""
@@ -154,12 +166,13 @@ def _telling(name: str) -> Callable[..., Any]:
 
 
 def _showing(name: str) -> Callable[..., Any]:
-    """Return a method of dict that hands out everything."""
+    """Return a method of dict that hands out everything, up to date."""
     show = getattr(dict, name)
 
     @wraps(show)
     def method(self: ParamState, *args: Any) -> Any:
         self._shows_counter()
+        settle(self)
         return show(self, *args)
 
     return method
@@ -246,6 +259,21 @@ def complete(
         _pack(state, rounding)
     _keep_lost(state, param, rounding)
     return state
+
+
+def is_complete(state: Any, param: Tensor, rule: Updating, count_on_device: bool, rounding: RoundingChoice) -> bool:
+    """Whether `complete` would leave a state of rows as it is; looking at it doesn't bring them up to date."""
+    if not isinstance(state, ParamState) or ROWS not in state:
+        return False
+    held, is_coded = as_held(state), rounding.packing == "8bit"
+    arrays = [held.get(CODES[name] if is_coded else name) for name in rule.state_names]
+    wanted = torch.uint8 if is_coded else kept_dtype(param, rounding)
+    fits = all(array is not None and array.dtype == wanted for array in arrays)
+    return (
+        fits
+        and can_count(held.get("step"), param, count_on_device)
+        and (LOST in held) == rounding.keeps_lost(param.dtype)
+    )
 
 
 def _new_array(name: str, param: Tensor, start: float, rounding: RoundingChoice) -> dict[str, Tensor]:
@@ -349,7 +377,7 @@ def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
         The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
         ``grad_var`` is there only where the two averages don't tell it to the last bit.
     """
-    shown = dict(state.items())
+    shown = dict(state.items())  # brings rows up to date where they are: a resumed run has the bits of one that goes on
     if not is_packed:
         _unpack(shown)
         shown |= {name: _wide(shown[name]) for name in ARRAYS if name in shown and shown[name].dtype == torch.bfloat16}

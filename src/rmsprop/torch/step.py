@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Any
 
 import torch
@@ -18,12 +18,14 @@ from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite, gpu
 from rmsprop.torch.averaged import Rate, count
 from rmsprop.torch.bucket import DTYPES
+from rmsprop.torch.checks import names_of
 from rmsprop.torch.clipping import Clipper
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, rate_of
 from rmsprop.torch.limits import Limits, check_not_differentiable
 from rmsprop.torch.members import Member
 from rmsprop.torch.plan import Numbering, Plan
+from rmsprop.torch.sparse import DenseSweeps
 from rmsprop.torch.stage import Stage
 
 # Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.
@@ -42,6 +44,7 @@ class Stepper:
     Attributes:
         plan: The plan of the last step, if it is of use.
         has_warned: Whether somebody was told that tensor operations update parameters.
+        sweeps: What makes sparse gradients dense where their rows can't be updated alone.
     """
 
     def __init__(self, numbering: Numbering | None = None) -> None:
@@ -50,6 +53,7 @@ class Stepper:
         self._captured: list[Any] = []  # what CUDA graphs of steps read whenever they run
         self.has_warned = self._is_stepping = False
         self.clipper = Clipper()
+        self.sweeps = DenseSweeps()
         self.forget()
 
     @property
@@ -58,7 +62,11 @@ class Stepper:
         return self._lock
 
     def forget(self) -> None:
-        """Make a new plan at the next step."""
+        """Make a new plan at the next step, of groups that may be others."""
+        self.sweeps.forget()
+        self._drop_plan()
+
+    def _drop_plan(self) -> None:
         self.plan: Plan | None = None
         self.clipper.forget()
 
@@ -91,7 +99,13 @@ class Stepper:
         on_gpu = is_on_gpu(found_inf) or (max_norm is not None and _are_on_gpu(groups))
         if max_norm is not None:
             check_not_differentiable(groups)
-        plan = self._current_plan(optimizer, on_gpu)
+        with self.sweeps.during_a_step(optimizer.state):
+            self._take(optimizer, groups, lrs, max_norm, self._current_plan(optimizer, on_gpu))
+
+    def _take(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], lrs: list[Rate], max_norm: float | None, plan: Plan
+    ) -> None:
+        """Update everything by a plan, and count the step."""
         try:
             if plan.unasked and not self.has_warned:
                 self._warn(plan.unasked)
@@ -101,6 +115,8 @@ class Stepper:
         finally:
             for stage in plan.stages:
                 stage.release()
+            for row in plan.rows:
+                row.release()
 
     def _run(self, optimizer: Optimizer, plan: Plan, lrs: list[Rate], max_norm: float | None) -> bool:
         """Update everything in the order of a plan; return whether the host knows of no reason to skip the step."""
@@ -120,8 +136,14 @@ class Stepper:
                 group, rule = optimizer.param_groups[bucket.group], plan.groups[bucket.group].rule
                 bucket.set_numbers(rule, lrs[bucket.group], group["maximize"], limits[bucket.group])
             stage.prepare(scaling, self._captured)
+        for row in plan.rows:
+            number = row.member.group
+            rule, maximize = plan.groups[number].rule, optimizer.param_groups[number]["maximize"]
+            row.prepare(rule, lrs[number], maximize, limits[number])
 
         plan.first.run(scaling)
+        for row in plan.rows:
+            row.run()
         for members in plan.composite_by_group:
             self._update(optimizer, plan, members, lrs, limits)
         for each in plan.sequence:
@@ -158,9 +180,17 @@ class Stepper:
         groups, states = optimizer.param_groups, optimizer.state
         if self.plan is not None and self.plan.bind(groups, states, counts_on_device):
             return self.plan
-        self.forget()  # what the plan holds may be what memory is needed for
+        self._drop_plan()  # what it holds may be what memory is needed for
+        self._make_dense(groups, states)
         self.plan = Plan(groups, states, counts_on_device, numbering=self._numbering)
         return self.plan
+
+    def _make_dense(self, groups: list[dict[str, Any]], states: Any) -> None:
+        """Look for sparse gradients that are to be dense for this step, and say so once."""
+        names = names_of(groups) if self._numbering is None else [names for names, _ in self._numbering]
+        members = [zip(of, group["params"], repeat(group)) for of, group in zip(names, groups, strict=True)]
+        if told := self.sweeps.find(chain.from_iterable(members), states):
+            warnings.warn(told, UserWarning, stacklevel=_levels_to_the_user())
 
     def _warn(self, unasked: list[Member]) -> None:
         """Say once that tensor operations update parameters though nobody asked for it."""

@@ -1,0 +1,231 @@
+// The update of rows: sums of their gradients, decay to date, and the loop of the dense update. Compiled once per
+// instruction set, with RMSPROP_ROWS naming what it defines. src/rmsprop/rows.py states the same operations.
+#include "rows.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "storage.hpp"
+#include "update.hpp"
+#include "walk.hpp"
+
+namespace {
+
+using rmsprop::Entry;
+
+// What steps leave of an average, and what they don't.
+struct Shares {
+  double kept = 1, lost = 0;
+
+  Shares then(const Shares& later) const { return {kept * later.kept, lost + kept * later.lost}; }
+};
+
+// What so many steps of a segment leave.
+Shares after(const rmsprop_rows& rows, int64_t segment, int64_t steps) {
+  Shares found;
+  const double* kept = rows.kept + RMSPROP_POWERS * segment;
+  const double* lost = rows.lost + RMSPROP_POWERS * segment;
+  for (int bit = 0; steps >> bit != 0; ++bit)
+    if (steps >> bit & 1) found = found.then({kept[bit], lost[bit]});
+  return found;
+}
+
+// What the steps from one, not counted, to `now` leave.
+Shares shares_since(const rmsprop_rows& rows, int64_t last) {
+  if (last >= rows.now || rows.segments == 0) return {};
+  const int64_t* const ends = rows.begins + rows.segments;
+  const int64_t segment = std::max<int64_t>(std::upper_bound(rows.begins, ends, last) - rows.begins - 1, 0);
+  const int64_t end = segment + 1 < rows.segments ? rows.begins[segment + 1] : rows.now;
+  Shares own = after(rows, segment, end - last);
+  if (rows.corrected[segment]) {
+    const double gone = after(rows, segment, last).lost, gone_at_end = after(rows, segment, end).lost;
+    own = {own.kept * (gone / gone_at_end), own.lost / gone_at_end};
+  }
+  return own.then({rows.later_kept[segment], rows.later_lost[segment]});
+}
+
+template <class T>
+T kept_of(double kept, double average) {
+  const double moved = kept * average;
+  return static_cast<T>(std::fabs(average) == std::numeric_limits<double>::infinity() ? average : moved);
+}
+
+template <class T>
+RMSPROP_NOINLINE void decay(int64_t size, const Shares& shares, T* __restrict spreads) {
+  const double kept = shares.kept;
+  for (int64_t k = 0; k < size; ++k) spreads[k] = kept_of<T>(kept, spreads[k]);
+}
+
+template <class T>
+RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __restrict spreads, T* __restrict means) {
+  const double kept = shares.kept, lost = shares.lost;
+  for (int64_t k = 0; k < size; ++k) {
+    const double mean = means[k];
+    spreads[k] = kept_of<T>(kept, spreads[k] + lost * (mean * mean));
+    means[k] = kept_of<T>(kept, mean);
+  }
+}
+
+constexpr int64_t kAhead = 6;        // entries
+constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
+
+template <class T>
+void add(int64_t size, const T* __restrict values, T* __restrict sums) {
+  for (int64_t k = 0; k < size; ++k) sums[k] += values[k];
+}
+
+// The one tensor of a batch, unit by unit. What is stored in another precision passes through the first cache.
+template <bool centered, Buffer kind, class T, bool usual>
+class Table {
+ public:
+  Table(const rmsprop_batch& batch, const rmsprop_rows& rows, const Narrow* narrow, const Packed* state)
+      : batch_(batch),
+        rows_(rows),
+        narrow_(narrow),
+        state_(state),
+        numbers_(batch.rule),
+        per_unit_(rows.per_unit * rows.width),
+        total_(rows.count * rows.width) {}
+
+  // Returns where the gradients of a unit are, or are added up.
+  const T* gradients(const Entry* begin, const Entry* end, T* sums) const {
+    if (!narrow_ && rows_.per_unit == 1 && end - begin == 1)
+      return static_cast<const T*>(batch_.grads[0]) + begin->place * rows_.width;
+    bool is_new = rows_.per_unit == 1;  // a row's first gradient is copied: added to 0, −0 would lose its sign
+    if (!is_new) std::fill(sums, sums + per_unit_, T(0));
+    for (const Entry* entry = begin; entry != end; ++entry, is_new = false) {
+      const int64_t row = rows_.indices[entry->place] - entry->unit * rows_.per_unit;
+      add_row(entry->place, is_new, sums + row * rows_.width);
+    }
+    return sums;
+  }
+
+  // Asks for what an update of a unit begins with: rows lie anywhere, where no hardware would look for them.
+  void announce(const Entry& entry) const {
+    const int64_t first = entry.unit * per_unit_, bytes = std::min<int64_t>(per_unit_ * sizeof(T), kAnnounced);
+    if (!narrow_) prefetch(from<T>(batch_.params, 0, first), bytes);
+    if (!state_) prefetch(from<T>(batch_.spreads, 0, first), bytes);
+    if (!state_ && centered) prefetch(from<T>(batch_.means, 0, first), bytes);
+    prefetch(rows_.last + entry.unit, 1);
+  }
+
+  // Brings averages to date, and updates everything if there are gradients.
+  void update(int64_t unit, const T* grads) const {
+    const Shares shares = shares_since(rows_, rows_.last[unit]);
+    const int64_t first = unit * per_unit_, last = std::min(first + per_unit_, total_);
+    T params[kBlock], spreads[kBlock], means[kBlock], buffers[kBlock];
+    for (int64_t k = first; k < last; k += kBlock) {
+      const int64_t size = std::min(kBlock, last - k);
+      T* const p = grads && narrow_ ? params : from<T>(batch_.params, 0, k);
+      T* const spread = state_ ? spreads : from<T>(batch_.spreads, 0, k);
+      T* const mean = !centered ? nullptr : state_ ? means : from<T>(batch_.means, 0, k);
+      T* const buffer = kind == Buffer::kNone ? nullptr : state_ ? buffers : from<T>(batch_.buffers, 0, k);
+      read(k, size, grads ? params : nullptr, spreads, means, buffers);
+      if (shares.lost != 0) centered ? decay_centered(size, shares, spread, mean) : decay(size, shares, spread);
+      if (grads) walk<centered, kind>(size, numbers_, p, grads + (k - first), spread, mean, buffer);
+      write(k, size, grads ? params : nullptr, spreads, means, buffers);
+    }
+  }
+
+ private:
+  void read(int64_t k, int64_t size, T* params, T* spreads, T* means, T* buffers) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (narrow_ && params) narrow_->read_params(k, size, params);
+      if (!state_) return;
+      state_[0].read(k, size, spreads);
+      if (centered) state_[1].read(k, size, means);
+      if (kind != Buffer::kNone) state_[2].read(k, size, buffers);
+    }
+  }
+
+  void write(int64_t k, int64_t size, T* params, T* spreads, T* means, T* buffers) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (narrow_ && params) narrow_->write_params(params, k, size);
+      if (!state_) return;
+      state_[0].write(spreads, k, size);
+      if (centered) state_[1].write(means, k, size);
+      if (kind != Buffer::kNone) state_[2].write(buffers, k, size);
+    }
+  }
+
+  void add_row(int64_t place, bool is_new, T* sums) const {
+    const int64_t begin = place * rows_.width;
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (narrow_) {
+        T values[kBlock];
+        for (int64_t k = 0; k < rows_.width; k += kBlock) {
+          const int64_t size = std::min(kBlock, rows_.width - k);
+          narrow_->read_grads(begin + k, size, is_new ? sums + k : values);
+          if (!is_new) add(size, values, sums + k);
+        }
+        return;
+      }
+    }
+    const T* const values = static_cast<const T*>(batch_.grads[0]) + begin;
+    is_new ? void(std::copy(values, values + rows_.width, sums)) : add(rows_.width, values, sums);
+  }
+
+  const rmsprop_batch& batch_;
+  const rmsprop_rows& rows_;
+  const Narrow* const narrow_;
+  const Packed* const state_;
+  const Numbers<T, usual> numbers_;
+  const int64_t per_unit_, total_;
+};
+
+// Calls part(table) with the table of a batch.
+template <bool wide, bool centered, Buffer kind, class Part>
+void with_table(const rmsprop_batch& batch, const rmsprop_rows& rows, const Part& part) {
+  using T = std::conditional_t<wide, double, float>;
+  const auto call = [&](const Narrow* narrow, const Packed* state) {
+    if (is_usual(batch.rule))
+      part(Table<centered, kind, T, true>(batch, rows, narrow, state));
+    else
+      part(Table<centered, kind, T, false>(batch, rows, narrow, state));
+  };
+  if constexpr (!wide) {
+    const bool is_narrow = batch.dtype != RMSPROP_FLOAT32, is_packed = batch.packing != RMSPROP_UNPACKED;
+    if (is_narrow || is_packed) {
+      const Narrow narrow(batch, 0);
+      const Packed state[] = {{batch, 0, kSpreads}, {batch, 0, kMeans}, {batch, 0, kBuffers}};
+      return call(is_narrow ? &narrow : nullptr, is_packed ? state : nullptr);
+    }
+  }
+  call(nullptr, nullptr);
+}
+
+template <bool wide, bool centered, Buffer kind>
+void update_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, const Entry* begin, const Entry* end,
+                 void* sums) {
+  using T = std::conditional_t<wide, double, float>;
+  with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
+    for (const Entry* entry = begin; entry != end;) {
+      const Entry* const first = entry;
+      for (; entry != end && entry->unit == first->unit; ++entry)
+        if (end - entry > kAhead) table.announce(entry[kAhead]);
+      table.update(first->unit, table.gradients(first, entry, static_cast<T*>(sums)));
+    }
+  });
+}
+
+template <bool wide, bool centered, Buffer kind>
+void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t begin, int64_t end) {
+  with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
+    for (int64_t unit = begin; unit < end; ++unit)
+      if (rows.last[unit] < rows.now) table.update(unit, nullptr);
+  });
+}
+
+// The inverse of row_kernel_index.
+template <int... index>
+constexpr rmsprop::RowKernels all_kernels(std::integer_sequence<int, index...>) {
+  return {{update_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...},
+          {settle_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...}};
+}
+
+}  // namespace
+
+namespace rmsprop {
+extern const RowKernels RMSPROP_ROWS;
+const RowKernels RMSPROP_ROWS = all_kernels(std::make_integer_sequence<int, kRowKernels>());
+}  // namespace rmsprop

@@ -1,0 +1,80 @@
+"""The compiled update of rows: `rmsprop.rows` in the terms of the C library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rmsprop.codes import BLOCK
+from rmsprop.decays import Decays
+from rmsprop.layout import RowsStruct
+from rmsprop.native import Batch, prepared_rows
+from rmsprop.storage import Packing
+
+Array = np.ndarray[Any, Any]
+
+
+def rows_per_unit(width: int, packing: Packing | None) -> int:
+    """Return how many rows share one step to which they are up to date: those that codes with one scale lie in.
+
+    Args:
+        width: Numbers in a row.
+        packing: What state is packed into.
+
+    Examples:
+        >>> [rows_per_unit(width, "8bit") for width in (1, 64, 96, 128, 300)], rows_per_unit(1, None)
+        ([128, 2, 4, 1, 32], 1)
+    """
+    return BLOCK // math.gcd(BLOCK, width) if packing == "8bit" and width else 1
+
+
+class RowTable:
+    """A table of a batch of one tensor, some of whose rows have gradients.
+
+    Args:
+        batch: The batch, placed but for its gradient.
+        shape: How many rows there are, and how many numbers in each.
+        per_unit: As `rows_per_unit` returns it.
+        last: Per unit the step to which its averages are up to date, int32; changed in place.
+    """
+
+    def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array) -> None:
+        self.batch, self._last = batch, last
+        self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=last.ctypes.data)
+
+    def prepared(
+        self,
+        decays: Decays,
+        now: int,
+        grad: tuple[int, int, int] | None,
+        parallel_for: int | None = None,
+        threads: int = 1,
+    ) -> Callable[[], int]:
+        """Return a call into C that brings averages to date, and updates rows.
+
+        Args:
+            decays: What the steps did to averages.
+            now: The step to which averages are brought.
+            grad: How many rows have gradients, and the addresses of their numbers and of their gradients; they are then
+                updated. None: all rows are brought to date, and nothing else happens.
+            parallel_for: As for `rmsprop.native.update`.
+            threads: As for `rmsprop.native.update`.
+
+        Returns:
+            A function without arguments that returns 0, or what went wrong before anything was changed.
+        """
+        self._set_decays(decays, now)
+        if grad is not None:
+            self.struct.entries, self.struct.indices, values = grad
+            self.batch.place_grads([values])
+        return prepared_rows(self.batch, self.struct, grad is None, parallel_for, threads)
+
+    def _set_decays(self, decays: Decays, now: int) -> None:
+        found = self._segments = decays.segments(now)  # kept: C reads their memory
+        self.struct.now, self.struct.segments = now, len(found.begins)
+        self.struct.begins, self.struct.corrected = found.begins.ctypes.data, found.corrected.ctypes.data
+        self.struct.kept, self.struct.lost = (share.ctypes.data for share in found.powers)
+        self.struct.later_kept, self.struct.later_lost = (share.ctypes.data for share in found.later)

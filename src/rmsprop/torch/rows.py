@@ -1,0 +1,215 @@
+"""The update of the rows of a parameter that a sparse gradient has, by the kernel or by NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmsprop import native, reference
+from rmsprop.averaging import Updating, inner
+from rmsprop.decays import Shares
+from rmsprop.row_table import RowTable
+from rmsprop.rows import summed, up_to_date
+from rmsprop.rule import Rule
+from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES, working_dtype
+from rmsprop.threads import torch_threads
+from rmsprop.torch.checks import check_rows
+from rmsprop.torch.limits import Limits
+from rmsprop.torch.local import is_sparse
+from rmsprop.torch.members import Member, Members
+from rmsprop.torch.rounding import LOST, place_of
+from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle
+from rmsprop.torch.sparse import unfit_rows
+from rmsprop.torch.state import ParamState
+from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
+
+
+class RowUpdate:
+    """The update of those rows of a parameter that have gradients.
+
+    Args:
+        member: The parameter; its reason is why no kernel updates it, if none does.
+        group: Its group.
+        members: What a plan knows of the group.
+        state: Its state, complete.
+    """
+
+    def __init__(self, member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> None:
+        self.member, self._group, self._state, self._choice = member, group, state, members.rounding
+        self._members = members
+        self._options: tuple[Any, ...] | None = None
+        self._rows: Tensor | None = None
+        self._values: Tensor | None = None
+        self._shape: tuple[int, int] | None = None
+        self._call: Callable[[], int] | None = None
+        self._places = self._addresses()
+        self._table: RowTable | None = None
+
+    def bind(self) -> bool:
+        """Look at the parameter, its state and its gradient as they are now; return whether its rows can be updated.
+
+        Raises:
+            RuntimeError: If the gradient has rows that the parameter hasn't.
+        """
+        param, grad = self.member.param, self.member.param.grad
+        if grad is None:
+            return True
+        if not is_sparse(grad) or grad.dtype != param.dtype or self._addresses() != self._places:
+            return False
+        if self._members.options is not self._options:  # looked at only then: it takes a third of a small step
+            if unfit_rows(param, self._state, self._group):
+                return False
+            self._options = self._members.options
+        if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
+            return False
+        check_rows(self.member.name, param)
+        shape = _shape_of(grad)
+        if self._shape not in (None, shape):
+            return False
+        self._shape = shape
+        self._rows, self._values = _row_numbers(grad), flat(grad._values().resolve_conj().resolve_neg().contiguous())
+        return True
+
+    def _addresses(self) -> list[Any]:
+        param, state = self.member.param, self._state
+        tensors = [value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
+        return [
+            param.shape,
+            param.stride(),
+            param.data_ptr(),
+            state.counter.data_ptr(),
+            *(each.data_ptr() for each in tensors),
+        ]
+
+    def prepare(self, updating: Updating, lr: Any, maximize: bool, limits: Limits) -> None:
+        """Do what may fail while nothing has changed.
+
+        Args:
+            updating: What to compute.
+            lr: The learning rate, a number or a tensor of one element.
+            maximize: Ascend instead of descend.
+            limits: What gradients are multiplied with first, and what they are limited to.
+        """
+        if self._rows is None or self._values is None:
+            return
+        rule, rows, values = inner(updating), self._rows, self._values
+        lr = lr.item() if isinstance(lr, Tensor) else lr
+        now = int(self._state.counter.item())
+        clock = self._clock(now)
+        if not clock.is_lazy:
+            clock.decays.record(rule, now + 1)
+        if self.member.reason:
+            limits = limits.negated() if maximize else limits
+            self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
+            return
+        table = self._kernel_table(rule, clock)
+        table.batch.set_numbers(
+            lr, now + 1, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+        )
+        grad = len(rows), rows.data_ptr(), values.data_ptr()
+        self._call = table.prepared(clock.decays, now, grad, *torch_threads())
+
+    def _clock(self, now: int) -> RowClock:
+        """Return the steps of the rows, begun anew where they are other rows now."""
+        clock = dict.get(self._state, ROWS)
+        is_lazy = self._group["sparse"] == "lazy"
+        if clock is not None and (clock.shape != self._shape or clock.decays.is_full or clock.is_lazy != is_lazy):
+            settle(self._state)
+            clock = None
+        if clock is None:
+            param = self.member.param
+            working = working_dtype(KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")])
+            assert self._shape is not None
+            clock = RowClock(
+                self._shape, working, self._choice.packing, self._choice.seed, self.member.number, now, is_lazy
+            )
+            dict.__setitem__(self._state, ROWS, clock)
+            self._table = None
+        return clock
+
+    def _kernel_table(self, rule: Rule, clock: RowClock) -> RowTable:
+        if self._table is None:
+            param, state, choice = self.member.param, self._state, self._choice
+            batch = native.Batch(
+                KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
+                1,
+                rule,
+                steps=str(state.counter.dtype).removeprefix("torch."),
+                rounding=choice.of(param.dtype),
+                seed=choice.seed,
+                packing=choice.packing,
+            )
+            stored = StoredRows(as_held(state), choice.packing).in_columns(batch.state_columns)
+            lost = [as_held(state)[LOST]] if choice.keeps_lost(param.dtype) else []
+            addresses = [tensor.data_ptr() for tensor in (*stored, *lost, state.counter)]
+            batch.place([clock.shape[0] * clock.shape[1]], [param.data_ptr(), 0, *addresses])
+            batch.number([place_of(self.member.number, param)])
+            self._table = RowTable(batch, clock.shape, clock.per_unit, clock.last)
+        return self._table
+
+    def _by_numpy(
+        self, rule: Rule, lr: float, step: int, clock: RowClock, grad: tuple[Any, Tensor], limits: Limits
+    ) -> int:
+        """Do as the kernel does, with the same bits."""
+        param, width = StoredParam(self.member.param, as_held(self._state), self._choice), clock.shape[1]
+        stored, number = StoredRows(as_held(self._state), clock.packing), self.member.number
+        values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
+        rows, sums = summed(grad[0], values.numpy().reshape(-1, width))
+        units = np.unique(rows // clock.per_unit)
+        index, owner = clock.numbers_of(units)
+        whole = np.zeros((len(units) * clock.per_unit, width), sums.dtype)
+        places = np.searchsorted(units, rows // clock.per_unit) * clock.per_unit + rows % clock.per_unit
+        whole[places] = sums if clock.per_unit == 1 else sums + 0.0
+        g = whole.reshape(-1)[: len(index)]
+        shares = clock.decays.shares(clock.last[units], step - 1)
+        with np.errstate(all="ignore"):  # infinities and NaN follow IEEE rules, silently
+            g = g * g.dtype.type(limits.scale)
+            g = g if limits.max_grad == math.inf else np.clip(g, -limits.max_grad, limits.max_grad)
+            kept = up_to_date(stored.read(index), Shares(shares.kept[owner], shares.lost[owner]))
+            new, arrays = reference.apply(rule, lr, step, param.read(index), g, kept, np)
+        param.write(new, index, step, number)
+        stored.write(arrays, index, self._choice.seed, step, number)
+        clock.last[units] = step
+        self._state.counter.add_(1.0)
+        return 0
+
+    def run(self) -> None:
+        """Update the rows and count the step.
+
+        Raises:
+            MemoryError: If there is no memory for the sums.
+            RuntimeError: If torch's threads can't be used.
+        """
+        call, self._call = self._call, None
+        if call is None:
+            return
+        if status := call():
+            if status == native.NO_MEMORY:
+                raise MemoryError("there is no memory for the sums of the gradients of rows")
+            raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+        torch.autograd.graph.increment_version(self.member.param)
+
+    def release(self) -> None:
+        """Let go of the gradient, so that it can be freed."""
+        self._rows = self._values = self._call = None
+
+
+def _shape_of(grad: Tensor) -> tuple[int, int]:
+    """Return how many rows a gradient is of, and how many real numbers are in each."""
+    dims = grad.sparse_dim()
+    width = math.prod(grad.shape[dims:]) * (2 if grad.is_complex() else 1)
+    return math.prod(grad.shape[:dims]), width
+
+
+def _row_numbers(grad: Tensor) -> Tensor:
+    """Return the rows that a gradient has entries for; several sparse dimensions are numbered in row-major order."""
+    indices, dims = grad._indices(), grad.sparse_dim()
+    if dims == 1:
+        return indices[0].contiguous()
+    strides = [math.prod(grad.shape[d + 1 : dims]) for d in range(dims)]
+    return (indices * torch.tensor(strides).unsqueeze(1)).sum(0)
