@@ -6,6 +6,7 @@
 import importlib
 import traceback
 import warnings
+from datetime import timedelta
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from sharding.support import CASES
 
 TIMEOUT = 300.0  # seconds; a case takes at most a few, on a machine that has others to serve
+HUNG = timedelta(seconds=60)  # after which ranks give up to wait for one that has failed
 
 
 def run_cases(rank, count, barrier, folder, runs):
@@ -33,7 +35,7 @@ def run_cases(rank, count, barrier, folder, runs):
         barrier.wait(TIMEOUT)
         if rank < ranks:
             store = dist.FileStore(f"{folder}/store {turn}", ranks)
-            dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
+            dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=HUNG)
             mesh = init_device_mesh("cpu", (ranks,))
             for module in modules:
                 importlib.import_module(f"sharding.{module}")

@@ -371,11 +371,12 @@ def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
 def _is_told(state: Mapping[str, Any]) -> bool:
     """Whether a variance is what the two averages tell.
 
-    Of a `DTensor` all processes must answer alike, and none may wait for another that saves nothing. It is where
-    distributed checkpoints look before they load: after a single step.
+    Processes that may hold parts of one parameter, of a `DTensor` or of FSDP1's flat ones, must answer alike, or some
+    would wait for what the others don't send; and none may wait for one that saves nothing. So there it is after a
+    single step, which is where distributed checkpoints look before they load.
     """
     grad_var, square_avg = state["grad_var"], state["square_avg"]
-    if is_shard(grad_var):
+    if is_shard(grad_var) or (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return bool(state["step"] <= 1)
     return grad_var.dtype == square_avg.dtype and torch.equal(_difference(square_avg, state["grad_avg"]), grad_var)
 
