@@ -62,6 +62,7 @@ def test_flat_parameters_are_updated_where_they_are(found):
 def test_state_of_flat_parameters_is_gathered_and_comes_back(found):
     for result in results(found, "flat_parameters_saved"):
         assert result == dict.fromkeys(result, (True, True))
+        assert len(result) == 3
 
 
 @pytest.mark.parametrize("case", ["sharded_groups_of_replicas", "tensor_parallel", "sharded_and_tensor_parallel"])

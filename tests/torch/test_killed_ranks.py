@@ -4,8 +4,10 @@ import signal
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 import torch.multiprocessing
 from sharding.killed import a_run, content, resume, take_step, train
+from torch.distributed.checkpoint import CheckpointException, filesystem
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.distributed is disabled, unavailable or uninitialized"),
@@ -51,3 +53,25 @@ def assert_equal(found, expected):
     torch.testing.assert_close(found["model"], expected["model"], rtol=0, atol=0)
     states = found["optimizer"]["state"], expected["optimizer"]["state"]
     torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:Detected an existing checkpoint:UserWarning")
+def test_a_save_that_stops_has_spoiled_an_earlier_one_in_its_folder(tmp_path, monkeypatch):
+    """Why the page on many processes says to take a fresh folder."""
+    run = a_run()
+    dcp.save(content(*run), checkpoint_id=tmp_path, no_dist=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    take_step(*run, 0)
+    write, left = filesystem._write_item, iter(range(3))
+
+    def stopped(*args, **options):
+        if next(left, None) is None:
+            raise OSError("the disk is full")
+        return write(*args, **options)
+
+    monkeypatch.setattr(filesystem, "_write_item", stopped)
+    with pytest.raises(CheckpointException):
+        dcp.save(content(*run), checkpoint_id=tmp_path, no_dist=True)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after[".metadata"] == before[".metadata"]
+    assert len(after["__0_0.distcp"]) < len(before["__0_0.distcp"])
