@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmsprop import codes
-from rmsprop.storage import PACKINGS, SIGNED_DIGITS, decode, encode, noise, state_noise
+from rmsprop.storage import PACKINGS, SIGNED_DIGITS, decode, encode, encode_again, noise, state_noise
 
 NAMES = ("square_avg", "grad_avg", "momentum_buffer")
 MOST = np.uint32(0xFFFFFFFF)
@@ -35,6 +35,30 @@ def test_what_is_packed_already_is_never_changed(name, packing, octaves, coin):
     values = spread_out(rng, 1000, octaves, name) * np.float32(1e-3)
     once = there_and_back(name, values, noise(0, 1, 0, np.arange(1000)), packing)
     assert np.array_equal(there_and_back(name, once, coin, packing), once)
+
+
+@pytest.mark.parametrize("octaves", [1, 3, 6, 12, 31, 60])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_packed_before_is_packed_as_it_was(name, octaves):
+    """Where the largest number was rounded up into the next octave too, as it was in some of these blocks."""
+    rng = np.random.default_rng(0)
+    values = spread_out(rng, 128 * 500 + 3, octaves, name)
+    for special in (0, np.inf, np.nan):
+        values[rng.integers(0, values.size, 50)] = special
+    once = there_and_back(name, values, rng.integers(0, 2**32, values.size, np.uint32))
+    again = decode(name, encode_again(name, once), "8bit")
+    assert np.array_equal(again.view(np.uint32), once.view(np.uint32))
+
+
+@pytest.mark.parametrize("octaves", [1, 12, 60])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_not_is_rounded_to_the_nearest_code(name, octaves):
+    values = spread_out(np.random.default_rng(0), 300, octaves, name)
+    for size in (0, 1, 128, 300):
+        found = encode_again(name, values[:size])
+        expected = encode(name, values[:size], np.full(size, COINS["half"]), "8bit")
+        assert all(map(np.array_equal, found, expected))
+        assert [each.dtype for each in found] == [np.uint8, np.uint16]
 
 
 @pytest.mark.parametrize("octaves", [1, 3, 6, 12, 25])

@@ -1,6 +1,8 @@
 """What tests run in other processes and threads: a spawned process finds it here by its name."""
 
+import contextlib
 import hashlib
+import queue
 import threading
 import time
 
@@ -13,23 +15,30 @@ from rmsprop.torch import RMSprop
 TIMEOUT = 60.0  # seconds; what hangs has hung long before
 
 
-def in_processes(method, target, *args, count=2):
+def in_processes(method, target, *args, count=2, timeout=TIMEOUT):
     """Run ``target(rank, count, barrier, *args)`` in several processes; return what each returned, by rank."""
     context = torch.multiprocessing.get_context(method)
-    barrier, results = context.Barrier(count), context.SimpleQueue()
+    barrier, results = context.Barrier(count), context.Queue()
     processes = [
         context.Process(target=_reporting, args=(results, target, rank, count, barrier, *args), daemon=True)
         for rank in range(count)
     ]
     for process in processes:
         process.start()
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + timeout
+    found = {}
     try:
-        for process in processes:
+        while len(found) < count and all(not process.exitcode for process in processes):
+            if time.monotonic() > deadline:
+                break
+            with contextlib.suppress(queue.Empty):
+                rank, result = results.get(timeout=0.2)
+                found[rank] = result
+        for process in processes if len(found) == count else ():
             process.join(max(0.0, deadline - time.monotonic()))
         if any(process.exitcode != 0 for process in processes):
-            pytest.fail(f"exit codes {[process.exitcode for process in processes]} after {TIMEOUT} s (None: it hung)")
-        return [result for _, result in sorted(results.get() for _ in processes)]
+            pytest.fail(f"exit codes {[process.exitcode for process in processes]} after {timeout} s (None: it hung)")
+        return [found[rank] for rank in range(count)]
     finally:
         for process in processes:
             process.kill()

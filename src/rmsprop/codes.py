@@ -49,7 +49,7 @@ def blocks(size: int) -> int:
     return -(size // -BLOCK)
 
 
-def encode_positive(values: Array, bits: Array) -> tuple[Array, Array]:
+def encode_positive(values: Array, bits: Array, room: int = 1) -> tuple[Array, Array]:
     """Return codes of numbers that are not negative, their logarithms right on average.
 
     Between the codes of a and b = (1 + q)·a, x = (1 + f·q)·a is rounded up with the chance f + f·(1 − f)·c. That is
@@ -60,6 +60,8 @@ def encode_positive(values: Array, bits: Array) -> tuple[Array, Array]:
     Args:
         values: float32, a row. Signs are ignored.
         bits: Random bits for each, as `rmsprop.storage.state_noise` returns them.
+        room: The codes that are free above the largest number of a block, 1 if that may be rounded up, else 0. Default
+            1.
 
     Returns:
         The codes, a row of uint8, and the scales, a row of uint16: the digits less 3 in the upper 2 bits, and below
@@ -76,10 +78,11 @@ def encode_positive(values: Array, bits: Array) -> tuple[Array, Array]:
     lowest = np.where(counts, magnitude, highest).min(axis=1, keepdims=True, initial=_INFINITY)
     digits = np.full_like(highest, _FEWEST)
     for more in range(_FEWEST + 1, _MOST + 1):
-        digits += (highest >> (23 - more)) - (lowest >> (23 - more)) < _CODES - 1  # the highest may be rounded up
+        digits += (highest >> (23 - more)) - (lowest >> (23 - more)) < _CODES - room
     shift = 23 - digits
     top = highest >> shift
-    origin = np.maximum(lowest >> shift, np.where(top >= _CODES, top - (_CODES - 2), 1)).astype(np.uint32)
+    most = _CODES - 1 - room  # codes between the largest number and the smallest
+    origin = np.maximum(lowest >> shift, np.where(top > most, top - most, 1)).astype(np.uint32)
     above = np.where(magnitude > origin << shift, magnitude - (origin << shift), np.uint32(0))
     of_pair = np.repeat(chance.reshape(-1, BLOCK // 2, 2).max(axis=2), 2, axis=1)
     chance = np.where((chance & _RAISED) < (_RAISED + 1) >> (digits + 1), of_pair, chance)
@@ -108,13 +111,15 @@ def decode_positive(codes: Array, scales: Array) -> Array:
     return _row(raw, codes).astype(np.uint32).view(np.float32)
 
 
-def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array]:
+def encode_signed(values: Array, bits: Array, digits: int, room: int = 1) -> tuple[Array, Array]:
     """Return codes of numbers of both signs, right on average.
 
     Args:
         values: float32, a row.
         bits: Random bits for each, as `rmsprop.storage.state_noise` returns them.
         digits: The digits of the fraction, 3 (over 18 octaves, the lowest 3 with fewer) or 4 (over 11).
+        room: The octaves that are free for the largest number of a block, 1 if that may be rounded up into the next,
+            else 0. Default 1.
 
     Returns:
         The codes, a row of uint8, and the scales, a row of uint16: exponents from which octaves are counted.
@@ -128,7 +133,7 @@ def encode_signed(values: Array, bits: Array, digits: int) -> tuple[Array, Array
     raw, chance = _in_blocks(values.view(np.uint32)), _in_blocks(bits)
     magnitude = raw & _MAGNITUDE
     highest = np.where(magnitude < _INFINITY, magnitude, 0).max(axis=1, keepdims=True, initial=0) >> 23
-    base = np.maximum(highest.astype(np.int64) - (128 >> d) + 2, _LOWEST).astype(np.uint32)
+    base = np.maximum(highest.astype(np.int64) - (128 >> d) + 1 + room, _LOWEST).astype(np.uint32)
     normal = (base + 1) << 23
     is_small = magnitude < normal
     small = np.where(is_small, magnitude, 0).astype(np.uint32).view(np.float32)

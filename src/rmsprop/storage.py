@@ -286,7 +286,7 @@ def _shared_bits(seed: int, step: int, period: int, number: int) -> int:
     return (turned & ~0xFFF) | (_mixed(key ^ step) >> 52)
 
 
-def encode(name: str, values: Array, bits: Array, packing: Packing) -> tuple[Array, ...]:
+def encode(name: str, values: Array, bits: Array, packing: Packing, room: int = 1) -> tuple[Array, ...]:
     """Return what is kept of an array of state, right on average.
 
     Args:
@@ -294,6 +294,7 @@ def encode(name: str, values: Array, bits: Array, packing: Packing) -> tuple[Arr
         values: float32, a row, in the order of memory.
         bits: Random bits for each, as `state_noise` returns them.
         packing: ``"bfloat16"`` or ``"8bit"``.
+        room: What is free for rounding up the largest number of a block of 8 bits, 1 or 0. Default 1.
 
     Returns:
         For ``"bfloat16"`` the bits of the numbers, as uint16. For ``"8bit"`` codes and the scales of their blocks, as
@@ -307,8 +308,31 @@ def encode(name: str, values: Array, bits: Array, packing: Packing) -> tuple[Arr
     if packing == "bfloat16":
         return (round_stochastically(values, bits, "bfloat16"),)
     if name in SIGNED_DIGITS:
-        return codes.encode_signed(values, bits, SIGNED_DIGITS[name])
-    return codes.encode_positive(values, bits)
+        return codes.encode_signed(values, bits, SIGNED_DIGITS[name], room)
+    return codes.encode_positive(values, bits, room)
+
+
+def encode_again(name: str, values: Array) -> tuple[Array, Array]:
+    """Return codes of 8 bits for numbers that have been in 8 bits before, if possible exactly those.
+
+    Args:
+        name: A key of `STREAMS`.
+        values: float32, a row, in the order of memory. Blocks of it that no codes can stand for are rounded to nearest.
+
+    Returns:
+        Codes and the scales of their blocks.
+
+    Examples:
+        >>> codes, scales = encode_again("square_avg", np.array([1.0, 0.3], np.float32))
+        >>> decode("square_avg", (codes, scales), "8bit")
+    array([1.        , 0.30078125], dtype=float32)
+    """
+    halves = np.full(values.size, 1 << 31, np.uint32)
+    wide, tight = (encode(name, values, halves, "8bit", room) for room in (1, 0))
+    differ = decode(name, tight, "8bit").view(np.uint32) != values.view(np.uint32)
+    of_block = np.add.reduceat(differ, np.arange(0, values.size, codes.BLOCK)) > 0 if values.size else wide[1] > 0
+    of_number = np.repeat(of_block, codes.BLOCK)[: values.size]
+    return np.where(of_number, wide[0], tight[0]), np.where(of_block, wide[1], tight[1])
 
 
 def decode(name: str, stored: tuple[Array, ...], packing: Packing) -> Array:

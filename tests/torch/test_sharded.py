@@ -1,24 +1,24 @@
 """Sharded parameters (DTensor, FSDP2) on real process groups: each rank's kernel updates its shard."""
 
 import pytest
-from sharding import run_cases
+from sharding import TIMEOUT, results, run_cases
 from workers import in_processes
 
-
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda count: f"{count} ranks")
-def found(request, tmp_path_factory):
-    """What every rank returned, by case. All cases run in one process group, because starting it takes seconds."""
-    folder = tmp_path_factory.mktemp("group")
-    return in_processes("spawn", run_cases, str(folder), count=request.param)
+MODULES = ("shards", "packed", "clipping", "backward", "refusals")
+RANKS = (3, 2)
 
 
-def results(found, case):
-    """What a case returned, on each rank; a traceback is shown as it is."""
-    by_rank = [rank[case] for rank in found]
-    errors = [result for result in by_rank if isinstance(result, str) and result.startswith("Traceback")]
-    if errors:
-        pytest.fail(errors[0], pytrace=False)
-    return by_rank
+@pytest.fixture(scope="module")
+def all_found(tmp_path_factory):
+    """What every rank returned, by number of ranks. The same processes serve both, because starting takes seconds."""
+    runs = [(ranks, MODULES) for ranks in RANKS]
+    return in_processes("spawn", run_cases, str(tmp_path_factory.mktemp("group")), runs, count=3, timeout=TIMEOUT)
+
+
+@pytest.fixture(params=RANKS, ids=lambda count: f"{count} ranks")
+def found(request, all_found):
+    """What every rank returned, by case."""
+    return [of_rank[request.param] for of_rank in all_found[: request.param]]
 
 
 AS_ONE = {
@@ -75,9 +75,27 @@ def test_shards_are_not_rounded_by_tensor_operations(found):
         assert is_untouched
 
 
-def test_shards_have_no_codes_of_8_bits(found):
-    for message in results(found, "in_8_bits"):
-        assert "is a DTensor, whose shards can't share the scales of state_dtype='8bit'" in message
+def test_shards_that_begin_at_blocks_have_the_codes_of_the_whole(found):
+    for result in results(found, "on_borders"):
+        assert result == dict.fromkeys(result, (True, ["kernel on shard"]))
+
+
+def test_codes_of_other_shards_are_those_of_their_own_blocks(found):
+    for result in results(found, "between_borders"):
+        assert result == dict.fromkeys(result, True)
+
+
+def test_state_in_8_bits_is_saved_as_numbers_and_packed_again(found):
+    names = ["momentum_buffer", "square_avg", "step"]
+    for result in results(found, "kept_in_a_state_dict"):
+        expected = {"as it was": True, "after a step": True, "saved": names, "told": names}
+        assert result == {**expected, "dtypes": {"torch.float32"}}
+    assert results(found, "unpacked_again") == [({"torch.float32"}, ["kernel on shard"]) for _ in found]
+
+
+def test_tensor_operations_keep_no_state_of_shards_in_8_bits(found):
+    for message in results(found, "by_tensor_operations"):
+        assert "state_dtype='8bit' on plain CPU tensors alone: use state_dtype=None" in message
 
 
 def test_replicas_tune_alike(found):

@@ -182,7 +182,7 @@ def _notes(form: str, state_dict: StateDict) -> tuple[str, ...]:
 
 def _notes_of_storage(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if packed := {str(group["state_dtype"]) for group in groups if group.get("state_dtype")}:
-        words = " and ".join(sorted(packed)).replace("8bit", "'8bit'")
+        words = " and ".join("'8bit'" if each == "8bit" else "torch.bfloat16" for each in sorted(packed))
         yield f"the run has state_dtype={words}, which doesn't move: give it again where the run goes on"
     if chosen := {group.get("rounding", "nearest") for group in groups} - {"nearest"}:
         lost = ", nor does what it took off the weights so far" if "kahan" in chosen else ""

@@ -161,7 +161,8 @@ class Bucket:
 
     def _place(self) -> None:
         """Tell the kernel where everything but the gradients is, and keep the tensors that it must be found in."""
-        state = [[self._inside(each[name]) for each in self.states] for name in self._kept_names]
+        # The scales of a shard's codes are no shards.
+        state = [[inside(each[name]) for each in self.states] for name in self._kept_names]
         steps = [] if self.counts_on_device else [[each.counter for each in self.states]]
         self._objects[0] = _row(self._memories)
         for column, row in enumerate((*state, *steps), 2):

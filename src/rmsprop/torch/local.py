@@ -48,6 +48,13 @@ def shard_of(tensor: Any) -> Tensor:
     return local if type(local) is Tensor or is_plain_class(type(local)) else tensor.to_local()
 
 
+def shard_like(local: Tensor, other: Any) -> Any:
+    """Return a `DTensor` of the shards that the processes give, placed as another one of its shape is."""
+    dtensor = sys.modules["torch.distributed.tensor"].DTensor
+    mesh, placements = other.device_mesh, other.placements
+    return dtensor.from_local(local, mesh, placements, run_check=False, shape=other.shape, stride=other.stride())
+
+
 def inside(tensor: Tensor) -> Tensor:
     """Return the tensor whose memory a kernel can work on: a shard, or the tensor itself."""
     return tensor if type(tensor) in _ORDINARY or not is_shard(tensor) else shard_of(tensor)

@@ -1,7 +1,8 @@
 """State in 16 and 8 bits: how it is held beside a parameter, and how it is read and written where no kernel does it.
 
 In bfloat16 an array of state is held under its own name. In 8 bits there are codes of the parameter's shape, and the
-scales of their blocks, which follow each other in the order of the codes' memory.
+scales of their blocks, which follow each other in the order of the codes' memory. Of a `DTensor` each process has
+blocks of its own: those of its shard, with scales that are a plain tensor.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import torch
 from torch import Tensor
 
 from rmsprop.codes import blocks
-from rmsprop.storage import STREAMS, Packing, decode, encode, state_noise
+from rmsprop.storage import STREAMS, Packing, decode, encode, encode_again, state_noise
+from rmsprop.torch.local import inside, is_shard, shard_like
 
 # Array of state -> the names of what is held of it in 8 bits.
 CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in (*STREAMS, "z")})
 SCALES: Mapping[str, str] = MappingProxyType({name: f"{name}_scales" for name in STREAMS})
-_HALF = np.uint32(1 << 31)  # the random bits with which rounding is to the nearest
 
 _Row = np.ndarray[Any, Any]
 
@@ -47,12 +48,14 @@ def unpacked(name: str, codes: Tensor, scales: Tensor) -> Tensor:
     Returns:
         float32, in the codes' memory order and on their device.
     """
-    numbers = decode(name, (_row(codes), _row(scales).view(np.uint16)), "8bit")
-    return _filled(torch.empty_like(codes, dtype=torch.float32), numbers)
+    here = inside(codes)
+    numbers = decode(name, (_row(here), _row(scales).view(np.uint16)), "8bit")
+    filled = _filled(torch.empty_like(here, dtype=torch.float32), numbers)
+    return shard_like(filled, codes) if is_shard(codes) else filled
 
 
 def packed(name: str, values: Tensor) -> dict[str, Tensor]:
-    """Return an array in 8 bits, each number rounded to the nearest code.
+    """Return an array in 8 bits: as it was, if it was in 8 bits before, else each number rounded to the nearest code.
 
     Args:
         name: The name of the array.
@@ -61,18 +64,20 @@ def packed(name: str, values: Tensor) -> dict[str, Tensor]:
     Returns:
         The codes and the scales, by the names that they are held under.
     """
-    values = torch.empty_like(values, memory_format=torch.preserve_format).copy_(values)  # dense
-    codes, scales = encode(name, _row(values), np.full(values.numel(), _HALF), "8bit")
+    here = inside(values)
+    here = torch.empty_like(here, memory_format=torch.preserve_format).copy_(here)  # dense
+    codes, scales = encode_again(name, _row(here))
+    filled = _filled(torch.empty_like(here, dtype=torch.uint8), codes)
     return {
-        CODES[name]: _filled(torch.empty_like(values, dtype=torch.uint8), codes),
-        SCALES[name]: torch.from_numpy(scales.view(np.int16)).to(values.device),
+        CODES[name]: shard_like(filled, values) if is_shard(values) else filled,
+        SCALES[name]: torch.from_numpy(scales.view(np.int16)).to(here.device),
     }
 
 
 def zeros(name: str, param: Tensor) -> dict[str, Tensor]:
     """Return an array of zeros in 8 bits for a parameter, as `packed` does."""
     codes = torch.zeros_like(param, dtype=torch.uint8, memory_format=torch.preserve_format)
-    scales = torch.zeros(blocks(codes.numel()), dtype=torch.int16, device=param.device)
+    scales = torch.zeros(blocks(inside(codes).numel()), dtype=torch.int16, device=param.device)
     return {CODES[name]: codes, SCALES[name]: scales}
 
 

@@ -114,11 +114,6 @@ def check_dtype(name: str, param: Tensor, choice: RoundingChoice) -> None:
             f"parameter {name} is {param.dtype}, but {choice.words} is for state of float32: put it into a group with "
             "state_dtype=None"
         )
-    if choice.packing == "8bit" and is_shard(param):
-        raise ValueError(
-            f"parameter {name} is a DTensor, whose shards can't share the scales of state_dtype='8bit': use "
-            "state_dtype=torch.bfloat16"
-        )
     if choice.rounding != "nearest" and param.dtype in (torch.float64, torch.complex128):
         raise ValueError(
             f"parameter {name} is {param.dtype}, but rounding={choice.rounding!r} is for parameters of 16 bits (those "
@@ -141,7 +136,7 @@ def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
         return f"is {param.dtype} with rounding={choice.rounding!r}, but its gradient {param.grad.dtype}"
     takes_chances = choice.of(param.dtype) == "stochastic" or choice.packing is not None
     if takes_chances and is_shard(param) and _place_of_shard(0, param) is None:
-        return f"is cut along several dimensions, so that its elements can't be numbered for {choice.words}"
+        return f"is cut along dimensions after its first, so that its elements can't be numbered for {choice.words}"
     return None
 
 
@@ -164,10 +159,13 @@ def _place_of_shard(number: int, param: Any) -> tuple[int, int, int, int] | None
     cut = [d for d, (here, all_) in enumerate(zip(shape, param.shape, strict=True)) if here != all_]
     if not cut:
         return number, 0, _WHOLE, 0
-    if len(cut) > 1 or not inside(param).is_contiguous():
+    # Runs of the last dimension cut follow each other evenly if nothing but the outermost dimension is cut beside it.
+    are_even = len(cut) == 1 or (len(cut) == 2 and prod(param.shape[: cut[0]]) == 1)
+    if not are_even or not inside(param).is_contiguous():
         return None
-    inner = prod(param.shape[cut[0] + 1 :])
-    return number, offset[cut[0]] * inner, max(1, shape[cut[0]] * inner), param.shape[cut[0]] * inner
+    inner = prod(param.shape[cut[-1] + 1 :])
+    start = sum(offset[d] * prod(param.shape[d + 1 :]) for d in cut)
+    return number, start, max(1, shape[cut[-1]] * inner), param.shape[cut[-1]] * inner
 
 
 class Rounder:

@@ -21,7 +21,7 @@ from rmsprop.averaging import ITERATE, Updating
 from rmsprop.codes import blocks
 from rmsprop.storage import working_dtype
 from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pinned
-from rmsprop.torch.local import is_dense, is_lazy, is_uninitialized
+from rmsprop.torch.local import is_dense, is_lazy, is_shard, is_uninitialized
 from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
 from rmsprop.torch.row_clock import ROWS, as_held, settle
@@ -138,8 +138,11 @@ class ParamState(dict[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, ``square_avg`` among them: torch's distributed checkpoints load what they find here."""
-        yield from self.keys()
-        if "grad_var" in self and "square_avg" not in self:
+        numbers = {name for name in CODES if CODES[name] in self and is_shard(dict.__getitem__(self, CODES[name]))}
+        codes = {held[name] for name in numbers for held in (CODES, SCALES)}
+        yield from (name for name in self.keys() if name not in codes)
+        yield from numbers
+        if ("grad_var" in self or "grad_var" in numbers) and "square_avg" not in self:
             yield "square_avg"
 
 
@@ -369,6 +372,8 @@ def _split_square_avg(state: dict[str, Any]) -> None:
 def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
     """Return a parameter's state as a state dict shows it: as torch expects it, unless it is held in 8 bits.
 
+    Codes of a `DTensor` are shown as numbers, because another mesh cuts it into other blocks.
+
     Args:
         state: The parameter's state; left as it is.
         is_packed: Whether its group keeps state in 16 or 8 bits. If not, what is still held so is shown in float32.
@@ -378,20 +383,30 @@ def exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
         ``grad_var`` is there only where the two averages don't tell it to the last bit.
     """
     shown = dict(state.items())  # brings rows up to date where they are: a resumed run has the bits of one that goes on
-    if not is_packed:
+    if not is_packed or any(is_shard(shown.get(codes)) for codes in CODES.values()):
         _unpack(shown)
+    if not is_packed:
         shown |= {name: _wide(shown[name]) for name in ARRAYS if name in shown and shown[name].dtype == torch.bfloat16}
     if isinstance(state.get("step"), Tensor):
         shown["step"] = state["step"].clone()
     if "grad_var" in shown:
         shown["square_avg"] = _rebuilt_square_avg(shown)
-        if not is_shared(shown["grad_var"]) and _is_told(shown["grad_var"], shown["square_avg"], shown["grad_avg"]):
+        if not is_shared(shown["grad_var"]) and _is_told(shown):
             del shown["grad_var"]
     return shown
 
 
-def _is_told(grad_var: Tensor, square_avg: Tensor, grad_avg: Tensor) -> bool:
-    return grad_var.dtype == square_avg.dtype and torch.equal(_difference(square_avg, grad_avg), grad_var)
+def _is_told(state: Mapping[str, Any]) -> bool:
+    """Whether a variance is what the two averages tell.
+
+    Processes that may hold parts of one parameter, of a `DTensor` or of FSDP1's flat ones, must answer alike, or some
+    would wait for what the others don't send; and none may wait for one that saves nothing. So there it is after a
+    single step, which is where distributed checkpoints look before they load.
+    """
+    grad_var, square_avg = state["grad_var"], state["square_avg"]
+    if is_shard(grad_var) or (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return bool(state["step"] <= 1)
+    return grad_var.dtype == square_avg.dtype and torch.equal(_difference(square_avg, state["grad_avg"]), grad_var)
 
 
 def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool, rounding: RoundingChoice) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.optim.optimizer import Optimizer, StateDict
 
 from rmsprop.torch.averaged import check_kind, is_averaged
@@ -38,6 +39,7 @@ def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     params = {key for group in state_dict["param_groups"] for key in group["params"]}
     wrapped = {key: Saved(value) if key in params else value for key, value in state_dict["state"].items()}
     groups = translated(state_dict["param_groups"], optimizer.param_groups)
+    groups = [group | {"state_dtype": _as_held(group["state_dtype"])} for group in groups]
     return {**state_dict, "state": wrapped, "param_groups": groups}
 
 
@@ -54,5 +56,16 @@ def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
         key for group in state_dict["param_groups"] for key in group["params"] if group.get("state_dtype") is not None
     }
     shown = {key: exported(s, key in packed) if isinstance(s, dict) else s for key, s in states}
-    groups = [dict(slimmed(group)) for group in state_dict["param_groups"]]
+    groups = [_in_plain_words(dict(slimmed(group))) for group in state_dict["param_groups"]]
     return {**state_dict, "state": shown, "param_groups": groups}
+
+
+def _as_held(state_dtype: Any) -> Any:
+    return torch.bfloat16 if isinstance(state_dtype, str) and state_dtype == "bfloat16" else state_dtype
+
+
+def _in_plain_words(group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group without a dtype in it, which torch's full state dicts refuse."""
+    if group.get("state_dtype") == torch.bfloat16:
+        group["state_dtype"] = "bfloat16"
+    return group
