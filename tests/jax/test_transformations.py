@@ -236,9 +236,7 @@ def test_the_state_is_read_and_set_by_name():
 
 @pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
 def test_the_state_is_read_by_the_names_of_optax(options):
-    state, theirs = (
-        run(optax.chain(optax.clip(1.0), make(0.1, **options)))[1] for make in (rmsprop, optax.rmsprop)
-    )
+    state, theirs = (run(optax.chain(optax.clip(1.0), make(0.1, **options)))[1] for make in (rmsprop, optax.rmsprop))
     for name in ("nu", "mu", "trace"):
         expected, found = optax.tree.get(theirs, name), optax.tree.get(state, name)
         assert (found is None) == (expected is None)
