@@ -1,4 +1,7 @@
-"""Ray Train: two workers under DDP, checkpoints reported to Ray, and a second run that goes on from one."""
+"""Ray Train: two workers under DDP, a checkpoint reported to Ray, and training that goes on from it.
+
+``prepare_model`` wraps the model in DistributedDataParallel; the optimizer gets the model's parameters as ever.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import os
 
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 
+import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
@@ -21,82 +24,61 @@ from rmsprop.torch import RMSprop
 WORKERS, STEPS, SAVED, BATCH = 2, 8, 4, 32
 
 
-def loop(config: dict[str, Any]) -> None:
-    """Train on a worker: what Ray calls on each.
+def train(optimizer_class: type[torch.optim.Optimizer], start: Checkpoint | None = None, *, saves: bool = False) -> Run:
+    """Train on a worker.
 
     Args:
-        config: ``optimizer_class``, and ``steps`` where it ends.
+        optimizer_class: What trains.
+        start: The checkpoint to go on from. Default: start anew.
+        saves: Report a checkpoint half-way. Default False.
     """
     torch.manual_seed(0)
     model = prepare_model(torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)))
-    optimizer = config["optimizer_class"](model.parameters(), lr=1e-3, momentum=0.5)
-    losses: list[float] = []
-    if (checkpoint := config["from"] or get_checkpoint()) is not None:
-        with checkpoint.as_directory() as folder:
+    optimizer = optimizer_class(model.parameters(), lr=1e-3, momentum=0.5)
+    if start is not None:
+        with start.as_directory() as folder:
             state = torch.load(Path(folder) / "state.pt")
         model.module.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        losses = state["losses"]
+    rank = get_context().get_world_rank()
     pixels, labels = map(torch.from_numpy, digits())
-    for step in range(len(losses), config["steps"]):
-        start = (WORKERS * step + get_context().get_world_rank()) % 8 * BATCH
-        batch = slice(start, start + BATCH)
+    losses = []
+    for step in range(SAVED if start else 0, STEPS):
+        first = (WORKERS * step + rank) % 8 * BATCH
+        batch = slice(first, first + BATCH)
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(pixels[batch]), labels[batch])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    with tempfile.TemporaryDirectory() as folder:
-        state = {"model": model.module.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
-        torch.save(state, Path(folder) / "state.pt")
-        run = Run.of_torch(losses, optimizer)
-        first = get_context().get_world_rank() == 0
-        report(
-            {"losses": losses, "paths": list(run.paths)},
-            checkpoint=Checkpoint.from_directory(folder) if first else None,
-        )
+        if saves and step + 1 == SAVED:
+            with tempfile.TemporaryDirectory() as folder:
+                state = {"model": model.module.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save(state, Path(folder) / "state.pt")
+                report({"loss": losses[-1]}, checkpoint=None if rank else Checkpoint.from_directory(folder))
+    return Run.of_torch(losses, optimizer)
 
 
-def fit(optimizer_class: type[torch.optim.Optimizer], folder: Path, steps: int, start: Checkpoint | None = None) -> Any:
-    """Train on two workers; what Ray kept.
-
-    Args:
-        optimizer_class: What trains.
-        folder: Where Ray keeps the run.
-        steps: How many steps, those of the checkpoint included.
-        start: The checkpoint to go on from. Default: start anew.
-    """
-    trainer = TorchTrainer(
-        loop,
-        train_loop_config={"optimizer_class": optimizer_class, "steps": steps, "from": start},
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=WORKERS),
-        run_config=RunConfig(storage_path=str(folder)),
-    )
-    return trainer.fit()
-
-
-def run_of(optimizer_class: type[torch.optim.Optimizer], result: Any) -> Run:
-    """Return what was measured of a run, whose optimizer is taken up again here from its checkpoint."""
-    model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
-    optimizer = optimizer_class(model.parameters())
-    with result.checkpoint.as_directory() as folder:
-        optimizer.load_state_dict(torch.load(Path(folder) / "state.pt")["optimizer"])
-    step = Run.of_torch([], optimizer).step
-    return Run(losses=result.metrics["losses"], step=step, paths=result.metrics["paths"])
+def loop() -> None:
+    """Train with this package's optimizer, with torch's, and on from what the first saved: on each worker."""
+    ours, theirs = train(RMSprop, saves=True), train(torch.optim.RMSprop)
+    resumed = train(RMSprop, get_checkpoint())
+    report(dataclasses.asdict(measured("ray", ours, theirs, resumed.losses)))
 
 
 def main() -> Measured:
-    """Train with this package's optimizer, with torch's, and in two runs of half the steps."""
+    """Let two workers train; what the first measured."""
     ray.init(num_cpus=WORKERS + 1, include_dashboard=False, log_to_driver=False)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ours = run_of(RMSprop, fit(RMSprop, folder / "ours", STEPS))
-        theirs = run_of(torch.optim.RMSprop, fit(torch.optim.RMSprop, folder / "theirs", STEPS))
-        half = fit(RMSprop, folder / "half", SAVED).checkpoint
-        resumed = fit(RMSprop, folder / "rest", STEPS, start=half).metrics["losses"]
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = TorchTrainer(
+            loop,
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ScalingConfig(num_workers=WORKERS),
+            run_config=RunConfig(storage_path=folder),
+        )
+        found = trainer.fit().metrics
     ray.shutdown()
-    return measured("ray", ours, theirs, resumed[SAVED:])
+    return Measured(**found)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ model is tiny and random and the tokenizer is made here, so that nothing is down
 from __future__ import annotations
 
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -64,6 +65,7 @@ def train(optimizer_class: type[torch.optim.Optimizer], folder: Path, resume_fro
     optimizer = optimizer_class(model.parameters(), lr=1e-3, alpha=RECIPE.rule.decay, eps=RECIPE.rule.eps)
     trainer = DPOTrainer(
         model,
+        deepcopy(model),  # the reference
         args=arguments,
         train_dataset=Dataset.from_list(pairs),
         processing_class=tokenizer(),

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -59,7 +58,7 @@ class Measured:
             nothing.
         same: Whether the losses of those steps are to the bit those of the run that was not stopped.
         paths: What updated the parameters.
-        seconds: The median time of a step, of the optimizer alone, on one thread.
+        seconds: The shortest time of a step, of the optimizer alone, on one thread: what else runs only adds to it.
         their_seconds: That of the framework's own, taken by turns with it.
     """
 
@@ -103,7 +102,7 @@ def measured(client: str, ours: Run, theirs: Run, resumed: Sequence[float] = ())
 
 
 def by_turns(*steps: Callable[[], object]) -> tuple[float, ...]:
-    """Return the median seconds of each step; they take turns, so that a disturbance meets all alike.
+    """Return the shortest seconds of each step; they take turns, so that a disturbance meets all alike.
 
     Args:
         *steps: What is timed.
@@ -118,7 +117,7 @@ def by_turns(*steps: Callable[[], object]) -> tuple[float, ...]:
             start = perf_counter()
             step()
             times.append(perf_counter() - start)
-    return tuple(map(median, took))
+    return tuple(map(min, took))
 
 
 def digits(count: int = 256) -> tuple[Any, Any]:

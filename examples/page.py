@@ -29,8 +29,9 @@ _READING = """
   have the bits of the run that was not stopped.
 - **Path**: what `optimizer.paths()` says of the parameters; for Keras, that no warning said otherwise. JAX has no
   kernel of this package's: XLA compiles the update.
-- **Step**: microseconds of the optimizer's own step, on one thread, and how many times as long the framework's own
-  takes. The models are tiny, so that this is what a call costs; [the benchmarks](benchmarks.md) have large ones.
+- **Step**: microseconds of the optimizer's own step, the shortest of 30 on one thread, and how many times as long the
+  framework's own takes, by turns. The models are tiny, so that this is what a call costs;
+  [the benchmarks](benchmarks.md) have large ones.
 
 """
 

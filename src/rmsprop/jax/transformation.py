@@ -61,7 +61,7 @@ class RMSpropState(_Fields):
     """
 
     __slots__ = ()
-    _fields = _NamesWithOptaxs(_Fields._fields)
+    _fields = _NamesWithOptaxs(_Fields._fields)  # type: ignore[assignment]
 
     @property
     def nu(self) -> Any:
@@ -194,7 +194,7 @@ def _count_beside(params: Any) -> Any:
         if isinstance(leaf, jax.core.Tracer) or not isinstance(sharding, NamedSharding):
             continue
         if len(sharding.device_set) > 1:
-            return jax.device_put(count, NamedSharding(sharding.mesh, PartitionSpec()))
+            return jax.device_put(count, NamedSharding(sharding.mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
     return count
 
 
