@@ -1,7 +1,7 @@
 """Stable-Baselines3's A2C: the optimizer by ``policy_kwargs``, with the settings of its published Atari runs.
 
-Without more A2C trains with torch's RMSprop; ``dialect="sb3"`` stands for `RMSpropTFLike`, which it takes with
-``use_rms_prop=True`` and a policy's ``optimizer_class``. `model.save` keeps the optimizer's state, and `load` finds it.
+Unless told otherwise A2C trains with torch's RMSprop. ``dialect="sb3"`` stands for `RMSpropTFLike`, which the published
+runs take. `A2C.save` keeps the optimizer's state, and `A2C.load` finds it.
 """
 
 from __future__ import annotations

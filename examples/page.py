@@ -19,7 +19,7 @@ have one), and once more from a checkpoint of the first run. `python -m examples
 
 """
 _HEAD = """\
-| client | version | example | loss, first and last | difference | resumed | path | step | theirs |
+| client | installed | example | loss, first and last | difference | resumed | path | step | theirs |
 | --- | --- | --- | --- | ---: | --- | --- | ---: | ---: |
 """
 _READING = """
@@ -29,8 +29,8 @@ _READING = """
   have the bits of the run that was not stopped.
 - **Path**: what `optimizer.paths()` says of the parameters; for Keras, that no warning said otherwise. JAX has no
   kernel of this package's: XLA compiles the update.
-- **Step**: microseconds of the optimizer's own step, the shortest of 30 on one thread, and how many times as long the
-  framework's own takes, by turns. The models are tiny, so that this is what a call costs;
+- **Step**: microseconds of the optimizer's own step, the shortest of 30 on one thread (XLA has its own), and how many
+  times as long the framework's own takes, by turns. The models are tiny, so that this is what a call costs;
   [the benchmarks](benchmarks.md) have large ones.
 
 """
@@ -54,8 +54,8 @@ def _row(name: str, measured: Measured) -> str:
     first, last = measured.losses[0], measured.losses[-1]
     kept = "differs" if not measured.same else f"{measured.resumed} steps, same bits" if measured.resumed else "–"
     cells = (
-        measured.client,
-        measured.version,
+        _docstring(name).partition(":")[0],
+        f"{measured.client} {measured.version}",
         f"[`{name}`](#{name})",
         f"{first:.3g} → {last:.3g}",
         f"{measured.difference:.1g}" if measured.difference else "0",
@@ -68,5 +68,8 @@ def _row(name: str, measured: Measured) -> str:
 
 
 def _section(name: str) -> str:
-    said = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8")))
-    return f'\n## {name}\n\n{said}\n\n```py\n--8<-- "examples/{name}.py"\n```\n'
+    return f'\n## {name}\n\n{_docstring(name)}\n\n```py\n--8<-- "examples/{name}.py"\n```\n'
+
+
+def _docstring(name: str) -> str:
+    return ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
