@@ -68,7 +68,7 @@ def _row(name: str, measured: Measured) -> str:
 
 
 def _section(name: str) -> str:
-    return f'\n## {name}\n\n{_docstring(name)}\n\n```py\n--8<-- "examples/{name}.py"\n```\n'
+    return f'\n## {name}\n\n{_docstring(name)}\n\n``` {{ .py }}\n--8<-- "examples/{name}.py"\n```\n'
 
 
 def _docstring(name: str) -> str:
