@@ -13,7 +13,7 @@ BUILT := dist/built$(if $(COMPILER),,-without-the-kernel)
 WITHOUT := $(if $(COMPILER),,--config-settings=wheel.cmake=false)
 GET_ONE := Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install
 
-.PHONY: demo compiler test lint format bench bench-gpu pages docs sanitize attack mutants wheels constraints clean
+.PHONY: demo compiler test lint format bench bench-gpu clients pages docs sanitize attack mutants wheels constraints clean
 .DELETE_ON_ERROR:
 
 demo: .venv/lab  ## train on handwritten digits and show where the pictures are
@@ -40,6 +40,10 @@ bench: compiler .venv/test  ## measure against the peers; raw logs go to benchma
 
 bench-gpu: .venv/test  ## test and measure on a GPU, against torch's optimizers and a copy of memory
 	$(BIN)/python -m benchmarks.gpu
+
+clients: compiler .venv/clients  ## run every example with its client, and rewrite the page of clients
+	$(BIN)/python -m examples
+	$(BIN)/pytest tests/test_examples.py
 
 pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m docs.generate.dialects docs

@@ -17,7 +17,7 @@ from release.platforms import ROOT
 
 PINS = ROOT / "constraints.txt"
 HEAD = "# What the tests passed with. Applied to installs and to build environments alike (see the Makefile).\n"
-WANTED = [".[test,lint,docs,release]", "cmake", "ninja", "pytest-xdist"]
+WANTED = [".[test,clients,lint,docs,release]", "cmake", "ninja", "pytest-xdist"]
 
 
 def main() -> None:

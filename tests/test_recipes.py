@@ -35,6 +35,7 @@ ROWS = {
     "impala_torchbeast": ("torch", 0.00048, 0.99, None, 0.01, None, None),
     "qmix": ("torch", 0.0005, 0.99, None, 0.00001, None, None),
     "dreamerv3": ("torch", 0.00004, 0.999, 0.9, 1e-20, None, None),
+    "dpo": ("torch", 0.000001, 0.99, None, 1e-8, None, None),
 }
 # What else they say, by the names of the rule.
 MORE = {"dreamerv3": {"averaged_momentum": True, "bias_correction": True}}
@@ -49,6 +50,7 @@ CLIPPING = {
     "a2c_sb3": {"max_grad_norm": 0.5},
     "impala_torchbeast": {"max_grad_norm": 40.0},
     "qmix": {"max_grad_norm": 10.0},
+    "dpo": {"max_grad_norm": 10.0},
 }
 
 
@@ -91,7 +93,8 @@ def test_a_row_says_where_it_was_read_and_what_belongs_to_it(name):
 
 def test_rows_that_lean_on_installed_defaults_have_them():
     defaults = torch.optim.RMSprop([torch.zeros(1)]).defaults
-    assert RECIPES["wgan"].settings == {"decay": defaults["alpha"], "eps": defaults["eps"]}
+    for name in ("wgan", "dpo"):
+        assert RECIPES[name].settings == {"decay": defaults["alpha"], "eps": defaults["eps"]}
     a2c, optimizer = signature(A2C).parameters, signature(RMSpropTFLike).parameters
     recipe = RECIPES["a2c_sb3"]
     assert (recipe.lr, recipe.rule.decay) == (a2c["learning_rate"].default, optimizer["alpha"].default)

@@ -69,6 +69,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 | `2026-11-29-amd-epyc-2-cpus-low-bits` | `python -m benchmarks.low_bits`, `low_bits_table`, `low_bits_memory`, `in_backward` | the same |
 | `2026-11-29-amd-epyc-2-cpus-churn` | `python -m benchmarks.churn` | [from a table to predictions](churn.md) |
 | `2026-11-29-amd-epyc-2-cpus-batch-size` | `python -m benchmarks.batch_size` | that of batch sizes |
+| `2026-11-29-amd-epyc-2-cpus-clients` | `python -m examples` | [in other programs](clients.md) |
 | `2026-11-29-amd-epyc-2-cpus-averages` | `python -m benchmarks.averages`, `average_cost` | [averages of the weights](averaging.md) |
 | `2026-11-29-amd-epyc-2-cpus-learning-rates` | `python -m benchmarks.learning_rates` | [learning rates from gradients](learning-rates-from-gradients.md) |
 

@@ -270,6 +270,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             source="Hafner et al., Mastering Diverse Domains through World Models, arXiv 2301.04104; "
             "danijar/dreamerv3, dreamerv3/configs.yaml (05699cd) and embodied/jax/opt.py",
         ),
+        "dpo": Recipe(
+            dialect="torch",
+            lr=1e-6,
+            settings={"decay": 0.99, "eps": 1e-8},
+            schedule="linear from 0 over 150 steps, then constant",
+            around="β 0.1 (0.5 for summaries), batch 64; gradient norm clipped at 10, by the code's default. The "
+            "code's default lr is 5e-7, and it takes RMSprop because that works about as well as Adam in less memory. "
+            "Decay and ε are torch's defaults, as in the code.",
+            source="Rafailov et al., Direct Preference Optimization, arXiv 2305.18290, appendix B; "
+            "eric-mitchell/direct-preference-optimization, config/config.yaml (1ea1c06) and trainers.py (5815fab)",
+            max_grad_norm=10.0,
+        ),
     }
 )
 

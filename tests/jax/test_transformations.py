@@ -234,6 +234,21 @@ def test_the_state_is_read_and_set_by_name():
     assert optax.tree.get(optax.tree.set(state, count=jnp.asarray(7)), "count") == 7
 
 
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+def test_the_state_is_read_by_the_names_of_optax(options):
+    state, theirs = (run(optax.chain(optax.clip(1.0), make(0.1, **options)))[1] for make in (rmsprop, optax.rmsprop))
+    for name in ("nu", "mu", "trace"):
+        expected, found = optax.tree.get(theirs, name), optax.tree.get(state, name)
+        assert (found is None) == (expected is None)
+        if name == "trace" and found is not None:
+            found = jax.tree.map(jnp.negative, found)  # Optax's holds what is added
+        if found is not None:
+            assert_close(found, expected)
+    with pytest.warns(UserWarning, match="nothing in this RMSpropState was replaced: it is set by the names count, "):
+        unchanged = optax.tree.set(state, nu=None)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, unchanged, state))
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [({}, {"square_avg"}), ({"centered": True, "momentum": 0.9}, {"grad_avg", "grad_var", "momentum_buffer"})],
@@ -293,10 +308,18 @@ def train(params):
 start = np.arange(64.0, dtype=np.float32).reshape(16, 4)
 text = step.lower(jax.device_put(start, split), optimizer.init(jax.device_put(start, split))).compile().as_text()
 one, many = train(jnp.asarray(start)), train(jax.device_put(start, split))
+fresh = optimizer.init(jax.device_put(start, split))
+specs = jax.tree.map(lambda leaf: leaf.sharding.spec, fresh)
+mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P("x"), specs), out_specs=(P("x"), specs)))
+held = jax.device_put(start, split), fresh
+for _ in range(3):
+    held = mapped(*held)
 print(json.dumps({
     "devices": len(jax.devices()),
     # XLA fuses multiplications with additions, and from 0.12 on otherwise in a quarter of the array than in all of it.
     "equal": jax.tree.all(jax.tree.map(lambda a, b: bool(np.allclose(a, b, rtol=4 * 2.0**-24, atol=0)), one, many)),
+    "mapped": jax.tree.all(jax.tree.map(lambda a, b: bool(np.allclose(a, b, rtol=4 * 2.0**-24, atol=0)), held, many)),
+    "count on": len(fresh.count.sharding.device_set),
     "split": [leaf.sharding.is_equivalent_to(split, 2) for leaf in jax.tree.leaves(many) if leaf.ndim == 2],
     "talks": any(word in text for word in ("all-gather", "all-reduce", "collective-permute", "all-to-all")),
 }))
@@ -307,4 +330,6 @@ def test_arrays_on_several_devices_stay_where_they_are():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, env={**os.environ, **flags})
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"devices": 4, "equal": True, "split": [True] * 4, "talks": False}
+    found = json.loads(done.stdout)
+    assert found.pop("split") == [True] * 4
+    assert found == {"devices": 4, "equal": True, "mapped": True, "count on": 4, "talks": False}

@@ -5,12 +5,14 @@ The arithmetic is `rmsprop.reference.change`, run on JAX's arrays.
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from rmsprop import reference
 from rmsprop.hyperparameters import Traced
@@ -22,10 +24,28 @@ Traced.register(jax.Array)
 Traced.register(jax.core.Tracer)
 
 
-class RMSpropState(NamedTuple):
+class _Fields(NamedTuple):
+    count: Any
+    square_avg: Any = None
+    grad_avg: Any = None
+    grad_var: Any = None
+    momentum_buffer: Any = None
+
+
+class _NamesWithOptaxs(tuple[str, ...]):
+    """The names of a state's fields, which know Optax's: its ``tree.get`` asks them whether a state has a name."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in _OPTAX_NAMES
+
+
+class RMSpropState(_Fields):
     """The state of the transformation: trees in the shape of the parameters, or None where the rule keeps none.
 
-    Averages of squares are real where parameters are complex; no tree has fewer than 32 bits per number.
+    Averages of squares are real where parameters are complex; no tree has fewer than 32 bits per number. ``nu``, ``mu``
+    and ``trace`` are Optax's names, for reading: `optax.tree.get` finds them. `optax.tree.set` takes the names below.
 
     Attributes:
         count: How many updates have been made, an int32 scalar.
@@ -35,15 +55,43 @@ class RMSpropState(NamedTuple):
         momentum_buffer: b, where the rule has momentum.
 
     Examples:
-        >>> RMSpropState(count=jnp.zeros([], jnp.int32)).square_avg is None
-        True
+        >>> state = RMSpropState(count=jnp.zeros([], jnp.int32), square_avg=jnp.ones(1))
+        >>> optax.tree.get(state, "nu")
+        Array([1.], dtype=float32)
     """
 
-    count: Any
-    square_avg: Any = None
-    grad_avg: Any = None
-    grad_var: Any = None
-    momentum_buffer: Any = None
+    __slots__ = ()
+    _fields = _NamesWithOptaxs(_Fields._fields)  # type: ignore[assignment]
+
+    @property
+    def nu(self) -> Any:
+        """The average of squares v: where the variance v − m² is kept, that and m² together."""
+        if self.grad_var is None:
+            return self.square_avg
+        return jax.tree.map(lambda d, m: d + jnp.square(jnp.abs(m)), self.grad_var, self.grad_avg)
+
+    @property
+    def mu(self) -> Any:
+        """The average of gradients m, or None."""
+        return self.grad_avg
+
+    @property
+    def trace(self) -> Any:
+        """The momentum buffer b, or None."""
+        return self.momentum_buffer
+
+    def _replace(self, /, **changes: Any) -> RMSpropState:
+        """Return a state with other values in some fields; say so where `optax.tree.set` has found none to change."""
+        if len(changes) == len(self._fields) and all(getattr(self, name) is changes[name] for name in changes):
+            warnings.warn(
+                f"nothing in this RMSpropState was replaced: it is set by the names {', '.join(self._fields)}, and "
+                f"only read by {', '.join(_OPTAX_NAMES)}",
+                stacklevel=2,
+            )
+        return super()._replace(**changes)
+
+
+_OPTAX_NAMES = ("nu", "mu", "trace")
 
 
 def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransformationExtraArgs:
@@ -70,7 +118,7 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
             name: jax.tree.map(lambda p, name=name: jnp.full_like(p, rule.start(name), dtype=_dtype(name, p)), params)
             for name in rule.state_names
         }
-        return RMSpropState(count=jnp.zeros([], jnp.int32), **trees)
+        return RMSpropState(count=_count_beside(params), **trees)
 
     def update(updates: Any, state: RMSpropState, params: Any = None, **extra_args: Any) -> tuple[Any, RMSpropState]:
         if params is None and rule.decays_weights("l2", "decoupled", "cautious"):
@@ -132,6 +180,22 @@ def _written_last(rule: Rule, step: Any, g: Any, mean: Any, new_variance: Any) -
     negative = jnp.any(new_variance.ravel()[:1] < 0.0) if jax.device_count() == 1 else new_variance < 0.0
     mean = jnp.where(negative, 0.0, mean)
     return reference.average(rule, mean, g, *rule.gains(step, _ARRAYS), _ARRAYS)
+
+
+def _count_beside(params: Any) -> Any:
+    """Return the count of no updates, on all devices where the parameters are.
+
+    On the first device alone it could be moved by a compiled step, but not once a checkpoint was restored in its place,
+    whose arrays are held to their devices.
+    """
+    count = jnp.zeros([], jnp.int32)
+    for leaf in jax.tree.leaves(params):
+        sharding = getattr(leaf, "sharding", None) if isinstance(leaf, jax.Array) else None
+        if isinstance(leaf, jax.core.Tracer) or not isinstance(sharding, NamedSharding):
+            continue
+        if len(sharding.device_set) > 1:
+            return jax.device_put(count, NamedSharding(sharding.mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
+    return count
 
 
 def _check_state(rule: Rule, updates: Any, state: Any) -> None:
