@@ -312,5 +312,5 @@ def test_the_numbers_are_those_of_the_header():
 
 def test_the_library_tells_where_every_field_of_the_header_is():
     told = re.findall(r"(\w+):\d+", native._libraries()[0].rmsprop_layout().decode())
-    structs = "rmsprop_rule", "rmsprop_batch", "rmsprop_squares"
+    structs = "rmsprop_rule", "rmsprop_batch", "rmsprop_squares", "rmsprop_rows"
     assert told == [name for struct in structs for name in (*declared(struct), struct)]

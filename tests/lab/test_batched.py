@@ -33,6 +33,16 @@ PLAIN = {
     "rmsprop-momentum": lambda p, lr: torch.optim.RMSprop(p, lr=lr, momentum=0.9),
 }
 PLAIN["rmsprop-sf"] = lambda p, lr: rmsprop.torch.ScheduleFreeRMSprop(p, lr=lr)
+CORRECTED, AVERAGED = {"bias_correction": True}, {"momentum": 0.9, "averaged_momentum": True}
+PLAIN |= {
+    f"rmsprop-{name}": lambda p, lr, options=options: rmsprop.torch.RMSprop(p, lr=lr, **options)
+    for name, options in {
+        "bias-correction": CORRECTED,
+        "averaged-momentum": AVERAGED,
+        "corrected-momentum": {**AVERAGED, **CORRECTED},
+        "laprop": {"alpha": 0.999, **AVERAGED, **CORRECTED},
+    }.items()
+}
 for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
 PLAIN["rmsprop-hd"] = lambda p, lr: rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
