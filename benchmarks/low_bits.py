@@ -30,7 +30,7 @@ from benchmarks.entry import THREADS
 from benchmarks.low_bits_tasks import TASKS, training_loss
 from rmsprop.torch import RMSprop, step_in_backward
 
-SEEDS = range(5)
+SEEDS = range(10)
 TUNING_SEED = 100
 
 

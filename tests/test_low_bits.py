@@ -46,6 +46,7 @@ def test_all_but_the_nearest_read_digits_within_a_standard_error_of_float32(stor
 
 @pytest.mark.parametrize("storage", [name for name in STORAGES if name != PLAIN])
 def test_no_storage_can_be_told_from_float32_in_the_transformer(storage):
+    assert abs(rows(LINES, "characters")[storage].units) <= 1
     assert stats.ttest_1samp(rows(LINES, "characters")[storage].differences, 0.0).pvalue > 0.05
 
 
