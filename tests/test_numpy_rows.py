@@ -129,6 +129,14 @@ def test_rows_and_whole_gradients_and_none_take_turns():
         np.testing.assert_allclose(mixed.state[name]["square_avg"], dense.state[name]["square_avg"], rtol=4e-6)
 
 
+@pytest.mark.usefixtures("implementation")
+def test_rows_count_for_their_array_alone():
+    optimizer = RMSprop([start(), start()], 0.01)
+    optimizer.step([start(), start()])
+    optimizer.step([(np.array([3]), np.ones((1, 6), np.float32)), None])
+    assert [state["step"] for state in optimizer.state] == [2, 1]
+
+
 def _loaded(optimizer):
     other = RMSprop([optimizer.arrays[0].copy()])
     other.load_state_dict(optimizer.state_dict())
