@@ -218,7 +218,7 @@ void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t b
 
 // The inverse of row_kernel_index.
 template <int... index>
-constexpr rmsprop::RowKernels all_kernels(std::integer_sequence<int, index...>) {
+constexpr rmsprop::RowKernels all_row_kernels(std::integer_sequence<int, index...>) {
   return {{update_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...},
           {settle_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...}};
 }
@@ -227,5 +227,5 @@ constexpr rmsprop::RowKernels all_kernels(std::integer_sequence<int, index...>) 
 
 namespace rmsprop {
 extern const RowKernels RMSPROP_ROWS;
-const RowKernels RMSPROP_ROWS = all_kernels(std::make_integer_sequence<int, kRowKernels>());
+const RowKernels RMSPROP_ROWS = all_row_kernels(std::make_integer_sequence<int, kRowKernels>());
 }  // namespace rmsprop

@@ -56,6 +56,13 @@ def test_json_is_one_strict_object_in_ascii(page):
     assert isinstance(json.loads(text, parse_constant=pytest.fail), dict)
 
 
+def test_the_algorithm_box_takes_the_options():
+    text = run("explain", "tensorflow1", "--momentum", "0.9", "--lr", "0.5", "--latex").stdout
+    assert text.startswith("% \\usepackage{amsmath, algorithm, algpseudocode}\n\\begin{algorithm}\n")
+    assert r"\State $b \leftarrow 0.9 \cdot b + \frac{0.5 \cdot g}{\sqrt{v + 10^{-10}}}$" in text
+    assert text.endswith("\\end{algorithm}\n")
+
+
 def test_the_table_of_dialects():
     text = run("dialects").stdout
     for name, dialect in DIALECTS.items():
@@ -253,6 +260,9 @@ def test_the_list_of_recipes_has_them_all():
         (("explain", "torch", "--eps", "small"), "Invalid value for '--eps': 'small' is not a valid float."),
         (("explain", "torch", "--weight-decay-mode", "l1"), "Invalid value for '--weight-decay-mode': 'l1' is not"),
         (("explain",), "there is nothing to explain: name a dialect, such as torch"),
+        (("explain", "torch", "--json", "--latex"), "--json and --latex each print nothing else"),
+        (("explain", "--latex", "--html", "x.html"), "--latex is for one dialect, and --html is for all"),
+        (("explain", "--latex"), "there is nothing to explain: name a dialect"),
         (("diff", "torch"), "Missing argument 'SECOND'."),
     ],
     ids=str,
@@ -274,6 +284,7 @@ FRAMEWORKS = {"torch", "jax", "keras", "matplotlib", "polars", "sklearn", "scipy
         (("explain", "--help"), FRAMEWORKS | {"numpy", "rich"}),
         (("dialects",), FRAMEWORKS),
         (("explain", "torch"), FRAMEWORKS),
+        (("explain", "torch", "--latex"), FRAMEWORKS | {"rich"}),
         (("diff", "torch", "keras"), FRAMEWORKS),
         (("recipes",), FRAMEWORKS),
     ],

@@ -358,7 +358,7 @@ def test_a_key_pressed_while_a_step_is_prepared_leaves_the_counts_alone(monkeypa
     expected, optimizer = Reference(arrays[0], Rule(bias_correction=True)), RMSprop(arrays, bias_correction=True)
     optimizer.step([H, H])
     with monkeypatch.context() as patch:
-        patch.setattr(plan_module, "_Stretches", lambda slots: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(plan_module, "_Stretches", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             optimizer.step([H, None])
     optimizer.step([H, H])

@@ -35,6 +35,28 @@ def test_every_page_is_in_the_menu_once():
     assert sorted(re.findall(r": (\S+\.md)$", menu, re.MULTILINE)) == names(DOCS.rglob("*.md"))
 
 
+STATEMENTS = ["rule", "ε", "window", "weighted averages", "bias", "schedules", "compared", "pytorch", "keras"]
+STATEMENTS += ["strengths", "weaknesses", "parameters", "trajectories", "adatune", "swa"]
+
+
+def anchors(page):
+    """The anchors of a page's headings: those that the site's own slugs give."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", read(page), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_statement_of_the_founding_texts_has_a_place():
+    page = DOCS / "learn" / "where-to-find.md"
+    said = [line.split("|")[1].lower() for line in read(page).splitlines() if line.startswith("| ")][1:]
+    assert [word for word, line in zip(STATEMENTS, said, strict=True) if word not in line] == []
+    links = [re.findall(r"\]\(([^)#]+)#?([^)]*)\)", line) for line in read(page).splitlines() if line.startswith("| ")]
+    assert all(links[1:])
+    for file, anchor in (link for row in links for link in row):
+        target = (page.parent / file).resolve()
+        assert target.is_file(), file
+        assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
+
+
 def test_every_picture_is_in_the_gallery():
     shown = re.findall(r"!\[[^]]+\]\((.*?)\)", read(DOCS / "gallery.md"))
     assert sorted(shown) == names([*DOCS.rglob("*.png"), *DOCS.rglob("*.svg")])

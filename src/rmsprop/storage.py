@@ -325,7 +325,7 @@ def encode_again(name: str, values: Array) -> tuple[Array, Array]:
     Examples:
         >>> codes, scales = encode_again("square_avg", np.array([1.0, 0.3], np.float32))
         >>> decode("square_avg", (codes, scales), "8bit")
-    array([1.        , 0.30078125], dtype=float32)
+        array([1.        , 0.30078125], dtype=float32)
     """
     halves = np.full(values.size, 1 << 31, np.uint32)
     wide, tight = (encode(name, values, halves, "8bit", room) for room in (1, 0))

@@ -19,6 +19,8 @@ from rmsprop.lab.options import option, rule_of_options
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rmsprop.rule import Rule
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
 _DIALECT = one_of(lambda: DIALECTS)
 
@@ -28,12 +30,14 @@ _DIALECT = one_of(lambda: DIALECTS)
 @rule_options
 @click.option("--lr", type=float, help="Learning rate.  [default: the dialect's, in formulas a symbol]")
 @_JSON
+@click.option("--latex", is_flag=True, help="Print an algorithm box for a paper, and nothing else.")
 @out_option((".html",), "Write the page that explains RMSProp, in figures to play with.", name="--html")
 @click.option("--language", type=click.Choice(LANGUAGES), help="The page's language.  [default: en]")
 def explain(
     dialect: str | None,
     lr: float | None,
     as_json: bool,
+    latex: bool,
     html: Path | None,
     language: Language | None,
     **given: Any,
@@ -41,19 +45,32 @@ def explain(
     """Write out what a dialect computes.
 
     As formulas and as NumPy code, with the memory of its decay, the size of its first steps, and its call in each front
-    end. DIALECT is a name that `rmsprop dialects` lists; an option wins over the dialect's default.
+    end. DIALECT is a name that `rmsprop dialects` lists; an option wins over the dialect's default. --latex prints the
+    formulas as an algorithm for LaTeX's packages amsmath, algorithm and algpseudocode.
 
     Without DIALECT, --html FILE writes a page that explains where RMSProp comes from and what it does. It is one file
     that loads nothing.
     """
     if html is not None:
-        _write_page(html, language or "en", {"DIALECT": dialect, "lr": lr, "json": as_json or None, **given})
+        flags = {"json": as_json or None, "latex": latex or None}
+        _write_page(html, language or "en", {"DIALECT": dialect, "lr": lr, **flags, **given})
         return
     if language is not None:
         raise InputError("--language is for the page: add --html FILE")
     if dialect is None:
         raise InputError("there is nothing to explain: name a dialect, such as torch, or write a page with --html FILE")
+    if as_json and latex:
+        raise InputError("--json and --latex each print nothing else: leave one of them out")
     rule, lr = rule_of_options(dialect, given), chosen_lr(lr)
+    if latex:
+        from rmsprop.lab.dialects.latex import algorithm
+
+        click.echo(algorithm(dialect, rule, lr))
+        return
+    _print_explanation(dialect, rule, lr, as_json=as_json)
+
+
+def _print_explanation(dialect: str, rule: Rule, lr: float | None, *, as_json: bool) -> None:
     from rmsprop.cli import output
     from rmsprop.lab.dialects.explanation import explanation
 

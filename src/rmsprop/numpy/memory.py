@@ -173,6 +173,61 @@ def check_array(name: str, array: Any) -> None:
         )
 
 
+def check_unchanged(slot: Slot) -> None:
+    """Check that an array can still be updated where it was found.
+
+    Args:
+        slot: The array.
+
+    Raises:
+        ValueError: If it is laid out in another way than it was, or read-only.
+    """
+    array = slot.array
+    if (array.dtype, array.shape, array.strides) != (slot.dtype, slot.shape, slot.strides):
+        raise ValueError(
+            "dtype, shape or strides of an array were changed since the optimizer was made: make another optimizer"
+        )
+    if not array.flags.writeable:
+        raise ValueError(f"array {slot.name!r} has become read-only: make it writeable, or pass None for it")
+
+
+def as_array(slot: Slot, grad: Any, what: str) -> Array:
+    """Return a gradient or a part of one as a plain array.
+
+    Args:
+        slot: The array that it is of.
+        grad: What was given.
+        what: What that is, for the error.
+
+    Raises:
+        TypeError: If it is not a NumPy array.
+    """
+    if not isinstance(grad, (np.ndarray, np.generic)) or isinstance(grad, np.ma.MaskedArray):
+        raise TypeError(
+            f"{what} is a {type(grad).__name__}, but a NumPy array is needed: "
+            f"convert it with np.asarray(grad, {slot.dtype.name!r})"
+        )
+    return np.asarray(grad)
+
+
+def check_held(slot: Slot, grad: Array) -> None:
+    """Check that an array can hold any number of a gradient's dtype.
+
+    Args:
+        slot: The array.
+        grad: The gradient, or values of one.
+
+    Raises:
+        TypeError: If some would be rounded.
+    """
+    # NumPy calls integers of 64 bits safe in a float64, which has 53.
+    if grad.dtype.name in ("int64", "uint64") or not np.can_cast(grad.dtype, slot.dtype, "safe"):
+        raise TypeError(
+            f"the gradient of array {slot.name!r} has dtype {grad.dtype}, which the array's {slot.dtype} can't hold: "
+            f"convert it with grad.astype({slot.dtype.name!r})"
+        )
+
+
 def _overlaps_itself(array: Array) -> bool:
     """Whether some stride is too short to step over everything inside it."""
     reach = array.itemsize

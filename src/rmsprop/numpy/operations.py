@@ -32,16 +32,20 @@ def computed(
     """
     writes: list[Callable[[], Any]] = []
     for slot, grad in zip(slots, grads, strict=True):
-        param, state = _numbers(slot.memory), {name: _numbers(array) for name, array in slot.state.items()}
+        param, state = real_numbers(slot.memory), {name: real_numbers(array) for name, array in slot.state.items()}
         new_param, new_state = reference.update(
-            rule, lr, step, param, _numbers(grad), state, maximize=maximize, grad_scale=grad_scale
+            rule, lr, step, param, real_numbers(grad), state, maximize=maximize, grad_scale=grad_scale
         )
         writes.append(partial(setitem, param, ..., new_param))
         writes += [partial(setitem, state[name], ..., value) for name, value in new_state.items()]
     return writes
 
 
-def _numbers(array: Array) -> Array:
-    """Return the real numbers of a dense array in one row: a view, in which a complex number is two."""
+def real_numbers(array: Array) -> Array:
+    """Return the real numbers of a dense array in one row: a view, in which a complex number is two.
+
+    Args:
+        array: The array.
+    """
     row: Array = array.reshape(-1)
     return row.view(real_dtype(row.dtype.name)) if row.dtype.kind == "c" else row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any, Self, Unpack
 
@@ -14,12 +14,14 @@ from rmsprop.locks import lock_of
 from rmsprop.numpy import saved
 from rmsprop.numpy.memory import Array, Slot, named
 from rmsprop.numpy.plan import ArrayPlan
+from rmsprop.numpy.rows import ArrayRows, RowGradient, checked, dense, unfit
 from rmsprop.options import check_options, named_options
 from rmsprop.recipes import get_recipe
 from rmsprop.rule import Rule, RuleOptions
 
 Arrays = list[Array] | tuple[Array, ...] | Mapping[str, Array]
-Grads = Sequence[Array | None] | Mapping[str, Array | None]
+Grad = Array | tuple[Array, Array] | None
+Grads = Sequence[Grad] | Mapping[str, Grad]
 
 # An update waits for memory, which fewer threads than this exhaust. More can be asked for, up to what may be a mistake.
 _ENOUGH_THREADS, _MOST_THREADS = 16, 1024
@@ -112,7 +114,8 @@ class RMSprop:
         self._updated = list(by_name.values())
         self._slots = [Slot(name, array, self._rule) for name, array in by_name.items()]
         self._plan: ArrayPlan | None = None
-        self._has_warned = False
+        self._rows: dict[str, ArrayRows] = {}  # of arrays whose averages are not all up to date
+        self._has_warned = self._has_warned_of_dense = False
         self._lock = lock_of(self)
 
     @classmethod
@@ -153,14 +156,17 @@ class RMSprop:
         """The state of each array, in a list or dict like `arrays`.
 
         Per array ``"step"``, how many updates it has taken, and the arrays named in ``rule.state_names``, with its
-        shape and in at least 32 bits. These are the arrays that the next step updates, not copies.
+        shape and in at least 32 bits. These are the arrays that the next step updates, not copies. After gradients of
+        rows they are brought up to date when this is read.
 
         Examples:
             >>> import numpy as np
             >>> RMSprop([np.zeros(2)], momentum=0.9).state[0]
             {'step': 0, 'square_avg': array([0., 0.]), 'momentum_buffer': array([0., 0.])}
         """
-        states = [{"step": slot.counter.value, **slot.shown()} for slot in self._slots]
+        with self._lock:
+            self._settle(self._rows)
+            states = [{"step": slot.counter.value, **slot.shown()} for slot in self._slots]
         if isinstance(self._arrays, Mapping):
             return {slot.name: state for slot, state in zip(self._slots, states, strict=True)}
         return states
@@ -174,13 +180,18 @@ class RMSprop:
         Args:
             grads: A gradient per array, in a list or tuple, or by name if `arrays` is a mapping. Each has its array's
                 shape, and its dtype or one that converts to it without loss. They are only read. One that is None
-                leaves its array as it is, and the step doesn't count for that array.
+                leaves its array as it is, and the step doesn't count for that array. A tuple ``(rows, values)`` is the
+                gradient of some rows, the numbers of rows along the first axis and a row of values for each. Those of
+                one row are added up in their order, and other rows have gradients of zeros: the step is the dense one,
+                and costs what these rows cost unless a warning says otherwise.
             grad_scale: What gradients are multiplied with first (unscaling, clipping), at least 0. Default 1.
 
         Raises:
             TypeError: If a gradient is not a NumPy array or of a dtype that its array can't hold, or ``lr`` was set to
                 something that is not a number.
-            ValueError: If a gradient is missing, unknown or of another shape, or a number is out of range.
+            ValueError: If a gradient is missing, unknown or of another shape, has rows that its array hasn't, or a
+                number is out of range.
+            MemoryError: If there is no memory for the sums of the gradients of rows.
 
         Examples:
             >>> import numpy as np
@@ -189,17 +200,73 @@ class RMSprop:
             >>> optimizer.step([np.array([3.0, -3.0])])
             >>> theta.round(6)
             array([0.8, 2.2])
+            >>> table = np.ones((4, 2))
+            >>> optimizer = RMSprop([table], lr=0.1, decay=0.75)
+            >>> optimizer.step([(np.array([2, 2]), np.array([[1.0, -1.0], [2.0, -2.0]]))])
+            >>> table.round(6)[1:3]
+            array([[1. , 1. ],
+                   [0.8, 1.2]])
         """
         lr = check_step_lr(self.lr)
         grad_scale = check_number("lr", grad_scale, "grad_scale")  # the same range
         with self._lock:
             given = self._in_sequence(grads)
             self._check_still_there()
+            given, of_rows = self._split(given)
             plan = self._plan_for([grad is not None for grad in given])
             kept = plan.bind(given)
             for bucket in plan.buckets:
                 bucket.set_numbers(lr, self._maximize, grad_scale)
-            plan.run(kept, self._threads)
+            self._make_dense([slot.name for slot, grad in zip(self._slots, given, strict=True) if grad is not None])
+            on_rows: list[Callable[[], Any]] = []
+            for slot, grad in of_rows:
+                rows = self._rows_of(slot)
+                on_rows += rows.prepared(grad, lr, self._maximize, grad_scale, self._threads)
+            plan.run(kept, self._threads, on_rows)
+
+    def _split(self, given: Sequence[Any]) -> tuple[Sequence[Any], list[tuple[Slot, RowGradient]]]:
+        """Return the gradients of whole arrays, None where there is none, and those of rows."""
+        if tuple not in map(type, given):
+            return given, []
+        whole, of_rows = list(given), []
+        for i, (slot, grad) in enumerate(zip(self._slots, given, strict=True)):
+            if type(grad) is not tuple:
+                continue
+            of_these = checked(slot, grad, self._slots)
+            if reason := unfit(slot, self._rule):
+                whole[i] = dense(slot, of_these)
+                self._warn_of_dense(slot.name, reason)
+            else:
+                whole[i] = None
+                of_rows.append((slot, of_these))
+        return whole, of_rows
+
+    def _rows_of(self, slot: Slot) -> ArrayRows:
+        if slot.name not in self._rows:
+            self._rows[slot.name] = ArrayRows(slot, self._rule)
+        return self._rows[slot.name]
+
+    def _warn_of_dense(self, name: str, reason: str) -> None:
+        """Say once that gradients of rows become those of whole arrays."""
+        if not self._has_warned_of_dense:
+            self._has_warned_of_dense = True
+            warnings.warn(
+                f"rmsprop makes the gradient of rows of array {name!r} dense at every step, as {reason}: the step is "
+                "exact, but costs as much as one of the whole array",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _settle(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._rows[name].settle(self._threads)
+
+    def _make_dense(self, names: Iterable[str]) -> None:
+        """Bring all rows of some arrays up to date, and forget that they weren't."""
+        on_rows = [name for name in names if name in self._rows]
+        self._settle(on_rows)
+        for name in on_rows:
+            del self._rows[name]
 
     def _plan_for(self, present: list[bool]) -> ArrayPlan:
         if self._plan is None or self._plan.present != present:
@@ -259,6 +326,7 @@ class RMSprop:
             ['w/square_avg', 'w/step']
         """
         with self._lock:
+            self._settle(self._rows)
             return saved.write(self._rule, self.lr, self._maximize, self._slots)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -283,7 +351,7 @@ class RMSprop:
             rule, lr, maximize, slots = saved.read(state_dict, self._slots)
             maximize = self._maximize if maximize is None else maximize
             # All at once: a Ctrl-C comes before it or after it.
-            self.__dict__.update(_rule=rule, lr=lr, _maximize=maximize, _slots=slots, _plan=None)
+            self.__dict__.update(_rule=rule, lr=lr, _maximize=maximize, _slots=slots, _plan=None, _rows={})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy keeps: the arrays too, so pickle the optimizer and its model together."""

@@ -7,7 +7,6 @@ as possible: for a small array it costs as much as the update.
 from __future__ import annotations
 
 import ctypes
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice, repeat
@@ -18,7 +17,7 @@ import numpy as np
 
 from rmsprop import native
 from rmsprop.numpy import operations
-from rmsprop.numpy.memory import Array, Counter, Slot
+from rmsprop.numpy.memory import Array, Counter, Slot, as_array, check_held, check_unchanged
 from rmsprop.rule import Rule
 
 _signature = attrgetter("dtype", "shape", "strides")
@@ -58,7 +57,7 @@ class ArrayPlan:
         self._laid: list[Any] = [slot.laid for slot in copied]
         self._copies = [slot.memory for slot in copied]
         self._write_back = [partial(setitem, *row) for row in zip(self._laid, repeat(...), self._copies, strict=False)]
-        self._written = _Stretches(self._slots)
+        self._written = _Stretches(self._slots, slots)
 
     def bind(self, given: Sequence[Any]) -> list[Array]:
         """Check gradients and tell the kernel where they are.
@@ -73,13 +72,9 @@ class ArrayPlan:
             TypeError: If one is not an array, or of a dtype that its array's can't hold.
             ValueError: If one has another shape than its array, or an array has become read-only.
         """
-        if list(map(_signature, self._arrays)) != self._signatures:
-            raise ValueError(
-                "dtype, shape or strides of an array were changed since the optimizer was made: make another optimizer"
-            )
-        for slot, writeable in zip(self._slots, map(_is_writeable, self._arrays), strict=True):
-            if not writeable:
-                raise ValueError(f"array {slot.name!r} has become read-only: make it writeable, or pass None for it")
+        if list(map(_signature, self._arrays)) != self._signatures or not all(map(_is_writeable, self._arrays)):
+            for slot in self._slots:
+                check_unchanged(slot)
         originals = [given[i] for i in self._order]
         grads = originals
         if set(map(type, grads)) != {np.ndarray} or list(map(_signature, grads)) != self._expected:
@@ -97,12 +92,16 @@ class ArrayPlan:
             begin = end
         return grads
 
-    def run(self, grads: Sequence[Array], threads: int) -> None:
+    def run(self, grads: Sequence[Array], threads: int, on_rows: Sequence[Callable[[], Any]] = ()) -> None:
         """Update everything in one parallel region.
 
         Args:
             grads: What `bind` returned.
             threads: How many threads to use at most.
+            on_rows: What `ArrayRows.prepared` returned for arrays that have gradients of rows. Default: none.
+
+        Raises:
+            MemoryError: If there is no memory for the sums of the gradients of rows.
         """
         for copy, laid in zip(self._copies, self._laid, strict=True):
             copy[...] = laid
@@ -115,8 +114,9 @@ class ArrayPlan:
             updates = self._computed(grads)
         count = [partial(setattr, bucket.counter, "value", bucket.counter.value + 1) for bucket in self.buckets]
         # In one call into C, which no Ctrl-C can cut in two: it comes before everything or after everything.
-        calls: list[Callable[[], Any]] = [*updates, *count, *self._write_back]
-        deque(map(call, calls), maxlen=0)
+        calls: list[Callable[[], Any]] = [*on_rows, *updates, *count, *self._write_back]
+        if any(map(call, calls)):
+            raise MemoryError("there is no memory for the sums of the gradients of rows")
 
     def _computed(self, grads: Sequence[Array]) -> list[Callable[[], Any]]:
         """Return what makes the update by NumPy's operations."""
@@ -172,11 +172,12 @@ class _Stretches:
     A gradient in one of them would change while it is read: of a·b, the gradients are b and a themselves.
 
     Args:
-        slots: The arrays to be updated.
+        slots: The arrays whose gradients are looked at.
+        all_slots: All arrays: some may be updated by rows.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        written = [array for slot in slots for array in (slot.memory, *slot.state.values()) if array.size]
+    def __init__(self, slots: Sequence[Slot], all_slots: Sequence[Slot]) -> None:
+        written = [array for slot in all_slots for array in (slot.memory, *slot.state.values()) if array.size]
         bounds = sorted(np.lib.array_utils.byte_bounds(array) for array in written)
         infinity = np.iinfo(np.uintp).max
         self._begins = np.array([*(begin for begin, _ in bounds), infinity], np.uintp)
@@ -197,23 +198,13 @@ class _Stretches:
 
 def _in_order(slot: Slot, grad: Any, copy: bool = False) -> Array:
     """Return a gradient, checked, dense and in its array's memory order: itself if possible, unless a copy is due."""
-    if not isinstance(grad, (np.ndarray, np.generic)) or isinstance(grad, np.ma.MaskedArray):
-        raise TypeError(
-            f"the gradient of array {slot.name!r} is a {type(grad).__name__}, but a NumPy array is needed: "
-            f"convert it with np.asarray(grad, {slot.dtype.name!r})"
-        )
-    grad = np.asarray(grad)
+    grad = as_array(slot, grad, f"the gradient of array {slot.name!r}")
     if grad.shape != slot.shape:
         raise ValueError(
             f"the gradient of array {slot.name!r} has shape {grad.shape}, but the array has {slot.shape}: "
             "they must be equal"
         )
-    # NumPy calls integers of 64 bits safe in a float64, which has 53.
-    if grad.dtype.name in ("int64", "uint64") or not np.can_cast(grad.dtype, slot.dtype, "safe"):
-        raise TypeError(
-            f"the gradient of array {slot.name!r} has dtype {grad.dtype}, which the array's {slot.dtype} can't hold: "
-            f"convert it with grad.astype({slot.dtype.name!r})"
-        )
+    check_held(slot, grad)
     laid = slot.order.laid(grad)
     return np.array(laid, slot.dtype, order="C") if copy else np.require(laid, slot.dtype, ["C", "A"])
 

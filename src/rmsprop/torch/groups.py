@@ -182,7 +182,8 @@ def check_group(group: Mapping[str, Any]) -> Updating:
     if group["fused"] and group["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
     if group["sparse"] not in ("exact", "lazy"):
-        raise ValueError(f"Invalid sparse: {group['sparse']!r} (allowed: 'exact' or 'lazy')")
+        hint = "; Keras 3's is 'exact', but for the square of a row that repeats" * (group["sparse"] == "keras")
+        raise ValueError(f"Invalid sparse: {group['sparse']!r} (allowed: 'exact' or 'lazy'{hint})")
     choice_of(group)
     check_limits(group)
     return rule_of(group)

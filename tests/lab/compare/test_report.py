@@ -96,6 +96,21 @@ def test_a_difference_that_two_studies_found_is_doubted_in_the_same_breath(adam,
     assert sentences.headline(analyse(few)).endswith(doubt) == doubted
 
 
+def test_a_paragraph_for_a_paper_is_in_both_reports(known, page):
+    facts = known.comparison.facts
+    said = (
+        f"We trained made-up ({facts.rows[0]} training, {facts.rows[1]} validation and {facts.rows[2]} test rows, "
+        f"{facts.parameters} parameters) with SGD, Adam, RMSProp, AdaGrad, Momentum for {facts.epochs} epochs of "
+        f"{facts.steps_per_epoch} steps at batch size {facts.batch_size} (equal tuning: tuned with 3 trials in each of "
+        "3 studies, 20 seeds; default settings: 20 seeds). Settings of RMSProp: "
+    )
+    text = report.markdown(known)
+    assert said in text
+    assert said in " ".join(" ".join(Page(page).text).split())
+    call = known.runs("defaults", "rmsprop")[0].choice.call
+    assert f"{call} (default settings, seeds 0 to 19)" in text.split("## For a paper")[1].split("## Settings")[0]
+
+
 def test_equal_values_rank_nobody():
     found = analyse(comparison({"rmsprop": 0.1, "adam": 0.1, "sgd": 0.2}, noise=0.0))
     assert (

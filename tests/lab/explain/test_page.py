@@ -106,6 +106,7 @@ def test_a_link_inside_the_page_leaves_guesses_and_settings(open_page):
 
 def test_a_click_starts_the_race_there(open_page):
     page = open_page("#race&race.guess=2")
+    page.locator("#race-plot-0").scroll_into_view_if_needed()
     box = page.locator("#race-plot-0").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5)
     state = page.evaluate("STATE.race.settings")

@@ -53,6 +53,34 @@ def test_the_report_tells_the_verdict_the_scores_and_the_settings(digits):
     assert "8.8 epochs of 34 steps" in words
 
 
+def test_a_paragraph_for_a_paper_holds_what_defines_the_run(digits):
+    _, result, text = digits
+    words = " ".join(" ".join(Page(text).text).split())
+    assert (
+        "with RMSProp (dialect torch), as implemented in rmsprop "
+        f"{result.versions['rmsprop']} on PyTorch {result.versions['torch']}, with decay ρ = 0.99 and ε = 1e-08 "
+        "outside the square root. It starts from v₀ = 0, and a step with the gradient g is: g ← g + 0.001·θ; "
+        "v ← 0.99·v + 0.01·g²; θ ← θ − lr·g / (√v + 1e-8). The learning rate lr: "
+    ) in words
+    assert "Training took 4 of 4 epochs of 34 steps, with batch size 32 and seed 0. The weights of epoch" in words
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"dialect": "keras", "momentum": 0.9}, "b ← 0.9·b + lr·g / √(v + 1e-7); θ ← θ − b."),
+        ({"dialect": "keras", "lr": 0.01}, "ε = 1e-07 inside the square root"),
+        ({"schedule": "schedule-free"}, "with schedule-free RMSProp (dialect torch)"),
+    ],
+    ids=str,
+)
+def test_the_paragraph_follows_the_settings(tmp_path, given, said):
+    _, text = report(tmp_path, {"problem": "linear", "epochs": 2, **given})
+    words = " ".join(" ".join(Page(text).text).split())
+    assert said in words
+    assert ("a step with the gradient g is" in words) == ("schedule" not in given)
+
+
 def test_the_figure_is_legible(digits):
     with Image.open(digits[0] / FIGURE) as image:
         assert image.format == "PNG"

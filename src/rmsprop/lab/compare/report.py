@@ -13,6 +13,7 @@ from pathlib import Path
 from rmsprop.files import write_atomically
 from rmsprop.lab.compare import differences, figures, sentences, tables
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
+from rmsprop.lab.compare.methods import methods
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
 from rmsprop.lab.compare.targets import LossTarget
@@ -77,6 +78,7 @@ def html(analysis: Analysis) -> str:
         tables=_tables(analysis),
         method=sentences.method(analysis),
         notes=comparison.notes,
+        methods=methods(analysis),
         choices=tables.choices(analysis),
         versions=comparison.versions,
     )
@@ -100,6 +102,7 @@ def markdown(analysis: Analysis) -> str:
     for table in _tables(analysis):
         parts += [f"### {table.title}", grid(table)]
     parts += ["## How it was done", bullets((*sentences.method(analysis), *comparison.notes))]
+    parts += ["## For a paper", methods(analysis)]
     parts += ["## Settings", grid(tables.choices(analysis))]
     parts.append(f"{', '.join(f'{name} {version}' for name, version in comparison.versions.items())}.")
     return "\n\n".join(parts) + "\n"

@@ -22,7 +22,7 @@ const OPTIMIZERS = {
 
   rmsprop: (lr, rule) => {
     const state = initialState(rule);
-    return (t, g) => change(rule, lr, t, g, state);
+    return (t, g) => change(rule, lr, t, [g], [state])[0];
   },
 
   adam: (lr, beta1 = 0.9, beta2 = 0.999, eps = 1e-8) => {

@@ -13,6 +13,7 @@ from rmsprop.lab.drawing import draw_figure, single
 from rmsprop.lab.options import option, train_command
 from rmsprop.lab.page import Picture, render
 from rmsprop.lab.train import figures
+from rmsprop.lab.train.methods import methods
 from rmsprop.lab.train.score_table import ScoreTable, explanation, shown
 from rmsprop.lab.train.sentences import kept, statements
 from rmsprop.lab.train.settings import TUNED_SCHEDULES, show
@@ -202,6 +203,7 @@ def _html(result: Result, pictures: list[Picture]) -> str:
         confusion=_confusion(result),
         recall=_recall(result),
         pictures=pictures,
+        methods=methods(result, _schedule(result), _rows(result.problem)),
         command=train_command(result.settings.as_dict()),
         settings={option(name): show(value) for name, value in settings.items() if value not in (None, ())},
         versions=result.versions,

@@ -7,7 +7,7 @@ FIGURES.memory = ({ weight, rho, start, correction }) => {
   const rule = plainRule({ decay: rho, initial_square_avg: Number(start), bias_correction: correction });
   const state = initialState(rule), roots = [], lengths = [], sizes = [];
   gradients.forEach((g, i) => {
-    lengths.push([i + 1, Math.abs(change(rule, 1, i + 1, g, state))]);
+    lengths.push([i + 1, Math.abs(change(rule, 1, i + 1, [g], [state])[0])]);
     roots.push([i + 1, Math.sqrt(state.spread)]);
     sizes.push([i + 1, Math.abs(g)]);
   });

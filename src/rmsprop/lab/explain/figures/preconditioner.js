@@ -6,7 +6,7 @@ const TURNED = { kappa: 100, steps: 120, reach: 1, start: [-6, 1.5], lr: 0.1, sg
 function reachAfter(gradient, path, step) {
   const rule = plainRule({ decay: 0.99 }), states = [initialState(rule), initialState(rule)];
   for (let t = 1; t <= Math.max(step, 1); t++) {
-    gradient(...path[t - 1]).forEach((g, i) => change(rule, TURNED.lr, t, g, states[i]));
+    change(rule, TURNED.lr, t, gradient(...path[t - 1]), states);
   }
   const reach = states.map((state) => 1 / Math.sqrt(state.spread)), most = Math.max(...reach);
   return reach.map((length) => (TURNED.reach * length) / most);

@@ -31,7 +31,8 @@ function smallRun(rule, scale) {
   const states = [initialState(rule), initialState(rule)], path = [[0, 0]];
   for (let step = 1; step <= steps; step++) {
     const gradient = runGradient(path.at(-1), step), rate = step <= drop ? lr : lr * 0.1;
-    path.push(path.at(-1).map((value, i) => value - change(rule, rate, step, scale * gradient[i], states[i])));
+    const moved = change(rule, rate, step, gradient.map((g) => scale * g), states);
+    path.push(path.at(-1).map((value, i) => value - moved[i]));
   }
   return path;
 }
