@@ -144,7 +144,6 @@ def test_without_orbax_the_message_says_what_to_install(tmp_path, monkeypatch):
         (["rng_state.pth", "optimizer.pt", "model.safetensors"], "give a checkpoint file in it: .*optimizer.pt$"),
         (["last.ckpt", "epoch=1.ckpt", "hparams.yaml"], "in it: .*epoch=1.ckpt or .*last.ckpt$"),
         (["checkpoint", "ckpt-3.index", "ckpt-3.data-00000-of-00001"], "the prefix of TensorFlow's, such as .*ckpt-3$"),
-        ([".metadata", "__0_0.distcp"], "distributed checkpoint of PyTorch; make one file of it with .*dcp_to_torch"),
     ],
     ids=str,
 )

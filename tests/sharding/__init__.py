@@ -65,4 +65,4 @@ def results(found, case):
     return by_rank
 
 
-WITH_A_FOLDER = {"saving", "loading"}
+WITH_A_FOLDER = {"saving", "loading", "converting"}

@@ -14,8 +14,8 @@ from rmsprop.clipping import WORDS
 
 # The ranks that save come first.
 GROUPS = (
-    (4, ("clients", "counting", "saving")),
-    (2, ("clients", "counting", "loading")),
+    (4, ("clients", "counting", "saving", "converting")),
+    (2, ("clients", "counting", "loading", "converting")),
     (1, ("loading",)),
     (3, ("loading",)),
 )
@@ -140,3 +140,8 @@ def test_a_save_beside_training_holds_what_there_was(loaded):
 
 def test_a_whole_state_is_given_out_again(loaded):
     assert results(loaded, "loaded_from_whole") == [dict.fromkeys(RUNS, (True, True)) for _ in loaded]
+
+
+def test_one_process_reads_what_ranks_have_saved(found):
+    expected = dict.fromkeys(FORMS, dict.fromkeys(RUNS, True))
+    assert results(found, "read_in_one_process")[0] == expected

@@ -5,6 +5,7 @@
 - `detect`, `contents`: whose a checkpoint is, and what kind of file.
 - `matching`, `translate`: which parameter is which, and what happens to its arrays.
 - `torch`, `optax`, `keras`, `tensorflow`, `numpy`: one module per kind of format, imported when it is needed.
+- `distributed` with `distributed_metadata`, `distributed_trees` and `plain_pickles`: folders of many ranks.
 - `torch_files` with `unpickling`, `orbax`, `keras_files`, `archive`: what is read of a file or a folder.
 - `arguments`: what messages call them, in Python and on the command line.
 
@@ -24,7 +25,7 @@ from typing import Any
 
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.detect import module_of
-from rmsprop.checkpoint.files import check_is_file, writing
+from rmsprop.checkpoint.files import check_is_file, is_distributed, writing
 from rmsprop.checkpoint.formats import FORMATS, Format, get_format
 from rmsprop.checkpoint.matching import Names, Transpose
 from rmsprop.checkpoint.neutral import Checkpoint, CheckpointError, ConversionWarning, Group, Parameter, not_finite
@@ -77,9 +78,10 @@ def load(source: Any, format: str | None = None, *, key: str | None = None, **se
     """Read the state of an RMSProp optimizer, from memory or from a file.
 
     Args:
-        source: A file (.pt, .pth, .ckpt, .bin, .zip, .keras, .h5, .npz, .safetensors), a folder of Orbax, or the prefix
-            of a TensorFlow checkpoint; a live optimizer of PyTorch, Keras or `rmsprop.numpy`; a torch state dict, or a
-            checkpoint that contains one; an Optax state. It is left as it is.
+        source: A file (.pt, .pth, .ckpt, .bin, .zip, .keras, .h5, .npz, .safetensors), a folder of Orbax or of
+            ``torch.distributed.checkpoint``, or the prefix of a TensorFlow checkpoint; a live optimizer of PyTorch,
+            Keras or `rmsprop.numpy`; a torch state dict, or a checkpoint that contains one; an Optax state. It is left
+            as it is.
         format: Whose it is, a key of `FORMATS`. Default: told from ``source``; an error where it can't be.
         key: Which optimizer, if there are several: the key of a state dict in a torch checkpoint, with dots between
             levels (``"optimizer"``, ``"optimizers.0"``), or the name of an optimizer in a TensorFlow checkpoint or in a
@@ -301,8 +303,9 @@ def _in_file(source: Any, work: Any) -> Any:
 
 
 def _check_is_there(source: Any, module: str) -> None:
-    is_folder = module == "optax" and isinstance(source, Path) and os.path.isdir(source)
-    if isinstance(source, Path) and module != "tensorflow" and not is_folder:
+    if not isinstance(source, Path) or module == "tensorflow":
+        return
+    if not (module == "optax" and os.path.isdir(source)) and not (module == "torch" and is_distributed(source)):
         check_is_file(source)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rmsprop.checkpoint.archive import read_arrays
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.contents import kind_of
-from rmsprop.checkpoint.files import check_is_file, unreadable
+from rmsprop.checkpoint.files import check_is_file, is_distributed, unreadable
 from rmsprop.checkpoint.formats import FORMATS
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
 from rmsprop.checkpoint.orbax import checkpoint_in
@@ -67,6 +67,8 @@ def module_of(source: Any) -> str:
 def _module_of_path(path: Path) -> str:
     if path.suffix == ".index" or _TENSORFLOWS_DATA.search(path.name) or os.path.exists(f"{path}.index"):
         return "tensorflow"
+    if is_distributed(path):
+        return "torch"
     if os.path.isdir(path):
         checkpoint_in(path)
         return "optax"

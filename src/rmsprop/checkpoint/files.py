@@ -19,6 +19,7 @@ _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, 
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".safetensors", ".zip")
 # What zipfile raises for an archive that is cut, changed, encrypted or made up.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
+DISTRIBUTED = ".metadata"  # what describes a distributed checkpoint of PyTorch
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 
 
@@ -35,16 +36,22 @@ def damaged(path: Path, kind: str) -> CheckpointError:
 def advice_on_folder(folder: Path) -> str:
     """Return what to give instead of a folder, by what is in it."""
     names = sorted(child.name for child in folder.iterdir() if not child.is_dir())
-    if any(name.endswith(".distcp") for name in names):
-        return (
-            "a distributed checkpoint of PyTorch; make one file of it with python -m "
-            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} run.pt, and give that"
-        )
+    if is_distributed(folder):
+        return "a distributed checkpoint of PyTorch, which only the formats of PyTorch's optimizers read"
+    if whole := sorted(child.name for child in folder.iterdir() if is_distributed(child)):
+        return f"give one of the distributed checkpoints in it, such as {folder / whole[-1]}"
     if prefixes := [name.removesuffix(".index") for name in names if name.endswith(".index")]:
         return f"give a checkpoint file, or the prefix of TensorFlow's, such as {folder / prefixes[-1]}"
     found = [name for name in names if name.endswith(_SUFFIXES)]
     own = [name for name in found if "optim" in name] or found
     return "give a checkpoint file" + (f" in it: {' or '.join(str(folder / name) for name in own[:3])}" if own else "")
+
+
+def is_distributed(path: Path) -> bool:
+    """Whether a path is a folder that ``torch.distributed.checkpoint`` has written to, to the end or not."""
+    if not os.path.isdir(path):
+        return False
+    return any(name == DISTRIBUTED or name.endswith(".distcp") for name in os.listdir(path))
 
 
 def check_is_file(path: Path) -> None:

@@ -14,7 +14,8 @@ import torch
 
 from rmsprop.checkpoint.arguments import called
 from rmsprop.checkpoint.contents import check_contents
-from rmsprop.checkpoint.files import whole_zip
+from rmsprop.checkpoint.distributed import read_folder
+from rmsprop.checkpoint.files import is_distributed, whole_zip
 from rmsprop.checkpoint.neutral import CheckpointError, quoted
 from rmsprop.checkpoint.unpickling import holds_objects, read_pickled
 
@@ -111,6 +112,9 @@ def _is_groups(value: Any) -> bool:
 
 
 def _load(path: Path) -> Content:
+    if is_distributed(path):
+        tree, missed = read_folder(path)
+        return Content(value=tree, left_out=tuple(missed))
     check_contents(path, "torch")
     with path.open("rb") as file:
         is_archive = file.read(2) == b"PK"

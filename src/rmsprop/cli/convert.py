@@ -144,8 +144,8 @@ def convert(
     Formats and their files: torch, timm, sb3, bitsandbytes and rmsprop.torch are .pt or .pth; optax and rmsprop.jax
     .npz or .safetensors; numpy .npz; keras and rmsprop.keras .keras or .h5 (as OUT with --like, a file of the model);
     tensorflow1 and keras_legacy the prefix of a TensorFlow checkpoint. IN may also be a .pth.tar, a .ckpt of Lightning,
-    the optimizer.pt or optimizer.bin in a folder of Hugging Face's Trainer or Accelerate, a .zip of Stable-Baselines3
-    or a folder of Orbax: what is in IN counts, not its name.
+    the optimizer.pt or optimizer.bin in a folder of Hugging Face's Trainer or Accelerate, a .zip of Stable-Baselines3,
+    or a folder of Orbax or torch.distributed.checkpoint: what is in IN counts, not its name.
 
     The file of --names holds a JSON object from IN's names to OUT's, or a list of OUT's names in IN's order. The
     options of the rule say what IN doesn't, or which hyperparameters are to be different. What changes for the run is
