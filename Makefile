@@ -49,6 +49,7 @@ pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m docs.generate.dialects docs
 	$(BIN)/python -m docs.generate.benchmarks docs
 	$(BIN)/python -m docs.generate.front docs
+	$(BIN)/python -m docs.generate.question docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site

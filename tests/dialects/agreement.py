@@ -125,7 +125,10 @@ class _Otherwise:
 
     def rule_with(self, **settings):
         rule = self._dialect.rule_with(**settings)
-        if self._name in settings or (self._name == "nesterov" and not rule.momentum):
+        needs_momentum, is_l2 = self._name in ("nesterov", "caution"), rule.weight_decay_mode == "l2"
+        if self._name in settings or (needs_momentum and not rule.momentum):
+            return rule
+        if self._name == "weight_decay_max_lr" and is_l2:
             return rule
         return replace(rule, **{self._name: _another(getattr(rule, self._name))})
 
