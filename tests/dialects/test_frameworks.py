@@ -16,12 +16,14 @@ ROUNDED = [(framework, name) for framework, row in FRAMEWORKS.items() for name i
 CHOICES = [(name, choice) for name, dialect in DIALECTS.items() for choice, _ in mutations(dialect)]
 
 # What a framework has no option for cannot show in its trajectories. The lecture has no ε.
-_NO_MOMENTUM = {"lr_in_momentum", "nesterov", "averaged_momentum"}
-_NO_WEIGHT_DECAY = {"weight_decay_mode"}
+_NO_MOMENTUM = {"lr_in_momentum", "nesterov", "averaged_momentum", "caution"}
+_ONLY_L2 = {"weight_decay_max_lr"}
+_NO_WEIGHT_DECAY = {"weight_decay_mode", *_ONLY_L2}
 NOT_TO_BE_SEEN = {
     "hinton": {*_NO_MOMENTUM, *_NO_WEIGHT_DECAY, "eps", "eps_inside_sqrt"},
     "graves": _NO_WEIGHT_DECAY,
-    "dqn": _NO_MOMENTUM,
+    "dqn": {*_NO_MOMENTUM, *_ONLY_L2},
+    **dict.fromkeys(("torch", "sb3", "paddle", "mxnet"), _ONLY_L2),
     "tensorflow1": _NO_WEIGHT_DECAY,
     "keras_legacy": _NO_WEIGHT_DECAY,
     "optax": _NO_WEIGHT_DECAY,

@@ -34,6 +34,7 @@ class Row:
             False.
         elementwise: Whether an element's update depends on that element alone, so that models can be stacked in one
             tensor. Default True.
+        fields: Fields of the rule that no option sets, where it is RMSProp. Default none.
         holds_out: Whether steps need rows that are held out of training: those of `rmsprop.torch.Marthe`, which is then
             the ``tuner`` of the optimizer. Default False.
     """
@@ -47,6 +48,7 @@ class Row:
     evaluations: int = 1
     averages: bool = False
     elementwise: bool = True
+    fields: Mapping[str, bool] = field(default_factory=dict)
     holds_out: bool = False
 
 
@@ -82,6 +84,7 @@ def _towards_adam(label: str, lr: float | None = None, alpha: float | None = Non
     return replace(
         plain,
         make=makers.rmsprop("torch", **fields),
+        fields=fields,
         lr=plain.lr if lr is None else lr,
         options={**plain.options, **adams},
         space={**plain.space, **({"momentum": _MOMENTUM} if "momentum" in adams else {})},

@@ -105,7 +105,7 @@ def rule_of(choice: Choice) -> Rule | None:
     """
     if not choice.name.startswith("rmsprop") or not row(choice.name).elementwise:
         return None
-    options = dict(choice.options)
+    options = {**dict(choice.options), **row(choice.name).fields}
     return DIALECTS[dialect_of(choice.name)].rule_with(decay=options.pop("alpha"), **options)
 
 
