@@ -148,8 +148,8 @@ def launched(monkeypatch):
     return compiled_kernels
 
 
-# What is compiled in, what is for the CPU alone, where limits and schedule-free steps are, and what this test adds.
-NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "share", "average_lr", "averages")
+# What is compiled in, what is for the CPU alone, where limits, caution and schedule-free steps are, and what this test adds.
+NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "caution", "share", "average_lr", "averages")
 
 
 @pytest.mark.parametrize("before", [0, 3, len(layout.NUMBERS)])
