@@ -148,7 +148,7 @@ def launched(monkeypatch):
     return compiled_kernels
 
 
-# What is compiled in, what is for the CPU alone, where limits, caution and schedule-free steps are, and what this test adds.
+# What is compiled in or for the CPU alone, where limits, caution and schedule-free steps are, and what this test adds.
 NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "caution", "share", "average_lr", "averages")
 
 
