@@ -170,10 +170,15 @@ def test_flags_are_bools(field, value):
             {"weight_decay_mode": "L2"},
             "Invalid weight_decay_mode value: 'L2' (allowed: 'l2', 'decoupled' or 'cautious')",
         ),
-        ({"caution": True}, "caution=True needs a momentum above 0: without it no step has another sign than its"),
+        (
+            {"caution": True},
+            "caution=True needs a momentum above 0: without it no step has another sign than its gradient; "
+            "set momentum, or leave caution off",
+        ),
         (
             {"weight_decay_max_lr": 0.1},
-            "weight_decay_max_lr=0.1 needs weight_decay_mode='decoupled' or 'cautious': L2 decay is part of the",
+            "weight_decay_max_lr=0.1 needs weight_decay_mode='decoupled' or 'cautious': L2 decay is part of the gradient, "
+            "which no learning rate scales",
         ),
         ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
         (
