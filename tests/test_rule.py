@@ -177,8 +177,8 @@ def test_flags_are_bools(field, value):
         ),
         (
             {"weight_decay_max_lr": 0.1},
-            "weight_decay_max_lr=0.1 needs weight_decay_mode='decoupled' or 'cautious': L2 decay is part of the gradient, "
-            "which no learning rate scales",
+            "weight_decay_max_lr=0.1 needs weight_decay_mode='decoupled' or 'cautious': L2 decay is part of the "
+            "gradient, which no learning rate scales",
         ),
         ({"nesterov": True}, "nesterov=True needs a momentum above 0: set momentum, or leave nesterov off"),
         (
