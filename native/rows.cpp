@@ -66,7 +66,7 @@ RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __re
   }
 }
 
-constexpr int64_t kAhead = 6;        // entries
+constexpr int64_t kAhead = 16;       // entries
 constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
 
 template <class T>
@@ -84,6 +84,10 @@ class Table {
         narrow_(narrow),
         state_(state),
         numbers_(batch.rule),
+        param_bytes_(narrow ? 2 : sizeof(T)),
+        state_bytes_(!state                                 ? sizeof(T)
+                     : batch.packing == RMSPROP_PACKED_8BIT ? 1
+                                                            : 2),
         per_unit_(rows.per_unit * rows.width),
         total_(rows.count * rows.width) {}
 
@@ -102,10 +106,12 @@ class Table {
 
   // Asks for what an update of a unit begins with: rows lie anywhere, where no hardware would look for them.
   void announce(const Entry& entry) const {
-    const int64_t first = entry.unit * per_unit_, bytes = std::min<int64_t>(per_unit_ * sizeof(T), kAnnounced);
-    if (!narrow_) prefetch(from<T>(batch_.params, 0, first), bytes);
-    if (!state_) prefetch(from<T>(batch_.spreads, 0, first), bytes);
-    if (!state_ && centered) prefetch(from<T>(batch_.means, 0, first), bytes);
+    announce(batch_.grads, entry.place * rows_.width, rows_.width, param_bytes_);
+    const int64_t first = entry.unit * per_unit_;
+    announce(batch_.params, first, per_unit_, param_bytes_);
+    announce(batch_.spreads, first, per_unit_, state_bytes_);
+    if (centered) announce(batch_.means, first, per_unit_, state_bytes_);
+    if (kind != Buffer::kNone) announce(batch_.buffers, first, per_unit_, state_bytes_);
     prefetch(rows_.last + entry.unit, 1);
   }
 
@@ -128,6 +134,10 @@ class Table {
   }
 
  private:
+  static void announce(void** table, int64_t first, int64_t size, int64_t bytes) {
+    prefetch(static_cast<const char*>(table[0]) + first * bytes, std::min(size * bytes, kAnnounced));
+  }
+
   void read(int64_t k, int64_t size, T* params, T* spreads, T* means, T* buffers) const {
     if constexpr (sizeof(T) == sizeof(float)) {
       if (narrow_ && params) narrow_->read_params(k, size, params);
@@ -170,6 +180,7 @@ class Table {
   const Narrow* const narrow_;
   const Packed* const state_;
   const Numbers<T, usual> numbers_;
+  const int64_t param_bytes_, state_bytes_;  // of a number
   const int64_t per_unit_, total_;
 };
 
