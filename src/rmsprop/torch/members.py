@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop import native
 from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored, unfit_average
@@ -246,7 +245,7 @@ class Members:
                 continue
             if self._is_on_rows(param, states):
                 self._complete_rows(states, param)
-                self.on_rows.append(Member(self._number, name, number, param, self.asked or native.missing()))
+                self.on_rows.append(Member(self._number, name, number, param, self.asked or missing(param.device)))
                 continue
             if is_sparse(param.grad) and self._is_lazy:
                 raise RuntimeError(
