@@ -6,6 +6,7 @@ words, the menu below the title ``中文``, and a switch to the English page, as
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -81,6 +82,20 @@ def on_page_context(context: Any, page: Any, config: Any, nav: Navigation) -> An
         page.meta.setdefault("description", DESCRIPTION)
         context["nav"] = _chinese(nav)
     return context
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Take away what the theme's script would ask the server for, to guess at an address that the switch has already.
+
+    Args:
+        output: The HTML of a page.
+        page: The page.
+        config: MkDocs' configuration.
+
+    Returns:
+        The HTML.
+    """
+    return re.sub(r'<link rel="alternate"[^>]*hreflang[^>]*>', "", output)
 
 
 def _chinese(nav: Navigation) -> Navigation:
