@@ -197,3 +197,49 @@ def test_the_translation_is_of_what_the_english_page_says_now(page):
         f"{name} was edited since it was translated, in {', '.join(edited)}: bring that up to date in {translation},"
         f" then record it: {chinese.COMMAND} {name}"
     )
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A repository of two pages, one of them in Chinese as well, recorded."""
+    monkeypatch.setattr(chinese, "ROOT", tmp_path)
+    monkeypatch.setattr(chinese, "RECORD", tmp_path / "chinese.json")
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/why.md", "docs/why.zh.md"):
+        (tmp_path / name).write_text("# One\n\nFirst\nline.\n\n```\ncode\n```\n\n## Two\n\nText.\n", encoding="utf-8")
+    (tmp_path / "chinese.json").write_text('{"docs/gone.md": {"One": "0123456789ab"}}', encoding="utf-8")
+    chinese.main([str(tmp_path / "docs" / "why.md")])
+    return tmp_path
+
+
+def test_the_record_has_the_pages_that_are_named_and_forgets_those_that_are_gone(small):
+    page = small / "docs" / "why.md"
+    assert chinese.translated() == [page]
+    assert chinese.read() == {"docs/why.md": chinese.fingerprints(page)}
+    assert [*chinese.fingerprints(page)] == ["", "One", "Two"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("First\nline.", "First line.", []),
+        ("code", "other code", []),  # what code a page has is compared itself
+        ("First", "Next", ["One"]),
+        ("Text.", "Text!", ["Two"]),
+        ("## Two", "## Three", ["Three"]),
+        ("# One", "Before.\n\n# One", [""]),
+    ],
+)
+def test_a_fingerprint_changes_with_the_words_of_its_section(small, old, new, changed):
+    page = small / "docs" / "why.md"
+    page.write_text(page.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    recorded = chinese.read()["docs/why.md"]
+    assert [title for title, number in chinese.fingerprints(page).items() if recorded.get(title) != number] == changed
+
+
+@pytest.mark.parametrize("named", [[], ["README.md"], ["docs/why.md", "docs/gone.md"]])
+def test_only_translated_pages_can_be_recorded(small, named):
+    before = chinese.read()
+    with pytest.raises(SystemExit, match=r"^usage: python -m docs\.generate\.chinese PAGE \.\.\., .*: docs/why\.md$"):
+        chinese.main([str(small / name) for name in named])
+    assert chinese.read() == before
