@@ -184,7 +184,6 @@ def test_bold_type_ends_where_github_sees_it(page):
 @pytest.mark.parametrize(("english", "written", "avoided"), GLOSSARY)
 def test_one_word_per_thing(english, written, avoided):
     text = "\n".join(both(page)[1] for page in PAGES)
-    assert written in text
     assert re.findall(f".{{0,9}}(?:{avoided}).{{0,9}}", text + PLAYED) == [], f"{english} is {written}"
 
 
