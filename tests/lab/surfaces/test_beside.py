@@ -146,3 +146,14 @@ def test_with_all_of_them_nothing_is_cut_and_an_audit_finds_nothing(open_page, l
     expect(page.locator("#ends tr")).to_have_count(5)
     assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth")
     assert faults(page) == []
+
+
+def test_on_paper_it_is_light_and_pictures_come_before_settings(open_page):
+    page = open_page(ALL, color_scheme="dark", viewport={"width": 794, "height": 1123})
+    page.emulate_media(media="print", color_scheme="dark")
+    style = page.locator("body").evaluate(
+        "(one) => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]"
+    )
+    assert [luminance(colour) for colour in style] == [0.0, 1.0]
+    assert page.locator("#loss").bounding_box()["y"] < page.locator("form").bounding_box()["y"]
+    assert page.locator("input[type=range]:visible, button:visible").count() == 0
