@@ -1,5 +1,6 @@
 """The homes of the site, on which one can play at once: built as they are published, and looked at from a folder."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ def site(tmp_path_factory):
     """The site without most of its pages: these are built strictly by `make docs`."""
     folder = tmp_path_factory.mktemp("site")
     kept = "\n".join(["*.md", *(f"!/{name}" for name in (*HOMES, *OTHERS)), "/generate/"])
-    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), exclude_docs=kept, plugins=["search"])
+    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), exclude_docs=kept)
     build(config)
     return folder
 
@@ -103,6 +104,13 @@ def test_lines_stand_out_on_the_ground_of_the_theme(open_page, look):
     page = open_page("index.html", **LOOKS[look])
     page.evaluate(REVEAL)
     assert faint(page, ".explain svg path:not([class='']), .explain svg text") == []
+
+
+def test_the_search_works_in_a_folder(open_page):
+    page = open_page("index.html")
+    page.locator(".md-search__input").click()
+    page.keyboard.type("interleaved rounds")
+    expect(page.locator(".md-search-result__link").first).to_have_attribute("href", re.compile(r"/speed\.html"))
 
 
 @pytest.mark.parametrize("missing", ["</head>", "</main>"])
