@@ -326,6 +326,8 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_rows, lost),
       RMSPROP_FIELD(rmsprop_rows, later_kept),
       RMSPROP_FIELD(rmsprop_rows, later_lost),
+      RMSPROP_FIELD(rmsprop_rows, rowwise),
+      RMSPROP_FIELD(rmsprop_rows, stale_decay),
       RMSPROP_SIZE(rmsprop_rows),
   };
   static const std::string* const layout = [] {

@@ -189,6 +189,9 @@ typedef struct {
   const double* lost;       /* and what they don't */
   const double* later_kept; /* per segment what all later ones leave */
   const double* later_lost;
+  int32_t rowwise;    /* whether spreads hold one average per row (src/rmsprop/rowwise.py): nothing decays but rows that
+                         are touched, and `last`, which may be null, is when that was, or 0 */
+  double stale_decay; /* what a row loses of itself then for each step since; only with `last` */
 } rmsprop_rows;
 
 /* Updates the rows that have entries in the one tensor of a batch, and counts a step: gradients of one row are added

@@ -108,6 +108,8 @@ class RowsStruct(ctypes.Structure):
         ("indices", ctypes.c_void_p),
         ("segments", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("begins", "corrected", "kept", "lost", "later_kept", "later_lost")),
+        ("rowwise", ctypes.c_int32),
+        ("stale_decay", ctypes.c_double),
     )
 
 

@@ -82,7 +82,11 @@ class RMSprop(torch.optim.RMSprop):
             parameters of float32, bfloat16 and float16. Default None: float32.
         sparse: What becomes of rows that a sparse gradient hasn't: ``"exact"``, what the dense gradient, 0 there, makes
             of them; ``"lazy"``, nothing at all, as in TensorFlow 1, though their averages would decay and momentum and
-            weight decay would move them. Default ``"exact"``.
+            weight decay would move them; ``"rowwise"``, nothing either, and each row has one average, of the mean of
+            its squares: 4 bytes per row, as FBGEMM's ``ROWWISE_RMSPROP_AR``. Default ``"exact"``.
+        staleness_decay: Weight decay of ``sparse="rowwise"``, at least 0: a row that a gradient touches first loses a
+            share of itself, lr times this times the steps since it was touched last, but not more than 0.9; FBGEMM's
+            ``ar_alpha``. Default 0.
         max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
             ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
@@ -151,7 +155,8 @@ class RMSprop(torch.optim.RMSprop):
         rounding: Rounding = "nearest",
         seed: int = 0,
         state_dtype: torch.dtype | Literal["8bit"] | None = None,
-        sparse: Literal["exact", "lazy"] = "exact",
+        sparse: Literal["exact", "lazy", "rowwise"] = "exact",
+        staleness_decay: float = 0.0,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
         max_grad_ratio: float | None = None,
@@ -176,6 +181,7 @@ class RMSprop(torch.optim.RMSprop):
                 "seed": seed,
                 "state_dtype": state_dtype,
                 "sparse": sparse,
+                "staleness_decay": staleness_decay,
                 "max_grad_value": max_grad_value,
                 "max_grad_ratio": max_grad_ratio,
                 "max_update_rms": max_update_rms,

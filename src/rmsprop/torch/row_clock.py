@@ -15,9 +15,12 @@ from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing
 from rmsprop.threads import torch_threads
+from rmsprop.torch.local import is_sparse
 from rmsprop.torch.stored_rows import StoredRows
 
 ROWS = "rows"  # the name of the clock in a parameter's state
+# Those of one average of squares per row, and of the steps at which rows were touched last.
+ROW_AVERAGE, ROW_STEPS = "row_square_avg", "row_steps"
 
 _CHUNK = 1 << 16  # numbers that NumPy brings to date at a time
 
@@ -109,6 +112,19 @@ class RowClock:
 def as_held(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a state holds, without bringing it up to date."""
     return dict(dict.items(state))  # type: ignore[arg-type]
+
+
+def is_on_rows(param: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
+    """Whether a parameter is updated row by row: by a sparse gradient, or because its state is one of rows.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        group: Its group.
+    """
+    held = as_held(state)
+    has_row_averages = group["sparse"] == "rowwise" and ROW_AVERAGE in held
+    return is_sparse(param.grad) or has_row_averages or (param.grad is None and ROWS in held)
 
 
 def settle(state: dict[str, Any]) -> None:

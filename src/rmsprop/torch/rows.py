@@ -39,6 +39,8 @@ class RowUpdate:
         state: Its state, complete.
     """
 
+    takes_dense = False  # whether a gradient of the whole parameter is one of all rows
+
     def __init__(self, member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> None:
         self.member, self._group, self._state, self._choice = member, group, state, members.rounding
         self._members = members
@@ -59,7 +61,7 @@ class RowUpdate:
         param, grad = self.member.param, self.member.param.grad
         if grad is None:
             return True
-        if not is_sparse(grad) or grad.dtype != param.dtype or self._addresses() != self._places:
+        if not (is_sparse(grad) or self.takes_dense) or grad.dtype != param.dtype or self._addresses() != self._places:
             return False
         if self._members.options is not self._options:  # looked at only then: it takes a third of a small step
             if unfit_rows(param, self._state, self._group):
@@ -67,7 +69,10 @@ class RowUpdate:
             self._options = self._members.options
         if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
             return False
-        check_rows(self.member.name, param)
+        if not is_sparse(grad):
+            grad = _of_all_rows(grad)
+        else:
+            check_rows(self.member.name, param)
         shape = _shape_of(grad)
         if self._shape not in (None, shape):
             return False
@@ -204,6 +209,12 @@ def _shape_of(grad: Tensor) -> tuple[int, int]:
     dims = grad.sparse_dim()
     width = math.prod(grad.shape[dims:]) * (2 if grad.is_complex() else 1)
     return math.prod(grad.shape[:dims]), width
+
+
+def _of_all_rows(grad: Tensor) -> Tensor:
+    """Return a gradient of a whole parameter as one in coordinates of all its rows."""
+    places = torch.arange(len(grad))[None]
+    return torch.sparse_coo_tensor(places, grad.detach(), grad.shape, is_coalesced=True, check_invariants=False)
 
 
 def _row_numbers(grad: Tensor) -> Tensor:

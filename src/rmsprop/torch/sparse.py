@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import native, rowwise
 from rmsprop.averaging import AveragedRule
 from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
@@ -26,11 +26,14 @@ from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import asked_for
 from rmsprop.torch.packing import CODES
 from rmsprop.torch.rounding import RoundingChoice, choice_of
-from rmsprop.torch.row_clock import ROWS, as_held
+from rmsprop.torch.row_clock import as_held, is_on_rows
 from rmsprop.torch.state import ParamState, kept_dtype
 
 Group = Mapping[str, Any]
 ON_ROWS = "tensor operations on rows"  # which no compiler traces
+# Why a rule can't update rows alone, by the value of `sparse`.
+_UNFIT_RULE = {"exact": moves_at_rest, "lazy": needs_all_rows, "rowwise": rowwise.unfit_rule}
+_WORDS = {"exact": "", "lazy": ", lazily", "rowwise": ", one average each"}
 
 
 def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | None:
@@ -47,7 +50,7 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
     rule, choice, grad = rule_of(group), choice_of(group), param.grad
     if isinstance(rule, AveragedRule):
         return "the average moves all rows"
-    if reason := needs_all_rows(rule) if group["sparse"] == "lazy" else moves_at_rest(rule):
+    if reason := _UNFIT_RULE[group["sparse"]](rule):
         return reason
     for option in ("max_grad_ratio", "max_update_rms", "differentiable", "capturable"):
         if group[option]:
@@ -58,9 +61,28 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
         return "its rows don't follow each other in memory"
-    if grad is not None and (grad.dtype != param.dtype or not is_sparse(grad) or grad.sparse_dim() == 0):
-        return f"its gradient is of {grad.dtype}" if grad.dtype != param.dtype else "its gradient has no rows"
+    if grad is not None and grad.dtype != param.dtype:
+        return f"its gradient is of {grad.dtype}"
+    if grad is not None and not _has_rows(grad, group):
+        return "its gradient has no rows"
+    if group["sparse"] == "rowwise":
+        return _unfit_for_row_averages(param, state, choice)
     return _unfit_state(param, state, rule, choice)
+
+
+def _has_rows(grad: Tensor, group: Group) -> bool:
+    """Whether a gradient is one of rows; where each has one average, that of the whole parameter is."""
+    return grad.sparse_dim() > 0 if is_sparse(grad) else group["sparse"] == "rowwise"
+
+
+def _unfit_for_row_averages(param: Tensor, state: Mapping[str, Any], choice: RoundingChoice) -> str | None:
+    if choice.packing is not None:
+        return f"state_dtype={choice.packing!r} packs averages of single numbers, and a row has one of float32 here"
+    grad: Any = param.grad
+    if grad is not None and is_sparse(grad) and grad.sparse_dim() != 1:
+        return f"its gradient has {grad.sparse_dim()} sparse dimensions, and each row along the first has one average"
+    arrays = (value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor))
+    return "processes share its state" if any(map(is_shared, arrays)) else None
 
 
 def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
@@ -74,6 +96,25 @@ def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: Ro
         if not array.is_contiguous() or (array.dtype != kept_dtype(param, choice) and choice.packing != "8bit"):
             return "its state is stored in another way"
     return None
+
+
+def check_fit(name: str, param: Tensor, state: Mapping[str, Any], group: Group) -> None:
+    """Check that rows can be updated alone where a dense copy of the gradient would be something else.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter, with a gradient of rows.
+        state: Its state, as far as there is any yet.
+        group: Its group.
+
+    Raises:
+        RuntimeError: If they can't.
+    """
+    sparse = group["sparse"]
+    if sparse != "exact" and (reason := unfit_rows(param, state, group)):
+        raise RuntimeError(
+            f"sparse={sparse!r} can't update some rows of parameter {name} alone, as {reason}: use sparse='exact'"
+        )
 
 
 class DenseSweeps:
@@ -121,10 +162,7 @@ class DenseSweeps:
                     "moves all rows at every step, so make it dense (sparse=False in an Embedding)"
                 )
             check_rows(name, param)
-            if group["sparse"] == "lazy" and (reason := unfit_rows(param, states.get(param, {}), group)):
-                raise RuntimeError(
-                    f"sparse='lazy' can't update some rows of parameter {name} alone, as {reason}: use sparse='exact'"
-                )
+            check_fit(name, param, states.get(param, {}), group)
         swept = self._sweep([(param, group) for _, param, group in found], states)
         known = {id(param) for param, _ in self._params}
         self._params += [(param, group) for param, group, _ in swept if id(param) not in known]
@@ -163,10 +201,9 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     Returns:
         The words of `paths`; None if it has no sparse gradient or becomes a dense one.
     """
-    is_resting = param.grad is None and ROWS in as_held(state)
-    if not (is_resting or is_sparse(param.grad)) or unfit_rows(param, state, group):
+    if not is_on_rows(param, state, group) or unfit_rows(param, state, group):
         return None
-    lazily = ", lazily" * (group["sparse"] == "lazy")
+    words = _WORDS[group["sparse"]]
     if reason := asked_for(group) or native.missing():
-        return f"{ON_ROWS}{lazily}: {reason}"
-    return f"kernel on rows{lazily} ({native.instruction_set()})"
+        return f"{ON_ROWS}{words}: {reason}"
+    return f"kernel on rows{words} ({native.instruction_set()})"
