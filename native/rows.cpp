@@ -66,6 +66,23 @@ RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __re
   }
 }
 
+// What steps without a gradient, all since one, do to parameters and their momentum.
+template <Buffer kind, class T>
+RMSPROP_NOINLINE void drift(int64_t size, const rmsprop_rows& rows, int64_t since, T* __restrict params,
+                            T* __restrict buffers) {
+  const double kept = rows.drift_kept[since], taken = rows.drift_taken[since], left = rows.drift_left[since];
+  for (int64_t k = 0; k < size; ++k) {
+    const double moved = kept * params[k];
+    if constexpr (kind == Buffer::kNone) {
+      params[k] = static_cast<T>(moved);
+    } else {
+      const double buffer = buffers[k];
+      params[k] = static_cast<T>(moved - taken * buffer);
+      buffers[k] = kept_of<T>(left, buffer);
+    }
+  }
+}
+
 constexpr int64_t kAhead = 16;       // entries
 constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
 
@@ -156,17 +173,20 @@ class Table {
   void update(int64_t unit, const T* grads) const {
     const Shares shares = shares_since(rows_, rows_.last[unit]);
     const int64_t first = unit * per_unit_, last = std::min(first + per_unit_, total_);
+    const bool drifts = !grads && rows_.drift_kept, moves = grads || drifts;
+    const int64_t since = drifts ? rows_.last[unit] - rows_.drift_begin : 0;
     T params[kBlock], spreads[kBlock], means[kBlock], buffers[kBlock];
     for (int64_t k = first; k < last; k += kBlock) {
       const int64_t size = std::min(kBlock, last - k);
-      T* const p = grads && narrow_ ? params : from<T>(batch_.params, 0, k);
+      T* const p = moves && narrow_ ? params : from<T>(batch_.params, 0, k);
       T* const spread = state_ ? spreads : from<T>(batch_.spreads, 0, k);
       T* const mean = !centered ? nullptr : state_ ? means : from<T>(batch_.means, 0, k);
       T* const buffer = kind == Buffer::kNone ? nullptr : state_ ? buffers : from<T>(batch_.buffers, 0, k);
-      read(k, size, grads ? params : nullptr, spreads, means, buffers);
+      read(k, size, moves ? params : nullptr, spreads, means, buffers);
       if (shares.lost != 0) centered ? decay_centered(size, shares, spread, mean) : decay(size, shares, spread);
+      if (drifts) drift<kind>(size, rows_, since, p, buffer);
       if (grads) walk<centered, kind>(size, numbers_, p, grads + (k - first), spread, mean, buffer);
-      write(k, size, grads ? params : nullptr, spreads, means, buffers);
+      write(k, size, moves ? params : nullptr, spreads, means, buffers);
     }
   }
 
@@ -293,8 +313,10 @@ void update_rowwise(const rmsprop_batch& batch, const rmsprop_rows& rows, const 
 template <bool wide, bool centered, Buffer kind>
 void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t begin, int64_t end) {
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
-    for (int64_t unit = begin; unit < end; ++unit)
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t unit = rows.chosen < 0 ? k : rows.units[k];
       if (rows.last[unit] < rows.now) table.update(unit, nullptr);
+    }
   });
 }
 

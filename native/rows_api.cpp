@@ -134,11 +134,14 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
 
 int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows, rmsprop_parallel_for parallel_for,
                             int32_t threads) {
-  const int64_t total = rows->count * rows->width;
-  RowWork work{*batch, *rows, total, units(*rows), rows->per_unit * rows->width, 0, 0, {}, {}, {}, {}};
+  const int64_t count = rows->chosen < 0 ? units(*rows) : rows->chosen, per_unit = rows->per_unit * rows->width;
+  const int64_t total = count * per_unit;
+  RowWork work{*batch, *rows, total, count, per_unit, 0, 0, {}, {}, {}, {}};
   if (const int32_t status = in_parallel(total, parallel_for, threads, settle_units, &work)) return status;
-  for (int64_t unit = 0; unit < units(*rows); ++unit)
-    rows->last[unit] = std::max(rows->last[unit], static_cast<int32_t>(rows->now));
+  for (int64_t k = 0; k < count; ++k) {
+    int32_t& last = rows->last[rows->chosen < 0 ? k : rows->units[k]];
+    last = std::max(last, static_cast<int32_t>(rows->now));
+  }
   return 0;
 }
 

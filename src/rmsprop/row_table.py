@@ -10,6 +10,7 @@ import numpy as np
 
 from rmsprop.codes import BLOCK
 from rmsprop.decays import Decays
+from rmsprop.drift import Drift
 from rmsprop.layout import RowsStruct
 from rmsprop.native import Batch, prepared_rows
 from rmsprop.storage import Packing
@@ -45,7 +46,7 @@ class RowTable:
     def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array | None) -> None:
         self.batch, self._last = batch, last
         memory = None if last is None else last.ctypes.data
-        self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=memory)
+        self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=memory, chosen=-1)
 
     def prepared(
         self,
@@ -72,6 +73,22 @@ class RowTable:
         if grad is not None:
             self._set_gradients(grad)
         return prepared_rows(self.batch, self.struct, grad is None, parallel_for, threads)
+
+    def settle(self, units: Array | None, drift: Drift | None, now: int) -> None:
+        """Choose what `prepared` brings to date.
+
+        Args:
+            units: The numbers of units, int64, no two alike. None: all.
+            drift: What the steps did to parameters and momentum. None: nothing.
+            now: The step to which they are brought.
+        """
+        self._units = units  # kept: C reads their memory
+        self.struct.chosen = -1 if units is None else len(units)
+        self.struct.units = None if units is None else units.ctypes.data
+        if drift is not None:
+            self.struct.drift_begin, self._tables = drift.tables(now)
+            kept, taken, left = (array.ctypes.data for array in self._tables)
+            self.struct.drift_kept, self.struct.drift_taken, self.struct.drift_left = kept, taken, left
 
     def prepared_rowwise(
         self,

@@ -69,6 +69,16 @@ def needs_all_rows(rule: Rule) -> str | None:
 
 
 def first_choice_outside(names: set[str], rule: Rule) -> str | None:
+    """Return the first field in which a rule differs from the plain one and that isn't among some.
+
+    Args:
+        names: Names of fields.
+        rule: What to compute.
+
+    Examples:
+        >>> first_choice_outside({"decay"}, Rule(decay=0.5, momentum=0.9))
+        'momentum'
+    """
     chosen = (field.name for field in fields(rule) if getattr(rule, field.name) != field.default)
     return next((name for name in chosen if name not in names), None)
 

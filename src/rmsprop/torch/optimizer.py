@@ -34,6 +34,7 @@ from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
+from rmsprop.torch.prepared import prepare
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.sparse import ON_ROWS
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
@@ -493,6 +494,38 @@ class RMSprop(torch.optim.RMSprop):
         kernel_serves = all(path.startswith(("kernel", ON_ROWS)) for path in self.paths().values())
         clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
         return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
+
+    def prepare(self, rows: Any = None) -> None:
+        """Bring rows of tables up to date before a forward reads them, so that no step need go through all rows.
+
+        Momentum and decoupled weight decay move rows that have no gradient, by what has a closed form. With this call
+        before each forward, a step with ``sparse="exact"`` works on the rows of the gradient alone, and what is read is
+        what the dense gradient would have made of it. Where rows rest anyway (no momentum, no weight decay), where they
+        are left alone (``"lazy"``, ``"rowwise"``) and where a step needs the whole table (``weight_decay`` that is
+        added to the gradient, a GPU), this does nothing.
+
+        Args:
+            rows: The numbers of the rows along the first axis, integers of any shape, any of them repeatedly: what is
+                passed to the embedding. With several parameters in the optimizer, a mapping from parameters to them.
+                Default None: all rows of all tables, for whoever reads a table as a whole, to evaluate or to save it.
+
+        Raises:
+            TypeError: If rows are no integers.
+            ValueError: If a parameter has no such rows, or isn't the optimizer's.
+            RuntimeError: If all rows move by their average (`ScheduleFreeRMSprop`).
+
+        Examples:
+            >>> table = torch.nn.Embedding(1000, 16, sparse=True)
+            >>> optimizer = RMSprop(table.parameters(), momentum=0.9)
+            >>> ids = torch.tensor([3, 14, 15])
+            >>> optimizer.prepare(ids)
+            >>> table(ids).sum().backward()
+            >>> optimizer.step()
+            >>> optimizer.prepare()
+        """
+        with self._stepper.lock, one_thread() if is_forked() else nullcontext():
+            if prepare(self.param_groups, self.state, rows):
+                self._stepper.forget()
 
     def paths(self) -> dict[str, str]:
         """Return what updates each parameter at the next step.

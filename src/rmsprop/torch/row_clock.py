@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rmsprop import native
 from rmsprop.decays import Decays, Shares
+from rmsprop.drift import Drift, DriftShares, drifted
 from rmsprop.row_table import RowTable, rows_per_unit
 from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
-from rmsprop.storage import Packing
+from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.local import is_sparse
-from rmsprop.torch.stored_rows import StoredRows
+from rmsprop.torch.rounding import LOST, RoundingChoice
+from rmsprop.torch.stored_rows import StoredParam, StoredRows
+
+Array = np.ndarray[Any, Any]
 
 ROWS = "rows"  # the name of the clock in a parameter's state
 # Those of one average of squares per row, and of the steps at which rows were touched last.
@@ -33,71 +38,121 @@ class RowClock:
     Args:
         shape: How many rows there are, and how many real numbers in each.
         working: The precision in which updates work.
-        packing: What state is packed into.
-        seed: Chooses the random bits with which it is rounded.
+        choice: How the parameter is rounded, and what its state is packed into.
         number: The number of the parameter in the optimizer.
         now: The step to which all rows are up to date.
-        is_lazy: Whether rows without a gradient stay as they are.
+        is_lazy: Whether rows without a gradient stay as they are. Default False.
+        moving: The parameter, where rows without a gradient move. Default None: they don't.
     """
 
     def __init__(
         self,
         shape: tuple[int, int],
         working: str,
-        packing: Packing | None,
-        seed: int,
+        choice: RoundingChoice,
         number: int,
         now: int,
         is_lazy: bool = False,
+        moving: Tensor | None = None,
     ) -> None:
-        self.is_lazy = is_lazy
-        self.shape, self.working, self.packing, self.seed, self.number = shape, working, packing, seed, number
-        self.per_unit = rows_per_unit(shape[1], packing)
+        self.is_lazy, self._choice = is_lazy, choice
+        self.shape, self.working, self.packing, self.number = shape, working, choice.packing, number
+        self.per_unit = rows_per_unit(shape[1], self.packing)
         self.last = np.full(-(-shape[0] // self.per_unit), now, np.int32)
         self.decays = Decays(working)
+        self._param, self.drift = moving, None if moving is None else Drift(working, now)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all rows should be brought up to date, so that another clock can begin."""
+        return self.decays.is_full or (self.drift is not None and self.drift.is_full)
+
+    def units_of(self, rows: Array, count: int) -> Array:
+        """Return the units that rows lie in, none of them twice.
+
+        Args:
+            rows: The numbers of rows along the first axis of the parameter.
+            count: How many of them there are; a gradient of several sparse dimensions has more.
+        """
+        parts = self.shape[0] // count if count else 1
+        places = rows if parts == 1 else (rows[:, None] * parts + np.arange(parts)).ravel()
+        units = places // self.per_unit if self.per_unit > 1 else places
+        return units
 
     def settle(self, state: dict[str, Any], now: int) -> None:
-        """Bring the averages of all rows to a step.
+        """Bring all rows to a step.
 
         Args:
             state: The parameter's state, whose arrays are changed in place.
             now: The step.
         """
-        if not self.is_lazy and (self.last < now).any():
-            by = self._by_numpy if native.missing() else self._by_kernel
-            by(state, now)
+        if not self.is_lazy:
+            self._bring(state, None, now)
 
-    def _by_kernel(self, state: dict[str, Any], now: int) -> None:
-        stored = StoredRows(as_held(state), self.packing)
-        steps = np.array([now - 1.0])  # random bits are those of the step that has been taken
-        packed = self.packing is not None
+    def catch_up(self, state: dict[str, Any], units: Array, now: int) -> None:
+        """Bring some rows to a step.
+
+        Args:
+            state: As for `settle`.
+            units: The units that they lie in.
+            now: The step.
+        """
+        behind = units[self.last[units] < now]
+        if len(behind):
+            self._bring(state, np.unique(behind), now)
+
+    def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        if units is None and not (self.last < now).any():
+            return
+        by = self._by_numpy if native.missing() else self._by_kernel
+        by(state, units, now)
+        if self._param is not None:
+            torch.autograd.graph.increment_version(self._param)
+
+    def _by_kernel(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        held, param, choice = as_held(state), self._param, self._choice
+        stored, steps = StoredRows(held, self.packing), np.array([now - 1.0])  # random bits are the last step's
+        counts = self.packing is not None or param is not None
+        moves_buffer = param is not None and "momentum_buffer" in stored.names
         batch = native.Batch(
-            self.working,
+            self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
             1,
-            Rule(centered="grad_var" in stored.names),
-            steps="float64" if packed else None,
-            seed=self.seed,
+            Rule(centered="grad_var" in stored.names, momentum=0.9 if moves_buffer else 0.0),
+            steps="float64" if counts else None,
+            rounding="nearest" if param is None else choice.of(param.dtype),
+            seed=choice.seed,
             packing=self.packing,
         )
         arrays = [array.data_ptr() for array in stored.in_columns(batch.state_columns)]
-        batch.place([self.shape[0] * self.shape[1]], [0, 0, *arrays, *([steps.ctypes.data] if packed else [])])
+        lost = [held[LOST].data_ptr()] if param is not None and choice.keeps_lost(param.dtype) else []
+        counted = [steps.ctypes.data] * counts
+        place = 0 if param is None else param.data_ptr()
+        batch.place([self.shape[0] * self.shape[1]], [place, 0, *arrays, *lost, *counted])
         batch.number([(self.number, 0, 2**62, 0)])
         table = RowTable(batch, self.shape, self.per_unit, self.last)
+        table.settle(units, self.drift, now)
         if status := table.prepared(self.decays, now, None, *torch_threads())():
             raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
 
-    def _by_numpy(self, state: dict[str, Any], now: int) -> None:
+    def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
-        behind = np.flatnonzero(self.last < now)
+        param = None if self._param is None else StoredParam(self._param, as_held(state), self._choice)
+        behind = np.flatnonzero(self.last < now) if chosen is None else chosen
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)
             shares = self.decays.shares(self.last[units], now)
-            averages = {name: array for name, array in stored.read(index).items() if name != "momentum_buffer"}
-            moved = up_to_date(averages, Shares(shares.kept[owner], shares.lost[owner]))
-            stored.write(moved, index, self.seed, now, self.number)
+            arrays = stored.read(index)
+            buffer = arrays.pop("momentum_buffer", None)
+            moved = up_to_date(arrays, Shares(shares.kept[owner], shares.lost[owner]))
+            if param is not None and self.drift is not None:
+                drift = self.drift.shares(self.last[units], now)
+                new, buffer = drifted(param.read(index), buffer, DriftShares(*(share[owner] for share in drift)))
+                param.write(new, index, now, self.number)
+                moved |= {} if buffer is None else {"momentum_buffer": buffer}
+            stored.write(moved, index, self._choice.seed, now, self.number)
         self.last[behind] = now
 
-    def numbers_of(self, units: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def numbers_of(self, units: Array) -> tuple[Array, Array]:
         """Return the places of all numbers of some units, and for each the position of its unit.
 
         Args:

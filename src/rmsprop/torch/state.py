@@ -53,6 +53,9 @@ class ParamState(dict[str, Any]):
     Args:
         content: What it holds at first.
 
+    Attributes:
+        is_prepared: Whether somebody brings rows that move without a gradient up to date before they are read.
+
     Examples:
         >>> ParamState({"grad_var": torch.tensor(1.0), "grad_avg": torch.tensor(2.0)})["square_avg"]
         tensor(5.)
@@ -60,6 +63,7 @@ class ParamState(dict[str, Any]):
 
     def __init__(self, content: Mapping[str, Any] | None = None) -> None:
         super().__init__(content or {})
+        self.is_prepared = False
         self._changes: Changes | None = None
         self._counter_memory: np.ndarray[Any, Any] | None = None
 
