@@ -68,7 +68,7 @@ class RowClock:
         return self.decays.is_full or (self.drift is not None and self.drift.is_full)
 
     def units_of(self, rows: Array, count: int) -> Array:
-        """Return the units that rows lie in, none of them twice.
+        """Return the units that rows lie in.
 
         Args:
             rows: The numbers of rows along the first axis of the parameter.
@@ -76,8 +76,7 @@ class RowClock:
         """
         parts = self.shape[0] // count if count else 1
         places = rows if parts == 1 else (rows[:, None] * parts + np.arange(parts)).ravel()
-        units = places // self.per_unit if self.per_unit > 1 else places
-        return units
+        return places // self.per_unit if self.per_unit > 1 else places
 
     def settle(self, state: dict[str, Any], now: int) -> None:
         """Bring all rows to a step.
@@ -97,9 +96,10 @@ class RowClock:
             units: The units that they lie in.
             now: The step.
         """
-        behind = units[self.last[units] < now]
+        behind = np.sort(units[self.last[units] < now])  # faster than np.unique, which hashes
         if len(behind):
-            self._bring(state, np.unique(behind), now)
+            is_first = np.append(True, behind[1:] != behind[:-1])
+            self._bring(state, behind[is_first], now)
 
     def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
         if units is None and not (self.last < now).any():
