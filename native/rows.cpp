@@ -315,6 +315,7 @@ void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t b
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t unit = rows.chosen < 0 ? k : rows.units[k];
+      if (rows.chosen >= 0 && end - k > kAhead) table.announce({rows.units[k + kAhead], 0});
       if (rows.last[unit] < rows.now) table.update(unit, nullptr);
     }
   });

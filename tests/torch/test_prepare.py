@@ -265,6 +265,46 @@ def test_several_sparse_dimensions():
     assert (param_of(rows) - param_of(dense)).abs().max() <= 6 * 20 * 2**-53 * 4
 
 
+def test_complex_rows():
+    rows, dense = (made((10, 3), torch.complex128, momentum=0.9, **DECOUPLED) for _ in range(2))
+    for nth in range(20):
+        grad = gradient(nth, (10, 3), dtype=torch.complex128)
+        taken(rows, grad)
+        taken_densely(dense, grad)
+    rows.prepare()
+    assert (param_of(rows) - param_of(dense)).abs().max() <= 6 * 20 * 2**-53 * 4
+
+
+def test_several_forwards_may_share_a_step():
+    tables = [nn.Embedding(20, 4, sparse=is_sparse, dtype=torch.float64) for is_sparse in (True, False)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    optimizers = [RMSprop(table.parameters(), lr=0.01, momentum=0.9) for table in tables]
+    for nth in range(10):
+        for table, optimizer in zip(tables, optimizers, strict=True):
+            optimizer.zero_grad()
+            for ids in torch.randint(0, 20, (3, 4), generator=torch.Generator().manual_seed(nth)):
+                optimizer.prepare(ids)
+                table(ids).square().sum().backward()
+            optimizer.step()
+    optimizers[0].prepare()
+    torch.testing.assert_close(tables[0].weight, tables[1].weight, rtol=0, atol=20 * 10 * 2**-50)
+
+
+@pytest.mark.parametrize("found_inf", [0.0, 1.0])
+def test_a_step_that_is_skipped_moves_no_rows(found_inf):
+    rows, dense = (made(dtype=torch.float64, momentum=0.9, max_grad_norm=1.0) for _ in range(2))
+    for nth in range(12):
+        grad = gradient(nth, dtype=torch.float64)
+        if nth == 5:
+            grad = grad * (float("inf") if found_inf else 1.0)
+        taken(rows, grad)
+        taken_densely(dense, grad)
+    rows.prepare()
+    assert rows.skipped_steps == dense.skipped_steps == found_inf
+    # The norm is that of rows added up in another order, a few units of a factor that each gradient is scaled by.
+    assert (param_of(rows) - param_of(dense)).abs().max() <= 20 * 12 * 2**-53 * 4
+
+
 def test_several_tables_and_what_lies_beside_them():
     def model(is_sparse):
         torch.manual_seed(0)

@@ -61,6 +61,10 @@ class RowClock:
         self.last = np.full(-(-shape[0] // self.per_unit), now, np.int32)
         self.decays = Decays(working)
         self._param, self.drift = moving, None if moving is None else Drift(working, now)
+        self._table: RowTable | None = None
+        self._names: tuple[str, ...] = ()  # of the arrays that it is a view of
+        self._addresses: list[int] = []  # and where they are
+        self._counted = np.zeros(1)
 
     @property
     def is_full(self) -> bool:
@@ -110,29 +114,47 @@ class RowClock:
             torch.autograd.graph.increment_version(self._param)
 
     def _by_kernel(self, state: dict[str, Any], units: Array | None, now: int) -> None:
-        held, param, choice = as_held(state), self._param, self._choice
-        stored, steps = StoredRows(held, self.packing), np.array([now - 1.0])  # random bits are the last step's
+        table = self._kernel_table(as_held(state))
+        self._counted[0] = now - 1.0  # random bits are those of the step that has been taken
+        if units is not None or self.drift is not None:
+            table.settle(units, self.drift, now)
+        if status := table.prepared(self.decays, now, None, *torch_threads())():
+            raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+
+    def _kernel_table(self, held: dict[str, Any]) -> RowTable:
+        """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
+        param, stored = self._param, StoredRows(held, self.packing)
+        if self._table is None or stored.names != self._names:
+            self._table, self._names = None, stored.names
+        batch = self._new_batch(stored.names) if self._table is None else self._table.batch
+        arrays = stored.in_columns(batch.state_columns)
+        if param is not None and self._choice.keeps_lost(param.dtype):
+            arrays.append(held[LOST])
         counts = self.packing is not None or param is not None
-        moves_buffer = param is not None and "momentum_buffer" in stored.names
-        batch = native.Batch(
+        addresses = [0 if param is None else param.data_ptr(), 0, *(array.data_ptr() for array in arrays)]
+        addresses += [self._counted.ctypes.data] * counts
+        if self._table is None or addresses != self._addresses:
+            batch.place([self.shape[0] * self.shape[1]], addresses)
+            batch.number([(self.number, 0, 2**62, 0)])
+            self._table, self._addresses = RowTable(batch, self.shape, self.per_unit, self.last), addresses
+        return self._table
+
+    def _new_batch(self, names: tuple[str, ...]) -> native.Batch:
+        param, choice = self._param, self._choice
+        moves_buffer = param is not None and "momentum_buffer" in names
+        return native.Batch(
             self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
             1,
-            Rule(centered="grad_var" in stored.names, momentum=0.9 if moves_buffer else 0.0),
-            steps="float64" if counts else None,
+            Rule(centered="grad_var" in names, momentum=0.9 if moves_buffer else 0.0),
+            steps="float64" if self.packing is not None or param is not None else None,
             rounding="nearest" if param is None else choice.of(param.dtype),
             seed=choice.seed,
             packing=self.packing,
         )
-        arrays = [array.data_ptr() for array in stored.in_columns(batch.state_columns)]
-        lost = [held[LOST].data_ptr()] if param is not None and choice.keeps_lost(param.dtype) else []
-        counted = [steps.ctypes.data] * counts
-        place = 0 if param is None else param.data_ptr()
-        batch.place([self.shape[0] * self.shape[1]], [place, 0, *arrays, *lost, *counted])
-        batch.number([(self.number, 0, 2**62, 0)])
-        table = RowTable(batch, self.shape, self.per_unit, self.last)
-        table.settle(units, self.drift, now)
-        if status := table.prepared(self.decays, now, None, *torch_threads())():
-            raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy keeps: not the kernel's view of arrays that will be others."""
+        return {**self.__dict__, "_table": None}
 
     def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]

@@ -71,7 +71,8 @@ def unfit_table(param: Tensor, state: Mapping[str, Any], group: Group, is_prepar
     rule = rule_of(group)
     if isinstance(rule, AveragedRule):
         return "the average moves all rows"
-    if not (is_prepared and moves_rows(group)) and (reason := _UNFIT_RULE[group["sparse"]](rule)):
+    catches_up = is_prepared and param.device.type == "cpu" and moves_rows(group)
+    if not catches_up and (reason := _UNFIT_RULE[group["sparse"]](rule)):
         return reason
     for option in ("max_grad_ratio", "max_update_rms", "differentiable", "capturable"):
         if group[option]:
