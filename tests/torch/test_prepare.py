@@ -171,7 +171,7 @@ def test_a_row_that_was_not_prepared_is_refused_before_anything_changes():
         taken(optimizer, gradient(nth))
     before, now = param_of(optimizer).detach().clone(), gradient(9)
     param_of(optimizer).grad = now
-    with pytest.raises(RuntimeError, match=r"row \d+ of parameter 0 has a gradient, but was not prepared, so that"):
+    with pytest.raises(RuntimeError, match=r"row \d+ of parameter 0 has a gradient, but was not prepared: a forward"):
         optimizer.step()
     assert torch.equal(param_of(optimizer), before)
     assert optimizer.state[param_of(optimizer)]["step"] == 3

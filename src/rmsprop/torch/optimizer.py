@@ -412,8 +412,9 @@ class RMSprop(torch.optim.RMSprop):
             TypeError: If an option of a group was set to something of the wrong type.
             ValueError: If one was set out of range.
             RuntimeError: If a gradient is not summed over its processes, has rows that its parameter hasn't, or lies in
-                memory that the update writes to, if a state tensor was replaced by one that does not fit, or
-                ``fused=True`` meets what the kernel can't do.
+                memory that the update writes to, if a state tensor was replaced by one that does not fit, if a row
+                was not brought up to date by `prepare` though others are, or ``fused=True`` meets what the kernel can't
+                do.
 
         Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
@@ -506,7 +507,8 @@ class RMSprop(torch.optim.RMSprop):
 
         Args:
             rows: The numbers of the rows along the first axis, integers of any shape, any of them repeatedly: what is
-                passed to the embedding. With several parameters in the optimizer, a mapping from parameters to them.
+                passed to the embedding, by all processes if they share gradients. With several parameters in the
+                optimizer, a mapping from parameters to them.
                 Default None: all rows of all tables, for whoever reads a table as a whole, to evaluate or to save it.
 
         Raises:

@@ -127,7 +127,7 @@ class RowUpdate:
         """Return the steps of the rows, begun anew where they are other rows now.
 
         Raises:
-            RuntimeError: If a row with a gradient moved since somebody read it.
+            RuntimeError: If a row with a gradient was not brought up to date before it was read.
         """
         clock = dict.get(self._state, ROWS)
         is_lazy = self._group["sparse"] == "lazy"
@@ -151,9 +151,9 @@ class RowUpdate:
         is_behind = clock.last[rows // clock.per_unit] < now
         if is_behind.any():
             raise RuntimeError(
-                f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared, so "
-                "that the forward read it as it was some steps ago: call prepare() of the optimizer with all rows that "
-                "are going to be read, before each forward"
+                f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared: a "
+                "forward that read it found it as it was some steps ago. Call prepare() of the optimizer before each "
+                "forward, with all rows that are going to be read, those of other processes too"
             )
 
     def _kernel_table(self, rule: Rule, clock: RowClock) -> RowTable:
