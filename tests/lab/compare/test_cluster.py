@@ -2,14 +2,14 @@
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from lab.compare.dask_processes import dask, waited_for
+from lab.compare.dask_processes import TESTS, dask, waited_for
 from lab.compare.small import line
 from torch import nn
 from torch.nn import functional
@@ -135,17 +135,45 @@ def test_after_a_killed_scheduler_the_same_command_goes_on(tmp_path):
     assert there == found_by(slow(), tmp_path / "here")
 
 
-@pytest.mark.usefixtures("batches_of_four")
-def test_after_ctrl_c_workers_keep_what_they_are_at(processes, tmp_path):
-    def interrupt():
-        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+def held(folder):
+    """A problem with which workers tell that they are at it, and wait as long as there is a file."""
+    own = os.getpid()
 
-    with pytest.raises(KeyboardInterrupt):
-        found_by(slow(), tmp_path, cluster=processes.address, on_progress=once("tuning", interrupt))
-    done = len(kept(tmp_path))
-    waited_for(lambda: len(kept(tmp_path)) > done)
-    assert not list(tmp_path.glob(".problem-*"))
-    assert found_by(slow(), tmp_path, cluster=processes.address) == found_by(slow(), tmp_path)
+    def loss(outputs, targets):
+        if os.getpid() != own:
+            folder.joinpath(f"at-{os.getpid()}").touch()
+            while folder.joinpath("hold").exists():
+                time.sleep(0.05)
+        return functional.mse_loss(outputs, targets)
+
+    return line(loss=loss)
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from lab.compare import test_cluster
+from rmsprop.lab.compare import run, workers
+workers._LEAST_AT_ONCE = workers._MOST_AT_ONCE = 4
+run.seconds_per_step = lambda problem, names, *_: dict.fromkeys(names, 1.0)
+folder = Path(sys.argv[1])
+test_cluster.found_by(test_cluster.held(folder), folder / "kept", cluster=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_after_the_command_has_ended_workers_keep_what_they_are_at(processes, tmp_path, how):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    (tmp_path / "hold").touch()
+    command = [sys.executable, "-c", COMMAND, str(tmp_path), processes.address]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        waited_for(lambda: len(list(tmp_path.glob("at-*"))) == 2 or process.poll() is not None)
+        process.send_signal(how)
+    assert process.returncode in (-how, 1)
+    assert not kept(tmp_path / "kept")
+    (tmp_path / "hold").unlink()
+    waited_for(lambda: len(kept(tmp_path / "kept")) == 8)
+    assert len(list((tmp_path / "kept").glob(".problem-*"))) == (how == signal.SIGKILL)
 
 
 def test_a_batch_that_kills_its_workers_is_given_up(tmp_path):
@@ -173,6 +201,11 @@ def test_neither_no_workers_nor_the_wrong_ones_are_waited_for_for_ever(tmp_path,
 
 def other_versions(monkeypatch, tmp_path):
     monkeypatch.setattr("rmsprop.lab.compare.cluster.versions", lambda: {"torch": "1.0"})
+    return line()
+
+
+def another_python(monkeypatch, tmp_path):
+    monkeypatch.setattr("rmsprop.lab.compare.cluster.versions", lambda: {"python": "3.9.1"})
     return line()
 
 
@@ -222,6 +255,10 @@ def without_the_package(monkeypatch, tmp_path):
     ("without", "said"),
     [
         (other_versions, r"the worker tcp://\S+ has torch \S+, and 1.0 gave it work: have one version everywhere, or"),
+        (
+            another_python,
+            r"the worker tcp://\S+ has python 3.\d+, and 3.9 gave it work: have one version everywhere, or",
+        ),
         (other_bits, r"the worker tcp://\S+ computes something else for line than the machine that gave .* \(behavi"),
         (another_folder, r"the worker tcp://\S+ can't read in \S+ \(No such file or directory\), where results are ke"),
         (another_file, r"the worker tcp://\S+ found another file than was sent at \S+: give the same command again$"),
