@@ -180,7 +180,9 @@ def test_a_batch_that_kills_its_workers_is_given_up(tmp_path):
     own = os.getpid()
     deadly = line(make_model=lambda: nn.Linear(3, 1) if os.getpid() == own else os._exit(1))
     once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    said = pytest.raises(LostWorkerError, match=r"^1 workers ended as they trained the same batch, perhaps for want of")
+    said = pytest.raises(
+        LostWorkerError, match=r"^1 workers ended that had the same batch, perhaps for want of memory: "
+    )
     with dask(tmp_path / "dask", workers=1, **once) as processes, said:
         found_by(deadly, tmp_path, cluster=processes.address)
 
@@ -278,6 +280,7 @@ def test_a_worker_that_is_not_as_it_should_be_is_told(processes, tmp_path, monke
     [
         ("nowhere", "there is no cluster at 'nowhere': give a Dask scheduler's address, such as tcp://host:8786"),
         ("127.0.0.1:1", "no Dask scheduler answers at 127.0.0.1:1: start one with dask scheduler, which prints its a"),
+        ("tls://127.0.0.1:1", "Dask's configuration has no certificates for tls://127.0.0.1:1: name them there, un"),
     ],
 )
 def test_a_wrong_address_is_one_sentence(command, address, said, tmp_path, monkeypatch):

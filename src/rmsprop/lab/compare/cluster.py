@@ -97,6 +97,7 @@ class Cluster:
             InputError: If a worker refuses the work.
             LostWorkerError: If the scheduler ends, or there are no workers, or some die of the same batch.
         """
+        self._seen = time.monotonic()
         running = {self._submit(batch, kind): place for place, batch in enumerate(batches)}
         while running:
             done = [future for future in running if future.done()]
@@ -133,8 +134,8 @@ class Cluster:
             curves: list[Curve] = future.result()
         except KilledWorker as error:
             raise LostWorkerError(
-                f"{error.allowed_failures + 1} workers ended as they trained the same batch, perhaps for want of "
-                "memory: start workers with more; what was done is in the cache"
+                f"{error.allowed_failures + 1} workers ended that had the same batch, perhaps for want of memory: "
+                "start workers with more, and give the same command; what was done is in the cache"
             ) from error
         except ImportError as error:
             raise InputError(
@@ -185,12 +186,16 @@ def cluster(address: str | None, problem: Problem, folder: Path | None, *, fresh
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError:
         raise InputError("a cluster needs Dask, which isn't installed: pip install 'rmsprop[cluster]'") from None
     if not _ADDRESS.fullmatch(address):
         raise InputError(
             f"there is no cluster at {address!r}: give a Dask scheduler's address, such as tcp://host:8786"
+        )
+    if address.startswith(("tls:", "wss:")) and Security().get_connection_args("client")["ssl_context"] is None:
+        raise InputError(
+            f"Dask's configuration has no certificates for {address}: name them there, under distributed.comm.tls"
         )
     try:
         client = Client(address, timeout=_CONNECT, set_as_default=False)
