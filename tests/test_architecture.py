@@ -51,6 +51,7 @@ PACKAGES = {
     "checkpoint": {"numpy", "torch", "triton", "jax", "keras", "tensorflow", "h5py", "safetensors", "orbax"},
     "lab": {
         *("numpy", "torch", "scipy", "sklearn", "polars", "safetensors", "cloudpickle", "filelock", "tensorboard"),
+        "distributed",
         *("matplotlib", "contourpy", "PIL", "imageio_ffmpeg", "jinja2", "markupsafe", "fastexcel"),
     },
     "cli": {"click", "rich"},

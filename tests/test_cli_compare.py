@@ -11,7 +11,7 @@ from lab.compare.made_up import comparison
 
 from rmsprop.cli.group import rmsprop
 from rmsprop.lab.compare import cache
-from rmsprop.lab.compare.workers import LostWorkerError
+from rmsprop.lab.errors import LostWorkerError
 from rmsprop.lab.optimizers import OPTIMIZERS
 from rmsprop.lab.problems.defaults import PROBLEMS
 

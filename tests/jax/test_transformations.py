@@ -244,9 +244,35 @@ def test_the_state_is_read_by_the_names_of_optax(options):
             found = jax.tree.map(jnp.negative, found)  # Optax's holds what is added
         if found is not None:
             assert_close(found, expected)
-    with pytest.warns(UserWarning, match="nothing in this RMSpropState was replaced: it is set by the names count, "):
-        unchanged = optax.tree.set(state, nu=None)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, unchanged, state))
+
+
+def plus_one(tree):
+    return jax.tree.map(lambda x: x + 1.0, tree)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+@pytest.mark.parametrize("names", [("nu",), ("mu",), ("trace",), ("nu", "count"), ("count", "nu", "mu", "trace")])
+def test_the_state_is_set_by_the_names_of_optax(options, names):
+    state = run(optax.chain(optax.clip(1.0), rmsprop(0.1, **options)))[1]
+    given = {name: optax.tree.get(state, name) for name in ("count", "nu", "mu", "trace")}
+    new = {name: plus_one(given[name]) if name in names and given[name] is not None else given[name] for name in given}
+    if all(new[name] is given[name] for name in names):
+        with pytest.warns(UserWarning, match="nothing in this RMSpropState was replaced: it has none of the values"):
+            found = optax.tree.set(state, **dict.fromkeys(names, 0.0))
+    else:
+        found = optax.tree.set(state, **{name: new[name] for name in names})
+    for name in given:
+        assert_close(optax.tree.get(found, name), new[name])
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+
+
+def test_a_filter_says_whose_values_are_set():
+    adams, ours = state = run(optax.chain(optax.scale_by_adam(), rmsprop(0.1)))[1]
+    zeros = optax.tree.zeros_like(ours.nu)
+    found = optax.tree.set(state, lambda path, _: path[-1].tuple_name == "RMSpropState", nu=zeros)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, (found[0], found[1].square_avg), (adams, zeros)))
+    both = optax.tree.set(state, nu=zeros)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, (both[0].nu, both[1].square_avg), (zeros, zeros)))
 
 
 @pytest.mark.parametrize(
@@ -326,10 +352,88 @@ print(json.dumps({
 """
 
 
-def test_arrays_on_several_devices_stay_where_they_are():
+def on_four_devices(program):
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True, env={**os.environ, **flags})
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **flags})
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_arrays_on_several_devices_stay_where_they_are():
+    found = on_four_devices(SHARDED)
     assert found.pop("split") == [True] * 4
     assert found == {"devices": 4, "equal": True, "mapped": True, "count on": 4, "talks": False}
+
+
+CAUTION = """
+import json, jax, jax.numpy as jnp, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from rmsprop.jax import rmsprop
+mesh = jax.make_mesh((4,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+split = NamedSharding(mesh, P("x"))
+optimizer = rmsprop(0.1, momentum=0.9, caution=True)
+grads = np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+
+def train(update, params, some=slice(None)):
+    state = optimizer.init(params)
+    for grad in grads[:, some]:
+        updates, state = update(jax.device_put(grad, params.sharding), state, params)
+        params = params + updates
+    return np.asarray(params)
+
+start = np.linspace(-1, 1, 64, dtype=np.float32)
+whole, spread, update = jnp.asarray(start), jax.device_put(start, split), jax.jit(optimizer.update)
+specs = jax.tree.map(lambda leaf: leaf.sharding.spec, optimizer.init(spread))
+there = P("x")
+mapped = jax.jit(jax.shard_map(optimizer.update, mesh=mesh, in_specs=(there, specs, there), out_specs=(there, specs)))
+alone = [train(update, whole[i : i + 16], slice(i, i + 16)) for i in range(0, 64, 16)]
+parts, state = start.reshape(4, 16), jax.pmap(optimizer.init)(start.reshape(4, 16))
+for grad in grads:
+    updates, state = jax.pmap(optimizer.update)(grad.reshape(4, 16), state, parts)
+    parts = parts + updates
+# three updates of a parameter below 4, whose sums XLA may fuse with products: a rounding of 2**-24 of it each
+near = lambda a, b: bool(np.allclose(a, b, rtol=0, atol=3 * 4 * 2.0**-24))
+print(json.dumps({
+    "jit counts the whole": near(train(update, spread), train(update, whole)),
+    "shard_map counts each part": near(train(mapped, spread), np.concatenate(alone)),
+    "and pmap": near(np.asarray(parts).ravel(), np.concatenate(alone)),
+    "which is something else": float(np.abs(train(mapped, spread) - train(update, whole)).max()) > 0.1,
+}))
+"""
+
+
+def test_caution_counts_the_whole_of_an_array_on_several_devices_and_each_part_under_shard_map():
+    found = on_four_devices(CAUTION)
+    assert found == dict.fromkeys(found, True)
+
+
+INJECTED = """
+import json, jax, jax.numpy as jnp, optax
+from jax.sharding import NamedSharding, PartitionSpec as P
+from rmsprop.jax import rmsprop
+mesh = jax.make_mesh((4,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+params = jax.device_put(jnp.linspace(-1, 1, 64), NamedSharding(mesh, P("x")))
+everywhere = NamedSharding(mesh, P())
+
+def restored(state):  # as Orbax does it: numbers are held to the devices of the form
+    return jax.tree.map(lambda x: jax.device_put(jax.device_get(x), x.sharding), state)
+
+def goes_on(optimizer, spread):
+    state = optimizer.init(params)
+    if spread:
+        state = jax.tree.map(lambda x: x if len(x.sharding.device_set) > 1 else jax.device_put(x, everywhere), state)
+    try:
+        jax.jit(optimizer.update)(params, restored(state), params)
+    except ValueError as error:
+        return "incompatible devices" not in str(error)
+    return True
+
+made = {"ours": rmsprop, "theirs": optax.rmsprop}
+injected = {name: optax.inject_hyperparams(make)(learning_rate=0.1) for name, make in made.items()}
+found = {name: [goes_on(optimizer, spread) for spread in (False, True)] for name, optimizer in injected.items()}
+print(json.dumps(found | {"alone": goes_on(rmsprop(0.1), False)}))
+"""
+
+
+def test_injected_numbers_are_optaxs_and_stand_on_one_device_until_they_are_spread():
+    assert on_four_devices(INJECTED) == {"ours": [False, True], "theirs": [False, True], "alone": True}

@@ -63,6 +63,11 @@ def _option(field: str, kind: Any) -> Callable[..., Any]:
     return click.option(name, type=click.Choice(get_args(kind)) if get_args(kind) else kind, help=_HELP[field])
 
 
+cluster_option = click.option(
+    "--cluster", metavar="ADDRESS", help="Train on the workers of a Dask scheduler, such as tcp://host:8786."
+)
+
+
 def chosen_lr(lr: float | None) -> float | None:
     """Return a learning rate that was given, checked.
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_problem, problem_or
+from rmsprop.cli.choices import chosen_problem, cluster_option, problem_or
 from rmsprop.cli.compare_all import ALL, compare_all
 from rmsprop.cli.compare_all import names as problem_names
 from rmsprop.cli.completion import several_of
 from rmsprop.cli.kept import fresh_option, interrupted, taken
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.errors import InputError, LostWorkerError
 from rmsprop.lab.folders import COMPARISON, check_folder, claim_folder
 from rmsprop.lab.optimizers import OPTIMIZERS, SHORT, row
 from rmsprop.lab.problems.defaults import PROBLEMS, short_name
@@ -63,6 +63,7 @@ def _optimizers() -> str:
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Runs to report of each.  [default: the budget's]")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@cluster_option
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: runs/compare-PROBLEM]"
 )
@@ -78,6 +79,7 @@ def compare(
     optimizers: tuple[str, ...] | None,
     seeds: int | None,
     jobs: int,
+    cluster: str | None,
     out: Path | None,
     fresh: bool,
     as_json: bool,
@@ -99,10 +101,10 @@ def compare(
     from rmsprop.lab.compare import report
     from rmsprop.lab.compare.analysis import analyse
     from rmsprop.lab.compare.cache import default_folder
-    from rmsprop.lab.compare.workers import LostWorkerError
 
     cache = default_folder()
-    chosen: dict[str, Any] = {"budget": budget, "seeds": seeds, "jobs": jobs, "cache": cache, "fresh": fresh}
+    chosen: dict[str, Any] = {"budget": budget, "seeds": seeds, "cache": cache, "fresh": fresh}
+    chosen |= {"jobs": jobs, "cluster": cluster}
     chosen |= {} if optimizers is None else {"optimizers": optimizers}
     if given["problem"] == ALL:
         compare_all(ctx, given, problems, out, chosen, as_json=as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmsprop.cli.kept import interrupted, taken
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.errors import InputError, LostWorkerError
 from rmsprop.lab.folders import SURVEY, check_folder, claim_folder
 from rmsprop.lab.options import option
 from rmsprop.lab.problems.defaults import PROBLEMS, short_name
@@ -96,7 +96,6 @@ def _one(
     from rmsprop.cli import standings
     from rmsprop.lab.compare import compare
     from rmsprop.lab.compare.analysis import analyse
-    from rmsprop.lab.compare.workers import LostWorkerError
 
     if not as_json:
         click.echo(f"{short_name(problem.name)}, problem {place} of {of}", err=True)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmsprop.cli.choices import chosen_problem, problem_options, rule_options
+from rmsprop.cli.choices import chosen_problem, cluster_option, problem_options, rule_options
 from rmsprop.cli.kept import fresh_option, interrupted, taken
 from rmsprop.dialects import DIALECTS, get_dialect
+from rmsprop.lab.errors import LostWorkerError
 from rmsprop.lab.folders import TUNING, check_folder, claim_folder
 from rmsprop.lab.options import rule_of_options, train_command
 from rmsprop.lab.problems.defaults import short_name
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     "--budget", type=click.Choice(list(BUDGETS)), default="standard", show_default=True, help="How much to try."
 )
 @click.option("--seeds", type=click.IntRange(min=2), help="Seeds of the last comparison.  [default: the budget's]")
+@cluster_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to.  [default: runs/tune-PROBLEM]")
 @fresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")
@@ -45,6 +47,7 @@ def tune(
     dialect: str,
     budget: str,
     seeds: int | None,
+    cluster: str | None,
     out: Path | None,
     fresh: bool,
     as_json: bool,
@@ -79,6 +82,7 @@ def tune(
                     dialect=dialect,
                     budget=budget,
                     seeds=seeds,
+                    cluster=cluster,
                     cache=cache,
                     fresh=fresh,
                     on_progress=show,
@@ -87,6 +91,9 @@ def tune(
         except KeyboardInterrupt:
             click.echo(interrupted(cache, fresh=fresh), err=True)
             ctx.exit(130)
+        except LostWorkerError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
         if not as_json:
             for note in (*taken(found.cached, found.runs, cache), *found.notes):
                 click.echo(f"note: {note}", err=True)

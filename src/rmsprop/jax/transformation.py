@@ -5,6 +5,7 @@ The arithmetic is `rmsprop.reference.change`, run on JAX's arrays.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -45,7 +46,8 @@ class RMSpropState(_Fields):
     """The state of the transformation: trees in the shape of the parameters, or None where the rule keeps none.
 
     Averages of squares are real where parameters are complex; no tree has fewer than 32 bits per number. ``nu``, ``mu``
-    and ``trace`` are Optax's names, for reading: `optax.tree.get` finds them. `optax.tree.set` takes the names below.
+    and ``trace`` are Optax's names: `optax.tree.get` finds them, and `optax.tree.set` sets them, as it does the names
+    below.
 
     Attributes:
         count: How many updates have been made, an int32 scalar.
@@ -56,8 +58,8 @@ class RMSpropState(_Fields):
 
     Examples:
         >>> state = RMSpropState(count=jnp.zeros([], jnp.int32), square_avg=jnp.ones(1))
-        >>> optax.tree.get(state, "nu")
-        Array([1.], dtype=float32)
+        >>> optax.tree.get(optax.tree.set(state, nu=jnp.zeros(1)), "nu")
+        Array([0.], dtype=float32)
     """
 
     __slots__ = ()
@@ -81,14 +83,46 @@ class RMSpropState(_Fields):
         return self.momentum_buffer
 
     def _replace(self, /, **changes: Any) -> RMSpropState:
-        """Return a state with other values in some fields; say so where `optax.tree.set` has found none to change."""
-        if len(changes) == len(self._fields) and all(getattr(self, name) is changes[name] for name in changes):
+        """Return a state with other values in some fields; Optax's names are found where `optax.tree.set` has them."""
+        if len(changes) < len(self._fields):
+            return super()._replace(**changes)
+        asked = self._named(_asked_of_optax(self))
+        if not asked and all(getattr(self, name) is changes[name] for name in changes):
             warnings.warn(
-                f"nothing in this RMSpropState was replaced: it is set by the names {', '.join(self._fields)}, and "
-                f"only read by {', '.join(_OPTAX_NAMES)}",
+                f"nothing in this RMSpropState was replaced: it has none of the values that were given, or they are "
+                f"those it had; its fields are {', '.join(self._fields)}",
                 stacklevel=2,
             )
-        return super()._replace(**changes)
+        return super()._replace(**changes | asked)
+
+    def _named(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return values under the names of fields: where the variance is kept, v − m² of the v and m that there are."""
+        named = {own: asked[name] for name, own in (("mu", "grad_avg"), ("trace", "momentum_buffer")) if name in asked}
+        if self.grad_var is None:
+            return named | ({"square_avg": asked["nu"]} if "nu" in asked else {})
+        if not asked.keys() & {"nu", "mu"}:
+            return named
+        v, m = asked.get("nu", self.nu), asked.get("mu", self.grad_avg)
+        return named | {"grad_var": jax.tree.map(lambda v, m: v - jnp.square(jnp.abs(m)), v, m)}
+
+
+def _asked_of_optax(state: RMSpropState) -> dict[str, Any]:
+    """Return what `optax.tree.set` is to put into a state by Optax's names, of values that the state has.
+
+    It hands over what it was given for a name in ``_fields``, and drops the rest. That rest stands in the frame that
+    calls, beside the filter of its caller's. Were the frame another one, nothing would be found, and `_replace` warns.
+    """
+    frame = sys._getframe(3).f_locals
+    if frame.get("node") is not state or not isinstance(frame.get("kwargs"), dict):
+        return {}
+    path, is_meant = frame.get("path", ()), frame.get("filtering")
+    asked = {}
+    for name in _OPTAX_NAMES:
+        there = getattr(state, name)
+        key = optax.tree_utils.NamedTupleKey(type(state).__name__, name)
+        if name in frame["kwargs"] and there is not None and (is_meant is None or is_meant((*path, key), there)):
+            asked[name] = frame["kwargs"][name]
+    return asked
 
 
 _OPTAX_NAMES = ("nu", "mu", "trace")

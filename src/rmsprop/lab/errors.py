@@ -1,4 +1,4 @@
-"""The one exception for what a person gave and the lab can't use."""
+"""The exceptions of the lab: for what a person gave and it can't use, and for workers that ended before their time."""
 
 
 class InputError(ValueError):
@@ -12,3 +12,7 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         """Put what quotes lines of somebody's file into one line."""
         super().__init__(" ".join(message.splitlines()))
+
+
+class LostWorkerError(RuntimeError):
+    """A process that trains ended before its time, perhaps because the system took it for want of memory."""

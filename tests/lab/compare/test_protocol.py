@@ -20,8 +20,7 @@ from rmsprop.lab.compare import Budget, compare
 from rmsprop.lab.compare.cache import Cache
 from rmsprop.lab.compare.protocol import BUDGETS, DEFAULT_OPTIMIZERS, budget_of, checked, reference, study_of
 from rmsprop.lab.compare.search import points, searched, settings
-from rmsprop.lab.compare.workers import LostWorkerError
-from rmsprop.lab.errors import InputError
+from rmsprop.lab.errors import InputError, LostWorkerError
 from rmsprop.lab.optimizers import OPTIMIZERS, choose
 from rmsprop.lab.problems import Data
 

@@ -20,6 +20,7 @@ import rmsprop
 from rmsprop.files import write_atomically
 from rmsprop.lab.batched import Curve, Job
 from rmsprop.lab.compare.results import curve_as_dict, curve_from
+from rmsprop.lab.problems.conventions import one_thread
 from rmsprop.lab.problems.problem import Problem
 
 # To be raised whenever `rmsprop.lab.batched` computes something else, so that what it computed before isn't taken.
@@ -116,10 +117,11 @@ def identity(problem: Problem, epochs: int, batch_size: int) -> dict[str, Any]:
 def _behaviour(problem: Problem, model: torch.nn.Module) -> str:
     x, y = problem.train.x[:_PROBE], problem.train.y[:_PROBE]
     parameters = [p for p in model.parameters() if p.requires_grad]
-    outputs = model(x)
-    objective = problem.objective(model.parameters(), outputs, y)
-    gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
-    metric = problem.metric.of(outputs.detach(), y)
+    with one_thread():  # machines with more cores than one another share a folder
+        outputs = model(x)
+        objective = problem.objective(model.parameters(), outputs, y)
+        gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
+        metric = problem.metric.of(outputs.detach(), y)
     tensors = [*parameters, outputs, objective, *(g for g in gradients if g is not None), metric]
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -151,7 +153,7 @@ class Cache:
         self.folder, self.fresh = folder, fresh
         self.damaged = 0
         self.unwritable = ""  # why nothing could be written
-        self._common = common
+        self.common = common
         self._known: dict[str, Curve] = {}
 
     def seconds(self, optimizers: Sequence[str], measure: Callable[[], dict[str, float]]) -> dict[str, float]:
@@ -164,7 +166,7 @@ class Cache:
         Returns:
             Seconds by name.
         """
-        defined = {**self._common, "seconds_per_step": sorted(optimizers), "machine": machine()}
+        defined = {**self.common, "seconds_per_step": sorted(optimizers), "machine": machine()}
         file = f"{hashlib.sha256(_canonical(defined).encode()).hexdigest()}.seconds"
         found = self._read(file, lambda content: {name: float(content["seconds"][name]) for name in optimizers})
         if found is None:
@@ -182,7 +184,7 @@ class Cache:
         Returns:
             64 hexadecimal digits.
         """
-        return hashlib.sha256(_canonical({**self._common, "job": asdict(job), "test": test}).encode()).hexdigest()
+        return hashlib.sha256(_canonical({**self.common, "job": asdict(job), "test": test}).encode()).hexdigest()
 
     def get(self, job: Job, *, test: bool) -> Curve | None:
         """Return what came of a run, if it is done already.
@@ -207,9 +209,18 @@ class Cache:
             curve: What came of it.
             test: Whether it was judged on the test rows.
         """
-        key = self.key(job, test=test)
-        self._known[key] = curve
-        self._write(f"{key}.json", {"job": asdict(job), "curve": curve_as_dict(curve)})
+        self.know(job, curve, test=test)
+        self._write(f"{self.key(job, test=test)}.json", {"job": asdict(job), "curve": curve_as_dict(curve)})
+
+    def know(self, job: Job, curve: Curve, *, test: bool) -> None:
+        """Keep what came of a run for the life of the object, as somebody else has put it into the folder.
+
+        Args:
+            job: The run.
+            curve: What came of it.
+            test: Whether it was judged on the test rows.
+        """
+        self._known[self.key(job, test=test)] = curve
 
     def get_together(self, jobs: Sequence[Job]) -> list[Curve] | None:
         """Return what came of runs that were trained together, which decides the last bits of each.
@@ -232,7 +243,7 @@ class Cache:
         self._write(self._file_of(jobs), {"curves": [curve_as_dict(curve) for curve in curves]})
 
     def _file_of(self, jobs: Sequence[Job]) -> str:
-        defined = {**self._common, "threads": torch.get_num_threads(), "together": [asdict(job) for job in jobs]}
+        defined = {**self.common, "threads": torch.get_num_threads(), "together": [asdict(job) for job in jobs]}
         return f"{hashlib.sha256(_canonical(defined).encode()).hexdigest()}.json"
 
     def notes(self) -> list[str]:

@@ -11,6 +11,7 @@ from statistics import median
 from rmsprop.lab.batched import Curve, Job
 from rmsprop.lab.compare import search
 from rmsprop.lab.compare.cache import Cache, identity, versions
+from rmsprop.lab.compare.cluster import cluster as workers_of
 from rmsprop.lab.compare.protocol import (
     DEFAULT_OPTIMIZERS,
     budget_of,
@@ -50,6 +51,7 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     jobs: int = 1,
+    cluster: str | None = None,
     cache: Path | str | None = None,
     fresh: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
@@ -74,6 +76,8 @@ def compare(
         batch_size: Rows per step, at least 1. Default: the problem's.
         jobs: Processes to train in, at least 1; they are spawned, so a script needs the usual
             ``if __name__ == "__main__"``. The results are the same. Default 1: in this process.
+        cluster: The address of a Dask scheduler, such as ``"tcp://host:8786"``, on whose workers to train instead,
+            with a ``cache`` that they share. The results are the same. Default: none.
         cache: The folder of runs that are done already; one that can't be written in is noted. Default: none is kept.
         fresh: Do all runs anew, and replace those in the cache. Default False.
         on_progress: Called with a `Progress` as runs end. Default: nothing is.
@@ -83,7 +87,7 @@ def compare(
 
     Raises:
         InputError: If something can't be used, the problem among it.
-        LostWorkerError: If one of several processes ends before its time; what was done is in the cache.
+        LostWorkerError: If one of several processes ends before its time, or a cluster; what was done is in the cache.
 
     Examples:
         >>> from rmsprop.lab.problems import load
@@ -98,9 +102,15 @@ def compare(
     epochs = whole_number("epochs", problem.epochs if epochs is None else epochs)
     batch_size = whole_number("batch_size", problem.batch_size if batch_size is None else batch_size)
     jobs = whole_number("jobs", jobs)
+    if cluster is not None and jobs > 1:
+        raise InputError(f"jobs is {jobs}, and cluster {cluster}: give one of them, as a cluster has its own processes")
     check(problem)
-    kept = Cache(None if cache is None else Path(cache), identity(problem, epochs, batch_size), fresh=fresh)
-    with workers(problem, epochs, batch_size, kept, jobs) as crew:
+    folder = None if cache is None else Path(cache)
+    kept = Cache(folder, identity(problem, epochs, batch_size), fresh=fresh)
+    with (
+        workers_of(cluster, problem, folder, fresh=fresh) as theirs,
+        workers(problem, epochs, batch_size, kept, jobs, theirs) as crew,
+    ):
         comparing = _Comparing(names, budget, crew, on_progress)
         seconds = kept.seconds(names, lambda: comparing.time(problem, batch_size))
         comparing.tell("timing", len(names), len(names))

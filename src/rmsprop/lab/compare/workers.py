@@ -19,6 +19,9 @@ import numpy as np
 
 from rmsprop.lab.batched import Curve, Job, bytes_per_row, train_together
 from rmsprop.lab.compare.cache import Cache
+from rmsprop.lab.compare.cluster import Cluster, RunKind
+from rmsprop.lab.errors import LostWorkerError
+from rmsprop.lab.packed import packed
 from rmsprop.lab.problems.conventions import one_thread
 from rmsprop.lab.problems.problem import Problem
 
@@ -45,12 +48,8 @@ Part = Callable[[float], object]
 Done = Callable[[Sequence[Job], Sequence[Curve], bool], object]
 
 
-class LostWorkerError(RuntimeError):
-    """A process that trains ended before its time, perhaps because the system took it for want of memory."""
-
-
 class Workers:
-    """Trains runs of one problem, in this process or in others, as `workers` makes it.
+    """Trains runs of one problem, in this process, in others or on a cluster, as `workers` makes it.
 
     Args:
         problem: The problem.
@@ -59,6 +58,7 @@ class Workers:
         cache: What is done already.
         pool: Other processes to work in; None works in this one.
         processes: How many work at the same time.
+        cluster: The cluster to work on instead. Default: none.
     """
 
     def __init__(
@@ -69,10 +69,11 @@ class Workers:
         cache: Cache,
         pool: ProcessPoolExecutor | None,
         processes: int,
+        cluster: Cluster | None = None,
     ) -> None:
         """See the class."""
         self._problem, self._epochs, self._batch_size = problem, epochs, batch_size
-        self._cache, self._pool, self._processes = cache, pool, processes
+        self._cache, self._pool, self._processes, self._cluster = cache, pool, processes, cluster
 
     def run(self, jobs: Sequence[Job], *, test: bool, on_done: Done, on_part: Part = lambda runs: None) -> None:
         """Do some runs, equal ones once.
@@ -96,11 +97,21 @@ class Workers:
             on_done(batch, curves, False)
 
         left = deque(batch for batch in missing if batch)
-        if self._pool is None:
+        if self._cluster is not None:
+            self._run_on_cluster(self._cluster, left, test, on_done)
+        elif self._pool is None:
             for batch in left:
                 keep(batch, self._train_here(batch, test, on_part))
         else:
             self._run_in_pool(self._pool, left, test, keep)
+
+    def _run_on_cluster(self, cluster: Cluster, left: Sequence[Batch], test: bool, on_done: Done) -> None:
+        common = self._cache.common
+        kind = RunKind(common=common, epochs=self._epochs, batch_size=self._batch_size, test=test, together=False)
+        for place, curves in cluster.train(left, kind):  # a worker has put them into the folder
+            for job, curve in zip(left[place], curves, strict=True):
+                self._cache.know(job, curve, test=test)
+            on_done(left[place], curves, False)
 
     def _train_here(self, batch: Batch, test: bool, on_part: Part) -> list[Curve]:
         def on_epoch(epoch: int) -> None:
@@ -147,7 +158,9 @@ def _at_once(problem: Problem, epochs: int, batch_size: int) -> int:
 
 
 @contextmanager
-def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, processes: int) -> Iterator[Workers]:
+def workers(
+    problem: Problem, epochs: int, batch_size: int, cache: Cache, processes: int, cluster: Cluster | None = None
+) -> Iterator[Workers]:
     """Start what does the runs.
 
     Args:
@@ -156,6 +169,7 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         batch_size: Rows per step.
         cache: What is done already.
         processes: 1 works in this process; more start as many. Each uses one thread.
+        cluster: The cluster to work on instead. Default: none.
 
     Yields:
         What does the runs. The processes end with the context, at once if an exception ends it.
@@ -164,11 +178,11 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         LostWorkerError: If a process ends before its time.
     """
     if processes == 1:
-        yield Workers(problem, epochs, batch_size, cache, None, 1)
+        yield Workers(problem, epochs, batch_size, cache, None, 1, cluster)
         return
     before = set(multiprocessing.active_children())
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, spawn, initializer=partial(_begin, _packed(problem)))
+    pool = ProcessPoolExecutor(processes, spawn, initializer=partial(_begin, packed(problem)))
     try:
         yield Workers(problem, epochs, batch_size, cache, pool, processes)
         pool.shutdown()
@@ -181,14 +195,6 @@ def workers(problem: Problem, epochs: int, batch_size: int, cache: Cache, proces
         for child in set(multiprocessing.active_children()) - before:
             child.terminate()  # a batch may take long, and its result is of no use any more
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _packed(problem: Problem) -> bytes:
-    """Return a problem as bytes; unlike pickle, cloudpickle takes lambdas and what was defined in a notebook."""
-    import cloudpickle
-
-    packed: bytes = cloudpickle.dumps(problem)
-    return packed
 
 
 # The problem of a worker process, which `_begin` sets once instead of sending it along with every batch.

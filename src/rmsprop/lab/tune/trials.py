@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rmsprop.dialects import get_dialect
 from rmsprop.keywords import TORCH
 from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare.cache import Cache, identity
+from rmsprop.lab.compare.cluster import Cluster, RunKind
 from rmsprop.lab.compare.statistics import interquartile_mean
 from rmsprop.lab.compare.workers import batches
 from rmsprop.lab.dialects.calls import calls, overrides
@@ -117,6 +118,7 @@ class Trials:
         on_progress: Called with the stage, what is done and what there is to do. Default None.
         folder: Where runs that are done are kept, and found again. Default: nowhere.
         fresh: Do all runs anew, and replace those that are kept. Default False.
+        cluster: Who trains, with results in the folder. Default: this process.
 
     Attributes:
         runs: How many runs there have been.
@@ -127,6 +129,7 @@ class Trials:
     on_progress: Callable[[str, int, int], object] | None = None
     folder: Path | None = None
     fresh: bool = False
+    cluster: Cluster | None = None
     runs: int = field(default=0, init=False)
     cached: int = field(default=0, init=False)
     _caches: dict[int, Cache] = field(default_factory=dict, init=False)
@@ -182,29 +185,40 @@ class Trials:
 
     def _curves(self, stage: str, jobs: list[Job], epochs: int) -> list[Curve]:
         """Return what comes of runs, batch by batch; each batch is kept as a whole, as its runs share the rounding."""
-        curves: list[Curve] = []
         parts = batches(self.problem, jobs, epochs, self.problem.batch_size)
-        total = epochs * len(parts)
-        for place, batch in enumerate(parts):
-            self.report(stage, place * epochs, total)
-            tell = partial(self._tell_part, stage, place * epochs, total)
-            curves += self._kept(batch, epochs) or self._trained(batch, epochs, tell)
+        found = {place: curves for place, batch in enumerate(parts) if (curves := self._kept(batch, epochs))}
+        left, total = [place for place in range(len(parts)) if place not in found], epochs * len(parts)
+
+        def tell(epoch: int) -> None:
+            self.report(stage, epochs * len(found) + epoch, total)
+
+        tell(0)
+        for place, curves in self._trained([parts[place] for place in left], epochs, tell):
+            found[left[place]] = curves
+            tell(0)
         self.runs += len(jobs)
-        self.report(stage, total, total)
-        return curves
+        return [curve for _, curves in sorted(found.items()) for curve in curves]
 
     def _kept(self, batch: list[Job], epochs: int) -> list[Curve] | None:
         found = self._cache(epochs).get_together(batch)
         self.cached += len(found or ())
         return found
 
-    def _trained(self, batch: list[Job], epochs: int, on_epoch: Callable[[int], object]) -> list[Curve]:
-        curves = train_together(self.problem, batch, epochs=epochs, on_epoch=on_epoch)
-        self._cache(epochs).put_together(batch, curves)
-        return curves
-
-    def _tell_part(self, stage: str, before: int, total: int, epoch: int) -> None:
-        self.report(stage, before + epoch, total)
+    def _trained(
+        self, missing: Sequence[list[Job]], epochs: int, on_epoch: Callable[[int], object]
+    ) -> Iterator[tuple[int, list[Curve]]]:
+        """Yield the place of a batch and what came of it, as they are done."""
+        cache = self._cache(epochs)
+        if self.cluster is not None:
+            kind = RunKind(
+                common=cache.common, epochs=epochs, batch_size=self.problem.batch_size, test=False, together=True
+            )
+            yield from self.cluster.train(missing, kind)
+            return
+        for place, batch in enumerate(missing):
+            curves = train_together(self.problem, batch, epochs=epochs, on_epoch=on_epoch)
+            cache.put_together(batch, curves)
+            yield place, curves
 
     def _cache(self, epochs: int) -> Cache:
         if epochs not in self._caches:

@@ -11,9 +11,10 @@ import torch
 
 import rmsprop
 from rmsprop.dialects import get_dialect
+from rmsprop.lab.compare.cluster import cluster as workers_of
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.checks import check
-from rmsprop.lab.problems.conventions import few_threads
+from rmsprop.lab.problems.conventions import few_threads, one_thread
 from rmsprop.lab.problems.problem import Problem
 from rmsprop.lab.tune.budgets import BUDGETS, TuningBudget
 from rmsprop.lab.tune.comparison import compare, good_lrs, recommended, winners
@@ -37,6 +38,7 @@ def tune(
     dialect: str = "torch",
     budget: str = "standard",
     seeds: int | None = None,
+    cluster: str | None = None,
     cache: Path | str | None = None,
     fresh: bool = False,
     on_progress: Callable[[str, int, int], object] | None = None,
@@ -57,6 +59,9 @@ def tune(
         dialect: Whose RMSProp: a key of `rmsprop.DIALECTS`. Default ``"torch"``.
         budget: How much is tried: a key of `rmsprop.lab.tune.budgets.BUDGETS`. Default ``"standard"``.
         seeds: Seeds of the last comparison, at least 2. Default: the budget's.
+        cluster: The address of a Dask scheduler, such as ``"tcp://host:8786"``, on whose workers to train, with a
+            ``cache`` that they share. The range test stays in this process. Every run then has one thread, as a small
+            model's always has: the results are those of one thread here. Default: none.
         cache: The folder of runs that are done already; one that can't be written in is noted. Default: none is kept.
         fresh: Do all runs anew, and replace those in the cache. Default False.
         on_progress: Called with the stage, what is done and what there is to do. Default None.
@@ -66,7 +71,8 @@ def tune(
         What was found.
 
     Raises:
-        InputError: If a number is out of range, or the problem can't be trained on.
+        InputError: If a number is out of range, or the problem can't be trained on, or the cluster can't be used.
+        LostWorkerError: If a cluster ends before its time; what was done is in the cache.
         ValueError: If the dialect or the budget is unknown or a field is out of range.
         TypeError: If a field is unknown or something of another type.
 
@@ -78,11 +84,13 @@ def tune(
     """
     rows, count = _checked(problem, budget, seeds)
     fixed = {name: value for name, value in rule.items() if value is not None}
-    trials = Trials(problem, on_progress, None if cache is None else Path(cache), fresh)
+    folder = None if cache is None else Path(cache)
     start = Setting(dialect=dialect, rule=get_dialect(dialect).rule_with(**fixed), lr=_FALLBACK_LR)
     short = min(problem.epochs, max(_FEWEST_EPOCHS, round(rows.short * problem.epochs)))
     final_seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + count))
-    with few_threads(problem.model(0), problem.batch_size):
+    threads = one_thread() if cluster else few_threads(problem.model(0), problem.batch_size)
+    with threads, workers_of(cluster, problem, folder, fresh=fresh) as theirs:
+        trials = Trials(problem, on_progress, folder, fresh, theirs)
         found = sweep(trials, start, range(rows.sweeps))
         verification = verify(trials, "verifying", start.with_(lr=_first_lr(found, dialect)), range(rows.seeds), short)
         centre = verification.best.setting
