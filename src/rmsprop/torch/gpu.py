@@ -1,9 +1,9 @@
 """The Triton kernel on GPU tensors: the tables that it reads, and its launches.
 
-One launch updates all parameters that share a device, a storage type and the options that decide which code runs;
-everything else, such as learning rates and weight decays, the kernel reads from tables on the device. Before each
-launch the addresses and numbers are compared with those on the device, and copied there if they differ, from pinned
-memory. Nothing in a step waits for the GPU.
+One launch updates all parameters that share a device, a storage type and the options that decide which code runs; with
+``caution`` another one before it counts what agrees. Everything else, such as learning rates and weight decays, the
+kernels read from tables on the device. Before each step the addresses and numbers are compared with those on the
+device, and copied there if they differ, from pinned memory. Nothing in a step waits for the GPU.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _Words = np.ndarray[Any, Any]
 _WORD_DTYPES = {4: torch.int32, 8: torch.int64}  # by their bytes
+# Arguments of the update that counting has no use for.
+_FOR_UPDATES_ALONE = ("MOMENTUM", "CAUTION", "PACKING")
 # Programs of a launch, but for one more per tensor. They find their work in a table, which stays below 256 kB.
 MOST_PROGRAMS = 65536
 
@@ -150,6 +152,7 @@ class Launch:
             **block_options(self._device),
         }
         self._count = sum(len(bucket.params) for bucket in buckets)
+        self._counts_agreements = buckets[0].has_caution
         self._takes_chances = takes_chances(buckets[0].batch.rounding, buckets[0].batch.packing)
         # Where steps are counted on the device, each tensor has numbers of its own: nobody knows which are equal.
         heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
@@ -193,10 +196,13 @@ class Launch:
             rules, grads = moving[: self._rules.size], moving[self._rules.size :]
             steps = moving[-self._count :] if self._takes_chances else None
             scalars = [here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf, scaling.factor)]
-            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars, steps)
+            grid, tables = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars)
+            count, agreements = self._counting(tables, grid, stream)
+            arguments = (*tables, agreements, steps)
             kind = tuple(None if value is None else value.dtype for value in scalars)
             if kind not in self._compiled:
                 update.run(*arguments, grid=grid, warmup=True, **self._options)
+                count(warmup=True)
                 self._compiled.add(kind)
 
         def launch() -> None:
@@ -204,10 +210,39 @@ class Launch:
                 self._set_gains(rules)
                 self._set_decays(rules, lrs)
                 if len(self._owners):
+                    count(warmup=False)
                     update[grid](*arguments, **self._options)
             lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
 
         return launch
+
+    def _counting(
+        self, tables: tuple[Any, ...], grid: tuple[int], stream: Stream
+    ) -> tuple[Callable[..., None], Tensor | None]:
+        """Return what counts the steps that agree with their gradients, and where it puts the counts, one per tensor.
+
+        Args:
+            tables: What the kernel reads, as `update` does.
+            grid: How many programs there are.
+            stream: The stream of this step.
+        """
+        if not self._counts_agreements:
+            return lambda warmup: None, None
+        kernel, agreements = (
+            _kernel().count_agreements,
+            torch.empty(self._count, dtype=torch.int64, device=self._device),
+        )
+        stream.keep(agreements)
+        options = {name: value for name, value in self._options.items() if name not in _FOR_UPDATES_ALONE}
+
+        def count(warmup: bool) -> None:
+            if warmup:
+                kernel.run(*tables, agreements, grid=grid, warmup=True, **options)
+            else:
+                agreements.zero_()  # within a graph too, at every replay
+                kernel[grid](*tables, agreements, **options)
+
+        return count, agreements
 
     def _place(self) -> None:
         """Lay out the table of tensors and share the work among programs, if this is new or other tensors take part."""
@@ -309,6 +344,7 @@ def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict
     return {
         "CENTERED": rule.centered,
         "MOMENTUM": rule.has_momentum,
+        "CAUTION": rule.caution,
         "ROUNDING": rounding,
         "PACKING": packing or "none",
     }

@@ -130,8 +130,8 @@ def unfit_units(
 
 def unfit_caution(param: Tensor, rule: Updating) -> str | None:
     """Return why no kernel can leave out steps against the gradient, or None if one can, as `unfit` does."""
-    on_gpu = inner(rule).caution and is_on_gpu(param)
-    return "has caution, which the Triton kernel doesn't know" if on_gpu else None
+    is_cut = inner(rule).caution and is_shard(param) and is_on_gpu(param)
+    return "has caution and is a DTensor, whose processes' counts the Triton kernel doesn't add up" if is_cut else None
 
 
 def asked_for(group: Mapping[str, Any]) -> str | None:

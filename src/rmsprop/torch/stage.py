@@ -31,7 +31,7 @@ class Stage:
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
         self._limited = [bucket for bucket in buckets if bucket.limits_updates]
         self._clipped = [bucket for bucket in buckets if bucket.clips_units]
-        self._with_caution = [bucket for bucket in buckets if bucket.has_caution]
+        self._with_caution = [bucket for bucket in buckets if bucket.has_caution and not bucket.on_gpu]
         self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []

@@ -1,7 +1,9 @@
-"""The Triton kernel: all tensors of a step in one launch, in the arithmetic of `rmsprop.reference`, to the bit.
+"""The Triton kernels: all tensors of a step in one launch, in the arithmetic of `rmsprop.reference`, to the bit.
+
+With ``caution`` another launch before it counts what agrees.
 
 Every operation rounds once, in the written order, as in ``native/update.hpp``: √ and ÷ are the correctly rounded ones,
-and the launch forbids fused multiply-add. The kernel reads p, g, v and writes p, v; nothing lies in between.
+and the launch forbids fused multiply-add. The update reads p, g, v and writes p, v; nothing lies in between.
 
 This module needs Triton; `rmsprop.torch.gpu` imports it when a GPU is to be used.
 """
@@ -13,6 +15,7 @@ import triton.language as tl
 
 from rmsprop.codes import BLOCK as CODED
 from rmsprop.layout import NUMBERS_BYTES, WEIGHT_DECAY_MODES, offset
+from rmsprop.rule import MOST_FOR_THE_REST
 from rmsprop.storage import PERIOD_BITS, SIGNED_DIGITS, STREAMS
 
 # How memory is laid out in the tables that the kernel reads, in words of 8 bytes.
@@ -53,6 +56,7 @@ _MEAN_OCTAVES, _BUFFER_OCTAVES = (tl.constexpr(128 >> SIGNED_DIGITS[name]) for n
 _WEIGHTS, _SPREADS = tl.constexpr(0), tl.constexpr(STREAMS["square_avg"])
 _MEANS, _BUFFERS = tl.constexpr(STREAMS["grad_avg"]), tl.constexpr(STREAMS["momentum_buffer"])
 _PERIOD_BITS = tl.constexpr(PERIOD_BITS)
+_MOST_FOR_THE_REST = tl.constexpr(MOST_FOR_THE_REST)
 _PER_THREAD = 4
 _TYPES = {"float32": tl.float32, "float64": tl.float64, "float16": tl.float16, "bfloat16": tl.bfloat16}
 
@@ -114,7 +118,7 @@ def _decayed_sum(old, new, momentum, momentum_loss, short_momentum):
 
 
 @triton.jit
-def _update(
+def _step(
     g,
     p,
     spread,
@@ -124,8 +128,10 @@ def _update(
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
 ):
-    # native/update.hpp, line by line; what the rule does not have stays as it is.
-    lr_inside, lr_outside, grad_scale, gain, keep, eps_inside, eps_outside = numbers[:7]
+    # The quotient, the step that is made of it, and the state; native/update.hpp, line by line. What the rule does not
+    # have stays as it is.
+    lr_inside = numbers[0]
+    grad_scale, gain, keep, eps_inside, eps_outside = numbers[2:7]
     momentum, momentum_loss, weight_decay, max_grad, max_quotient = numbers[7:12]
     is_first, new_is_base, short_momentum, nesterov, weight_decay_mode, delayed = numbers[12:]
     g = _limited(g * grad_scale, max_grad)
@@ -143,17 +149,31 @@ def _update(
     # One of the two epsilons is 0, and adding 0 changes no bit of a number that is not negative.
     denominator = _root(tl.where(delayed, before, spread) + eps_inside) + eps_outside
     quotient = _divide(g, denominator)
-    u = _limited(tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient), max_quotient)
+    quotient = _limited(tl.where(g == 0.0, tl.where(denominator == 0.0, g, quotient), quotient), max_quotient)
 
+    u = quotient
     if MOMENTUM:
         u = lr_inside * u
         buffer = _decayed_sum(buffer, u, momentum, momentum_loss, short_momentum)
         u = tl.where(nesterov, u + momentum * buffer, buffer)
+    return quotient, u, spread, mean, buffer
+
+
+@triton.jit
+def _moved(p, u, numbers):
+    lr_outside, weight_decay, weight_decay_mode = numbers[1], numbers[9], numbers[16]
     moved_by = lr_outside * u
     decayed = p - weight_decay * p
     with_care = tl.where(moved_by * p < 0.0, p, decayed)
     p = tl.where(weight_decay_mode == _DECOUPLED, decayed, tl.where(weight_decay_mode == _CAUTIOUS, with_care, p))
-    return p - moved_by, spread, mean, buffer
+    return p - moved_by
+
+
+@triton.jit
+def _agreement_scale(count, size):
+    # `rmsprop.rule.agreement_scale`
+    scale = size.to(tl.float64) / count.to(tl.float64)
+    return tl.where(scale > _MOST_FOR_THE_REST, _MOST_FOR_THE_REST, scale)
 
 
 @triton.jit
@@ -400,11 +420,13 @@ def _update_block(
     numbers,
     row,
     step,
+    agreement_scale,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
     KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
+    CAUTION: tl.constexpr,
     ROUNDING: tl.constexpr,
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
@@ -423,7 +445,10 @@ def _update_block(
     spread = _load_state(spreads, scales[0], start, left, _SPREADS, KEPT, BLOCK, WHOLE)
     mean = _load_state(means, scales[1], start, left, _MEANS, KEPT, BLOCK, WHOLE) if CENTERED else spread
     buffer = _load_state(buffers, scales[2], start, left, _BUFFERS, KEPT, BLOCK, WHOLE) if MOMENTUM else spread
-    p, spread, mean, buffer = _update(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM)
+    quotient, u, spread, mean, buffer = _step(g, p, spread, mean, buffer, numbers, CENTERED, MOMENTUM)
+    if CAUTION:
+        u = tl.where(u * quotient > 0.0, agreement_scale * u, 0.0 * u)  # NaN stays NaN
+    p = _moved(p, u, numbers)
     if ROUNDING == "stochastic":
         _store(params, _by_chance(p, _noise(row, step, start, _WEIGHTS, BLOCK), STORED), left, BLOCK, WHOLE)
     else:
@@ -436,6 +461,100 @@ def _update_block(
         _store_state(means, scales[1], mean, start, left, row, step, _MEANS, KEPT, BLOCK, WHOLE)
     if MOMENTUM:
         _store_state(buffers, scales[2], buffer, start, left, row, step, _BUFFERS, KEPT, BLOCK, WHOLE)
+
+
+@triton.jit
+def _plus(a, b):
+    return a + b
+
+
+@triton.jit
+def _agreeing(
+    addresses,
+    start,
+    left,
+    numbers,
+    row,
+    STORED: tl.constexpr,
+    WORKING: tl.constexpr,
+    KEPT: tl.constexpr,
+    CENTERED: tl.constexpr,
+    ROUNDING: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    # How many elements of a block take a step that agrees with their gradient.
+    g = _load(_at(addresses[0], start, STORED, False), left, BLOCK, False).to(WORKING)
+    p = _load(_at(addresses[1], start, STORED, False), left, BLOCK, False).to(WORKING)
+    if ROUNDING == "kahan":
+        p = p + _load(_at(tl.load(row + LOST), start, STORED, False), left, BLOCK, False).to(WORKING)
+    spreads = _at(addresses[2], start, KEPT, False)
+    means = _at(addresses[3], start, KEPT, False)
+    buffers = _at(addresses[4], start, KEPT, False)
+    spread = _load_state(spreads, row + _SPREAD_SCALES, start, left, _SPREADS, KEPT, BLOCK, False)
+    mean = _load_state(means, row + _MEAN_SCALES, start, left, _MEANS, KEPT, BLOCK, False) if CENTERED else spread
+    buffer = _load_state(buffers, row + _BUFFER_SCALES, start, left, _BUFFERS, KEPT, BLOCK, False)
+    quotient, u, spread, mean, buffer = _step(g, p, spread, mean, buffer, numbers, CENTERED, True)
+    agrees = tl.where(tl.arange(0, BLOCK) < left, u * quotient, 0.0) > 0.0
+    return tl.reduce(agrees.to(tl.int32), 0, _plus).to(tl.int64)
+
+
+@triton.jit(do_not_specialize=["span"])
+def count_agreements(
+    tensors,
+    grads,
+    rules,
+    owners,
+    span,
+    grad_scale,
+    found_inf,
+    factor,
+    agreements,
+    STORED: tl.constexpr,
+    WORKING: tl.constexpr,
+    KEPT: tl.constexpr,
+    CENTERED: tl.constexpr,
+    ROUNDING: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Count the elements of all tensors whose step, as `update` would take it, agrees with their gradient.
+
+    Whole numbers are added, so that the counts depend on no order.
+
+    Args:
+        tensors: As for `update`, and so are the other arguments.
+        grads: The address of each tensor's gradient.
+        rules: The rules, all with momentum.
+        owners: Which tensor each program reads a part of.
+        span: How many blocks a program reads.
+        grad_scale: What gradients are to be divided by; or None.
+        found_inf: Anything but 0 in it means that no step will be taken; or None.
+        factor: What gradients are multiplied with beside that; or None.
+        agreements: A count per tensor, which is added to.
+        STORED: The type of parameters and gradients.
+        WORKING: The type of the arithmetic.
+        KEPT: The type of the state.
+        CENTERED: Whether the rule is centered.
+        ROUNDING: How parameters of 16 bits are rounded.
+        BLOCK: How many elements are read at a time.
+    """
+    if found_inf is not None:
+        if tl.load(found_inf) != 0.0:
+            return
+    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
+    row = tensors + tensor * WORDS_PER_TENSOR
+    param, spread, mean, buffer = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+    addresses = (tl.load(grads + tensor), param, spread, mean, buffer)
+    size, first_program = tl.load(row + 4), tl.load(row + 5)
+    numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
+    begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
+    count = tl.full((), 0, tl.int64)
+    for nth in range(span):
+        start = begin + nth * BLOCK
+        if start < size:
+            count += _agreeing(
+                addresses, start, size - start, numbers, row, STORED, WORKING, KEPT, CENTERED, ROUNDING, BLOCK
+            )
+    tl.atomic_add(agreements + tensor, count)
 
 
 @triton.jit
@@ -487,12 +606,14 @@ def update(
     grad_scale,
     found_inf,
     factor,
+    agreements,
     steps,
     STORED: tl.constexpr,
     WORKING: tl.constexpr,
     KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
+    CAUTION: tl.constexpr,
     ROUNDING: tl.constexpr,
     PACKING: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -508,12 +629,14 @@ def update(
         grad_scale: What gradients are to be divided by, one element on the device; or None.
         found_inf: Anything but 0 in it means that nothing may change; one element on the device; or None.
         factor: What gradients are multiplied with beside that, one float64 on the device; or None.
+        agreements: How many elements of each tensor take a step that agrees with their gradient; None without caution.
         steps: The number of each tensor's update, 0 where a counter on the device knows it; None without random bits.
         STORED: The type of parameters and gradients.
         WORKING: The type of the arithmetic: float64 for float64, else float32.
         KEPT: The type of the state: that of the arithmetic, bfloat16, or bytes for codes.
         CENTERED: Whether the rule is centered.
         MOMENTUM: Whether it has momentum.
+        CAUTION: Whether steps against gradients are left out.
         ROUNDING: How parameters of 16 bits are rounded.
         PACKING: What state is packed into, or ``"none"``.
         BLOCK: How many elements are updated at a time.
@@ -529,6 +652,9 @@ def update(
     addresses = (grad, param, spread, mean, buffer)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
     numbers = _read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
+    agreement_scale = 1.0
+    if CAUTION:
+        agreement_scale = _agreement_scale(tl.load(agreements + tensor), size).to(WORKING)
     step = 0
     if ROUNDING == "stochastic" or PACKING != "none":
         step = _number_of_update(row, steps, tensor)
@@ -545,11 +671,13 @@ def update(
                 numbers,
                 row,
                 step,
+                agreement_scale,
                 STORED,
                 WORKING,
                 KEPT,
                 CENTERED,
                 MOMENTUM,
+                CAUTION,
                 ROUNDING,
                 BLOCK,
                 True,
@@ -562,11 +690,13 @@ def update(
                 numbers,
                 row,
                 step,
+                agreement_scale,
                 STORED,
                 WORKING,
                 KEPT,
                 CENTERED,
                 MOMENTUM,
+                CAUTION,
                 ROUNDING,
                 BLOCK,
                 False,

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from rmsprop import clipping
-from rmsprop.torch import RMSprop, gpu, gpu_norm
+from rmsprop import Rule, clipping
+from rmsprop.torch import RMSprop, gpu, gpu_norm, members
 from rmsprop.torch import device as devices
 from rmsprop.torch.exact_sum import squares_of
 
@@ -72,7 +72,6 @@ def test_the_sum_is_that_of_the_specification(span, spread, device, monkeypatch)
     [
         ("max_update_rms", {"max_update_rms": 1.0}),
         ("max_grad_ratio", {"max_grad_ratio": 0.01}),
-        ("caution", {"caution": True, "momentum": 0.9}),
     ],
 )
 def test_what_depends_on_a_whole_tensor_is_left_to_tensor_operations(name, options, device):
@@ -81,6 +80,14 @@ def test_what_depends_on_a_whole_tensor_is_left_to_tensor_operations(name, optio
     param.grad = torch.ones(5, device=device)
     with pytest.raises(RuntimeError, match=f"has {name}, which the Triton kernel doesn't know"):
         RMSprop([param], **options, fused=True).step()
+
+
+def test_counts_of_processes_are_left_to_tensor_operations(device, monkeypatch):
+    param = torch.nn.Parameter(torch.ones(5, device=device))
+    options = {"caution": True, "momentum": 0.9}
+    assert RMSprop([param], **options).paths() == {"0": "kernel (triton)"}
+    monkeypatch.setattr(members, "is_shard", lambda _: True)
+    assert "has caution and is a DTensor" in members.unfit_caution(param, Rule(**options))
 
 
 def test_launches_share_the_options_of_the_update():

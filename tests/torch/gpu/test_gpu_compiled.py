@@ -24,6 +24,7 @@ from rmsprop.torch import device as devices
 
 HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
 PLAIN, FULL = Rule(), Rule(centered=True, momentum=0.9, nesterov=True)
+CAUTIOUS = Rule(centered=True, momentum=0.9, caution=True)
 # Options that change between steps, and not the state that they need.
 CHANGES = [
     {},
@@ -39,18 +40,23 @@ TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 
 def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packing=None):
+    """The update, compiled for a target."""
     kernel, takes_chances = triton_kernel.update, gpu.takes_chances(rounding, packing)
-    steps = {"steps": "*i64" if takes_chances else "constexpr"}
+    steps = {
+        "agreements": "*i64" if rule.caution else "constexpr",
+        "steps": "*i64" if takes_chances else "constexpr",
+    }
     scalars = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
-    numbers = {"span": "i32", **steps, **(scalars if scaled else dict.fromkeys(scalars, "constexpr"))}
+    numbers = {"span": "i32", **(scalars if scaled else dict.fromkeys(scalars, "constexpr")), **steps}
     constants = {
         **triton_kernel.types(dtype, packing),
         **gpu.code(rule, rounding, packing),
         "BLOCK": triton_kernel.BLOCK,
     }
     signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
-    if not takes_chances:
-        constants |= {"steps": None}
+    absent = [] if takes_chances else ["steps"]
+    absent += [] if rule.caution else ["agreements"]
+    constants |= dict.fromkeys(absent)
     if not scaled:
         constants |= dict.fromkeys(scalars)
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
@@ -67,7 +73,7 @@ def instructions(ptx):
     return Counter(re.findall(r"^\s*(?:@!?%p\d+ )?([a-z][\w.]+(?:::[\w.]+)?) ", ptx, re.MULTILINE))
 
 
-@pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("rule", [PLAIN, FULL, CAUTIOUS], ids=["plain", "full", "caution"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 def test_every_operation_on_nvidia_rounds_once(rule, dtype):
     found = instructions(compiled(rule, dtype)["ptx"])
@@ -77,6 +83,27 @@ def test_every_operation_on_nvidia_rounds_once(rule, dtype):
     assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)  # no fma, no flushing
     if dtype in ("bfloat16", "float16"):
         assert any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
+
+
+@pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
+@pytest.mark.parametrize("packing", [None, "8bit"])
+def test_counting_what_agrees_rounds_as_the_update_does(packing, target):
+    kernel = triton_kernel.count_agreements
+    tables = TABLES | {"agreements": "*i64", "span": "i32", "grad_scale": "*fp32", "found_inf": "*fp32"}
+    constants = triton_kernel.types("float32", packing) | {"CENTERED": True, "ROUNDING": "nearest"}
+    constants |= {"BLOCK": triton_kernel.BLOCK}
+    place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
+    source = ASTSource(
+        kernel,
+        tables | {"factor": "*fp64"} | dict.fromkeys(constants, "constexpr"),
+        {place[name]: value for name, value in constants.items()},
+    )
+    assembly = triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+    if target is HOPPER:
+        found = instructions(assembly["ptx"])
+        assert {"div.rn.f32", "sqrt.rn.f32"} <= set(found)
+        assert not any(i.startswith(("fma", "st.global")) for i in found)  # it writes counts alone, atomically
+        assert any(i.startswith(("atom.", "red.")) for i in found)
 
 
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
@@ -148,8 +175,8 @@ def launched(monkeypatch):
     return compiled_kernels
 
 
-# What is compiled in or for the CPU alone, where limits, caution and schedule-free steps are, and what this test adds.
-NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "caution", "share", "average_lr", "averages")
+# What is compiled in, what is for the CPU alone, where limits and schedule-free steps are, and what this test adds.
+NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "share", "average_lr", "averages", "caution")
 
 
 @pytest.mark.parametrize("before", [0, 3, len(layout.NUMBERS)])
