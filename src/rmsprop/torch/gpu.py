@@ -35,10 +35,11 @@ MOST_PROGRAMS = 65536
 
 
 @cache
-def _kernel() -> Any:
-    from rmsprop.torch import triton_kernel  # at the first launch: Triton may be missing, and takes long to load
+def kernels() -> Any:
+    """Return the package of the Triton kernels."""
+    from rmsprop.torch import triton  # at the first launch: Triton may be missing, and takes long to load
 
-    return triton_kernel
+    return triton
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ class Launch:
     def __init__(self, buckets: Sequence[Bucket]) -> None:
         self._buckets = buckets
         self._device = buckets[0].device
-        kernel = _kernel()
+        tables = kernels().tables
         self._options = {
-            **kernel.types(buckets[0].batch.dtype, buckets[0].batch.packing),
+            **tables.types(buckets[0].batch.dtype, buckets[0].batch.packing),
             **_code_of(buckets[0]),
             **block_options(self._device),
         }
@@ -158,7 +159,7 @@ class Launch:
         heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
         ends = np.cumsum(heights).tolist()
         self._places = [slice(end - height, end) for end, height in zip(ends, heights, strict=True)]
-        self._rules = np.zeros((ends[-1], kernel.WORDS_PER_RULE.value), dtype=np.int64)
+        self._rules = np.zeros((ends[-1], tables.WORDS_PER_RULE.value), dtype=np.int64)
         self._grads = [bucket.batch.column("grads") for bucket in buckets]
         self._compiled: set[Any] = set()
         self._layout: list[bytes] = []
@@ -184,7 +185,7 @@ class Launch:
         Returns:
             The call, for the device's current stream.
         """
-        update = _kernel().update
+        update = kernels().kernel.update
         with current(self._device):
             stream = Stream(self._device, kept)
             stream.keep(*(copy for bucket in self._buckets for copy in bucket.dense_copies))
@@ -228,10 +229,8 @@ class Launch:
         """
         if not self._counts_agreements:
             return lambda warmup: None, None
-        kernel, agreements = (
-            _kernel().count_agreements,
-            torch.empty(self._count, dtype=torch.int64, device=self._device),
-        )
+        kernel = kernels().kernel.count_agreements
+        agreements = torch.empty(self._count, dtype=torch.int64, device=self._device)
         stream.keep(agreements)
         options = {name: value for name, value in self._options.items() if name not in _FOR_UPDATES_ALONE}
 
@@ -250,8 +249,8 @@ class Launch:
         if layout == self._layout:
             return
         self._layout = layout
-        kernel = _kernel()
-        rows = np.zeros((self._count, kernel.WORDS_PER_TENSOR.value), dtype=np.int64)
+        tables = kernels().tables
+        rows = np.zeros((self._count, tables.WORDS_PER_TENSOR.value), dtype=np.int64)
         end = 0
         for place, bucket in zip(self._places, self._buckets, strict=True):
             begin, end = end, end + len(bucket.params)
@@ -260,8 +259,8 @@ class Launch:
                 rows[begin:end, column] = bucket.batch.column(name)
             rows[begin:end, 4] = np.maximum(bucket.batch.sizes, 0)
             rows[begin:end, 6] = np.arange(place.start, place.stop)
-            rows[begin:end, kernel.LOST.value :] = bucket.words_for_rounding()
-        blocks = -(rows[:, 4] // -kernel.BLOCK)
+            rows[begin:end, tables.LOST.value :] = bucket.words_for_rounding()
+        blocks = -(rows[:, 4] // -tables.BLOCK)
         self._span = max(1, -(int(blocks.sum()) // -MOST_PROGRAMS))
         programs = -(blocks // -self._span)
         rows[:, 5] = np.cumsum(programs) - programs
@@ -270,7 +269,7 @@ class Launch:
 
     def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
         """Return what may differ from step to step: numbers of rules, addresses of gradients, numbers of updates."""
-        numbers = _kernel().LR_ADDRESS.value
+        numbers = kernels().tables.LR_ADDRESS.value
         for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
             rows = self._rules[place]
             rows[:, :numbers] = bucket.batch.numbers
@@ -352,18 +351,18 @@ def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict
 
 def block_size() -> int:
     """Return how many elements a program works on at a time."""
-    block: int = _kernel().BLOCK
+    block: int = kernels().tables.BLOCK
     return block
 
 
 def block_options(device: torch.device) -> dict[str, Any]:
     """Return what a kernel that reads blocks on a device is launched with."""
-    return {"BLOCK": block_size(), **_kernel().launch_options(_warp_size(device))}
+    return {"BLOCK": block_size(), **kernels().tables.launch_options(_warp_size(device))}
 
 
 def stored_type(dtype: str) -> Any:
     """Return the type of gradients of a dtype, a key of `rmsprop.layout.DTYPES`, for a kernel."""
-    return _kernel().types(dtype)["STORED"]
+    return kernels().tables.types(dtype)["STORED"]
 
 
 def _warp_size(device: torch.device) -> int:

@@ -87,7 +87,7 @@ def test_any_number_of_elements(rule, keywords, device, launches):
 @pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
 def test_twenty_million_elements(rule, keywords, device, monkeypatch):
     if device == "cpu":  # to the interpreter a block of a million elements is hardly more work than one of 1024
-        monkeypatch.setattr(gpu._kernel(), "BLOCK", 1 << 20)
+        monkeypatch.setattr(gpu.kernels().tables, "BLOCK", 1 << 20)
     steps([normal(size).to(device) for size in (3, 20_000_000, 5)], [rule] * 3, keywords, device, count=1)
 
 
@@ -102,25 +102,25 @@ def test_any_number_of_programs(most, rule, keywords, device, monkeypatch):
 @pytest.mark.parametrize("span", [1, 3])
 def test_more_than_two_to_the_31_elements(span, device):
     # The last blocks of a tensor of 8 G elements, of which only these exist.
-    kernel, size = gpu._kernel(), 2500
-    before = (1 << 33) // (kernel.BLOCK * span)
-    programs = -(size // -(kernel.BLOCK * span))
-    start = before * kernel.BLOCK * span
+    kernel, tables, size = gpu.kernels().kernel, gpu.kernels().tables, 2500
+    before = (1 << 33) // (tables.BLOCK * span)
+    programs = -(size // -(tables.BLOCK * span))
+    start = before * tables.BLOCK * span
     p, v, g = torch.ones(size, device=device), torch.zeros(size, device=device), torch.ones(size, device=device)
     addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
     rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before]], device=device)
-    rows = torch.nn.functional.pad(rows, (0, kernel.WORDS_PER_TENSOR.value - rows.shape[1]))
+    rows = torch.nn.functional.pad(rows, (0, tables.WORDS_PER_TENSOR.value - rows.shape[1]))
     batch = native.Batch("float32", 1, PLAIN)
     batch.set_numbers(0.1, 1)
-    rules = torch.zeros(kernel.WORDS_PER_RULE.value, dtype=torch.int64)
+    rules = torch.zeros(tables.WORDS_PER_RULE.value, dtype=torch.int64)
     rules[: len(batch.numbers)] = torch.from_numpy(batch.numbers)
     owners = torch.zeros(programs, dtype=torch.int32, device=device)
     grads = torch.tensor(addresses[2:], device=device)
     options = {
-        **kernel.types("float32"),
+        **tables.types("float32"),
         **gpu.code(PLAIN, "nearest"),
-        "BLOCK": kernel.BLOCK,
-        **kernel.launch_options(gpu._warp_size(p.device)),
+        "BLOCK": tables.BLOCK,
+        **tables.launch_options(gpu._warp_size(p.device)),
     }
     kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, None, None, None, **options)
     expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
@@ -149,15 +149,15 @@ def whole_blocks(device, monkeypatch):
     """Addresses that the interpreted kernel has read or written as whole blocks, 16 bytes at a time."""
     if device == "cuda":
         pytest.skip("a GPU refuses such an access where it is not aligned")
-    found, at = [], gpu._kernel()._at
+    found, at = [], gpu.kernels().storage.at
 
-    def noted(address, start, TYPE, WHOLE):
-        pointer = at(address, start, TYPE, WHOLE)
+    def noted(pointer, start, WHOLE):
+        pointer = at(pointer, start, WHOLE)
         if WHOLE:
             found.append(int(pointer.handle.data[0]))
         return pointer
 
-    monkeypatch.setattr(gpu._kernel(), "_at", noted)
+    monkeypatch.setattr(gpu.kernels().storage, "at", noted)
     return found
 
 

@@ -19,8 +19,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from rmsprop import Rule, layout
-from rmsprop.torch import RMSprop, gpu, triton_kernel, triton_norm
+from rmsprop.torch import RMSprop, gpu
 from rmsprop.torch import device as devices
+from rmsprop.torch import triton as kernels
+from rmsprop.torch.triton import tables
 
 HOPPER, MI300 = GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)
 PLAIN, FULL = Rule(), Rule(centered=True, momentum=0.9, nesterov=True)
@@ -41,7 +43,7 @@ TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packing=None):
     """The update, compiled for a target."""
-    kernel, takes_chances = triton_kernel.update, gpu.takes_chances(rounding, packing)
+    kernel, takes_chances = kernels.kernel.update, gpu.takes_chances(rounding, packing)
     steps = {
         "agreements": "*i64" if rule.caution else "constexpr",
         "steps": "*i64" if takes_chances else "constexpr",
@@ -49,9 +51,9 @@ def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packin
     scalars = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
     numbers = {"span": "i32", **(scalars if scaled else dict.fromkeys(scalars, "constexpr")), **steps}
     constants = {
-        **triton_kernel.types(dtype, packing),
+        **tables.types(dtype, packing),
         **gpu.code(rule, rounding, packing),
-        "BLOCK": triton_kernel.BLOCK,
+        "BLOCK": tables.BLOCK,
     }
     signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
     absent = [] if takes_chances else ["steps"]
@@ -66,7 +68,7 @@ def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packin
         {place[name]: value for name, value in constants.items()},
         {place[name]: [["tt.divisibility", 16]] for name in TABLES},
     )
-    return triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+    return triton.compile(source, target, tables.launch_options(target.warp_size)).asm
 
 
 def instructions(ptx):
@@ -88,17 +90,17 @@ def test_every_operation_on_nvidia_rounds_once(rule, dtype):
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
 @pytest.mark.parametrize("packing", [None, "8bit"])
 def test_counting_what_agrees_rounds_as_the_update_does(packing, target):
-    kernel = triton_kernel.count_agreements
-    tables = TABLES | {"agreements": "*i64", "span": "i32", "grad_scale": "*fp32", "found_inf": "*fp32"}
-    constants = triton_kernel.types("float32", packing) | {"CENTERED": True, "ROUNDING": "nearest"}
-    constants |= {"BLOCK": triton_kernel.BLOCK}
+    kernel = kernels.kernel.count_agreements
+    signature = TABLES | {"agreements": "*i64", "span": "i32", "grad_scale": "*fp32", "found_inf": "*fp32"}
+    constants = tables.types("float32", packing) | {"CENTERED": True, "ROUNDING": "nearest"}
+    constants |= {"BLOCK": tables.BLOCK}
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
     source = ASTSource(
         kernel,
-        tables | {"factor": "*fp64"} | dict.fromkeys(constants, "constexpr"),
+        signature | {"factor": "*fp64"} | dict.fromkeys(constants, "constexpr"),
         {place[name]: value for name, value in constants.items()},
     )
-    assembly = triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+    assembly = triton.compile(source, target, tables.launch_options(target.warp_size)).asm
     if target is HOPPER:
         found = instructions(assembly["ptx"])
         assert {"div.rn.f32", "sqrt.rn.f32"} <= set(found)
@@ -157,7 +159,7 @@ def test_it_compiles_for_amd_too(dtype):
 @pytest.fixture
 def launched(monkeypatch):
     """Lets steps on the CPU go as far as a launch on a GPU goes without one; returns the compiled kernels."""
-    kernel, compiled_kernels = triton.JITFunction(triton_kernel.update.fn, do_not_specialize=["span"]), []
+    kernel, compiled_kernels = triton.JITFunction(kernels.kernel.update.fn, do_not_specialize=["span"]), []
 
     class Launcher:
         def __getitem__(self, grid):
@@ -167,7 +169,8 @@ def launched(monkeypatch):
 
     monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
     monkeypatch.setattr(devices, "_obstacle", lambda: None)
-    monkeypatch.setattr(gpu, "_kernel", lambda: SimpleNamespace(**vars(triton_kernel) | {"update": Launcher()}))
+    kernel_module = SimpleNamespace(**vars(kernels.kernel) | {"update": Launcher()})
+    monkeypatch.setattr(gpu, "kernels", lambda: SimpleNamespace(tables=tables, kernel=kernel_module))
     pretended = SimpleNamespace(
         get_current_target=lambda: HOPPER, get_current_device=lambda: 0, get_current_stream=lambda _: 0
     )
@@ -187,19 +190,21 @@ def test_a_new_number_in_the_struct_moves_all_that_the_kernel_reads(before, monk
     monkeypatch.setattr(layout, "RuleStruct", struct)
     monkeypatch.setattr(layout, "NUMBERS", dict(fields))
     monkeypatch.setattr(layout, "NUMBERS_BYTES", ctypes.sizeof(struct))
-    found = importlib.util.find_spec("rmsprop.torch.triton_kernel")
-    kernel = importlib.util.module_from_spec(found)
-    found.loader.exec_module(kernel)
+    tables, numbers = loaded("tables"), loaded("numbers")
     for name, kind in layout.NUMBERS.items():
         if name not in NOT_READ:
-            place = getattr(kernel, f"_{name.upper()}").value * ctypes.sizeof(kind)
+            place = getattr(numbers, f"AT_{name.upper()}").value * ctypes.sizeof(kind)
             assert place == getattr(struct, name).offset, name
     words = ctypes.sizeof(struct) // 8
-    assert (kernel.LR_ADDRESS.value, kernel._LR_BYTES.value, kernel.WORDS_PER_RULE.value) == (
-        words,
-        words + 1,
-        words + 2,
-    )
+    found = tables.LR_ADDRESS.value, tables.LR_BYTES.value, tables.WORDS_PER_RULE.value
+    assert found == (words, words + 1, words + 2)
+
+
+def loaded(name):
+    found = importlib.util.find_spec(f"rmsprop.torch.triton.{name}")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def test_one_compiled_kernel_serves_any_number_of_tensors_and_any_numbers(launched):
@@ -227,7 +232,7 @@ def test_one_compiled_kernel_serves_all_options_but_those_that_decide_which_stat
 NORM_KERNELS = {
     "add_squares": (
         {"tensors": "*i64", "grads": "*i64", "owners": "*i32", "span": "i32", "words": "*i64"},
-        {"STORED": triton.language.bfloat16, "BLOCK": triton_kernel.BLOCK},
+        {"STORED": triton.language.bfloat16, "BLOCK": tables.BLOCK},
     ),
     "finish": (
         {"words": "*i64", "max_norm": "i64", "scale": "i64", "grad_scale": "*fp32", "found_inf": "*fp32"}
@@ -240,11 +245,11 @@ NORM_KERNELS = {
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
 @pytest.mark.parametrize("name", NORM_KERNELS)
 def test_every_operation_of_the_norm_rounds_once(name, target):
-    kernel, (signature, constants) = getattr(triton_norm, name), NORM_KERNELS[name]
+    kernel, (signature, constants) = getattr(kernels.norm, name), NORM_KERNELS[name]
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
     constant_places = {place[name]: value for name, value in constants.items()}
     source = ASTSource(kernel, signature | dict.fromkeys(constants, "constexpr"), constant_places, {})
-    assembly = triton.compile(source, target, triton_kernel.launch_options(target.warp_size)).asm
+    assembly = triton.compile(source, target, tables.launch_options(target.warp_size)).asm
     if target is HOPPER:
         found = instructions(assembly["ptx"])
         wide = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad)\b.*\.f64", i)}

@@ -1,9 +1,4 @@
-"""The Triton kernels of clipping: the exact sum of `rmsprop.clipping`, to the bit, and what it makes of a step.
-
-This module needs Triton; `rmsprop.torch.gpu_norm` imports it when a GPU is to be used.
-"""
-
-# No `from __future__ import annotations`: Triton reads the annotations themselves.
+"""The kernels of clipping: the exact sum of `rmsprop.clipping`, to the bit, and what it makes of a step."""
 
 import struct
 
