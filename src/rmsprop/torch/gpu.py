@@ -355,9 +355,18 @@ def block_size() -> int:
     return block
 
 
-def block_options(device: torch.device) -> dict[str, Any]:
-    """Return what a kernel that reads blocks on a device is launched with."""
-    return {"BLOCK": block_size(), **kernels().tables.launch_options(_warp_size(device))}
+def block_options(device: torch.device, most: int | None = None) -> dict[str, Any]:
+    """Return what a kernel that reads blocks on a device is launched with.
+
+    Args:
+        device: The device.
+        most: How many elements a program has at most. Default: as many as there are.
+    """
+    block, warp_size = block_size(), _warp_size(device)
+    if most is not None:
+        enough = 1 << max(0, most - 1).bit_length()
+        block = min(block, max(enough, kernels().tables.least_block(warp_size)))
+    return {"BLOCK": block, **kernels().tables.launch_options(warp_size, block)}
 
 
 def stored_type(dtype: str) -> Any:

@@ -128,7 +128,8 @@ class Plan:
         self.by_tensor = [*self.composite, *self._solos]
         on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
-        self.all_on_cpu = only_kernels and not any(on_gpu)
+        rows_on_gpu = [is_on_gpu(row.member.param) for row in self.rows]
+        self.all_on_cpu = only_kernels and not any((*on_gpu, *rows_on_gpu))
         self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows
 
     def _alone(self, member: Member, states: States) -> Stage | Member:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rmsprop import native
@@ -15,6 +16,8 @@ from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing
 from rmsprop.threads import torch_threads
+from rmsprop.torch.device import is_on_gpu
+from rmsprop.torch.gpu_rows import RowLaunch
 from rmsprop.torch.stored_rows import StoredRows
 
 ROWS = "rows"  # the name of the clock in a parameter's state
@@ -50,8 +53,13 @@ class RowClock:
         self.is_lazy = is_lazy
         self.shape, self.working, self.packing, self.seed, self.number = shape, working, packing, seed, number
         self.per_unit = rows_per_unit(shape[1], packing)
-        self.last = np.full(-(-shape[0] // self.per_unit), now, np.int32)
+        self.last: Any = np.full(-(-shape[0] // self.per_unit), now, np.int32)
         self.decays = Decays(working)
+
+    def move_to(self, param: Tensor) -> None:
+        """Keep the steps where the kernel that updates the parameter reads them."""
+        if is_on_gpu(param):
+            self.last = torch.from_numpy(self.last).to(param.device)
 
     def settle(self, state: dict[str, Any], now: int) -> None:
         """Bring the averages of all rows to a step.
@@ -61,7 +69,7 @@ class RowClock:
             now: The step.
         """
         if not self.is_lazy and (self.last < now).any():
-            by = self._by_numpy if native.missing() else self._by_kernel
+            by = self._by_numpy if native.missing() else self._by_kernel  # which rows on a GPU always have
             by(state, now)
 
     def _by_kernel(self, state: dict[str, Any], now: int) -> None:
@@ -79,7 +87,7 @@ class RowClock:
         arrays = [array.data_ptr() for array in stored.in_columns(batch.state_columns)]
         batch.place([self.shape[0] * self.shape[1]], [0, 0, *arrays, *([steps.ctypes.data] if packed else [])])
         batch.number([(self.number, 0, 2**62, 0)])
-        table = RowTable(batch, self.shape, self.per_unit, self.last)
+        table = table_of(batch, self.shape, self.per_unit, self.last, self.number)
         if status := table.prepared(self.decays, now, None, *torch_threads())():
             raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
 
@@ -104,6 +112,21 @@ class RowClock:
         index = (units[:, None] * size + np.arange(size)).ravel()
         is_there = index < self.shape[0] * self.shape[1]  # the last unit may be shorter
         return index[is_there], np.repeat(np.arange(len(units)), size)[is_there]
+
+
+def table_of(batch: native.Batch, shape: tuple[int, int], per_unit: int, last: Any, number: int) -> Any:
+    """Return what brings averages of a parameter to date and updates rows: compiled for the CPU, or in Triton.
+
+    Args:
+        batch: The batch of the parameter.
+        shape: How many rows there are, and how many numbers in each.
+        per_unit: How many rows share one step to which they are up to date.
+        last: That step per unit; an array, or a tensor where Triton serves.
+        number: The number of the parameter in the optimizer.
+    """
+    if isinstance(last, Tensor):
+        return RowLaunch(batch, shape, per_unit, last, number)
+    return RowTable(batch, shape, per_unit, last)
 
 
 def as_held(state: Mapping[str, Any]) -> dict[str, Any]:

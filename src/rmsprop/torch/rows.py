@@ -13,17 +13,17 @@ from torch import Tensor
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
 from rmsprop.decays import Shares
-from rmsprop.row_table import RowTable
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES, working_dtype
 from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows
+from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
 from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle
+from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle, table_of
 from rmsprop.torch.sparse import unfit_rows
 from rmsprop.torch.state import ParamState
 from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
@@ -48,7 +48,7 @@ class RowUpdate:
         self._shape: tuple[int, int] | None = None
         self._call: Callable[[], int] | None = None
         self._places = self._addresses()
-        self._table: RowTable | None = None
+        self._table: Any = None
 
     def bind(self) -> bool:
         """Look at the parameter, its state and its gradient as they are now; return whether its rows can be updated.
@@ -111,6 +111,10 @@ class RowUpdate:
         table.batch.set_numbers(
             lr, now + 1, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
         )
+        if is_on_gpu(self.member.param):
+            launch = table.prepared(clock.decays, now, (rows, values))
+            self._call = lambda: (launch(), self._state.counter.add_(1.0))[0]
+            return
         grad = len(rows), rows.data_ptr(), values.data_ptr()
         self._call = table.prepared(clock.decays, now, grad, *torch_threads())
 
@@ -128,11 +132,12 @@ class RowUpdate:
             clock = RowClock(
                 self._shape, working, self._choice.packing, self._choice.seed, self.member.number, now, is_lazy
             )
+            clock.move_to(param)
             dict.__setitem__(self._state, ROWS, clock)
             self._table = None
         return clock
 
-    def _kernel_table(self, rule: Rule, clock: RowClock) -> RowTable:
+    def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
         if self._table is None:
             param, state, choice = self.member.param, self._state, self._choice
             batch = native.Batch(
@@ -149,7 +154,7 @@ class RowUpdate:
             addresses = [tensor.data_ptr() for tensor in (*stored, *lost, state.counter)]
             batch.place([clock.shape[0] * clock.shape[1]], [param.data_ptr(), 0, *addresses])
             batch.number([place_of(self.member.number, param)])
-            self._table = RowTable(batch, clock.shape, clock.per_unit, clock.last)
+            self._table = table_of(batch, clock.shape, clock.per_unit, clock.last, self.member.number)
         return self._table
 
     def _by_numpy(
@@ -212,4 +217,4 @@ def _row_numbers(grad: Tensor) -> Tensor:
     if dims == 1:
         return indices[0].contiguous()
     strides = [math.prod(grad.shape[d + 1 : dims]) for d in range(dims)]
-    return (indices * torch.tensor(strides).unsqueeze(1)).sum(0)
+    return (indices * torch.tensor(strides, device=indices.device).unsqueeze(1)).sum(0)

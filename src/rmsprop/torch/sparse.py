@@ -21,6 +21,7 @@ from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.torch.checks import check_rows
 from rmsprop.torch.counter import is_shared
+from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import rule_of
 from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import asked_for
@@ -52,8 +53,8 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
     for option in ("max_grad_ratio", "max_update_rms", "differentiable", "capturable"):
         if group[option]:
             return f"{option} is for all of a tensor"
-    if param.device.type != "cpu":
-        return f"it is on {param.device}, and rows are updated on the CPU alone"
+    if reason := _unfit_device(param, group):
+        return reason
     if str(param.dtype).removeprefix("torch.") not in KERNEL_DTYPES or not is_plain_class(type(param)):
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
@@ -61,6 +62,16 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
     if grad is not None and (grad.dtype != param.dtype or not is_sparse(grad) or grad.sparse_dim() == 0):
         return f"its gradient is of {grad.dtype}" if grad.dtype != param.dtype else "its gradient has no rows"
     return _unfit_state(param, state, rule, choice)
+
+
+def _unfit_device(param: Tensor, group: Group) -> str | None:
+    if not is_on_gpu(param):
+        return None if param.device.type == "cpu" else f"it is on {param.device}, where no kernel updates rows"
+    if group["sparse"] not in ("exact", "lazy"):
+        return f"it is on {param.device}, whose kernel doesn't know sparse={group['sparse']!r}"
+    if reason := asked_for(group):
+        return f"it is on {param.device}, and {reason}"
+    return (reason := missing(param.device)) and f"it {reason}"
 
 
 def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
@@ -169,4 +180,4 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     lazily = ", lazily" * (group["sparse"] == "lazy")
     if reason := asked_for(group) or native.missing():
         return f"{ON_ROWS}{lazily}: {reason}"
-    return f"kernel on rows{lazily} ({native.instruction_set()})"
+    return f"kernel on rows{lazily} ({'triton' if is_on_gpu(param) else native.instruction_set()})"

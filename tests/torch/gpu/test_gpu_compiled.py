@@ -108,6 +108,36 @@ def test_counting_what_agrees_rounds_as_the_update_does(packing, target):
         assert any(i.startswith(("atom.", "red.")) for i in found)
 
 
+ROWS = {
+    "update_rows": {"rule": "*i64", "grads": "*fp32", "rows": "*i64", "order": "*i64", "entries": "i32"},
+    "settle_rows": {},
+}
+
+
+@pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
+@pytest.mark.parametrize("packing", [None, "8bit"])
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_round_as_the_update_does(name, packing, target):
+    kernel, numbers = getattr(kernels.rows, name), ("segment_count", "now", "count", "width", "per_unit")
+    signature = {"tensor": "*i64", "last": "*i32", "segments": "*i64", **dict.fromkeys(numbers, "i32"), **ROWS[name]}
+    constants = tables.types("float32", packing) | {"CENTERED": True, "MOMENTUM": True, "ROUNDING": "nearest"}
+    constants = {key: value for key, value in constants.items() if key in kernel.arg_names} | {
+        "BLOCK": tables.least_block(target.warp_size)
+    }
+    signature |= dict.fromkeys(constants, "constexpr")
+    source = ASTSource(
+        kernel,
+        {key: signature[key] for key in kernel.arg_names},
+        {(place,): constants[key] for place, key in enumerate(kernel.arg_names) if key in constants},
+    )
+    assembly = triton.compile(source, target, tables.launch_options(target.warp_size, constants["BLOCK"])).asm
+    if target is HOPPER:
+        found = instructions(assembly["ptx"])
+        arithmetic = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad)\b.*\.f(16|32|64)", i)}
+        assert {"mul.rn.f64", "div.rn.f64"} <= arithmetic
+        assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)
+
+
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

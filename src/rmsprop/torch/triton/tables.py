@@ -40,6 +40,16 @@ def types(dtype: str, packing: str | None = None) -> dict[str, tl.dtype]:
     return {"STORED": _TYPES[dtype], "WORKING": working, "KEPT": kept}
 
 
-def launch_options(warp_size: int) -> dict[str, int | bool]:
-    """Return what a kernel is launched with, on a device with that many threads in a warp."""
-    return {"num_warps": BLOCK // (_PER_THREAD * warp_size), "enable_fp_fusion": False}
+def launch_options(warp_size: int, block: int = BLOCK) -> dict[str, int | bool]:
+    """Return what a kernel is launched with whose programs work on blocks of some size.
+
+    Args:
+        warp_size: How many threads are in a warp of the device.
+        block: How many elements are in a block.
+    """
+    return {"num_warps": block // least_block(warp_size), "enable_fp_fusion": False}
+
+
+def least_block(warp_size: int) -> int:
+    """Return how many elements the threads of one warp work on: never less than share a scale in 8 bits."""
+    return _PER_THREAD * warp_size
