@@ -24,7 +24,7 @@ from rmsprop.torch.packing import CODES, held
 from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
 from rmsprop.torch.row_clock import ROWS, as_held, settle
 from rmsprop.torch.state import Changes, ParamState, complete, is_complete, kept_dtype
-from rmsprop.torch.units import are_in_a_row
+from rmsprop.torch.units import are_in_a_row, cuts
 
 States = dict[Tensor, ParamState]
 
@@ -97,9 +97,12 @@ def unfit_limit(param: Tensor, limits_updates: bool, choice: RoundingChoice) -> 
     """
     if not limits_updates:
         return None
+    if is_on_gpu(param):
+        reason = "has max_update_rms and is a DTensor, whose processes' sums the Triton kernel doesn't add up"
+        return reason if is_shard(param) else None
     if choice.packing is not None:
-        return "has max_update_rms, which no kernel measures with packed state (state_dtype)"
-    return "has max_update_rms, which the Triton kernel doesn't know" if is_on_gpu(param) else None
+        return "has max_update_rms, which the compiled kernel doesn't measure with packed state (state_dtype)"
+    return None
 
 
 def unfit_units(
@@ -119,9 +122,9 @@ def unfit_units(
     """
     if not clips_units:
         return None
-    if is_on_gpu(param):
-        return "has max_grad_ratio, which the Triton kernel doesn't know"
-    if choice.packing == "8bit":
+    if is_on_gpu(param) and cuts(param):
+        return "has max_grad_ratio and rows that processes share, whose sums the Triton kernel doesn't add up"
+    if choice.packing == "8bit" and not is_on_gpu(param):
         return "has max_grad_ratio, whose rows cut through the blocks of state in 8 bits"
     name = rule.state_names[0]
     alike = held(state, name) if name in state else param

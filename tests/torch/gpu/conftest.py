@@ -19,7 +19,7 @@ import torch
 
 import rmsprop.torch
 from rmsprop.torch import device as devices
-from rmsprop.torch import gpu
+from rmsprop.torch import gpu, gpu_launch
 
 ON_GPU = torch.cuda.is_available()
 
@@ -92,11 +92,11 @@ def device(request, monkeypatch):
 @pytest.fixture
 def launches(monkeypatch):
     """The launches made since the test began."""
-    made, prepared = [], gpu.Launch.prepared
+    made, prepared = [], gpu_launch.Launch.prepared
 
     def noted(launch, *arguments):
         made.append(launch)
         return prepared(launch, *arguments)
 
-    monkeypatch.setattr(gpu.Launch, "prepared", noted)
+    monkeypatch.setattr(gpu_launch.Launch, "prepared", noted)
     return made

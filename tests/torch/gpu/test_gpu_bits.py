@@ -122,7 +122,7 @@ def test_more_than_two_to_the_31_elements(span, device):
         "BLOCK": tables.BLOCK,
         **tables.launch_options(gpu._warp_size(p.device)),
     }
-    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, None, None, None, **options)
+    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, *[None] * 7, **options)
     expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
     assert same_bits(as_numpy(p), expected)
     assert same_bits(as_numpy(v), state["square_avg"])

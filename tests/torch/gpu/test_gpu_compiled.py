@@ -41,34 +41,31 @@ CHANGES = [
 TABLES = {"tensors": "*i64", "grads": "*i64", "rules": "*i64", "owners": "*i32"}
 
 
-def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packing=None):
-    """The update, compiled for a target."""
-    kernel, takes_chances = kernels.kernel.update, gpu.takes_chances(rounding, packing)
-    steps = {
-        "agreements": "*i64" if rule.caution else "constexpr",
-        "steps": "*i64" if takes_chances else "constexpr",
-    }
-    scalars = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
-    numbers = {"span": "i32", **(scalars if scaled else dict.fromkeys(scalars, "constexpr")), **steps}
-    constants = {
-        **tables.types(dtype, packing),
-        **gpu.code(rule, rounding, packing),
-        "BLOCK": tables.BLOCK,
-    }
-    signature = TABLES | numbers | dict.fromkeys(constants, "constexpr")
-    absent = [] if takes_chances else ["steps"]
-    absent += [] if rule.caution else ["agreements"]
-    constants |= dict.fromkeys(absent)
-    if not scaled:
-        constants |= dict.fromkeys(scalars)
+SCALARS = {"grad_scale": "*fp32", "found_inf": "*fp32", "factor": "*fp64"}
+SCALES = {"units": "*i64", "update_scales": "*fp64", "agreement_scales": "*fp64"}
+
+
+def assembly_of(kernel, present, constants, target, block=tables.BLOCK, aligned=()):
+    """A kernel, compiled for a target. Arguments without a type are None."""
+    constants = {name: value for name, value in constants.items() if name in kernel.arg_names} | {"BLOCK": block}
+    constants |= dict.fromkeys(name for name in kernel.arg_names if name not in present and name not in constants)
     place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
     source = ASTSource(
         kernel,
-        signature,
+        {name: "constexpr" if name in constants else present[name] for name in place},
         {place[name]: value for name, value in constants.items()},
-        {place[name]: [["tt.divisibility", 16]] for name in TABLES},
+        {place[name]: [["tt.divisibility", 16]] for name in aligned},
     )
-    return triton.compile(source, target, tables.launch_options(target.warp_size)).asm
+    return triton.compile(source, target, tables.launch_options(target.warp_size, block)).asm
+
+
+def compiled(rule, dtype, target=HOPPER, scaled=True, rounding="nearest", packing=None, scales=()):
+    """The update, compiled for a target."""
+    constants = tables.types(dtype, packing) | gpu.code(rule, rounding, packing)
+    present = TABLES | {"span": "i32"} | (SCALARS if scaled else {}) | {name: SCALES[name] for name in scales}
+    present |= {"steps": "*i64"} if gpu.takes_chances(rounding, packing) else {}
+    present |= {"agreement_scales": "*fp64"} if rule.caution else {}
+    return assembly_of(kernels.kernel.update, present, constants, target, aligned=TABLES)
 
 
 def instructions(ptx):
@@ -87,24 +84,31 @@ def test_every_operation_on_nvidia_rounds_once(rule, dtype):
         assert any(re.fullmatch(r"cvt\.rn\.b?f16(x2)?\.f32", i) for i in found)
 
 
+def check_rounds_once(assembly, expected):
+    found = instructions(assembly["ptx"])
+    arithmetic = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad)\b.*\.f(16|32|64)", i)}
+    assert expected <= arithmetic
+    assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)
+    return found
+
+
+def test_scales_round_once():
+    check_rounds_once(compiled(CAUTIOUS, "float32", scales=SCALES), {"mul.rn.f64", "mul.rn.f32"})
+
+
+MEASURES = {"count_agreements": "agreements", "measure_quotients": "words"}
+
+
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
 @pytest.mark.parametrize("packing", [None, "8bit"])
-def test_counting_what_agrees_rounds_as_the_update_does(packing, target):
-    kernel = kernels.kernel.count_agreements
-    signature = TABLES | {"agreements": "*i64", "span": "i32", "grad_scale": "*fp32", "found_inf": "*fp32"}
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_round_as_the_update_does(name, packing, target):
     constants = tables.types("float32", packing) | {"CENTERED": True, "ROUNDING": "nearest"}
-    constants |= {"BLOCK": tables.BLOCK}
-    place = {name: (number,) for number, name in enumerate(kernel.arg_names)}
-    source = ASTSource(
-        kernel,
-        signature | {"factor": "*fp64"} | dict.fromkeys(constants, "constexpr"),
-        {place[name]: value for name, value in constants.items()},
-    )
-    assembly = triton.compile(source, target, tables.launch_options(target.warp_size)).asm
+    present = TABLES | {"span": "i32", MEASURES[name]: "*i64"} | SCALARS | {"units": "*i64", "update_scales": "*fp64"}
+    assembly = assembly_of(getattr(kernels.measures, name), present, constants, target)
     if target is HOPPER:
-        found = instructions(assembly["ptx"])
-        assert {"div.rn.f32", "sqrt.rn.f32"} <= set(found)
-        assert not any(i.startswith(("fma", "st.global")) for i in found)  # it writes counts alone, atomically
+        found = check_rounds_once(assembly, {"div.rn.f32", "sqrt.rn.f32"})
+        assert not any(i.startswith("st.global") for i in found)  # it writes measures alone, atomically
         assert any(i.startswith(("atom.", "red.")) for i in found)
 
 
@@ -118,24 +122,13 @@ ROWS = {
 @pytest.mark.parametrize("packing", [None, "8bit"])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_round_as_the_update_does(name, packing, target):
-    kernel, numbers = getattr(kernels.rows, name), ("segment_count", "now", "count", "width", "per_unit")
-    signature = {"tensor": "*i64", "last": "*i32", "segments": "*i64", **dict.fromkeys(numbers, "i32"), **ROWS[name]}
+    numbers = dict.fromkeys(("segment_count", "now", "count", "width", "per_unit"), "i32")
+    present = {"tensor": "*i64", "last": "*i32", "segments": "*i64", **numbers, **ROWS[name]}
     constants = tables.types("float32", packing) | {"CENTERED": True, "MOMENTUM": True, "ROUNDING": "nearest"}
-    constants = {key: value for key, value in constants.items() if key in kernel.arg_names} | {
-        "BLOCK": tables.least_block(target.warp_size)
-    }
-    signature |= dict.fromkeys(constants, "constexpr")
-    source = ASTSource(
-        kernel,
-        {key: signature[key] for key in kernel.arg_names},
-        {(place,): constants[key] for place, key in enumerate(kernel.arg_names) if key in constants},
-    )
-    assembly = triton.compile(source, target, tables.launch_options(target.warp_size, constants["BLOCK"])).asm
+    kernel, block = getattr(kernels.rows, name), tables.least_block(target.warp_size)
+    assembly = assembly_of(kernel, present, constants, target, block)
     if target is HOPPER:
-        found = instructions(assembly["ptx"])
-        arithmetic = {i for i in found if re.match(r"(add|sub|mul|div|sqrt|rsqrt|rcp|fma|mad)\b.*\.f(16|32|64)", i)}
-        assert {"mul.rn.f64", "div.rn.f64"} <= arithmetic
-        assert all(re.fullmatch(r"(add|sub|mul|div|sqrt)\.rn\.f(32|64)", i) for i in arithmetic)
+        check_rounds_once(assembly, {"mul.rn.f64", "div.rn.f64"})
 
 
 @pytest.mark.parametrize("target", [HOPPER, MI300], ids=["nvidia", "amd"])
@@ -200,7 +193,9 @@ def launched(monkeypatch):
     monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
     monkeypatch.setattr(devices, "_obstacle", lambda: None)
     kernel_module = SimpleNamespace(**vars(kernels.kernel) | {"update": Launcher()})
-    monkeypatch.setattr(gpu, "kernels", lambda: SimpleNamespace(tables=tables, kernel=kernel_module))
+    monkeypatch.setattr(
+        gpu, "kernels", lambda: SimpleNamespace(tables=tables, kernel=kernel_module, measures=kernels.measures)
+    )
     pretended = SimpleNamespace(
         get_current_target=lambda: HOPPER, get_current_device=lambda: 0, get_current_stream=lambda _: 0
     )

@@ -66,4 +66,5 @@ def read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         tl.load(flags + AT_NESTEROV) != 0,
         weight_decay_mode,
         tl.load(flags + AT_DELAYED) != 0,
+        scale,
     )

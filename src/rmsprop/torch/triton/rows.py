@@ -168,7 +168,9 @@ def update_rows(
         p = read_param(arrays, tensor, start, left, WORKING, ROUNDING, BLOCK, False)
         spread, mean, buffer = read_state(arrays, tensor, start, left, CENTERED, MOMENTUM, BLOCK, False)
         spread, mean = _to_date(spread, mean, kept, lost, CENTERED)
-        p, spread, mean, buffer = updated(g, p, spread, mean, buffer, numbers, 1.0, CENTERED, MOMENTUM, False)
+        p, spread, mean, buffer = updated(
+            g, numbers[2], p, spread, mean, buffer, numbers, None, None, CENTERED, MOMENTUM
+        )
         write_param(arrays, p, tensor, now + 1, start, left, ROUNDING, BLOCK, False)
         write_state(arrays, (spread, mean, buffer), tensor, now + 1, start, left, CENTERED, MOMENTUM, BLOCK, False)
     tl.store(last + unit, (now + 1).to(tl.int32))

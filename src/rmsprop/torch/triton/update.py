@@ -50,11 +50,11 @@ def _decayed_sum(old, new, momentum, momentum_loss, short_momentum):
 
 
 @triton.jit
-def quotient_of(g, p, spread, mean, numbers, CENTERED: tl.constexpr):
+def quotient_of(g, grad_scale, p, spread, mean, numbers, CENTERED: tl.constexpr):
     """Return the quotient g/√v, and the averages after the update; one that the rule doesn't have stays as it is."""
-    grad_scale, gain, keep, eps_inside, eps_outside = numbers[2:7]
+    gain, keep, eps_inside, eps_outside = numbers[3:7]
     weight_decay, max_grad, max_quotient, is_first, new_is_base = numbers[9:14]
-    weight_decay_mode, delayed = numbers[16:]
+    weight_decay_mode, delayed = numbers[16:18]
     g = _limited(g * grad_scale, max_grad)
     g = tl.where(weight_decay_mode == L2, g + weight_decay * p, g)
 
@@ -98,21 +98,38 @@ def moved(p, step, numbers):
 @triton.jit
 def updated(
     g,
+    grad_scale,
     p,
     spread,
     mean,
     buffer,
     numbers,
+    update_scale,
     agreement_scale,
     CENTERED: tl.constexpr,
     MOMENTUM: tl.constexpr,
-    CAUTION: tl.constexpr,
 ):
-    """Return parameter, averages and buffer after an update; what the rule doesn't have stays as it is."""
-    quotient, spread, mean = quotient_of(g, p, spread, mean, numbers, CENTERED)
+    """Return parameter, averages and buffer after an update; what the rule doesn't have stays as it is.
+
+    Args:
+        g: The gradient.
+        grad_scale: What it is multiplied with first.
+        p: The parameter.
+        spread: v, or v − m².
+        mean: m.
+        buffer: The momentum buffer.
+        numbers: The numbers of the rule.
+        update_scale: What the quotient is multiplied with; or None.
+        agreement_scale: What a step is multiplied with that agrees with its gradient, others being 0; or None.
+        CENTERED: Whether the rule is centered.
+        MOMENTUM: Whether it has momentum.
+    """
+    quotient, spread, mean = quotient_of(g, grad_scale, p, spread, mean, numbers, CENTERED)
+    if update_scale is not None:
+        quotient = update_scale * quotient
     step = quotient
     if MOMENTUM:
         step, buffer = step_of(quotient, buffer, numbers)
-    if CAUTION:
+    if agreement_scale is not None:
         step = tl.where(step * quotient > 0.0, agreement_scale * step, 0.0 * step)  # NaN stays NaN
     return moved(p, step, numbers), spread, mean, buffer
