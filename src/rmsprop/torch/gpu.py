@@ -132,20 +132,23 @@ def takes_chances(rounding: Rounding, packing: Packing | None) -> bool:
     return rounding == "stochastic" or packing is not None
 
 
-def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict[str, bool | str]:
+def code(
+    rule: Rule, rounding: Rounding, packing: Packing | None = None, averages: bool = False
+) -> dict[str, bool | str]:
     """Return the choices that the kernel is compiled for: which arrays there are, and how they are stored.
 
     Args:
         rule: The rule.
         rounding: How parameters of 16 bits are rounded.
         packing: What state is packed into. Default None: it is not.
+        averages: Whether parameters average the iterates of the rule. Default False.
 
     Returns:
         Values of arguments of the kernel, by their names.
     """
     return {
         "CENTERED": rule.centered,
-        "MOMENTUM": rule.has_momentum,
+        "BUFFER": "iterate" if averages else "momentum" if rule.has_momentum else "none",
         "ROUNDING": rounding,
         "PACKING": packing or "none",
     }

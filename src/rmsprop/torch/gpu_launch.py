@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import layout
+from rmsprop.averaging import ITERATE
 from rmsprop.torch import gpu
 from rmsprop.torch.gpu_scales import TensorScales
 from rmsprop.update_numbers import shares
@@ -186,4 +187,5 @@ def launches(buckets: Iterable[Bucket]) -> list[Launch]:
 
 
 def _code_of(bucket: Bucket) -> dict[str, bool | str]:
-    return gpu.code(bucket.rule, bucket.batch.rounding, bucket.batch.packing)
+    averages = ITERATE in bucket.batch.state_columns
+    return gpu.code(bucket.rule, bucket.batch.rounding, bucket.batch.packing, averages)

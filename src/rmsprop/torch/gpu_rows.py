@@ -94,7 +94,7 @@ class RowLaunch:
         code = gpu.code(self.batch.rule, self.batch.rounding, self.batch.packing)
         options = {
             **tables.types(self.batch.dtype, self.batch.packing),
-            **{name: code[name] for name in ("CENTERED", "MOMENTUM", "ROUNDING")},
+            **{name: code[name] for name in ("CENTERED", "BUFFER", "ROUNDING")},
         }
 
         def update() -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
 
 # Arguments of the update that measuring has no use for.
-_FOR_UPDATES_ALONE = ("MOMENTUM", "PACKING")
+_FOR_UPDATES_ALONE = ("BUFFER", "PACKING")
 Scales = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 

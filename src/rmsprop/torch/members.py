@@ -13,7 +13,7 @@ from torch import Tensor
 from rmsprop import native
 from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
-from rmsprop.torch.averaged import check_stored, unfit_average
+from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import is_on_gpu, missing
@@ -228,7 +228,6 @@ class Members:
                 or unfit_limit(param, self.limits_updates, self.rounding)
                 or unfit_units(param, states.get(param, {}), self.clips_units, self.rule, self.rounding)
                 or unfit_caution(param, self.rule)
-                or unfit_average(param, self.rule)
             ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
@@ -283,7 +282,6 @@ class Members:
             or unfit_limit(param, self.limits_updates, self.rounding)
             or unfit_units(param, state, self.clips_units, self.rule, self.rounding)
             or unfit_caution(param, self.rule)
-            or unfit_average(param, self.rule)
             or unfit_state(param, state, self.rule, self.rounding)
         )
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import stretch_table
+from rmsprop.averaging import AveragedRule
 from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
@@ -130,7 +131,9 @@ class Plan:
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
         rows_on_gpu = [is_on_gpu(row.member.param) for row in self.rows]
         self.all_on_cpu = only_kernels and not any((*on_gpu, *rows_on_gpu))
-        self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows
+        # How far an average has come is counted on the host, which must then know whether a step happens.
+        counts_averages = any(isinstance(members.rule, AveragedRule) for members in self.groups)
+        self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows and not counts_averages
 
     def _alone(self, member: Member, states: States) -> Stage | Member:
         """Return what updates a parameter by itself."""

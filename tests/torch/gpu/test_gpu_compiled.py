@@ -92,6 +92,13 @@ def check_rounds_once(assembly, expected):
     return found
 
 
+def test_averages_round_once():
+    constants = tables.types("float32") | gpu.code(PLAIN, "nearest", averages=True)
+    check_rounds_once(
+        assembly_of(kernels.kernel.update, TABLES | {"span": "i32"}, constants, HOPPER), {"mul.rn.f32", "add.rn.f32"}
+    )
+
+
 def test_scales_round_once():
     check_rounds_once(compiled(CAUTIOUS, "float32", scales=SCALES), {"mul.rn.f64", "mul.rn.f32"})
 
@@ -124,7 +131,7 @@ ROWS = {
 def test_rows_round_as_the_update_does(name, packing, target):
     numbers = dict.fromkeys(("segment_count", "now", "count", "width", "per_unit"), "i32")
     present = {"tensor": "*i64", "last": "*i32", "segments": "*i64", **numbers, **ROWS[name]}
-    constants = tables.types("float32", packing) | {"CENTERED": True, "MOMENTUM": True, "ROUNDING": "nearest"}
+    constants = tables.types("float32", packing) | {"CENTERED": True, "BUFFER": "momentum", "ROUNDING": "nearest"}
     kernel, block = getattr(kernels.rows, name), tables.least_block(target.warp_size)
     assembly = assembly_of(kernel, present, constants, target, block)
     if target is HOPPER:
@@ -203,8 +210,8 @@ def launched(monkeypatch):
     return compiled_kernels
 
 
-# What is compiled in, what is for the CPU alone, where limits and schedule-free steps are, and what this test adds.
-NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "share", "average_lr", "averages", "caution")
+# What is compiled in, what is for the CPU alone, and what this test adds.
+NOT_READ = ("a_new_number", "centered", "has_momentum", "limits", "averages", "caution")
 
 
 @pytest.mark.parametrize("before", [0, 3, len(layout.NUMBERS)])

@@ -22,7 +22,7 @@ def _update_block(
     left,
     numbers,
     CENTERED: tl.constexpr,
-    MOMENTUM: tl.constexpr,
+    BUFFER: tl.constexpr,
     ROUNDING: tl.constexpr,
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
@@ -31,13 +31,13 @@ def _update_block(
     unit, update_scale, agreement_scale = scales
     g = read_gradient(arrays, start, left, numbers[2].dtype, BLOCK, WHOLE)
     p = read_param(arrays, row, start, left, numbers[2].dtype, ROUNDING, BLOCK, WHOLE)
-    spread, mean, buffer = read_state(arrays, row, start, left, CENTERED, MOMENTUM, BLOCK, WHOLE)
+    spread, mean, buffer = read_state(arrays, row, start, left, CENTERED, BUFFER, BLOCK, WHOLE)
     scale = grad_scales(numbers, unit, start, left, BLOCK)
     p, spread, mean, buffer = updated(
-        g, scale, p, spread, mean, buffer, numbers, update_scale, agreement_scale, CENTERED, MOMENTUM
+        g, scale, p, spread, mean, buffer, numbers, update_scale, agreement_scale, CENTERED, BUFFER
     )
     write_param(arrays, p, row, step, start, left, ROUNDING, BLOCK, WHOLE)
-    write_state(arrays, (spread, mean, buffer), row, step, start, left, CENTERED, MOMENTUM, BLOCK, WHOLE)
+    write_state(arrays, (spread, mean, buffer), row, step, start, left, CENTERED, BUFFER, BLOCK, WHOLE)
 
 
 @triton.jit(do_not_specialize=["span"])
@@ -58,7 +58,7 @@ def update(
     WORKING: tl.constexpr,
     KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
-    MOMENTUM: tl.constexpr,
+    BUFFER: tl.constexpr,
     ROUNDING: tl.constexpr,
     PACKING: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -84,7 +84,7 @@ def update(
         WORKING: The type of the arithmetic: float64 for float64, else float32.
         KEPT: The type of the state: that of the arithmetic, bfloat16, or bytes for codes.
         CENTERED: Whether the rule is centered.
-        MOMENTUM: Whether it has momentum.
+        BUFFER: What there is beside averages: "none", "momentum", or the "iterate" that the parameter averages.
         ROUNDING: How parameters of 16 bits are rounded.
         PACKING: What state is packed into, or ``"none"``.
         BLOCK: How many elements are updated at a time.
@@ -117,6 +117,6 @@ def update(
         start = begin + nth * BLOCK
         left = size - start
         if aligned & (left >= BLOCK):
-            _update_block(of_tensor, scales, start, left, numbers, CENTERED, MOMENTUM, ROUNDING, BLOCK, True)
+            _update_block(of_tensor, scales, start, left, numbers, CENTERED, BUFFER, ROUNDING, BLOCK, True)
         elif left > 0:
-            _update_block(of_tensor, scales, start, left, numbers, CENTERED, MOMENTUM, ROUNDING, BLOCK, False)
+            _update_block(of_tensor, scales, start, left, numbers, CENTERED, BUFFER, ROUNDING, BLOCK, False)

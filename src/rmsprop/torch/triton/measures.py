@@ -47,7 +47,7 @@ def _quotients(
 ):
     g = read_gradient(arrays, start, left, numbers[2].dtype, BLOCK, False)
     p = read_param(arrays, row, start, left, numbers[2].dtype, ROUNDING, BLOCK, False)
-    state = read_state(arrays, row, start, left, CENTERED, False, BLOCK, False)
+    state = read_state(arrays, row, start, left, CENTERED, "none", BLOCK, False)
     scale = grad_scales(numbers, unit, start, left, BLOCK)
     found = quotient_of(g, scale, p, state[0], state[1], numbers, CENTERED)
     return tl.where(tl.arange(0, BLOCK) < left, found[0], 0.0)
@@ -132,7 +132,7 @@ def _agreeing(
     quotient = _quotients(arrays, row, start, left, numbers, unit, CENTERED, ROUNDING, BLOCK)
     if update_scale is not None:
         quotient = update_scale * quotient
-    state = read_state(arrays, row, start, left, False, True, BLOCK, False)
+    state = read_state(arrays, row, start, left, False, "momentum", BLOCK, False)
     step = step_of(quotient, state[2], numbers)[0]
     return tl.reduce((step * quotient > 0.0).to(tl.int32), 0, _plus).to(tl.int64)
 

@@ -15,6 +15,7 @@ AT_MOMENTUM, AT_MOMENTUM_LOSS, AT_MOMENTUM_GAIN = (
     tl.constexpr(offset(name) // 8) for name in ("momentum", "momentum_loss", "momentum_gain")
 )
 AT_MAX_QUOTIENT, AT_IS_FIRST = (tl.constexpr(offset(name) // 8) for name in ("max_quotient", "is_first"))
+AT_SHARE, AT_AVERAGE_LR = (tl.constexpr(offset(name) // 8) for name in ("share", "average_lr"))
 AT_NEW_IS_BASE, AT_SHORT_MOMENTUM = (tl.constexpr(offset(name) // 4) for name in ("new_is_base", "short_momentum"))
 AT_NESTEROV, AT_LR_IN_MOMENTUM, AT_WEIGHT_DECAY_MODE, AT_DELAYED = (
     tl.constexpr(offset(name) // 4) for name in ("nesterov", "lr_in_momentum", "weight_decay_mode", "delayed")
@@ -67,4 +68,6 @@ def read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         weight_decay_mode,
         tl.load(flags + AT_DELAYED) != 0,
         scale,
+        tl.load(numbers + AT_SHARE).to(WORKING),
+        tl.load(numbers + AT_AVERAGE_LR).to(WORKING),
     )

@@ -126,7 +126,7 @@ def update_rows(
     WORKING: tl.constexpr,
     KEPT: tl.constexpr,
     CENTERED: tl.constexpr,
-    MOMENTUM: tl.constexpr,
+    BUFFER: tl.constexpr,
     ROUNDING: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -150,7 +150,7 @@ def update_rows(
         WORKING: The type of the arithmetic.
         KEPT: The type of the state.
         CENTERED: Whether the rule is centered.
-        MOMENTUM: Whether it has momentum.
+        BUFFER: What there is beside averages: "none", "momentum", or the "iterate" that the parameter averages.
         ROUNDING: How parameters of 16 bits are rounded.
         BLOCK: How many elements are updated at a time.
     """
@@ -166,13 +166,11 @@ def update_rows(
         start, left = begin + nth * BLOCK, size - nth * BLOCK
         g = _summed(grads, rows, order, first, unit, start, left, entries, width, per_unit, WORKING, BLOCK)
         p = read_param(arrays, tensor, start, left, WORKING, ROUNDING, BLOCK, False)
-        spread, mean, buffer = read_state(arrays, tensor, start, left, CENTERED, MOMENTUM, BLOCK, False)
+        spread, mean, buffer = read_state(arrays, tensor, start, left, CENTERED, BUFFER, BLOCK, False)
         spread, mean = _to_date(spread, mean, kept, lost, CENTERED)
-        p, spread, mean, buffer = updated(
-            g, numbers[2], p, spread, mean, buffer, numbers, None, None, CENTERED, MOMENTUM
-        )
+        p, spread, mean, buffer = updated(g, numbers[2], p, spread, mean, buffer, numbers, None, None, CENTERED, BUFFER)
         write_param(arrays, p, tensor, now + 1, start, left, ROUNDING, BLOCK, False)
-        write_state(arrays, (spread, mean, buffer), tensor, now + 1, start, left, CENTERED, MOMENTUM, BLOCK, False)
+        write_state(arrays, (spread, mean, buffer), tensor, now + 1, start, left, CENTERED, BUFFER, BLOCK, False)
     tl.store(last + unit, (now + 1).to(tl.int32))
 
 
@@ -217,7 +215,7 @@ def settle_rows(
     size = tl.minimum(per_unit * width, count.to(tl.int64) * width - begin)
     for nth in range((size + BLOCK - 1) // BLOCK):
         start, left = begin + nth * BLOCK, size - nth * BLOCK
-        spread, mean, buffer = read_state(arrays, tensor, start, left, CENTERED, False, BLOCK, False)
+        spread, mean, buffer = read_state(arrays, tensor, start, left, CENTERED, "none", BLOCK, False)
         spread, mean = _to_date(spread, mean, kept, lost, CENTERED)
-        write_state(arrays, (spread, mean, buffer), tensor, now, start, left, CENTERED, False, BLOCK, False)
+        write_state(arrays, (spread, mean, buffer), tensor, now, start, left, CENTERED, "none", BLOCK, False)
     tl.store(last + unit, now.to(tl.int32))

@@ -146,14 +146,14 @@ def write_param(arrays, p, row, step, start, left, ROUNDING: tl.constexpr, BLOCK
 
 @triton.jit
 def read_state(
-    arrays, row, start, left, CENTERED: tl.constexpr, MOMENTUM: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr
+    arrays, row, start, left, CENTERED: tl.constexpr, BUFFER: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr
 ):
     """Return blocks of spread, mean and buffer; something else in the place of what there isn't."""
     spread = _load_state(arrays[2], row + SPREAD_SCALES, start, left, SPREADS, BLOCK, WHOLE)
     mean, buffer = spread, spread
     if CENTERED:
         mean = _load_state(arrays[3], row + MEAN_SCALES, start, left, MEANS, BLOCK, WHOLE)
-    if MOMENTUM:
+    if BUFFER != "none":
         buffer = _load_state(arrays[4], row + BUFFER_SCALES, start, left, BUFFERS, BLOCK, WHOLE)
     return spread, mean, buffer
 
@@ -167,7 +167,7 @@ def write_state(
     start,
     left,
     CENTERED: tl.constexpr,
-    MOMENTUM: tl.constexpr,
+    BUFFER: tl.constexpr,
     BLOCK: tl.constexpr,
     WHOLE: tl.constexpr,
 ):
@@ -175,5 +175,5 @@ def write_state(
     _store_state(arrays[2], row + SPREAD_SCALES, state[0], row, step, start, left, SPREADS, BLOCK, WHOLE)
     if CENTERED:
         _store_state(arrays[3], row + MEAN_SCALES, state[1], row, step, start, left, MEANS, BLOCK, WHOLE)
-    if MOMENTUM:
+    if BUFFER != "none":
         _store_state(arrays[4], row + BUFFER_SCALES, state[2], row, step, start, left, BUFFERS, BLOCK, WHOLE)

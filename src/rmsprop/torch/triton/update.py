@@ -7,6 +7,9 @@ import triton
 import triton.language as tl
 
 from rmsprop.torch.triton.numbers import CAUTIOUS, DECOUPLED, L2
+from rmsprop.update_numbers import WITH_QUOTIENT
+
+_WITH_QUOTIENT = tl.constexpr(WITH_QUOTIENT)
 
 
 @triton.jit
@@ -96,6 +99,15 @@ def moved(p, step, numbers):
 
 
 @triton.jit
+def averaged(p, quotient, iterate, numbers):
+    """Return a parameter that averages iterates, and the iterate, after a step that the iterate takes."""
+    lr_outside, weight_decay, weight_decay_mode = numbers[1], numbers[9], numbers[16]
+    share, average_lr = numbers[19], numbers[20]
+    u = tl.where(weight_decay_mode == _WITH_QUOTIENT, quotient + weight_decay * p, quotient)
+    return (p + share * (iterate - p)) - average_lr * u, iterate - lr_outside * u
+
+
+@triton.jit
 def updated(
     g,
     grad_scale,
@@ -107,7 +119,7 @@ def updated(
     update_scale,
     agreement_scale,
     CENTERED: tl.constexpr,
-    MOMENTUM: tl.constexpr,
+    BUFFER: tl.constexpr,
 ):
     """Return parameter, averages and buffer after an update; what the rule doesn't have stays as it is.
 
@@ -117,19 +129,23 @@ def updated(
         p: The parameter.
         spread: v, or v − m².
         mean: m.
-        buffer: The momentum buffer.
+        buffer: The momentum buffer, or the iterate.
         numbers: The numbers of the rule.
         update_scale: What the quotient is multiplied with; or None.
         agreement_scale: What a step is multiplied with that agrees with its gradient, others being 0; or None.
         CENTERED: Whether the rule is centered.
-        MOMENTUM: Whether it has momentum.
+        BUFFER: What there is beside averages: "none", "momentum", or the "iterate" that the parameter averages.
     """
     quotient, spread, mean = quotient_of(g, grad_scale, p, spread, mean, numbers, CENTERED)
     if update_scale is not None:
         quotient = update_scale * quotient
-    step = quotient
-    if MOMENTUM:
-        step, buffer = step_of(quotient, buffer, numbers)
-    if agreement_scale is not None:
-        step = tl.where(step * quotient > 0.0, agreement_scale * step, 0.0 * step)  # NaN stays NaN
-    return moved(p, step, numbers), spread, mean, buffer
+    if BUFFER == "iterate":
+        p, buffer = averaged(p, quotient, buffer, numbers)
+    else:
+        step = quotient
+        if BUFFER == "momentum":
+            step, buffer = step_of(quotient, buffer, numbers)
+        if agreement_scale is not None:
+            step = tl.where(step * quotient > 0.0, agreement_scale * step, 0.0 * step)  # NaN stays NaN
+        p = moved(p, step, numbers)
+    return p, spread, mean, buffer
