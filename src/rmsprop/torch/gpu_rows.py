@@ -41,7 +41,8 @@ class RowLaunch:
         row[scales:] = [batch.column(f"{name}_scales")[0] for name in ("spread", "mean", "buffer")]
         self._row, self._row_table = row, gpu.WordTable()
         self._rule_table, self._segment_table = gpu.WordTable(), gpu.WordTable()
-        self._segments: Segments | None = None
+        self._segments_shape: tuple[int, ...] = ()
+        self._compiled: list[Any] = []
 
     def prepared(
         self, decays: Decays, now: int, grad: tuple[Tensor, Tensor] | None, *_: int | None
@@ -53,6 +54,7 @@ class RowLaunch:
             now: The step to which averages are brought.
             grad: The numbers of the rows that have gradients, and their gradients, flat; they are then updated. None:
                 all rows are brought to date, and nothing else happens.
+            _: What the table of the CPU needs besides.
 
         Returns:
             A function that returns 0.
@@ -61,53 +63,44 @@ class RowLaunch:
             stream = gpu.Stream(self._last.device, [])
             found = decays.segments(now)
             words = _words_of(found) if len(found.begins) else np.zeros((1, 1), np.int64)
-            if self._segments is None or len(self._segments.begins) != len(found.begins):
-                self._segment_table = gpu.WordTable()  # of another size
-            self._segments = found
+            if words.shape != self._segments_shape:
+                self._segments_shape, self._segment_table = words.shape, gpu.WordTable()
+            segments = self._segment_table.on_device(words, stream)
             row = self._row_table.on_device(self._row, stream)
-            known = self._last, self._segment_table.on_device(words, stream), len(found.begins), now
-            return self._settling(row, known) if grad is None else self._updating(row, known, grad, stream)
+            known = self._last, segments, len(found.begins), now
+            rest = *self._shape, self._per_unit
+            rows = gpu.kernels().rows
+            if grad is None:
+                return self._launch(rows.settle_rows, len(self._last), (row, *known, *rest))
+            if not len(grad[0]) or not self._shape[1]:
+                return lambda: 0
+            numbers, order = torch.sort(grad[0], stable=True)
+            arguments = row, self._rule(stream), grad[1], numbers, order, *known, len(numbers), *rest
+            return self._launch(rows.update_rows, len(numbers), arguments)
 
-    def _settling(self, row: Tensor, known: tuple[Any, ...]) -> Callable[[], int]:
-        types = gpu.kernels().tables.types(self.batch.dtype, self.batch.packing)
-        kernel = gpu.kernels().rows.settle_rows[(len(self._last),)]
-        options = {"KEPT": types["KEPT"], "WORKING": types["WORKING"], "CENTERED": self.batch.rule.centered}
+    def _rule(self, stream: gpu.Stream) -> Tensor:
+        words = np.zeros(gpu.kernels().tables.WORDS_PER_RULE.value, np.int64)
+        words[: len(self.batch.numbers)] = self.batch.numbers
+        return self._rule_table.on_device(words, stream)
 
-        def settle() -> int:
-            with gpu.current(self._last.device):
-                kernel(row, *known, *self._shape, self._per_unit, **options, **self._block_options())
+    def _launch(self, kernel: Any, programs: int, arguments: tuple[Any, ...]) -> Callable[[], int]:
+        """Return a launch of a kernel, which is compiled now, while nothing has changed."""
+        batch, device = self.batch, self._last.device
+        choices = gpu.code(batch.rule, batch.rounding, batch.packing)
+        choices |= gpu.kernels().tables.types(batch.dtype, batch.packing)
+        options = {name: choice for name, choice in choices.items() if name in kernel.arg_names}
+        # No more threads than a unit has elements for.
+        options |= gpu.block_options(device, self._per_unit * self._shape[1])
+        if kernel not in self._compiled:
+            kernel.run(*arguments, grid=(programs,), warmup=True, **options)
+            self._compiled.append(kernel)
+
+        def launch() -> int:
+            with gpu.current(device):
+                kernel[(programs,)](*arguments, **options)
             return 0
 
-        return settle
-
-    def _updating(
-        self, row: Tensor, known: tuple[Any, ...], grad: tuple[Tensor, Tensor], stream: gpu.Stream
-    ) -> Callable[[], int]:
-        rows, order = torch.sort(grad[0], stable=True)
-        if not len(rows) or not self._shape[1]:
-            return lambda: 0
-        tables = gpu.kernels().tables
-        numbers = np.zeros(tables.WORDS_PER_RULE.value, np.int64)
-        numbers[: len(self.batch.numbers)] = self.batch.numbers
-        rule = self._rule_table.on_device(numbers, stream)
-        kernel = gpu.kernels().rows.update_rows[(len(rows),)]
-        code = gpu.code(self.batch.rule, self.batch.rounding, self.batch.packing)
-        options = {
-            **tables.types(self.batch.dtype, self.batch.packing),
-            **{name: code[name] for name in ("CENTERED", "BUFFER", "ROUNDING")},
-        }
-
-        def update() -> int:
-            with gpu.current(self._last.device):
-                arguments = row, rule, grad[1], rows, order, *known, len(rows), *self._shape, self._per_unit
-                kernel(*arguments, **options, **self._block_options())
-            return 0
-
-        return update
-
-    def _block_options(self) -> dict[str, Any]:
-        """Return what a kernel is launched with whose programs work on units: no more threads than a unit has for."""
-        return gpu.block_options(self._last.device, self._per_unit * self._shape[1])
+        return launch
 
 
 def _words_of(segments: Segments) -> np.ndarray[Any, Any]:

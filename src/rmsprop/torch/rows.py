@@ -113,7 +113,7 @@ class RowUpdate:
         )
         if is_on_gpu(self.member.param):
             launch = table.prepared(clock.decays, now, (rows, values))
-            self._call = lambda: (launch(), self._state.counter.add_(1.0))[0]
+            self._call = lambda: self._counted(launch)
             return
         grad = len(rows), rows.data_ptr(), values.data_ptr()
         self._call = table.prepared(clock.decays, now, grad, *torch_threads())
@@ -182,6 +182,12 @@ class RowUpdate:
         clock.last[units] = step
         self._state.counter.add_(1.0)
         return 0
+
+    def _counted(self, launch: Callable[[], int]) -> int:
+        """Update rows by a kernel that doesn't count the step, and count it."""
+        status = launch()
+        self._state.counter.add_(1.0)
+        return status
 
     def run(self) -> None:
         """Update the rows and count the step.

@@ -19,7 +19,9 @@ def gradient(shape, nth, count, where, dtype):
 
 def steps(where, shape=(40, 6), dtype=torch.float32, count=5, changes=None, **options):
     """A parameter and its state after some steps, and what updated it."""
-    param = torch.randn(shape, generator=torch.Generator().manual_seed(9)).to(where, dtype).requires_grad_()
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(9))
+    start[..., :1] = -0.0  # which a gradient of −0 changes, but one of 0 doesn't
+    param = start.to(where, dtype).requires_grad_()
     optimizer = RMSprop([param], lr=0.03, **options)
     for nth in range(count):
         optimizer.param_groups[0] |= (changes or {}).get(nth, {})
