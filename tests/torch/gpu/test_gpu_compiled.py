@@ -186,23 +186,31 @@ def test_it_compiles_for_amd_too(dtype):
     assert "store_dwordx4" in assembly
 
 
+class Launcher:
+    """A kernel that is compiled as a launch compiles it, and not launched."""
+
+    def __init__(self, kernel, compiled_kernels):
+        self.arg_names, self._compiled = kernel.arg_names, compiled_kernels
+        self._kernel = triton.JITFunction(kernel.fn, do_not_specialize=kernel.do_not_specialize)
+        self.run = self._kernel.run
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: self._compiled.append(self._kernel.warmup(*args, grid=grid, **options))
+
+
+def launchers(module, compiled_kernels):
+    kernels = {name: each for name, each in vars(module).items() if hasattr(each, "do_not_specialize")}
+    return SimpleNamespace(**{name: Launcher(kernel, compiled_kernels) for name, kernel in kernels.items()})
+
+
 @pytest.fixture
 def launched(monkeypatch):
     """Lets steps on the CPU go as far as a launch on a GPU goes without one; returns the compiled kernels."""
-    kernel, compiled_kernels = triton.JITFunction(kernels.kernel.update.fn, do_not_specialize=["span"]), []
-
-    class Launcher:
-        def __getitem__(self, grid):
-            return lambda *args, **options: compiled_kernels.append(kernel.warmup(*args, grid=grid, **options))
-
-        run = kernel.run
-
+    compiled_kernels = []
     monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
     monkeypatch.setattr(devices, "_obstacle", lambda: None)
-    kernel_module = SimpleNamespace(**vars(kernels.kernel) | {"update": Launcher()})
-    monkeypatch.setattr(
-        gpu, "kernels", lambda: SimpleNamespace(tables=tables, kernel=kernel_module, measures=kernels.measures)
-    )
+    modules = {name: launchers(getattr(kernels, name), compiled_kernels) for name in ("kernel", "measures", "rows")}
+    monkeypatch.setattr(gpu, "kernels", lambda: SimpleNamespace(tables=tables, **modules))
     pretended = SimpleNamespace(
         get_current_target=lambda: HOPPER, get_current_device=lambda: 0, get_current_stream=lambda _: 0
     )
@@ -248,6 +256,29 @@ def test_one_compiled_kernel_serves_any_number_of_tensors_and_any_numbers(launch
         optimizer.step()
     assert len(launched) == 4
     assert len(set(map(id, launched))) == 1
+
+
+def test_a_step_compiles_what_it_measures_with(launched):
+    param = torch.ones(10, 3)
+    limits = {"max_update_rms": 1.0, "max_grad_ratio": 0.1, "caution": True}
+    optimizer = RMSprop([param], momentum=0.9, **limits)
+    for step in range(2):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+        assert len(launched) == 3 * (step + 1)
+    assert len(set(map(id, launched))) == 3
+
+
+def test_one_compiled_kernel_serves_all_gradients_of_rows(launched):
+    param = torch.ones(40, 16)
+    optimizer = RMSprop([param])
+    for count in (1, 16, 5, 32):
+        rows = torch.arange(count)[None]
+        param.grad = torch.sparse_coo_tensor(rows, torch.ones(count, 16), param.shape, check_invariants=True)
+        optimizer.step()
+    optimizer.state_dict()
+    assert len(launched) == 5
+    assert len(set(map(id, launched))) == 2  # one updates rows, one brings all to date
 
 
 def test_one_compiled_kernel_serves_all_options_but_those_that_decide_which_state_there_is(launched):
