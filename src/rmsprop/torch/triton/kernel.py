@@ -6,11 +6,10 @@ The update reads p, g, v and writes p, v; nothing lies in between.
 import triton
 import triton.language as tl
 
-from rmsprop.torch.triton.measures import grad_scales
 from rmsprop.torch.triton.noise import number_of_update
-from rmsprop.torch.triton.numbers import read_numbers
+from rmsprop.torch.triton.numbers import grad_scales, read_numbers, scale_of, unit_of
 from rmsprop.torch.triton.storage import arrays_of, read_gradient, read_param, read_state, write_param, write_state
-from rmsprop.torch.triton.tables import WORDS_PER_RULE, WORDS_PER_TENSOR
+from rmsprop.torch.triton.tables import WORDS_PER_RULE, part_of
 from rmsprop.torch.triton.update import updated
 
 
@@ -92,27 +91,18 @@ def update(
     if found_inf is not None:
         if tl.load(found_inf) != 0.0:
             return
-    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
-    row = tensors + tensor * WORDS_PER_TENSOR
+    tensor, row, begin, size = part_of(tensors, owners, span, BLOCK)
     grad, param, spread = tl.load(grads + tensor), tl.load(row), tl.load(row + 1)
     mean, buffer = tl.load(row + 2), tl.load(row + 3)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
-    arrays = arrays_of(row, grad, STORED, KEPT)
-    size, first_program = tl.load(row + 4), tl.load(row + 5)
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    unit, update_scale, agreement_scale = units, update_scales, agreement_scales
-    if units is not None:
-        unit = units + 2 * tensor
-    if update_scales is not None:
-        update_scale = tl.load(update_scales + tensor).to(WORKING)
-    if agreement_scales is not None:
-        agreement_scale = tl.load(agreement_scales + tensor).to(WORKING)
+    update_scale = scale_of(update_scales, tensor, WORKING)
+    scales = (unit_of(units, tensor), update_scale, scale_of(agreement_scales, tensor, WORKING))
     step = 0
     if ROUNDING == "stochastic" or PACKING != "none":
         step = number_of_update(row, steps, tensor)
 
-    of_tensor, scales = (arrays, row, step), (unit, update_scale, agreement_scale)
-    begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
+    of_tensor = (arrays_of(row, grad, STORED, KEPT), row, step)
     for nth in range(span):
         start = begin + nth * BLOCK
         left = size - start

@@ -9,9 +9,9 @@ import triton.language as tl
 
 from rmsprop.clipping import WORDS
 from rmsprop.torch.triton.norm import add_block, add_part
-from rmsprop.torch.triton.numbers import read_numbers
+from rmsprop.torch.triton.numbers import grad_scales, read_numbers, scale_of, unit_of
 from rmsprop.torch.triton.storage import arrays_of, read_gradient, read_param, read_state
-from rmsprop.torch.triton.tables import WORDS_PER_RULE, WORDS_PER_TENSOR
+from rmsprop.torch.triton.tables import WORDS_PER_RULE, part_of
 from rmsprop.torch.triton.update import quotient_of, step_of
 
 _WORDS = tl.constexpr(WORDS)
@@ -20,25 +20,6 @@ _WORDS = tl.constexpr(WORDS)
 @triton.jit
 def _plus(a, b):
     return a + b
-
-
-@triton.jit
-def grad_scales(numbers, unit, start, left, BLOCK: tl.constexpr):
-    """Return what the gradients of a block are multiplied with: one number, or one per element.
-
-    Args:
-        numbers: The numbers of the rule.
-        unit: The tensor's row in the table of units, or None.
-        start: The first element.
-        left: How many elements are left.
-        BLOCK: How many elements there are.
-    """
-    if unit is None:
-        return numbers[2]
-    else:
-        factors, offsets = tl.load(unit).to(tl.pointer_type(tl.float64)), tl.arange(0, BLOCK)
-        factor = tl.load(factors + (start + offsets) // tl.load(unit + 1), mask=offsets < left, other=1.0)
-        return (numbers[18] * factor).to(numbers[2].dtype)
 
 
 @triton.jit
@@ -95,15 +76,10 @@ def measure_quotients(
     if found_inf is not None:
         if tl.load(found_inf) != 0.0:
             return
-    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
-    row = tensors + tensor * WORDS_PER_TENSOR
+    tensor, row, begin, size = part_of(tensors, owners, span, BLOCK)
     arrays = arrays_of(row, tl.load(grads + tensor), STORED, KEPT)
-    size, first_program = tl.load(row + 4), tl.load(row + 5)
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    unit = units
-    if units is not None:
-        unit = units + 2 * tensor
-    begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
+    unit = unit_of(units, tensor)
     words += tensor * _WORDS
     limb = tl.full((), 1, tl.int64)
     high, low = tl.full((), 0, tl.int64), tl.full((), 0, tl.int64)
@@ -181,17 +157,11 @@ def count_agreements(
     if found_inf is not None:
         if tl.load(found_inf) != 0.0:
             return
-    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
-    row = tensors + tensor * WORDS_PER_TENSOR
+    tensor, row, begin, size = part_of(tensors, owners, span, BLOCK)
     arrays = arrays_of(row, tl.load(grads + tensor), STORED, KEPT)
-    size, first_program = tl.load(row + 4), tl.load(row + 5)
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    unit, update_scale = units, update_scales
-    if units is not None:
-        unit = units + 2 * tensor
-    if update_scales is not None:
-        update_scale = tl.load(update_scales + tensor).to(WORKING)
-    begin = (tl.program_id(0).to(tl.int64) - first_program) * span * BLOCK
+    unit = unit_of(units, tensor)
+    update_scale = scale_of(update_scales, tensor, WORKING)
     count = tl.full((), 0, tl.int64)
     for nth in range(span):
         start = begin + nth * BLOCK

@@ -71,3 +71,34 @@ def read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
         tl.load(numbers + AT_SHARE).to(WORKING),
         tl.load(numbers + AT_AVERAGE_LR).to(WORKING),
     )
+
+
+@triton.jit
+def unit_of(units, tensor):
+    """Return a tensor's row in the table of units, or None if there is none."""
+    return units if units is None else units + 2 * tensor
+
+
+@triton.jit
+def scale_of(scales, tensor, WORKING: tl.constexpr):
+    """Return what something of a tensor is multiplied with, or None if nothing is."""
+    return scales if scales is None else tl.load(scales + tensor).to(WORKING)
+
+
+@triton.jit
+def grad_scales(numbers, unit, start, left, BLOCK: tl.constexpr):
+    """Return what the gradients of a block are multiplied with: one number, or one per element.
+
+    Args:
+        numbers: The numbers of the rule.
+        unit: The tensor's row in the table of units, or None.
+        start: The first element.
+        left: How many elements are left.
+        BLOCK: How many elements there are.
+    """
+    if unit is None:
+        return numbers[2]
+    else:
+        factors, offsets = tl.load(unit).to(tl.pointer_type(tl.float64)), tl.arange(0, BLOCK)
+        factor = tl.load(factors + (start + offsets) // tl.load(unit + 1), mask=offsets < left, other=1.0)
+        return (numbers[18] * factor).to(numbers[2].dtype)

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here and beside: Triton reads the annotations themselves.
 
+import triton
 import triton.language as tl
 
 from rmsprop.layout import NUMBERS_BYTES
@@ -53,3 +54,18 @@ def launch_options(warp_size: int, block: int = BLOCK) -> dict[str, int | bool]:
 def least_block(warp_size: int) -> int:
     """Return how many elements the threads of one warp work on: never less than share a scale in 8 bits."""
     return _PER_THREAD * warp_size
+
+
+@triton.jit
+def part_of(tensors, owners, span, BLOCK: tl.constexpr):
+    """Return which tensor this program works on, its row in the table, the first element, and the size.
+
+    Args:
+        tensors: The table.
+        owners: Which tensor each program works on.
+        span: On how many blocks it does.
+        BLOCK: How many elements are in one.
+    """
+    tensor = tl.load(owners + tl.program_id(0)).to(tl.int64)
+    row = tensors + tensor * WORDS_PER_TENSOR
+    return tensor, row, (tl.program_id(0).to(tl.int64) - tl.load(row + 5)) * span * BLOCK, tl.load(row + 4)
