@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from rmsprop.torch.triton.noise import number_of_update
-from rmsprop.torch.triton.numbers import grad_scales, read_numbers, scale_of, unit_of
+from rmsprop.torch.triton.numbers import grad_scales, read_numbers
 from rmsprop.torch.triton.storage import arrays_of, read_gradient, read_param, read_state, write_param, write_state
 from rmsprop.torch.triton.tables import WORDS_PER_RULE, part_of
 from rmsprop.torch.triton.update import updated
@@ -96,8 +96,14 @@ def update(
     mean, buffer = tl.load(row + 2), tl.load(row + 3)
     aligned = ((grad | param | spread | mean | buffer) % 16) == 0
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    update_scale = scale_of(update_scales, tensor, WORKING)
-    scales = (unit_of(units, tensor), update_scale, scale_of(agreement_scales, tensor, WORKING))
+    unit, update_scale, agreement_scale = units, update_scales, agreement_scales
+    if units is not None:
+        unit = units + 2 * tensor
+    if update_scales is not None:
+        update_scale = tl.load(update_scales + tensor).to(WORKING)
+    if agreement_scales is not None:
+        agreement_scale = tl.load(agreement_scales + tensor).to(WORKING)
+    scales = (unit, update_scale, agreement_scale)
     step = 0
     if ROUNDING == "stochastic" or PACKING != "none":
         step = number_of_update(row, steps, tensor)

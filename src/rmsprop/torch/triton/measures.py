@@ -9,7 +9,7 @@ import triton.language as tl
 
 from rmsprop.clipping import WORDS
 from rmsprop.torch.triton.norm import add_block, add_part
-from rmsprop.torch.triton.numbers import grad_scales, read_numbers, scale_of, unit_of
+from rmsprop.torch.triton.numbers import grad_scales, read_numbers
 from rmsprop.torch.triton.storage import arrays_of, read_gradient, read_param, read_state
 from rmsprop.torch.triton.tables import WORDS_PER_RULE, part_of
 from rmsprop.torch.triton.update import quotient_of, step_of
@@ -79,7 +79,9 @@ def measure_quotients(
     tensor, row, begin, size = part_of(tensors, owners, span, BLOCK)
     arrays = arrays_of(row, tl.load(grads + tensor), STORED, KEPT)
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    unit = unit_of(units, tensor)
+    unit = units
+    if units is not None:
+        unit = units + 2 * tensor
     words += tensor * _WORDS
     limb = tl.full((), 1, tl.int64)
     high, low = tl.full((), 0, tl.int64), tl.full((), 0, tl.int64)
@@ -160,8 +162,11 @@ def count_agreements(
     tensor, row, begin, size = part_of(tensors, owners, span, BLOCK)
     arrays = arrays_of(row, tl.load(grads + tensor), STORED, KEPT)
     numbers = read_numbers(rules + tl.load(row + 6) * WORDS_PER_RULE, grad_scale, factor, WORKING)
-    unit = unit_of(units, tensor)
-    update_scale = scale_of(update_scales, tensor, WORKING)
+    unit, update_scale = units, update_scales
+    if units is not None:
+        unit = units + 2 * tensor
+    if update_scales is not None:
+        update_scale = tl.load(update_scales + tensor).to(WORKING)
     count = tl.full((), 0, tl.int64)
     for nth in range(span):
         start = begin + nth * BLOCK

@@ -74,18 +74,6 @@ def read_numbers(rule, grad_scale, factor, WORKING: tl.constexpr):
 
 
 @triton.jit
-def unit_of(units, tensor):
-    """Return a tensor's row in the table of units, or None if there is none."""
-    return units if units is None else units + 2 * tensor
-
-
-@triton.jit
-def scale_of(scales, tensor, WORKING: tl.constexpr):
-    """Return what something of a tensor is multiplied with, or None if nothing is."""
-    return scales if scales is None else tl.load(scales + tensor).to(WORKING)
-
-
-@triton.jit
 def grad_scales(numbers, unit, start, left, BLOCK: tl.constexpr):
     """Return what the gradients of a block are multiplied with: one number, or one per element.
 
