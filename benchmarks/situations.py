@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
+from itertools import count, cycle
 from random import Random
 from typing import Any
 
@@ -54,6 +54,23 @@ def _in_bfloat16(shapes: Shapes) -> list[Tensor]:
     return [_with_gradient(torch.randn(shape, dtype=torch.bfloat16).requires_grad_()) for shape in shapes]
 
 
+ROWS = 4096  # of a sparse gradient
+
+
+def _rows_of(param: Tensor) -> Tensor:
+    """Return a sparse gradient of rows drawn at random."""
+    places = torch.randint(0, len(param), (1, min(ROWS, len(param))))
+    values = torch.randn(places.shape[1], *param.shape[1:])
+    return torch.sparse_coo_tensor(places, values, param.shape, check_invariants=True)
+
+
+def _with_rows(shapes: Shapes) -> list[Tensor]:
+    params = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    for param in params:
+        param.grad = _rows_of(param)
+    return params
+
+
 def _sharded(shapes: Shapes) -> list[Tensor]:
     from torch.distributed.tensor import Shard, distribute_tensor  # only here: it takes a second to load
 
@@ -83,6 +100,17 @@ def _turns(optimizer: Optimizer, params: list[Tensor]) -> Callable[[], None]:
         chosen = set(random.sample(range(len(params)), len(params) // 2))
         for index, (param, grad) in enumerate(zip(params, grads, strict=True)):
             param.grad = grad if index in chosen else None
+
+    return between
+
+
+def _other_rows(optimizer: Optimizer, params: list[Tensor]) -> Callable[[], None]:
+    """Return what gives each parameter the next of eight sparse gradients."""
+    grads = [cycle([_rows_of(param) for _ in range(8)]) for param in params]
+
+    def between() -> None:
+        for param, following in zip(params, grads, strict=True):
+            param.grad = next(following)
 
     return between
 
@@ -136,6 +164,7 @@ SITUATIONS: Mapping[str, Situation] = {
     "turns": Situation(between=_turns),
     "momentum": Situation(between=_another_momentum),
     "none": Situation(between=_every_other_step),
+    "rows": Situation(_with_rows, _other_rows),
 }
 
 

@@ -1,19 +1,30 @@
-"""What a step on some rows of a table costs, beside the dense step, torch's SparseAdam and the bytes moved, by turns.
+"""What a step on some rows of a table costs, beside the dense step, torch's SparseAdam, FBGEMM and the bytes moved.
 
-``python -m benchmarks.sparse`` prints a table per number of rows. Times are medians of turns; with other programs
-beside it the processor time tells more than the clock. All do with one thread, because the processor time of several
-holds their waiting. The floor reads and writes the touched rows of parameter and average once, by torch's own gathering
-and scattering, and reads the gradient; it computes nothing. The largest table needs 8 GB.
+``python -m benchmarks.sparse`` prints a table per number of rows, or of those numbers of rows alone that it is given.
+Contenders take turns, and times are medians of turns; with other programs beside it the processor time tells more than
+the clock. All do with one thread, because the processor time of several holds their waiting.
+
+- Before each step a forward reads the rows of the parameter, as in training; it isn't timed.
+- The floor reads and writes the touched rows of parameter and average once, by torch's own gathering and scattering,
+  and reads the gradient; it computes nothing.
+- With momentum, a step counts with the `prepare` of its rows before it.
+- FBGEMM's ``ROWWISE_RMSPROP_AR`` takes its step in the backward of an embedding: here each row that is looked up is a
+  bag of its own, so that the backward is a step on that gradient and nothing else. Its wheel (fbgemm-gpu-cpu 1.9.0)
+  loads beside PyTorch 2.14 alone: where it doesn't, a line says so, and its row is missing.
+
+The largest table needs 12 GB.
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import cycle
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.clipping import Turn, by_turns, line
+from benchmarks.clipping import Step, Turn, by_turns, line
 from rmsprop.torch import RMSprop
 
 WIDTH, ENTRIES, ROUNDS = 64, 4096, 60
@@ -33,26 +44,71 @@ def gradients(rows: int, entries: int, count: int = 8) -> list[Tensor]:
 
 def sparse_turn(optimizer: torch.optim.Optimizer, param: Tensor, grads: list[Tensor]) -> Turn:
     """Return a step on the next gradient."""
+    return Turn(optimizer.step, forward(param, grads))
+
+
+def forward(param: Tensor, grads: list[Tensor]) -> Step:
+    """Return what gives a parameter its next gradient, after reading the rows that it has."""
     following = cycle(grads)
 
-    def next_gradient() -> None:
-        param.grad = next(following)
+    def read() -> None:
+        param.grad = grad = next(following)
+        param.detach().index_select(0, grad._indices()[0])
 
-    return Turn(optimizer.step, next_gradient)
+    return read
 
 
 def floor_turn(param: Tensor, grads: list[Tensor]) -> Turn:
     """Return what moves the bytes of a step on the next gradient."""
-    average, following = torch.zeros_like(param), cycle(grads)
+    average = torch.zeros_like(param)
 
     def move() -> None:
-        grad = next(following)
+        grad: Any = param.grad
         rows = grad._indices()[0]
         for table in (param, average):
             table.index_copy_(0, rows, table.index_select(0, rows))
         grad._values().sum()
 
-    return Turn(move)
+    return Turn(move, forward(param, grads))
+
+
+def prepared_turn(optimizer: RMSprop, param: Tensor, grads: list[Tensor]) -> Turn:
+    """Return a step on the next gradient, whose rows are prepared first."""
+
+    def step() -> None:
+        grad: Any = param.grad
+        optimizer.prepare(grad._indices())
+        optimizer.step()
+
+    return Turn(step, forward(param, grads))
+
+
+def fbgemm_turn(rows: int, grads: list[Tensor]) -> Turn | None:
+    """Return FBGEMM's step on the next gradient, or None after saying why there is none."""
+    try:
+        from fbgemm_gpu.split_embedding_configs import EmbOptimType, SparseType
+        from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation
+        from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
+            ComputeDevice,
+            SplitTableBatchedEmbeddingBagsCodegen,
+        )
+    except (ImportError, OSError) as error:
+        print(f"without FBGEMM, which can't be loaded beside PyTorch {torch.__version__}: {type(error).__name__}")
+        return None
+    bags = SplitTableBatchedEmbeddingBagsCodegen(
+        [(rows, WIDTH, EmbeddingLocation.HOST, ComputeDevice.CPU)],
+        optimizer=EmbOptimType.ROWWISE_RMSPROP_AR,
+        weights_precision=SparseType.FP32,
+        output_dtype=SparseType.FP32,
+    )
+    following, offsets = cycle(grads), torch.arange(len(grads[0]._values()) + 1)
+    looked_up: list[Any] = []
+
+    def look_up() -> None:
+        grad = next(following)
+        looked_up[:] = bags(grad._indices()[0], offsets), grad._values()
+
+    return Turn(lambda: looked_up[0].backward(looked_up[1]), look_up)
 
 
 def turns(rows: int, entries: int = ENTRIES) -> dict[str, Turn]:
@@ -67,6 +123,11 @@ def turns(rows: int, entries: int = ENTRIES) -> dict[str, Turn]:
         "rmsprop": sparse_turn(RMSprop([param]), param, grads),
         "bytes touched": floor_turn(param.detach(), grads),
     }
+    one_average, moving = table(), table()
+    found["rmsprop, one average per row"] = sparse_turn(RMSprop([one_average], sparse="rowwise"), one_average, grads)
+    if fbgemm := fbgemm_turn(rows, grads):
+        found["FBGEMM, one average per row"] = fbgemm
+    found["rmsprop, momentum, prepared"] = prepared_turn(RMSprop([moving], momentum=0.9), moving, grads)
     if rows <= LARGEST_DENSE:
         dense, adams = table(), table()
         dense.grad = torch.randn(rows, WIDTH)
@@ -78,7 +139,7 @@ def turns(rows: int, entries: int = ENTRIES) -> dict[str, Turn]:
 def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
-    for rows in SIZES:
+    for rows in [int(size) for size in sys.argv[1:]] or SIZES:
         print(f"\n{rows:,} rows of {WIDTH}, {ENTRIES:,} a step: milliseconds, of processor time, times the first's")
         for name, numbers in by_turns(turns(rows), ROUNDS).items():
             print(line(name, numbers), flush=True)

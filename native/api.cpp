@@ -326,6 +326,14 @@ const char* rmsprop_layout(void) {
       RMSPROP_FIELD(rmsprop_rows, lost),
       RMSPROP_FIELD(rmsprop_rows, later_kept),
       RMSPROP_FIELD(rmsprop_rows, later_lost),
+      RMSPROP_FIELD(rmsprop_rows, chosen),
+      RMSPROP_FIELD(rmsprop_rows, units),
+      RMSPROP_FIELD(rmsprop_rows, drift_begin),
+      RMSPROP_FIELD(rmsprop_rows, drift_kept),
+      RMSPROP_FIELD(rmsprop_rows, drift_taken),
+      RMSPROP_FIELD(rmsprop_rows, drift_left),
+      RMSPROP_FIELD(rmsprop_rows, rowwise),
+      RMSPROP_FIELD(rmsprop_rows, stale_decay),
       RMSPROP_SIZE(rmsprop_rows),
   };
   static const std::string* const layout = [] {

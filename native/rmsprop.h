@@ -189,6 +189,15 @@ typedef struct {
   const double* lost;       /* and what they don't */
   const double* later_kept; /* per segment what all later ones leave */
   const double* later_lost;
+  int64_t chosen;            /* how many units rmsprop_settle_rows brings to date, which `units` names, or -1: all */
+  const int64_t* units;      /* no two of them alike */
+  int64_t drift_begin;       /* a step; what follows has an entry for it and for each later one up to now, */
+  const double* drift_kept;  /* of what the steps since then make of a row without a gradient (src/rmsprop/drift.py): */
+  const double* drift_taken; /* kept * parameter - taken * buffer */
+  const double* drift_left;  /* and left * buffer; null: such rows don't move */
+  int32_t rowwise;    /* whether spreads hold one average per row (src/rmsprop/rowwise.py): nothing decays but rows that
+                         are touched, and `last`, which may be null, is when that was, or 0 */
+  double stale_decay; /* what a row loses of itself then for each step since; only with `last` */
 } rmsprop_rows;
 
 /* Updates the rows that have entries in the one tensor of a batch, and counts a step: gradients of one row are added

@@ -66,8 +66,58 @@ RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __re
   }
 }
 
-constexpr int64_t kAhead = 6;        // entries
+// What steps without a gradient, all since one, do to parameters and their momentum.
+template <Buffer kind, class T>
+RMSPROP_NOINLINE void drift(int64_t size, const rmsprop_rows& rows, int64_t since, T* __restrict params,
+                            T* __restrict buffers) {
+  const double kept = rows.drift_kept[since], taken = rows.drift_taken[since], left = rows.drift_left[since];
+  for (int64_t k = 0; k < size; ++k) {
+    const double moved = kept * params[k];
+    if constexpr (kind == Buffer::kNone) {
+      params[k] = static_cast<T>(moved);
+    } else {
+      const double buffer = buffers[k];
+      params[k] = static_cast<T>(moved - taken * buffer);
+      buffers[k] = kept_of<T>(left, buffer);
+    }
+  }
+}
+
+constexpr int64_t kAhead = 16;       // entries
 constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
+
+constexpr int kLanes = 8;
+constexpr double kMostDecay = 0.9;  // of a stale row in one step
+
+// The mean of the squares of a row: every eighth is added up in float64, then the eight sums by halves.
+template <class T, bool usual>
+RMSPROP_NOINLINE T mean_square(int64_t width, const Numbers<T, usual>& numbers, const T* values) {
+  double lanes[kLanes] = {};
+  const auto add = [&](int lane, T value) {
+    const double g = numbers.limited(value * numbers.grad_scale, numbers.max_grad);
+    lanes[lane] += g * g;
+  };
+  int64_t k = 0;
+  for (; k + kLanes <= width; k += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane) add(lane, values[k + lane]);
+  for (int lane = 0; k + lane < width; ++lane) add(lane, values[k + lane]);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  return static_cast<T>(lanes[0] / static_cast<double>(width));
+}
+
+// Moves the elements of a row that have one denominator.
+template <class T, bool usual>
+RMSPROP_NOINLINE void move_row(int64_t size, const Numbers<T, usual>& numbers, T denominator, T decay,
+                               T* __restrict params, const T* __restrict grads) {
+  const bool is_nothing = denominator == T(0);
+  for (int64_t k = 0; k < size; ++k) {
+    const T g = numbers.limited(grads[k] * numbers.grad_scale, numbers.max_grad), quotient = g / denominator;
+    const T moved_by = numbers.lr_outside * ((g == T(0)) & is_nothing ? g : quotient);
+    const T p = params[k], decayed = p - decay * p;
+    params[k] = (decay == T(0) ? p : decayed) - moved_by;
+  }
+}
 
 template <class T>
 void add(int64_t size, const T* __restrict values, T* __restrict sums) {
@@ -84,11 +134,16 @@ class Table {
         narrow_(narrow),
         state_(state),
         numbers_(batch.rule),
+        param_bytes_(narrow ? 2 : sizeof(T)),
+        state_bytes_(!state                                 ? sizeof(T)
+                     : batch.packing == RMSPROP_PACKED_8BIT ? 1
+                                                            : 2),
         per_unit_(rows.per_unit * rows.width),
         total_(rows.count * rows.width) {}
 
   // Returns where the gradients of a unit are, or are added up.
-  const T* gradients(const Entry* begin, const Entry* end, T* sums) const {
+  const T* gradients(const Entry* begin, const Entry* end, void* room) const {
+    T* const sums = static_cast<T*>(room);
     if (!narrow_ && rows_.per_unit == 1 && end - begin == 1)
       return static_cast<const T*>(batch_.grads[0]) + begin->place * rows_.width;
     bool is_new = rows_.per_unit == 1;  // a row's first gradient is copied: added to 0, −0 would lose its sign
@@ -102,32 +157,65 @@ class Table {
 
   // Asks for what an update of a unit begins with: rows lie anywhere, where no hardware would look for them.
   void announce(const Entry& entry) const {
-    const int64_t first = entry.unit * per_unit_, bytes = std::min<int64_t>(per_unit_ * sizeof(T), kAnnounced);
-    if (!narrow_) prefetch(from<T>(batch_.params, 0, first), bytes);
-    if (!state_) prefetch(from<T>(batch_.spreads, 0, first), bytes);
-    if (!state_ && centered) prefetch(from<T>(batch_.means, 0, first), bytes);
-    prefetch(rows_.last + entry.unit, 1);
+    announce(batch_.grads, entry.place * rows_.width, rows_.width, param_bytes_);
+    const int64_t first = entry.unit * per_unit_;
+    announce(batch_.params, first, per_unit_, param_bytes_);
+    if (rows_.rowwise)
+      announce(batch_.spreads, entry.unit, 1, sizeof(T));
+    else
+      announce(batch_.spreads, first, per_unit_, state_bytes_);
+    if (centered) announce(batch_.means, first, per_unit_, state_bytes_);
+    if (kind != Buffer::kNone) announce(batch_.buffers, first, per_unit_, state_bytes_);
+    if (rows_.last) prefetch(rows_.last + entry.unit, 1);
   }
 
   // Brings averages to date, and updates everything if there are gradients.
   void update(int64_t unit, const T* grads) const {
     const Shares shares = shares_since(rows_, rows_.last[unit]);
     const int64_t first = unit * per_unit_, last = std::min(first + per_unit_, total_);
+    const bool drifts = !grads && rows_.drift_kept, moves = grads || drifts;
+    const int64_t since = drifts ? rows_.last[unit] - rows_.drift_begin : 0;
     T params[kBlock], spreads[kBlock], means[kBlock], buffers[kBlock];
     for (int64_t k = first; k < last; k += kBlock) {
       const int64_t size = std::min(kBlock, last - k);
-      T* const p = grads && narrow_ ? params : from<T>(batch_.params, 0, k);
+      T* const p = moves && narrow_ ? params : from<T>(batch_.params, 0, k);
       T* const spread = state_ ? spreads : from<T>(batch_.spreads, 0, k);
       T* const mean = !centered ? nullptr : state_ ? means : from<T>(batch_.means, 0, k);
       T* const buffer = kind == Buffer::kNone ? nullptr : state_ ? buffers : from<T>(batch_.buffers, 0, k);
-      read(k, size, grads ? params : nullptr, spreads, means, buffers);
+      read(k, size, moves ? params : nullptr, spreads, means, buffers);
       if (shares.lost != 0) centered ? decay_centered(size, shares, spread, mean) : decay(size, shares, spread);
+      if (drifts) drift<kind>(size, rows_, since, p, buffer);
       if (grads) walk<centered, kind>(size, numbers_, p, grads + (k - first), spread, mean, buffer);
-      write(k, size, grads ? params : nullptr, spreads, means, buffers);
+      write(k, size, moves ? params : nullptr, spreads, means, buffers);
+    }
+  }
+
+  // Updates a row that has one average of squares.
+  void update_rowwise(int64_t row, const T* grads) const {
+    T& average = *from<T>(batch_.spreads, 0, row);
+    average = numbers_.average(average, mean_square(rows_.width, numbers_, grads));
+    const T denominator = std::sqrt(average + numbers_.eps_inside) + numbers_.eps_outside;
+    double decay = 0;
+    if (rows_.last) {
+      const int64_t last = rows_.last[row], rests = last == 0 ? 1 : rows_.now + 1 - last;
+      decay = std::clamp(rows_.stale_decay * static_cast<double>(rests), 0.0, kMostDecay);
+    }
+    const int64_t first = row * rows_.width, last = first + rows_.width;
+    T params[kBlock];
+    for (int64_t k = first; k < last; k += kBlock) {
+      const int64_t size = std::min(kBlock, last - k);
+      T* const p = narrow_ ? params : from<T>(batch_.params, 0, k);
+      read(k, size, params, nullptr, nullptr, nullptr);
+      move_row(size, numbers_, denominator, static_cast<T>(decay), p, grads + (k - first));
+      write(k, size, params, nullptr, nullptr, nullptr);
     }
   }
 
  private:
+  static void announce(void** table, int64_t first, int64_t size, int64_t bytes) {
+    prefetch(static_cast<const char*>(table[0]) + first * bytes, std::min(size * bytes, kAnnounced));
+  }
+
   void read(int64_t k, int64_t size, T* params, T* spreads, T* means, T* buffers) const {
     if constexpr (sizeof(T) == sizeof(float)) {
       if (narrow_ && params) narrow_->read_params(k, size, params);
@@ -170,6 +258,7 @@ class Table {
   const Narrow* const narrow_;
   const Packed* const state_;
   const Numbers<T, usual> numbers_;
+  const int64_t param_bytes_, state_bytes_;  // of a number
   const int64_t per_unit_, total_;
 };
 
@@ -194,25 +283,41 @@ void with_table(const rmsprop_batch& batch, const rmsprop_rows& rows, const Part
   call(nullptr, nullptr);
 }
 
+// Calls part(unit, gradients) with each unit that has entries, in order.
+template <class Table, class Part>
+void for_each_unit(const Table& table, const Entry* begin, const Entry* end, void* sums, const Part& part) {
+  for (const Entry* entry = begin; entry != end;) {
+    const Entry* const first = entry;
+    for (; entry != end && entry->unit == first->unit; ++entry)
+      if (end - entry > kAhead) table.announce(entry[kAhead]);
+    part(first->unit, table.gradients(first, entry, sums));
+  }
+}
+
 template <bool wide, bool centered, Buffer kind>
 void update_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, const Entry* begin, const Entry* end,
                  void* sums) {
-  using T = std::conditional_t<wide, double, float>;
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
-    for (const Entry* entry = begin; entry != end;) {
-      const Entry* const first = entry;
-      for (; entry != end && entry->unit == first->unit; ++entry)
-        if (end - entry > kAhead) table.announce(entry[kAhead]);
-      table.update(first->unit, table.gradients(first, entry, static_cast<T*>(sums)));
-    }
+    for_each_unit(table, begin, end, sums, [&](int64_t unit, const auto* grads) { table.update(unit, grads); });
+  });
+}
+
+template <bool wide>
+void update_rowwise(const rmsprop_batch& batch, const rmsprop_rows& rows, const Entry* begin, const Entry* end,
+                    void* sums) {
+  with_table<wide, false, Buffer::kNone>(batch, rows, [&](const auto& table) {
+    for_each_unit(table, begin, end, sums, [&](int64_t unit, const auto* grads) { table.update_rowwise(unit, grads); });
   });
 }
 
 template <bool wide, bool centered, Buffer kind>
 void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t begin, int64_t end) {
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
-    for (int64_t unit = begin; unit < end; ++unit)
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t unit = rows.chosen < 0 ? k : rows.units[k];
+      if (rows.chosen >= 0 && end - k > kAhead) table.announce({rows.units[k + kAhead], 0});
       if (rows.last[unit] < rows.now) table.update(unit, nullptr);
+    }
   });
 }
 
@@ -220,6 +325,7 @@ void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t b
 template <int... index>
 constexpr rmsprop::RowKernels all_row_kernels(std::integer_sequence<int, index...>) {
   return {{update_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...},
+          {update_rowwise<false>, update_rowwise<true>},
           {settle_rows<index / 4 == 1, index / 2 % 2 == 1, static_cast<Buffer>(index % 2)>...}};
 }
 

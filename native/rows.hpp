@@ -23,6 +23,7 @@ using SettleRows = void (*)(const rmsprop_batch& batch, const rmsprop_rows& rows
 constexpr int kRowKernels = 2 * 2 * 2;
 struct RowKernels {
   UpdateRows update[kRowKernels];
+  UpdateRows rowwise[2];  // with one average per row, in float32 and in float64
   SettleRows settle[kRowKernels];
 };
 

@@ -79,9 +79,11 @@ void update_part(const RowWork& work, int64_t part, rmsprop::UpdateRows update) 
 void update_parts(int64_t begin, int64_t end, void* context) {
   const rmsprop::StandardArithmetic whatever_the_thread_does_otherwise;
   const RowWork& work = *static_cast<const RowWork*>(context);
+  const rmsprop::RowKernels& kernels = rmsprop::row_kernels();
   const int index = rmsprop::row_kernel_index(work.batch.dtype, work.batch.rule);
-  for (int64_t part = work.part_at(begin); part < work.part_at(end); ++part)
-    update_part(work, part, rmsprop::row_kernels().update[index]);
+  const rmsprop::UpdateRows update =
+      work.rows.rowwise ? kernels.rowwise[work.batch.dtype == RMSPROP_FLOAT64] : kernels.update[index];
+  for (int64_t part = work.part_at(begin); part < work.part_at(end); ++part) update_part(work, part, update);
 }
 
 void settle_units(int64_t begin, int64_t end, void* context) {
@@ -124,7 +126,7 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
   }
   work.divide();
   if (const int32_t status = in_parallel(total, parallel_for, threads, update_parts, &work)) return status;
-  for (int64_t k = 0; k < rows->entries; ++k)
+  for (int64_t k = 0; rows->last && k < rows->entries; ++k)
     rows->last[rows->indices[k] >> work.shift] = static_cast<int32_t>(rows->now + 1);
   rmsprop_count(batch);
   return 0;
@@ -132,11 +134,14 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
 
 int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows, rmsprop_parallel_for parallel_for,
                             int32_t threads) {
-  const int64_t total = rows->count * rows->width;
-  RowWork work{*batch, *rows, total, units(*rows), rows->per_unit * rows->width, 0, 0, {}, {}, {}, {}};
+  const int64_t count = rows->chosen < 0 ? units(*rows) : rows->chosen, per_unit = rows->per_unit * rows->width;
+  const int64_t total = count * per_unit;
+  RowWork work{*batch, *rows, total, count, per_unit, 0, 0, {}, {}, {}, {}};
   if (const int32_t status = in_parallel(total, parallel_for, threads, settle_units, &work)) return status;
-  for (int64_t unit = 0; unit < units(*rows); ++unit)
-    rows->last[unit] = std::max(rows->last[unit], static_cast<int32_t>(rows->now));
+  for (int64_t k = 0; k < count; ++k) {
+    int32_t& last = rows->last[rows->chosen < 0 ? k : rows->units[k]];
+    last = std::max(last, static_cast<int32_t>(rows->now));
+  }
   return 0;
 }
 

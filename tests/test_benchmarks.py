@@ -60,6 +60,7 @@ CONTENDERS = {
     **dict.fromkeys(JAX, ("rmsprop", "optax")),
     **dict.fromkeys(KERAS, ("rmsprop", "keras")),
     "keras-torch-train": ("rmsprop", "keras", "none"),
+    "rows": ("rmsprop", "ordinary"),
 }
 BOUND_BY_MEMORY = ["one-tensor", "resnet", "narrow-resnet", "all-options", "numpy-small", "numpy"]
 

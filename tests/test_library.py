@@ -192,6 +192,25 @@ assert (theta == expected).all()
 print(json.dumps([[warning.category.__name__, str(warning.message)] for warning in caught]))
 """
 
+ROWS_BY_TENSOR_OPERATIONS = """
+import json
+import warnings
+import torch
+from rmsprop.torch import RMSprop
+
+table = torch.nn.Embedding(4, 2, sparse=True)
+optimizer = RMSprop(table.parameters(), lr=0.1)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        before = table.weight.detach().clone()
+        optimizer.zero_grad()
+        table(torch.tensor([1])).sum().backward()
+        optimizer.step()
+        assert ((table.weight != before).any(1) == torch.tensor([False, True, False, False])).all()
+print(json.dumps([[warning.category.__name__, str(warning.message)] for warning in caught]))
+"""
+
 KERAS_TENSOR_OPERATIONS_SERVE = """
 import os
 os.environ["KERAS_BACKEND"] = "torch"
@@ -225,8 +244,12 @@ print(json.dumps([[warning.category.__name__, str(warning.message)] for warning 
             "rmsprop updates the arrays by NumPy's operations, which are slower than its kernel: ",
         ),
         (KERAS_TENSOR_OPERATIONS_SERVE, "rmsprop updates variable variable by tensor operations, which are slower "),
+        (
+            ROWS_BY_TENSOR_OPERATIONS,
+            "rmsprop updates parameter 0 by tensor operations, which are slower than its kernel: it is on the CPU, ",
+        ),
     ],
-    ids=["numpy", "keras"],
+    ids=["numpy", "keras", "rows"],
 )
 def test_without_it_every_front_end_works_and_says_why_once(code, said, tmp_path):
     found = run(code, copied(tmp_path, None))

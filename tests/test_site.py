@@ -31,7 +31,7 @@ def names(paths):
 
 def test_every_page_is_in_the_menu_once():
     menu = read(ROOT / "mkdocs.yml").split("\nnav:\n")[1]
-    assert re.findall(r"^  - (\S+):", menu, re.MULTILINE) == ["Home", "Learn", "How-to", "Reference", "Why"]
+    assert re.findall(r"^  - (\S+):", menu, re.MULTILINE) == ["Home", "Learn", "How-to", "Reference", "Why", "中文"]
     assert sorted(re.findall(r": (\S+\.md)$", menu, re.MULTILINE)) == names(DOCS.rglob("*.md"))
 
 

@@ -60,4 +60,12 @@ CASES = (
     _case("bfloat16", "bfloat16: one tensor of 20 M", ((20_000_000,),), **_IN_BFLOAT16),
     _case("bfloat16-resnet", "bfloat16: 161 tensors, ResNet-50, 25.6 M", resnet50(64), **_IN_BFLOAT16),
     _case("none", "161 tensors, half without gradients every other step", _SMALL, (Limit(300),)),
+    _case(
+        "rows",
+        "a table of 1 M × 64, sparse gradients of 4,096 rows",
+        ((1_000_000, 64),),
+        (Limit(1 / 150, of="ordinary"),),
+        contenders=("rmsprop", "ordinary"),  # torch's optimizers take no sparse gradients
+        placements=2,  # 1 GB is fresh memory enough
+    ),
 )

@@ -16,6 +16,7 @@ _RANGES: dict[str, tuple[str, float]] = {
     "momentum": ("momentum value", 1.0),
     "weight_decay": ("weight_decay value", math.inf),
     "weight_decay_max_lr": ("weight_decay_max_lr value", math.inf),
+    "staleness_decay": ("staleness_decay", math.inf),
 }
 
 

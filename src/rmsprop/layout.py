@@ -108,6 +108,12 @@ class RowsStruct(ctypes.Structure):
         ("indices", ctypes.c_void_p),
         ("segments", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("begins", "corrected", "kept", "lost", "later_kept", "later_lost")),
+        ("chosen", ctypes.c_int64),
+        ("units", ctypes.c_void_p),
+        ("drift_begin", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("drift_kept", "drift_taken", "drift_left")),
+        ("rowwise", ctypes.c_int32),
+        ("stale_decay", ctypes.c_double),
     )
 
 

@@ -20,6 +20,7 @@ ONLY_TORCH = frozenset(
         "rounding",
         "seed",
         "sparse",
+        "staleness_decay",
         "state_dtype",
     }
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from rmsprop.codes import BLOCK
 from rmsprop.decays import Decays
+from rmsprop.drift import Drift
 from rmsprop.layout import RowsStruct
 from rmsprop.native import Batch, prepared_rows
 from rmsprop.storage import Packing
@@ -38,12 +39,14 @@ class RowTable:
         batch: The batch, placed but for its gradient.
         shape: How many rows there are, and how many numbers in each.
         per_unit: As `rows_per_unit` returns it.
-        last: Per unit the step to which its averages are up to date, int32; changed in place.
+        last: Per unit the step to which its averages are up to date, int32; changed in place. With one average per row,
+            the step at which it was touched last, or None where nobody counts.
     """
 
-    def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array) -> None:
+    def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array | None) -> None:
         self.batch, self._last = batch, last
-        self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=last.ctypes.data)
+        memory = None if last is None else last.ctypes.data
+        self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=memory, chosen=-1)
 
     def prepared(
         self,
@@ -68,9 +71,52 @@ class RowTable:
         """
         self._set_decays(decays, now)
         if grad is not None:
-            self.struct.entries, self.struct.indices, values = grad
-            self.batch.place_grads([values])
+            self._set_gradients(grad)
         return prepared_rows(self.batch, self.struct, grad is None, parallel_for, threads)
+
+    def settle(self, units: Array | None, drift: Drift | None, now: int) -> None:
+        """Choose what `prepared` brings to date.
+
+        Args:
+            units: The numbers of units, int64, no two alike. None: all.
+            drift: What the steps did to parameters and momentum. None: nothing.
+            now: The step to which they are brought.
+        """
+        self._units = units  # kept: C reads their memory
+        self.struct.chosen = -1 if units is None else len(units)
+        self.struct.units = None if units is None else units.ctypes.data
+        if drift is not None:
+            self.struct.drift_begin, self._tables = drift.tables(now)
+            kept, taken, left = (array.ctypes.data for array in self._tables)
+            self.struct.drift_kept, self.struct.drift_taken, self.struct.drift_left = kept, taken, left
+
+    def prepared_rowwise(
+        self,
+        now: int,
+        stale_decay: float,
+        grad: tuple[int, int, int],
+        parallel_for: int | None = None,
+        threads: int = 1,
+    ) -> Callable[[], int]:
+        """Return a call into C that updates rows that have one average of squares each (`rmsprop.rowwise`).
+
+        Args:
+            now: How many steps there have been.
+            stale_decay: What a row that is touched loses of itself for each step since the last time.
+            grad: As for `prepared`.
+            parallel_for: As for `rmsprop.native.update`.
+            threads: As for `rmsprop.native.update`.
+
+        Returns:
+            As `prepared`.
+        """
+        self.struct.now, self.struct.rowwise, self.struct.stale_decay = now, True, stale_decay
+        self._set_gradients(grad)
+        return prepared_rows(self.batch, self.struct, False, parallel_for, threads)
+
+    def _set_gradients(self, grad: tuple[int, int, int]) -> None:
+        self.struct.entries, self.struct.indices, values = grad
+        self.batch.place_grads([values])
 
     def _set_decays(self, decays: Decays, now: int) -> None:
         found = self._segments = decays.segments(now)  # kept: C reads their memory

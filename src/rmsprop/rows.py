@@ -50,7 +50,7 @@ def moves_at_rest(rule: Rule) -> str | None:
         'momentum moves rows that have no gradient'
         >>> moves_at_rest(Rule(centered=True))
     """
-    if (name := _first_choice_outside(_REST_WITH, rule)) is None:
+    if (name := first_choice_outside(_REST_WITH, rule)) is None:
         return None
     return _WORDS.get(name, f"{name}={getattr(rule, name)!r} may move rows that have no gradient")
 
@@ -64,11 +64,21 @@ def needs_all_rows(rule: Rule) -> str | None:
     Examples:
         >>> needs_all_rows(Rule(momentum=0.9, weight_decay=0.1))
     """
-    name = _first_choice_outside(_BY_ELEMENT, rule)
+    name = first_choice_outside(_BY_ELEMENT, rule)
     return name and f"{name}={getattr(rule, name)!r} may need all rows"
 
 
-def _first_choice_outside(names: set[str], rule: Rule) -> str | None:
+def first_choice_outside(names: set[str], rule: Rule) -> str | None:
+    """Return the first field in which a rule differs from the plain one and that isn't among some.
+
+    Args:
+        names: Names of fields.
+        rule: What to compute.
+
+    Examples:
+        >>> first_choice_outside({"decay"}, Rule(decay=0.5, momentum=0.9))
+        'momentum'
+    """
     chosen = (field.name for field in fields(rule) if getattr(rule, field.name) != field.default)
     return next((name for name in chosen if name not in names), None)
 

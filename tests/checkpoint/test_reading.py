@@ -60,6 +60,11 @@ def test_what_tells_them_apart():
     averaged = rmsprop.torch.ScheduleFreeRMSprop([torch.nn.Parameter(torch.ones(2))])
     for source in (averaged, averaged.state_dict()):
         fails("one of ScheduleFreeRMSprop, whose weights are averages", source)
+    rows = rmsprop.torch.RMSprop([torch.nn.Parameter(torch.ones(2, 2))], sparse="rowwise")
+    rows.param_groups[0]["params"][0].grad = torch.ones(2, 2).to_sparse(1)
+    rows.step()
+    for source in (rows, rows.state_dict()):
+        fails("has one average of squares per row (sparse='rowwise'), which doesn't tell those", source)
     own.load_state_dict(ours.state_dict())  # torch keeps our groups
     assert load(own).format == load(own.state_dict(), "torch").format == "torch"
 

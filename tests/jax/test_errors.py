@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental import sparse
 
 from rmsprop import Rule
 from rmsprop.jax import from_recipe, rmsprop, scale_by_rmsprop
@@ -69,6 +70,17 @@ def test_gradients_have_the_shape_of_the_state_and_are_floats():
         optimizer.update(jnp.ones(1), state)
     with pytest.raises(TypeError, match="a gradient has dtype int32, but RMSProp needs real or complex floats"):
         optimizer.update(jnp.ones(3, jnp.int32), state)
+
+
+@pytest.mark.parametrize("kind", [sparse.BCOO, sparse.BCSR])
+def test_sparse_gradients_are_refused_with_what_to_do(kind):
+    optimizer, params = rmsprop(0.1), {"table": jnp.ones((3, 2)), "bias": jnp.ones(2)}
+    dense = jnp.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    grads, state = {"table": kind.fromdense(dense), "bias": None}, optimizer.init(params)
+    with pytest.raises(TypeError, match=f"a gradient is a sparse {kind.__name__}, but updates are dense .* todense"):
+        optimizer.update(grads, state, params)
+    updates, _ = optimizer.update(grads | {"table": grads["table"].todense()}, state, params)
+    assert jnp.array_equal(updates["table"] != 0.0, dense != 0.0)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}], ids=str)

@@ -1,7 +1,5 @@
 """What the tests of the lab share: short runs in memory, and a person's table."""
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from browser import chromium  # noqa: F401  # a fixture
 
 from rmsprop.lab.problems import Problem, load
 from rmsprop.lab.train.settings import resolve
 from rmsprop.lab.train.training import Divergence, Training
 from rmsprop.lab.verdict.curves import LossCurves
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# As root, the only user of many containers, Chromium doesn't start with its sandbox; the page is ours.
-ARGUMENTS = ["--disable-gpu", *(["--no-sandbox"] if os.getuid() == 0 else [])]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,22 +24,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")  # its event loop ends with the module
-def chromium():
-    """Chromium without a window. A machine without it fails here: the page would go untested."""
-    from playwright.sync_api import sync_playwright
-
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.fail(
-            "there is no Chromium for the tests of the interactive pages: apt-get install chromium", pytrace=False
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.text import Text
 
 from rmsprop.lab import drawing
 
@@ -66,3 +67,36 @@ def test_a_persons_own_figures_keep_their_backend(tmp_path):
     given = {**drawing.os.environ, "MPLBACKEND": "svg"}
     done = subprocess.run([sys.executable, "-c", BACKEND], env=given, capture_output=True, text=True, timeout=120)
     assert done.stdout == "svg svg\n", done.stderr
+
+
+def painted(lines, **options):
+    """Axes with lines, {name: heights}, and their names."""
+    with drawing.empty_figure() as figure:
+        axes = figure.add_subplot()
+        for name, heights in lines.items():
+            axes.plot(heights, label=name, **options)
+        drawing.name_lines(axes)
+        figure.draw_without_rendering()
+        boxes = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}  # without what leads to it
+        inside = axes.get_window_extent()
+        legend = axes.get_legend()
+        return boxes, inside, legend and [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize("ends", [(1.0, 2.0, 3.0), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0), (1.0, float("nan"), 1.0)])
+def test_names_stand_beside_the_ends_of_lines_and_not_on_each_other(ends):
+    boxes, inside, legend = painted({f"line {i}": [0.0, end] for i, end in enumerate(ends)})
+    assert list(boxes) == ["line 0", "line 1", "line 2"]
+    assert all(box.x0 > inside.x1 for box in boxes.values())
+    assert not any(a.overlaps(b) for a in boxes.values() for b in boxes.values() if a is not b)
+    assert legend is None
+
+
+def test_marks_and_too_many_lines_are_named_in_a_legend():
+    few, many = {"a": [0.0], "b": [1.0]}, {str(i): [0.0, i] for i in range(9)}
+    assert painted(few, linestyle="none", marker="o")[::2] == ({}, ["a", "b"])
+    assert painted(many)[::2] == ({}, list(many))
+
+
+def test_a_line_alone_needs_no_name():
+    assert painted({"a": [0.0, 1.0]})[::2] == ({}, None)

@@ -70,3 +70,26 @@ def plain_gradient(mesh):
             except RuntimeError as error:
                 refusals.append(str(error))
     return refusals
+
+
+@case
+def sparse_gradients(mesh):
+    """Gradients of rows, whose numbers are those of the whole table or of the shard: nobody knows."""
+    messages = []
+    for sparse in ("exact", "lazy", "rowwise"):
+        for is_sharded in (False, True):
+            value = spread(noise((6, 4), 0), mesh, [Shard(0)])
+            param, other = torch.nn.Parameter(value.clone()), torch.ones(3, requires_grad=True)
+            shape = param.to_local().shape if is_sharded else param.shape
+            rows = torch.sparse_coo_tensor([[0]], torch.ones(1, 4), shape, check_invariants=True)
+            param.grad = DTensor(rows, value._spec, requires_grad=False) if is_sharded else rows
+            other.grad = torch.ones(3)
+            optimizer = RMSprop([other, param], sparse=sparse)
+            try:
+                optimizer.step()
+            except RuntimeError as error:
+                messages.append(str(error))
+            assert torch.equal(param.to_local(), value.to_local())
+            assert torch.equal(other, torch.ones(3))
+            assert not optimizer.state
+    return messages

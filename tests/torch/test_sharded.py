@@ -144,3 +144,10 @@ def test_a_plain_gradient_of_a_shard_is_refused_as_in_torch(found):
     for torchs, ours in results(found, "plain_gradient"):
         assert "mixed torch.Tensor and DTensor" in torchs
         assert ours
+
+
+def test_sparse_gradients_of_shards_are_refused_and_nothing_changes(found):
+    for messages in results(found, "sparse_gradients"):
+        assert len(messages) == 6
+        for message in messages:
+            assert "parameter 1 is a DTensor with a sparse gradient, whose rows can't be told from those" in message

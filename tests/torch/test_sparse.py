@@ -376,6 +376,43 @@ def test_what_can_not_be_read_is_refused_before_anything_changes(bad, match, opt
     assert optimizer.state[first]["step"] == steps
 
 
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta state")
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr], ids=str)
+def test_compressed_gradients_are_refused_by_torch_itself(layout):
+    param = torch.ones(4, 2, requires_grad=True)
+    blocks = {"blocksize": (2, 2)} if layout == torch.sparse_bsr else {}
+    compressed = torch.ones(4, 2).to_sparse(layout=layout, **blocks)
+    with pytest.raises(RuntimeError, match="assign a gradient to a tensor that has data of a different type"):
+        param.grad = compressed
+
+
+@pytest.mark.parametrize("sparse", ["lazy", "rowwise"])
+@pytest.mark.parametrize("bad", [bad for bad, _ in REFUSED.values()][:2], ids=list(REFUSED)[:2])
+def test_rows_out_of_range_are_refused_however_others_are_taken(bad, sparse):
+    first, second = torch.ones(3, requires_grad=True), torch.ones(30, 6, requires_grad=True)
+    optimizer = RMSprop([first, second], sparse=sparse)
+    first.grad, second.grad = torch.ones(3), bad()
+    with pytest.raises(RuntimeError, match=r"of parameter 1 has index .* in dimension 0, which goes from 0 to 29"):
+        optimizer.step()
+    assert torch.equal(first, torch.ones(3))
+    assert torch.equal(second, torch.ones(30, 6))
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize("sparse", ["lazy", "rowwise"])
+def test_rows_of_nan_spoil_no_others(implementation, sparse):
+    optimizer, _ = pair(sparse=sparse, both=implementation)
+    before = param_of(optimizer).detach().clone()
+    values = torch.tensor([[float("nan")] * 6, [float("inf")] * 6, [1.0] * 6])
+    for _ in range(2):
+        param_of(optimizer).grad = torch.sparse_coo_tensor([[3, 5, 7]], values, (30, 6), check_invariants=True)
+        optimizer.step()
+    changed = (param_of(optimizer) != before).any(1)
+    assert torch.equal(changed.nonzero()[:, 0], torch.tensor([3, 5, 7]))
+    assert param_of(optimizer)[[3, 5]].isnan().all()
+    assert param_of(optimizer)[7].isfinite().all()
+
+
 def test_a_gradient_of_another_shape_is_refused():
     param = torch.ones(4, 2, requires_grad=True)
     param.grad = gradient((4, 2), 0, 2)

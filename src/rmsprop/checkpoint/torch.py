@@ -74,6 +74,7 @@ def read(source: Any, form: str | None, key: str | None, stated: Mapping[str, An
     content = content_of(source)
     state_dict = find(source, content, key)
     _check_not_averaged(state_dict)
+    _check_not_rowwise(state_dict)
     found = _of_class(source) if isinstance(source, torch.optim.Optimizer) else _recognised(state_dict) or content.form
     form = _agreed(form, found)
     if form == "bitsandbytes" and isinstance(source, torch.optim.Optimizer):
@@ -89,6 +90,14 @@ def _check_not_averaged(state_dict: StateDict) -> None:
         raise CheckpointError(
             "the state dict is one of ScheduleFreeRMSprop, whose weights are averages of an iterate that no other "
             "RMSProp has: go on with ScheduleFreeRMSprop itself, which loads it"
+        )
+
+
+def _check_not_rowwise(state_dict: StateDict) -> None:
+    if any("row_square_avg" in flat(state) for state in state_dict["state"].values()):
+        raise CheckpointError(
+            "the state dict has one average of squares per row (sparse='rowwise'), which doesn't tell those of single "
+            "numbers that every other RMSProp has: go on with rmsprop.torch.RMSprop itself, which loads it"
         )
 
 

@@ -138,9 +138,8 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
             change, new = _update_leaf(rule, rate, step, grad, param, old, sign)
             return change, *(new[name] for name in rule.state_names)
 
-        # None is a leaf: a parameter without a gradient, which stays as it is.
         tree: Any
-        grads, tree = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
+        grads, tree = jax.tree.flatten(updates, is_leaf=_is_gradient)
         columns = [tree.flatten_up_to(getattr(state, name)) for name in rule.state_names]
         leaves = [None] * len(grads) if params is None else tree.flatten_up_to(params)
         rows = [update_leaf(*row) for row in zip(grads, leaves, *columns, strict=True)]
@@ -148,6 +147,11 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
         return changes, RMSpropState(count=step, **dict(zip(rule.state_names, new, strict=True)))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _is_gradient(leaf: Any) -> bool:
+    """Whether a node is one gradient: None where there is none, or a sparse array, which holds arrays of its own."""
+    return leaf is None or hasattr(leaf, "todense")
 
 
 def _update_leaf(
@@ -210,6 +214,11 @@ def _check_state(rule: Rule, updates: Any, state: Any) -> None:
 
 
 def _checked(grad: Any, param: Any, kept: Any) -> Any:
+    if hasattr(grad, "todense"):
+        raise TypeError(
+            f"a gradient is a sparse {type(grad).__name__}, but updates are dense arrays, as in Optax: "
+            "give its todense(), which adds up repeated entries"
+        )
     dtype, shape = jnp.result_type(grad), jnp.shape(grad)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"a gradient has dtype {dtype}, but RMSProp needs real or complex floats")

@@ -34,7 +34,7 @@ class Picture:
 
     def svg(self) -> str:
         """Return it as an SVG element whose ids belong to it alone."""
-        text = draw_figure(self.paint, "svg", size=self.size).decode()
+        text = draw_figure(self.paint, "svg", size=self.size, letters="text").decode()
         text = text[text.index("<svg") :]
         text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
         named = f'<svg role="img" aria-labelledby="{self.name}-title" aria-describedby="{self.name}-desc" '

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rmsprop.torch.local import is_partial, is_shard, is_sparse, overlaps_itself
 from rmsprop.torch.packing import CODES
+from rmsprop.torch.row_clock import as_held
 from rmsprop.torch.state import ARRAYS, ParamState
 
 
@@ -42,9 +43,10 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
         check_rows(name, param)
     if reason := _unusable(param, grad):
         raise RuntimeError(f"parameter {name} {reason}")
+    held = as_held(state)  # looking at an array must not bring all rows up to date
     for array in (*ARRAYS, *CODES.values()):
-        if array in state:
-            _check_state(name, array, state[array], param)
+        if array in held:
+            _check_state(name, array, held[array], param)
 
 
 def check_rows(name: str, param: Tensor) -> None:

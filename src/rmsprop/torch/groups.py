@@ -33,6 +33,7 @@ EXTRA: Mapping[str, Any] = MappingProxyType(
         "state_dtype": None,
         "max_grad_ratio": None,
         "sparse": "exact",
+        "staleness_decay": 0.0,
         "max_grad_value": None,
         "max_update_rms": None,
     }
@@ -49,7 +50,10 @@ _MEANING = {
     **dict.fromkeys(KEYS_OF_AVERAGE),
 }
 # What decides who updates a parameter, and what state it needs beside that of the rule.
-FLAGS_OF_GROUP = ("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype", "sparse")
+FLAGS_OF_GROUP = (
+    *("fused", "foreach", "differentiable", "capturable", "rounding", "seed", "state_dtype"),
+    *("sparse", "staleness_decay"),
+)
 _OPTIONS = (*KEYS.values(), *LIMITS, *FLAGS_OF_GROUP)
 
 
@@ -181,12 +185,23 @@ def check_group(group: Mapping[str, Any]) -> Updating:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     if group["fused"] and group["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
-    if group["sparse"] not in ("exact", "lazy"):
-        hint = "; Keras 3's is 'exact', but for the square of a row that repeats" * (group["sparse"] == "keras")
-        raise ValueError(f"Invalid sparse: {group['sparse']!r} (allowed: 'exact' or 'lazy'{hint})")
+    _check_sparse(group["sparse"], group["staleness_decay"])
     choice_of(group)
     check_limits(group)
     return rule_of(group)
+
+
+def _check_sparse(sparse: Any, staleness_decay: Any) -> None:
+    """Check what becomes of rows that a sparse gradient hasn't."""
+    if sparse not in ("exact", "lazy", "rowwise"):
+        hint = "; Keras 3's is 'exact', but for the square of a row that repeats" * (sparse == "keras")
+        raise ValueError(f"Invalid sparse: {sparse!r} (allowed: 'exact', 'lazy' or 'rowwise'{hint})")
+    check_number("staleness_decay", staleness_decay)
+    if staleness_decay and sparse != "rowwise":
+        raise ValueError(
+            f"staleness_decay={staleness_decay!r} belongs to sparse='rowwise', but sparse is {sparse!r}: leave one of "
+            "them out"
+        )
 
 
 def check_new_group(group: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop import native
 from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored
@@ -19,10 +18,11 @@ from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.limits import limits_of
-from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_sparse, is_uninitialized
+from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
 from rmsprop.torch.packing import CODES, held
 from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
-from rmsprop.torch.row_clock import ROWS, as_held, settle
+from rmsprop.torch.row_averages import complete_row_averages
+from rmsprop.torch.row_clock import is_on_rows, settle
 from rmsprop.torch.state import Changes, ParamState, complete, is_complete, kept_dtype
 from rmsprop.torch.units import are_in_a_row, cuts
 
@@ -197,7 +197,7 @@ class Members:
         self.asked = asked_for(group) if kernel else "a compiler traces the step"
         self.all: list[Member] = []
         self.on_rows: list[Member] = []
-        self._may_use_kernels, self._is_lazy = kernel, group["sparse"] == "lazy"
+        self._may_use_kernels, self._group = kernel, group
         self._composite: list[tuple[Tensor, ParamState, torch.dtype]] = []
         self._until_full = FLOAT32_IS_FULL  # how often the narrowest counter among those can be raised
         self._waiting: list[Tensor] = []
@@ -246,14 +246,15 @@ class Members:
             if param.grad is None and (is_uninitialized(param) or not states.get(param)):
                 self._waiting.append(param)
                 continue
-            if self._is_on_rows(param, states):
+            if self._may_use_kernels and is_on_rows(param, states.get(param, {}), self._group):
                 self._complete_rows(states, param)
-                self.on_rows.append(Member(self._number, name, number, param, self.asked or native.missing()))
+                self.on_rows.append(Member(self._number, name, number, param, self.asked or missing(param.device)))
                 continue
-            if is_sparse(param.grad) and self._is_lazy:
+            sparse = self._group["sparse"]
+            if sparse != "exact" and is_on_rows(param, states.get(param, {}), self._group):
                 raise RuntimeError(
-                    f"sparse='lazy' updates rows of parameter {name}, but a compiler traces the step and knows of all "
-                    "rows alone: leave the step out of torch.compile, or use sparse='exact'"
+                    f"sparse={sparse!r} updates rows of parameter {name}, but a compiler traces the step and knows of "
+                    "all rows alone: leave the step out of torch.compile, or use sparse='exact'"
                 )
             settle(states.get(param, {}))  # a dense gradient moves all rows
             state = complete(states, param, self.rule, self.on_device, self._changes, self.rounding)
@@ -264,13 +265,10 @@ class Members:
         narrow = (step for step in counters if step.dtype == torch.float32 and type(step) is Tensor and step.is_cpu)
         self._until_full = min((FLOAT32_IS_FULL - int(step.item()) for step in narrow), default=FLOAT32_IS_FULL)
 
-    def _is_on_rows(self, param: Tensor, states: States) -> bool:
-        """Whether a parameter is updated row by row: it has a sparse gradient, or had one and rests."""
-        rests = param.grad is None and ROWS in as_held(states.get(param, {}))
-        return self._may_use_kernels and (is_sparse(param.grad) or rests)
-
     def _complete_rows(self, states: States, param: Tensor) -> None:
-        if is_complete(states.get(param), param, self.rule, self.on_device, self.rounding):
+        if self._group["sparse"] == "rowwise":
+            complete_row_averages(states, param, inner(self.rule), self._group, self._changes)
+        elif is_complete(states.get(param), param, self.rule, self.on_device, self.rounding):
             states[param].tell(self._changes)
         else:
             complete(states, param, self.rule, self.on_device, self._changes, self.rounding)

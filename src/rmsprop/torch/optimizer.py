@@ -34,6 +34,7 @@ from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
+from rmsprop.torch.prepared import prepare
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.sparse import ON_ROWS
 from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
@@ -82,7 +83,11 @@ class RMSprop(torch.optim.RMSprop):
             parameters of float32, bfloat16 and float16. Default None: float32.
         sparse: What becomes of rows that a sparse gradient hasn't: ``"exact"``, what the dense gradient, 0 there, makes
             of them; ``"lazy"``, nothing at all, as in TensorFlow 1, though their averages would decay and momentum and
-            weight decay would move them. Default ``"exact"``.
+            weight decay would move them; ``"rowwise"``, nothing either, and each row has one average, of the mean of
+            its squares: 4 bytes per row, as FBGEMM's ``ROWWISE_RMSPROP_AR``. Default ``"exact"``.
+        staleness_decay: Weight decay of ``sparse="rowwise"``, at least 0: a row that a gradient touches first loses a
+            share of itself, lr times this times the steps since it was touched last, but not more than 0.9; FBGEMM's
+            ``ar_alpha``. Default 0.
         max_grad_norm: Scale the gradients so that their norm over all groups is at most this, as
             ``torch.nn.utils.clip_grad_norm_`` would before the step, but without writing to them; a step with a norm
             that is not finite is skipped. Infinity skips such steps and clips nothing. Default None: no limit.
@@ -151,7 +156,8 @@ class RMSprop(torch.optim.RMSprop):
         rounding: Rounding = "nearest",
         seed: int = 0,
         state_dtype: torch.dtype | Literal["8bit"] | None = None,
-        sparse: Literal["exact", "lazy"] = "exact",
+        sparse: Literal["exact", "lazy", "rowwise"] = "exact",
+        staleness_decay: float = 0.0,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
         max_grad_ratio: float | None = None,
@@ -176,6 +182,7 @@ class RMSprop(torch.optim.RMSprop):
                 "seed": seed,
                 "state_dtype": state_dtype,
                 "sparse": sparse,
+                "staleness_decay": staleness_decay,
                 "max_grad_value": max_grad_value,
                 "max_grad_ratio": max_grad_ratio,
                 "max_update_rms": max_update_rms,
@@ -405,8 +412,9 @@ class RMSprop(torch.optim.RMSprop):
             TypeError: If an option of a group was set to something of the wrong type.
             ValueError: If one was set out of range.
             RuntimeError: If a gradient is not summed over its processes, has rows that its parameter hasn't, or lies in
-                memory that the update writes to, if a state tensor was replaced by one that does not fit, or
-                ``fused=True`` meets what the kernel can't do.
+                memory that the update writes to, if a state tensor was replaced by one that does not fit, if a row
+                was not brought up to date by `prepare` though others are, or ``fused=True`` meets what the kernel can't
+                do.
 
         Examples:
             >>> weight = torch.zeros(2, requires_grad=True)
@@ -487,6 +495,39 @@ class RMSprop(torch.optim.RMSprop):
         kernel_serves = all(path.startswith(("kernel", ON_ROWS)) for path in self.paths().values())
         clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
         return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
+
+    def prepare(self, rows: Any = None) -> None:
+        """Bring rows of tables up to date before a forward reads them, so that no step need go through all rows.
+
+        Momentum and decoupled weight decay move rows that have no gradient, by what has a closed form. With this call
+        before each forward, a step with ``sparse="exact"`` works on the rows of the gradient alone, and what is read is
+        what the dense gradient would have made of it. Where rows rest anyway (no momentum, no weight decay), where they
+        are left alone (``"lazy"``, ``"rowwise"``) and where a step needs the whole table (``weight_decay`` that is
+        added to the gradient, a GPU), this does nothing.
+
+        Args:
+            rows: The numbers of the rows along the first axis, integers of any shape, any of them repeatedly: what is
+                passed to the embedding, by all processes if they share gradients. With several parameters in the
+                optimizer, a mapping from parameters to them.
+                Default None: all rows of all tables, for whoever reads a table as a whole, to evaluate or to save it.
+
+        Raises:
+            TypeError: If rows are no integers.
+            ValueError: If a parameter has no such rows, or isn't the optimizer's.
+            RuntimeError: If all rows move by their average (`ScheduleFreeRMSprop`).
+
+        Examples:
+            >>> table = torch.nn.Embedding(1000, 16, sparse=True)
+            >>> optimizer = RMSprop(table.parameters(), momentum=0.9)
+            >>> ids = torch.tensor([3, 14, 15])
+            >>> optimizer.prepare(ids)
+            >>> table(ids).sum().backward()
+            >>> optimizer.step()
+            >>> optimizer.prepare()
+        """
+        with self._stepper.lock, one_thread() if is_forked() else nullcontext():
+            if prepare(self.param_groups, self.state, rows):
+                self._stepper.forget()
 
     def paths(self) -> dict[str, str]:
         """Return what updates each parameter at the next step.

@@ -26,8 +26,9 @@ from rmsprop.torch.exact_sum import home_of
 from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
-from rmsprop.torch.row_clock import as_held
-from rmsprop.torch.rows import RowUpdate
+from rmsprop.torch.row_clock import as_held, is_on_rows
+from rmsprop.torch.rowwise import update_of
+from rmsprop.torch.sparse import check_fit
 from rmsprop.torch.stage import Stage
 from rmsprop.torch.state import Changes, ParamState
 
@@ -80,6 +81,8 @@ class Plan:
         for members, group in zip(self.groups, groups, strict=True):
             members.check(group, states)
             for name, param in members.named():
+                if param.grad is not None and is_on_rows(param, states.get(param, {}), group):
+                    check_fit(name, param, states.get(param, {}), group)
                 if param.grad is not None and _has_memory(param):
                     check_own(_memory(name, param, states.get(param, {})))
         self._changes = Changes()
@@ -89,7 +92,7 @@ class Plan:
         on_rows = [member for members in self.groups for member in members.on_rows]
         _part_counters([*everyone, *on_rows], states)
         self.rows = [
-            RowUpdate(member, groups[member.group], self.groups[member.group], states[member.param])
+            update_of(member, groups[member.group], self.groups[member.group], states[member.param])
             for member in on_rows
         ]
         _check_rows_apart(everyone, on_rows, states)

@@ -11,16 +11,23 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.decays import Decays, Shares
+from rmsprop.drift import Drift, DriftShares, drifted
 from rmsprop.row_table import RowTable, rows_per_unit
 from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
-from rmsprop.storage import Packing
+from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.gpu_rows import RowLaunch
-from rmsprop.torch.stored_rows import StoredRows
+from rmsprop.torch.local import is_sparse
+from rmsprop.torch.rounding import LOST, RoundingChoice
+from rmsprop.torch.stored_rows import StoredParam, StoredRows
+
+Array = np.ndarray[Any, Any]
 
 ROWS = "rows"  # the name of the clock in a parameter's state
+# Those of one average of squares per row, and of the steps at which rows were touched last.
+ROW_AVERAGE, ROW_STEPS = "row_square_avg", "row_steps"
 
 _CHUNK = 1 << 16  # numbers that NumPy brings to date at a time
 
@@ -33,28 +40,49 @@ class RowClock:
     Args:
         shape: How many rows there are, and how many real numbers in each.
         working: The precision in which updates work.
-        packing: What state is packed into.
-        seed: Chooses the random bits with which it is rounded.
+        choice: How the parameter is rounded, and what its state is packed into.
         number: The number of the parameter in the optimizer.
         now: The step to which all rows are up to date.
-        is_lazy: Whether rows without a gradient stay as they are.
+        is_lazy: Whether rows without a gradient stay as they are. Default False.
+        moving: The parameter, where rows without a gradient move. Default None: they don't.
     """
 
     def __init__(
         self,
         shape: tuple[int, int],
         working: str,
-        packing: Packing | None,
-        seed: int,
+        choice: RoundingChoice,
         number: int,
         now: int,
         is_lazy: bool = False,
+        moving: Tensor | None = None,
     ) -> None:
-        self.is_lazy = is_lazy
-        self.shape, self.working, self.packing, self.seed, self.number = shape, working, packing, seed, number
-        self.per_unit = rows_per_unit(shape[1], packing)
+        self.is_lazy, self._choice = is_lazy, choice
+        self.shape, self.working, self.packing, self.number = shape, working, choice.packing, number
+        self.per_unit = rows_per_unit(shape[1], self.packing)
         self.last: Any = np.full(-(-shape[0] // self.per_unit), now, np.int32)
         self.decays = Decays(working)
+        self._param, self.drift = moving, None if moving is None else Drift(working, now)
+        self._table: Any = None
+        self._names: tuple[str, ...] = ()  # of the arrays that it is a view of
+        self._addresses: list[int] = []  # and where they are
+        self._counted = np.zeros(1)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all rows should be brought up to date, so that another clock can begin."""
+        return self.decays.is_full or (self.drift is not None and self.drift.is_full)
+
+    def units_of(self, rows: Array, count: int) -> Array:
+        """Return the units that rows lie in.
+
+        Args:
+            rows: The numbers of rows along the first axis of the parameter.
+            count: How many of them there are; a gradient of several sparse dimensions has more.
+        """
+        parts = self.shape[0] // count if count else 1
+        places = rows if parts == 1 else (rows[:, None] * parts + np.arange(parts)).ravel()
+        return places // self.per_unit if self.per_unit > 1 else places
 
     def move_to(self, param: Tensor) -> None:
         """Keep the steps where the kernel that updates the parameter reads them."""
@@ -62,47 +90,98 @@ class RowClock:
             self.last = torch.from_numpy(self.last).to(param.device)
 
     def settle(self, state: dict[str, Any], now: int) -> None:
-        """Bring the averages of all rows to a step.
+        """Bring all rows to a step.
 
         Args:
             state: The parameter's state, whose arrays are changed in place.
             now: The step.
         """
-        if not self.is_lazy and (self.last < now).any():
-            by = self._by_numpy if native.missing() else self._by_kernel  # which rows on a GPU always have
-            by(state, now)
+        if not self.is_lazy:
+            self._bring(state, None, now)
 
-    def _by_kernel(self, state: dict[str, Any], now: int) -> None:
-        stored = StoredRows(as_held(state), self.packing)
-        steps = np.array([now - 1.0])  # random bits are those of the step that has been taken
-        packed = self.packing is not None
-        batch = native.Batch(
-            self.working,
-            1,
-            Rule(centered="grad_var" in stored.names),
-            steps="float64" if packed else None,
-            seed=self.seed,
-            packing=self.packing,
-        )
-        arrays = [array.data_ptr() for array in stored.in_columns(batch.state_columns)]
-        batch.place([self.shape[0] * self.shape[1]], [0, 0, *arrays, *([steps.ctypes.data] if packed else [])])
-        batch.number([(self.number, 0, 2**62, 0)])
-        table = table_of(batch, self.shape, self.per_unit, self.last, self.number)
+    def catch_up(self, state: dict[str, Any], units: Array, now: int) -> None:
+        """Bring some rows to a step.
+
+        Args:
+            state: As for `settle`.
+            units: The units that they lie in.
+            now: The step.
+        """
+        behind = np.sort(units[self.last[units] < now])  # faster than np.unique, which hashes
+        if len(behind):
+            is_first = np.append(True, behind[1:] != behind[:-1])
+            self._bring(state, behind[is_first], now)
+
+    def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        if units is None and not (self.last < now).any():
+            return
+        by = self._by_numpy if native.missing() else self._by_kernel
+        by(state, units, now)
+        if self._param is not None:
+            torch.autograd.graph.increment_version(self._param)
+
+    def _by_kernel(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        table = self._kernel_table(as_held(state))
+        self._counted[0] = now - 1.0  # random bits are those of the step that has been taken
+        if units is not None or self.drift is not None:
+            table.settle(units, self.drift, now)
         if status := table.prepared(self.decays, now, None, *torch_threads())():
             raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
 
-    def _by_numpy(self, state: dict[str, Any], now: int) -> None:
+    def _kernel_table(self, held: dict[str, Any]) -> Any:
+        """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
+        param, stored = self._param, StoredRows(held, self.packing)
+        if self._table is None or stored.names != self._names:
+            self._table, self._names = None, stored.names
+        batch = self._new_batch(stored.names) if self._table is None else self._table.batch
+        arrays = stored.in_columns(batch.state_columns)
+        if param is not None and self._choice.keeps_lost(param.dtype):
+            arrays.append(held[LOST])
+        counts = self.packing is not None or param is not None
+        addresses = [0 if param is None else param.data_ptr(), 0, *(array.data_ptr() for array in arrays)]
+        addresses += [self._counted.ctypes.data] * counts
+        if self._table is None or addresses != self._addresses:
+            batch.place([self.shape[0] * self.shape[1]], addresses)
+            batch.number([(self.number, 0, 2**62, 0)])
+            self._table, self._addresses = table_of(batch, self.shape, self.per_unit, self.last, self.number), addresses
+        return self._table
+
+    def _new_batch(self, names: tuple[str, ...]) -> native.Batch:
+        param, choice = self._param, self._choice
+        moves_buffer = param is not None and "momentum_buffer" in names
+        return native.Batch(
+            self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
+            1,
+            Rule(centered="grad_var" in names, momentum=0.9 if moves_buffer else 0.0),
+            steps="float64" if self.packing is not None or param is not None else None,
+            rounding="nearest" if param is None else choice.of(param.dtype),
+            seed=choice.seed,
+            packing=self.packing,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy keeps: not the kernel's view of arrays that will be others."""
+        return {**self.__dict__, "_table": None}
+
+    def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
-        behind = np.flatnonzero(self.last < now)
+        param = None if self._param is None else StoredParam(self._param, as_held(state), self._choice)
+        behind = np.flatnonzero(self.last < now) if chosen is None else chosen
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)
             shares = self.decays.shares(self.last[units], now)
-            averages = {name: array for name, array in stored.read(index).items() if name != "momentum_buffer"}
-            moved = up_to_date(averages, Shares(shares.kept[owner], shares.lost[owner]))
-            stored.write(moved, index, self.seed, now, self.number)
+            arrays = stored.read(index)
+            buffer = arrays.pop("momentum_buffer", None)
+            moved = up_to_date(arrays, Shares(shares.kept[owner], shares.lost[owner]))
+            if param is not None and self.drift is not None:
+                drift = self.drift.shares(self.last[units], now)
+                new, buffer = drifted(param.read(index), buffer, DriftShares(*(share[owner] for share in drift)))
+                param.write(new, index, now, self.number)
+                moved |= {} if buffer is None else {"momentum_buffer": buffer}
+            stored.write(moved, index, self._choice.seed, now, self.number)
         self.last[behind] = now
 
-    def numbers_of(self, units: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def numbers_of(self, units: Array) -> tuple[Array, Array]:
         """Return the places of all numbers of some units, and for each the position of its unit.
 
         Args:
@@ -132,6 +211,19 @@ def table_of(batch: native.Batch, shape: tuple[int, int], per_unit: int, last: A
 def as_held(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a state holds, without bringing it up to date."""
     return dict(dict.items(state))  # type: ignore[arg-type]
+
+
+def is_on_rows(param: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
+    """Whether a parameter is updated row by row: by a sparse gradient, or because its state is one of rows.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        group: Its group.
+    """
+    held = as_held(state)
+    has_row_averages = group["sparse"] == "rowwise" and ROW_AVERAGE in held
+    return is_sparse(param.grad) or has_row_averages or (param.grad is None and ROWS in held)
 
 
 def settle(state: dict[str, Any]) -> None:

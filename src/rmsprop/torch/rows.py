@@ -15,7 +15,7 @@ from rmsprop.averaging import Updating, inner
 from rmsprop.decays import Shares
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
-from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES, working_dtype
+from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows
 from rmsprop.torch.device import is_on_gpu
@@ -24,7 +24,7 @@ from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
 from rmsprop.torch.rounding import LOST, place_of
 from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle, table_of
-from rmsprop.torch.sparse import unfit_rows
+from rmsprop.torch.sparse import moves_rows, new_clock, unfit_rows
 from rmsprop.torch.state import ParamState
 from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
 
@@ -39,16 +39,20 @@ class RowUpdate:
         state: Its state, complete.
     """
 
+    takes_dense = False  # whether a gradient of the whole parameter is one of all rows
+
     def __init__(self, member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> None:
         self.member, self._group, self._state, self._choice = member, group, state, members.rounding
         self._members = members
         self._options: tuple[Any, ...] | None = None
+        self._moves = False  # whether rows without a gradient do
         self._rows: Tensor | None = None
         self._values: Tensor | None = None
         self._shape: tuple[int, int] | None = None
         self._call: Callable[[], int] | None = None
         self._places = self._addresses()
         self._table: Any = None
+        self._table_of: RowClock | None = None  # which `prepare` of the optimizer may begin anew
 
     def bind(self) -> bool:
         """Look at the parameter, its state and its gradient as they are now; return whether its rows can be updated.
@@ -59,15 +63,18 @@ class RowUpdate:
         param, grad = self.member.param, self.member.param.grad
         if grad is None:
             return True
-        if not is_sparse(grad) or grad.dtype != param.dtype or self._addresses() != self._places:
+        if not (is_sparse(grad) or self.takes_dense) or grad.dtype != param.dtype or self._addresses() != self._places:
             return False
         if self._members.options is not self._options:  # looked at only then: it takes a third of a small step
             if unfit_rows(param, self._state, self._group):
                 return False
-            self._options = self._members.options
+            self._options, self._moves = self._members.options, moves_rows(self._group)
         if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
             return False
-        check_rows(self.member.name, param)
+        if not is_sparse(grad):
+            grad = _of_all_rows(grad)
+        else:
+            check_rows(self.member.name, param)
         shape = _shape_of(grad)
         if self._shape not in (None, shape):
             return False
@@ -103,6 +110,8 @@ class RowUpdate:
         clock = self._clock(now)
         if not clock.is_lazy:
             clock.decays.record(rule, now + 1)
+        if clock.drift is not None:
+            clock.drift.record(rule, lr, now + 1)
         if self.member.reason:
             limits = limits.negated() if maximize else limits
             self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
@@ -119,26 +128,42 @@ class RowUpdate:
         self._call = table.prepared(clock.decays, now, grad, *torch_threads())
 
     def _clock(self, now: int) -> RowClock:
-        """Return the steps of the rows, begun anew where they are other rows now."""
+        """Return the steps of the rows, begun anew where they are other rows now.
+
+        Raises:
+            RuntimeError: If a row with a gradient was not brought up to date before it was read.
+        """
         clock = dict.get(self._state, ROWS)
         is_lazy = self._group["sparse"] == "lazy"
-        if clock is not None and (clock.shape != self._shape or clock.decays.is_full or clock.is_lazy != is_lazy):
-            settle(self._state)
-            clock = None
+        if clock is not None:
+            self._check_prepared(clock, now)
+            has_changed = (clock.shape, clock.is_lazy, clock.drift is not None) != (self._shape, is_lazy, self._moves)
+            if has_changed or clock.is_full:
+                settle(self._state)
+                clock = None
         if clock is None:
-            param = self.member.param
-            working = working_dtype(KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")])
             assert self._shape is not None
-            clock = RowClock(
-                self._shape, working, self._choice.packing, self._choice.seed, self.member.number, now, is_lazy
-            )
-            clock.move_to(param)
+            clock = new_clock(self.member.param, self._shape, self._group, self._moves, self.member.number, now)
+            clock.move_to(self.member.param)
             dict.__setitem__(self._state, ROWS, clock)
-            self._table = None
         return clock
 
+    def _check_prepared(self, clock: RowClock, now: int) -> None:
+        assert self._rows is not None
+        if clock.drift is None or clock.shape != self._shape:
+            return
+        rows = self._rows.numpy()
+        is_behind = clock.last[rows // clock.per_unit] < now
+        if is_behind.any():
+            raise RuntimeError(
+                f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared: a "
+                "forward that read it found it as it was some steps ago. Call prepare() of the optimizer before each "
+                "forward, with all rows that are going to be read, those of other processes too"
+            )
+
     def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
-        if self._table is None:
+        if self._table is None or self._table_of is not clock:
+            self._table_of = clock
             param, state, choice = self.member.param, self._state, self._choice
             batch = native.Batch(
                 KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
@@ -215,6 +240,12 @@ def _shape_of(grad: Tensor) -> tuple[int, int]:
     dims = grad.sparse_dim()
     width = math.prod(grad.shape[dims:]) * (2 if grad.is_complex() else 1)
     return math.prod(grad.shape[:dims]), width
+
+
+def _of_all_rows(grad: Tensor) -> Tensor:
+    """Return a gradient of a whole parameter as one in coordinates of all its rows."""
+    places = torch.arange(len(grad))[None]
+    return torch.sparse_coo_tensor(places, grad.detach(), grad.shape, is_coalesced=True, check_invariants=False)
 
 
 def _row_numbers(grad: Tensor) -> Tensor:

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop import native
+from rmsprop import native, rowwise
 from rmsprop.averaging import AveragedRule
+from rmsprop.drift import drifts
 from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
-from rmsprop.storage import KERNEL_DTYPES
+from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.torch.checks import check_rows
 from rmsprop.torch.counter import is_shared
 from rmsprop.torch.device import is_on_gpu, missing
@@ -27,11 +28,14 @@ from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import asked_for
 from rmsprop.torch.packing import CODES
 from rmsprop.torch.rounding import RoundingChoice, choice_of
-from rmsprop.torch.row_clock import ROWS, as_held
+from rmsprop.torch.row_clock import ROWS, RowClock, as_held, is_on_rows
 from rmsprop.torch.state import ParamState, kept_dtype
 
 Group = Mapping[str, Any]
 ON_ROWS = "tensor operations on rows"  # which no compiler traces
+# Why a rule can't update rows alone, by the value of `sparse`.
+_UNFIT_RULE = {"exact": moves_at_rest, "lazy": needs_all_rows, "rowwise": rowwise.unfit_rule}
+_WORDS = {"exact": "", "lazy": ", lazily", "rowwise": ", one average each"}
 
 
 def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | None:
@@ -45,10 +49,31 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
     Returns:
         A reason that completes "as ...".
     """
-    rule, choice, grad = rule_of(group), choice_of(group), param.grad
+    if reason := unfit_table(param, state, group, _is_prepared(state)):
+        return reason
+    grad = param.grad
+    if grad is not None and grad.dtype != param.dtype:
+        return f"its gradient is of {grad.dtype}"
+    return None if grad is None or _has_rows(grad, group) else "its gradient has no rows"
+
+
+def unfit_table(param: Tensor, state: Mapping[str, Any], group: Group, is_prepared: bool) -> str | None:
+    """Return why no sparse gradient of a parameter could be applied row by row, or None if one could.
+
+    Args:
+        param: The parameter.
+        state: Its state, as far as there is any yet.
+        group: Its group.
+        is_prepared: Whether rows that move without a gradient are brought up to date before they are read.
+
+    Returns:
+        As `unfit_rows`.
+    """
+    rule = rule_of(group)
     if isinstance(rule, AveragedRule):
         return "the average moves all rows"
-    if reason := needs_all_rows(rule) if group["sparse"] == "lazy" else moves_at_rest(rule):
+    catches_up = is_prepared and param.device.type == "cpu" and not is_on_gpu(param) and moves_rows(group)
+    if not catches_up and (reason := _UNFIT_RULE[group["sparse"]](rule)):
         return reason
     for option in ("max_grad_ratio", "max_update_rms", "differentiable", "capturable"):
         if group[option]:
@@ -59,9 +84,53 @@ def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | N
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
         return "its rows don't follow each other in memory"
-    if grad is not None and (grad.dtype != param.dtype or not is_sparse(grad) or grad.sparse_dim() == 0):
-        return f"its gradient is of {grad.dtype}" if grad.dtype != param.dtype else "its gradient has no rows"
-    return _unfit_state(param, state, rule, choice)
+    if group["sparse"] == "rowwise":
+        return _unfit_for_row_averages(param, state, choice_of(group))
+    return _unfit_state(param, state, rule, choice_of(group))
+
+
+def moves_rows(group: Group) -> bool:
+    """Whether rows without a gradient move in a group, all by one map, and exactly."""
+    rule = rule_of(group)
+    return group["sparse"] == "exact" and not isinstance(rule, AveragedRule) and drifts(rule)
+
+
+def new_clock(param: Tensor, shape: tuple[int, int], group: Group, moves: bool, number: int, now: int) -> RowClock:
+    """Return the steps of the rows of a parameter that are all up to date.
+
+    Args:
+        param: The parameter.
+        shape: How many rows there are, and how many real numbers in each.
+        group: Its group.
+        moves: Whether rows without a gradient move.
+        number: Its number in the optimizer.
+        now: The step to which they are.
+    """
+    working = working_dtype(KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")])
+    is_lazy = group["sparse"] == "lazy"
+    return RowClock(shape, working, choice_of(group), number, now, is_lazy, param if moves else None)
+
+
+def _has_rows(grad: Tensor, group: Group) -> bool:
+    """Whether a gradient is one of rows; where each has one average, that of the whole parameter is."""
+    return grad.sparse_dim() > 0 if is_sparse(grad) else group["sparse"] == "rowwise"
+
+
+def _is_prepared(state: Mapping[str, Any]) -> bool:
+    """Whether somebody brings rows that move without a gradient up to date before they are read."""
+    clock = as_held(state).get(ROWS)  # in a copy of the state the clock alone tells
+    is_moving = isinstance(clock, RowClock) and clock.drift is not None
+    return is_moving or (isinstance(state, ParamState) and state.is_prepared)
+
+
+def _unfit_for_row_averages(param: Tensor, state: Mapping[str, Any], choice: RoundingChoice) -> str | None:
+    if choice.packing is not None:
+        return f"state_dtype={choice.packing!r} packs averages of single numbers, and a row has one of float32 here"
+    grad: Any = param.grad
+    if grad is not None and is_sparse(grad) and grad.sparse_dim() != 1:
+        return f"its gradient has {grad.sparse_dim()} sparse dimensions, and each row along the first has one average"
+    arrays = (value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor))
+    return "processes share its state" if any(map(is_shared, arrays)) else None
 
 
 def _unfit_device(param: Tensor, group: Group) -> str | None:
@@ -85,6 +154,25 @@ def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: Ro
         if not array.is_contiguous() or (array.dtype != kept_dtype(param, choice) and choice.packing != "8bit"):
             return "its state is stored in another way"
     return None
+
+
+def check_fit(name: str, param: Tensor, state: Mapping[str, Any], group: Group) -> None:
+    """Check that rows can be updated alone where a dense copy of the gradient would be something else.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter, with a gradient of rows.
+        state: Its state, as far as there is any yet.
+        group: Its group.
+
+    Raises:
+        RuntimeError: If they can't.
+    """
+    sparse = group["sparse"]
+    if sparse != "exact" and (reason := unfit_rows(param, state, group)):
+        raise RuntimeError(
+            f"sparse={sparse!r} can't update some rows of parameter {name} alone, as {reason}: use sparse='exact'"
+        )
 
 
 class DenseSweeps:
@@ -132,10 +220,7 @@ class DenseSweeps:
                     "moves all rows at every step, so make it dense (sparse=False in an Embedding)"
                 )
             check_rows(name, param)
-            if group["sparse"] == "lazy" and (reason := unfit_rows(param, states.get(param, {}), group)):
-                raise RuntimeError(
-                    f"sparse='lazy' can't update some rows of parameter {name} alone, as {reason}: use sparse='exact'"
-                )
+            check_fit(name, param, states.get(param, {}), group)
         swept = self._sweep([(param, group) for _, param, group in found], states)
         known = {id(param) for param, _ in self._params}
         self._params += [(param, group) for param, group, _ in swept if id(param) not in known]
@@ -143,9 +228,12 @@ class DenseSweeps:
             return None
         self.has_warned = True
         names = {id(param): name for name, param, _ in found}
+        remedy = ". prepare() of the optimizer with the rows, before each forward, spares that"
         return (
             f"rmsprop makes the sparse gradient of parameter {names[id(swept[0][0])]} dense at every step, as "
             f"{swept[0][2]}: the step is exact, but costs as much as one of the whole table"
+            + remedy
+            * (unfit_table(swept[0][0], {}, swept[0][1], is_prepared=True) is None)
         )
 
     def _sweep(
@@ -174,10 +262,9 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     Returns:
         The words of `paths`; None if it has no sparse gradient or becomes a dense one.
     """
-    is_resting = param.grad is None and ROWS in as_held(state)
-    if not (is_resting or is_sparse(param.grad)) or unfit_rows(param, state, group):
+    if not is_on_rows(param, state, group) or unfit_rows(param, state, group):
         return None
-    lazily = ", lazily" * (group["sparse"] == "lazy")
+    words = _WORDS[group["sparse"]]
     if reason := asked_for(group) or native.missing():
-        return f"{ON_ROWS}{lazily}: {reason}"
-    return f"kernel on rows{lazily} ({'triton' if is_on_gpu(param) else native.instruction_set()})"
+        return f"{ON_ROWS}{words}: {reason}"
+    return f"kernel on rows{words} ({'triton' if is_on_gpu(param) else native.instruction_set()})"

@@ -24,7 +24,7 @@ from rmsprop.torch.counter import can_count, checked, is_shared, new_counter, pi
 from rmsprop.torch.local import is_dense, is_lazy, is_shard, is_uninitialized
 from rmsprop.torch.packing import CODES, SCALES, packed, unpacked, zeros
 from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice
-from rmsprop.torch.row_clock import ROWS, as_held, settle
+from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, ROWS, as_held, settle
 
 ARRAYS = ("square_avg", "grad_var", "grad_avg", "momentum_buffer", ITERATE)
 
@@ -53,6 +53,9 @@ class ParamState(dict[str, Any]):
     Args:
         content: What it holds at first.
 
+    Attributes:
+        is_prepared: Whether somebody brings rows that move without a gradient up to date before they are read.
+
     Examples:
         >>> ParamState({"grad_var": torch.tensor(1.0), "grad_avg": torch.tensor(2.0)})["square_avg"]
         tensor(5.)
@@ -60,6 +63,7 @@ class ParamState(dict[str, Any]):
 
     def __init__(self, content: Mapping[str, Any] | None = None) -> None:
         super().__init__(content or {})
+        self.is_prepared = False
         self._changes: Changes | None = None
         self._counter_memory: np.ndarray[Any, Any] | None = None
 
@@ -151,7 +155,7 @@ def _holds(state: Mapping[str, Any], name: str) -> bool:
     return name in state or CODES[name] in state
 
 
-_WATCHED = {"step", *ARRAYS, *CODES.values(), *SCALES.values(), LOST}
+_WATCHED = {"step", *ARRAYS, *CODES.values(), *SCALES.values(), LOST, ROW_AVERAGE, ROW_STEPS}
 
 
 def _telling(name: str) -> Callable[..., Any]:
@@ -241,6 +245,8 @@ def complete(
     state.tell(changes)
     if not can_count(state.get("step"), param, count_on_device):
         state.set_counter(new_counter(state.get("step"), param, count_on_device))
+    if ROW_AVERAGE in state:
+        _spread_out(state, param)
     is_other_rules = _holds(state, "square_avg") if rule.centered else not _holds(state, "square_avg")
     if is_other_rules or rounding.packing != "8bit":
         _unpack(state)
@@ -260,8 +266,18 @@ def complete(
             state.update(_new_array(name, param, rule.start(name), rounding))
     if rounding.packing is not None:
         _pack(state, rounding)
-    _keep_lost(state, param, rounding)
+    keep_lost(state, param, rounding)
     return state
+
+
+def _spread_out(state: ParamState, param: Tensor) -> None:
+    """Give each number of a row an average of its own: its row's."""
+    array = torch.empty_like(param, dtype=state_dtype(param), memory_format=torch.preserve_format)
+    real, average = as_real(array), state[ROW_AVERAGE]
+    real.copy_(average.reshape(-1, *(1 for _ in real.shape[1:])).expand(real.shape))
+    state["square_avg"] = array
+    for name in (ROW_AVERAGE, ROW_STEPS):
+        state.pop(name, None)
 
 
 def is_complete(state: Any, param: Tensor, rule: Updating, count_on_device: bool, rounding: RoundingChoice) -> bool:
@@ -313,7 +329,7 @@ def _pack(state: dict[str, Any], rounding: RoundingChoice) -> None:
             state[name] = state[name].to(torch.bfloat16)
 
 
-def _keep_lost(state: ParamState, param: Tensor, rounding: RoundingChoice) -> None:
+def keep_lost(state: ParamState, param: Tensor, rounding: RoundingChoice) -> None:
     """Keep what rounding takes off a parameter, if its group does; otherwise what there is would grow stale."""
     wanted = rounding.keeps_lost(param.dtype)
     fits = LOST in state and state[LOST].dtype == param.dtype and state[LOST].shape == param.shape
@@ -463,6 +479,11 @@ def _adopted_value(name: str, value: Any, param: Tensor) -> Any:
         return value
     if name == LOST and value.shape == param.shape:
         return torch.empty_like(param, memory_format=torch.preserve_format).copy_(value)
+    if name in (ROW_AVERAGE, ROW_STEPS) and value.shape != param.shape[:1] and not is_uninitialized(param):
+        raise ValueError(
+            f"loaded state has {name} of shape {tuple(value.shape)} for a parameter of shape {tuple(param.shape)}, "
+            "which has one for each row: load a state dict that was saved for this model"
+        )
     if name not in ARRAYS:  # codes of 8 bits and their scales, or what somebody else keeps here
         return value.to(param.device, copy=True)
     if is_uninitialized(param):

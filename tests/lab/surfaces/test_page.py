@@ -3,19 +3,16 @@
 import ast
 import re
 from dataclasses import asdict, replace
-from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 import torch
+from browser import luminance
 from playwright.sync_api import expect
 
 from rmsprop import DIALECTS, Rule
 from rmsprop.lab.problems.builtin.surfaces import SURFACES
-from rmsprop.lab.surfaces.choices import Values, walks
 from rmsprop.lab.surfaces.derivative import gradient
-from rmsprop.lab.surfaces.page import page as make_page
-from rmsprop.lab.surfaces.picture import Scene
 from rmsprop.reference import init, update
 from rmsprop.torch import RMSprop
 
@@ -45,60 +42,12 @@ def reference(name, rule, lr, steps, start=None):
     return np.array(rows)
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    bowl = SURFACES["bowl"]
-    found, _ = walks(bowl, ["adam", "rmsprop-d2l"], lr=Values(plain=0.4), steps=20)
-    path = tmp_path_factory.mktemp("page") / "walk.html"
-    path.write_text(make_page(Scene(name="bowl", surface=bowl, walks=found)), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def open_page(chromium, file):
-    """Opens the page, with settings in its link if there are any; what it says in its console is an error."""
-    contexts, said = [], []
-
-    def open_with(settings=None, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri() + (f"#{urlencode(settings)}" if settings else ""))
-        return page
-
-    yield open_with
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
 def table(page):
     """Every step that the page has computed, with all digits."""
     if not page.locator("#all").get_attribute("open"):
         page.evaluate("document.getElementById('all').open = true; table()")
     cells = page.eval_on_selector_all("#points td", "cells => cells.map((cell) => cell.textContent)")
     return np.array([float(cell) for cell in cells]).reshape(-1, 4)[:, 1:]
-
-
-@pytest.fixture(scope="module")
-def one_page(chromium, file):
-    """Follows links without being loaded anew."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(file.as_uri())
-    arrive = """link => new Promise((done) => {
-        addEventListener("hashchange", () => done(), { once: true });
-        location.hash = link;
-    })"""
-
-    def follow(settings):
-        page.evaluate(arrive, urlencode(settings))
-        return page
-
-    yield follow
-    context.close()
 
 
 def number(page, name):
@@ -238,7 +187,8 @@ def test_no_point_leaves_the_picture_and_one_that_would_is_told(open_page):
     assert "Leaves" not in page.locator("#summary").inner_text()
     page.locator("#lr").fill("1000")
     assert page.locator("#summary").inner_text() == "Leaves this picture at step 1."
-    assert page.locator("rect.end").count() == 1  # of the loss alone
+    assert page.locator("#picture rect.end").count() == 0
+    assert page.locator("#loss rect.end").count() == 1
 
 
 def test_the_call_in_python_walks_the_same_way(open_page):
@@ -329,12 +279,6 @@ def test_beside_the_picture_there_is_room_for_controls(open_page, name, size):
     assert picture["height"] <= 0.5 * height + 48 + 1
     assert picture["height"] >= 100
     assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-def luminance(colour):
-    r, g, b = (int(part) for part in re.findall(r"\d+", colour)[:3])
-    channels = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in (r, g, b)]
-    return float(np.dot([0.2126, 0.7152, 0.0722], channels))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

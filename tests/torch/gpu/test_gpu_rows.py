@@ -101,6 +101,13 @@ def test_what_moves_all_rows_is_a_dense_copy(options, reason, device):
     assert "kernel on rows" not in optimizer.paths()["0"]
 
 
+def test_one_average_per_row_is_for_the_cpu(device):
+    param = torch.ones(10, 2, device=device, requires_grad=True)
+    param.grad = gradient((10, 2), 0, 4, device, torch.float32)
+    with pytest.raises(RuntimeError, match="whose kernel doesn't know sparse='rowwise'"):
+        RMSprop([param], sparse="rowwise").step()
+
+
 def test_a_row_that_does_not_exist_is_an_error_before_anything_changed(device):
     param = torch.ones(4, 2, device=device, requires_grad=True)
     param.grad = torch.sparse_coo_tensor(

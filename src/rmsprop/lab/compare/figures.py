@@ -13,7 +13,7 @@ from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
 from rmsprop.lab.compare.results import Run, Track, Trial
 from rmsprop.lab.compare.statistics import Floats, best_of, quantile
 from rmsprop.lab.compare.targets import LossTarget
-from rmsprop.lab.drawing import COLOURS, DARK, GREY, thin
+from rmsprop.lab.drawing import COLOURS, DARK, GREY, name_lines, thin
 from rmsprop.lab.optimizers import row
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ def _reached_curves(analysis: Analysis, track: Track, target: LossTarget, axes: 
         shares = 100 * np.arange(1, len(steps) + 1) / len(found.steps)
         x, y = np.concatenate([[0], steps, [end]]), np.concatenate([[0], shares, [100 * found.share]])
         width = 1.4 + _THINNER * (len(every) - 1 - place)
-        colour = _colour(analysis, found.optimizer)
+        style = _style(analysis, found.optimizer)
         line: dict[str, Any] = {"linewidth": width, "solid_capstyle": "butt", "zorder": 3 + place / 100}
-        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], color=colour, **line)
+        axes.step(x, y, where="post", label=analysis.labels[found.optimizer], **style, **line)
         # A rise in the last step has no line after it.
-        axes.scatter(x[-1:], y[-1:], s=(width + 2) ** 2, color=colour, zorder=3 + place / 100)
+        axes.scatter(x[-1:], y[-1:], s=(width + 2) ** 2, color=style["color"], zorder=3 + place / 100)
     axes.set_ylim(-6, 106)
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlim(0, 1.03 * end)
@@ -288,7 +288,7 @@ def best_of_k(analysis: Analysis, axes: Axes) -> None:
     axes.set_xlabel("trials")
     axes.set_ylabel(_lines(f"best validation loss (median): {analysis.comparison.facts.loss_name}", 3.0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend_below(axes)
+    name_lines(axes, fontsize=10)
 
 
 def _colour(analysis: Analysis, name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rmsprop.lab.diagnose.finding import Diagnosis, Finding, Panel
 from rmsprop.lab.diagnose.history import History, Series, Statistics
-from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, single, thin
+from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, name_lines, single, thin
 from rmsprop.lab.page import Picture
 from rmsprop.lab.recorder.measure import STATISTICS
 from rmsprop.lab.verdict.curves import Lost
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _LOG_RANGE = 20.0
 # More lines than these can't be told apart: the layers that findings name come first, then the largest.
 _MOST_LAYERS = 7
-# So many letters of a legend fit side by side; a line before them takes as much as six.
-_LETTERS = 72
 # So few points are shown as such.
 _FEW = 12
 # Fewer measurements than these show no course.
@@ -112,12 +110,11 @@ def _loss(diagnosis: Diagnosis, axes: Axes) -> None:
         _given_up(axes, history, history.given_up)
     elif not any(map(math.isfinite, history.train.values)):
         _say(axes, "no loss is finite")
-    if len(history.validation) or history.given_up is not None:
-        axes.legend()
     axes.set_xlabel(history.unit)
     axes.set_ylabel(history.loss_name, parse_math=False)
     known = [*history.train.values, *history.validation.values, *(history.initial or ())]
     _scale(axes, [*known, history.given_up.loss] if history.given_up else known)
+    name_lines(axes, fontsize=10)
     _mark(axes, diagnosis, "loss")
 
 
@@ -163,16 +160,8 @@ def _layers(diagnosis: Diagnosis, panel: Panel, matrix: np.ndarray, axes: Axes) 
     _scale(axes, matrix[:, shown].ravel().tolist())
     if panel in _SHARES:
         axes.set_ylim(-0.03, 1.03)
-    if len(shown) > 1:
-        _legend_below(axes)
+    name_lines(axes, loc="best", fontsize=9)
     _mark(axes, diagnosis, panel)
-
-
-def _legend_below(axes: Axes) -> None:
-    """Put the legend where no curve and no number of a finding is."""
-    longest = max(len(str(line.get_label())) for line in axes.get_lines())
-    ncols = max(1, _LETTERS // (longest + 6))
-    axes.figure.legend(loc="outside lower center", fontsize=9, ncols=ncols, handlelength=1.5)
 
 
 def _labels(panel: Panel) -> str:

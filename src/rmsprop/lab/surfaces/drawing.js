@@ -1,4 +1,4 @@
-// Drawing in SVG: contours by marching squares, axes, and the path.
+// Drawing in SVG: contours by marching squares, axes, and the paths.
 
 const SVG = "http://www.w3.org/2000/svg";
 const NARROW = matchMedia("(max-width: 52rem)");
@@ -148,11 +148,25 @@ class Picture {
     return x >= lowX && x <= highX && y >= lowY && y <= highY ? [x, y] : null;
   }
 
-  // Draws the points up to the chosen one strongly, the rest faintly.
-  path(shown, chosen, ended) {
+  // Draws RMSProp's path after those beside it, each as far as it stays in the picture: {style, places, left}.
+  paths(walks, chosen) {
     this.layer.replaceChildren();
-    const places = shown.map((point) => this.at(point.x, point.y));
-    const upTo = Math.min(chosen, shown.length - 1);
+    for (const { style, path, left } of walks) {
+      const places = path.slice(0, left).map((point) => this.at(point.x, point.y));
+      if (style) this.beside(style, places, chosen, left > path.length - 1);
+      else this.path(places, chosen, left > path.length - 1);
+    }
+  }
+
+  beside(style, places, chosen, ended) {
+    const upTo = Math.min(chosen, places.length - 1);
+    element(this.layer, "polyline", { class: `walk-line ${style}`, points: places.slice(0, upTo + 1).join(" ") });
+    if (chosen < places.length || ended) marker(this.layer, style, ...places[upTo]);
+  }
+
+  // Draws the points up to the chosen one strongly, the rest faintly.
+  path(places, chosen, ended) {
+    const upTo = Math.min(chosen, places.length - 1);
     element(this.layer, "polyline", { class: "rest", points: places.join(" ") });
     element(this.layer, "polyline", { class: "path", id: "path", points: places.slice(0, upTo + 1).join(" ") });
     if (places.length <= 150) {
@@ -160,40 +174,52 @@ class Picture {
       element(this.layer, "path", { class: "dots", d: dots });
     }
     element(this.layer, "circle", { class: "start", cx: places[0][0], cy: places[0][1], r: 6 });
-    if (chosen < shown.length || ended) {
-      const [u, v] = places[upTo];
-      element(this.layer, "rect", { class: "end", x: u - 5.5, y: v - 5.5, width: 11, height: 11 });
-    }
+    if (chosen < places.length || ended) marker(this.layer, "", ...places[upTo]);
   }
 }
 
-// The height above the least value over the steps, on a logarithmic axis.
-function drawLoss(svg, heights, chosen) {
+// The mark of the chosen step: RMSProp's is a square, and each optimizer beside it has another shape.
+const SHAPES = {
+  sgd: "m0 -7l7 12h-14z",
+  momentum: "m0 7l7 -12h-14z",
+  adagrad: "m0 -7l7 7l-7 7l-7 -7z",
+  adam: "m-2 -7h4v5h5v4h-5v5h-4v-5h-5v-4h5z",
+};
+
+function marker(parent, style, u, v) {
+  if (style) element(parent, "path", { class: `mark ${style}`, d: `M${u} ${v}${SHAPES[style]}` });
+  else element(parent, "rect", { class: "end", x: u - 5.5, y: v - 5.5, width: 11, height: 11 });
+}
+
+// The heights above the least value over the steps, on a logarithmic axis: {style, heights} of each optimizer.
+function drawLoss(svg, curves, chosen) {
   const width = Math.max(280, svg.clientWidth), height = 170, left = 52, right = 10, top = 8, bottom = 130;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.replaceChildren();
-  const positive = heights.filter((value) => value > 0 && Number.isFinite(value));
+  const steps = curves[0].heights.length - 1;
+  const positive = curves.flatMap(({ heights }) => heights.filter((value) => value > 0 && Number.isFinite(value)));
   if (!positive.length) return;
-  const most = Math.ceil(Math.log10(Math.max(...positive)) + 1e-9);
-  const least = Math.max(Math.floor(Math.log10(Math.min(...positive))), most - 30, -300);
+  const extreme = (side) => Math.log10(positive.reduce((one, other) => side(one, other)));
+  const most = Math.ceil(extreme(Math.max) + 1e-9);
+  const least = Math.max(Math.floor(extreme(Math.min)), most - 30, -300);
   const range = Math.max(1, most - least);
-  const u = (step) => left + ((width - left - right) * step) / Math.max(1, heights.length - 1);
+  const u = (step) => left + ((width - left - right) * step) / Math.max(1, steps);
   const v = (value) => top + ((bottom - top) * (most - Math.max(Math.log10(value), least))) / range;
   element(svg, "path", { class: "axis", d: `M${left} ${top}V${bottom}H${width - right}` });
   for (let power = most; power >= least; power -= Math.ceil(range / 4)) {
     element(svg, "path", { class: "axis", d: `M${left} ${v(10 ** power)}h-5` });
     element(svg, "text", { x: left - 8, y: v(10 ** power) + 4, "text-anchor": "end" }, `1e${power}`.replace("-", "−"));
   }
-  for (const step of ticks(0, heights.length - 1, width / 90).filter(Number.isInteger)) {
+  for (const step of ticks(0, steps, width / 90).filter(Number.isInteger)) {
     element(svg, "path", { class: "axis", d: `M${u(step)} ${bottom}v5` });
     element(svg, "text", { x: u(step), y: bottom + 18, "text-anchor": "middle" }, step);
   }
   element(svg, "text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "step");
-  const points = heights.map((value, step) => [u(step), value > 0 ? v(value) : bottom, value]);
-  const finite = points.filter((point) => Number.isFinite(point[2]));
-  const places = finite.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`);
-  element(svg, "polyline", { class: "path", points: places.join(" ") });
-  if (Number.isFinite(heights[chosen])) {
-    element(svg, "rect", { class: "end", x: u(chosen) - 4.5, y: points[chosen][1] - 4.5, width: 9, height: 9 });
+  for (const { style, heights } of curves) {
+    const points = heights.map((value, step) => [u(step), value > 0 ? v(value) : bottom, value]);
+    const finite = points.filter((point) => Number.isFinite(point[2]));
+    const places = finite.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`);
+    element(svg, "polyline", { class: style ? `walk-line ${style}` : "path", points: places.join(" ") });
+    if (Number.isFinite(heights[chosen])) marker(svg, style, u(chosen), points[chosen][1]);
   }
 }

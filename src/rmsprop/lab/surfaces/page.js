@@ -3,19 +3,21 @@
 const byId = (id) => document.getElementById(id);
 const FLAGS = ["eps_inside_sqrt", "init_from_gradient", "delayed", "centered", "nesterov", "averaged_momentum",
   "caution", "bias_correction"];
+const PEERS = PAGE.beside, BESIDE = PEERS.map((name) => `beside-${name}`);
 const digits = (value, count) => Number(value.toPrecision(count));
 
 // A slider runs from 0 to 200; each number has a scale of its own, and its field takes any value that is allowed.
 const FRACTION = { ok: (v) => v >= 0 && v <= 1, allowed: "from 0 to 1" };
 const FROM_ZERO = { ok: (v) => v >= 0, allowed: "0 or more" };
 const COORDINATE = { ok: (v) => Math.abs(v) <= PAGE.farthest, allowed: `from −${PAGE.farthest} to ${PAGE.farthest}` };
+const RATE = {
+  from: (s) => digits(10 ** (5 * s - 4), 3),
+  to: (v) => (Math.log10(v) + 4) / 5,
+  ok: (v) => v > 0,
+  allowed: "above 0",
+};
 const NUMBERS = {
-  lr: {
-    from: (s) => digits(10 ** (5 * s - 4), 3),
-    to: (v) => (Math.log10(v) + 4) / 5,
-    ok: (v) => v > 0,
-    allowed: "above 0",
-  },
+  lr: RATE,
   decay: {
     from: (s) => digits(1 - digits(10 ** (-4 * s), 2), 6),
     to: (v) => Math.log10(1 - v) / -4,
@@ -37,6 +39,7 @@ const NUMBERS = {
   x: COORDINATE,
   y: COORDINATE,
 };
+for (const name of PEERS) NUMBERS[`lr-${name}`] = RATE;
 
 // Returns the number that a text stands for, or null if it can't be used; links are as untrusted as typing.
 function parsed(name, text) {
@@ -46,7 +49,8 @@ function parsed(name, text) {
 
 const settings = { ...PAGE.settings };
 const picture = new Picture(byId("picture"));
-let path = [], chosen = Infinity, playing = null;
+// RMSProp's path, and those of the optimizers beside it: {style, path, left}, where left is the step at which it leaves.
+let path = [], others = [], chosen = Infinity, playing = null;
 
 function rule() {
   const one = { lr_in_momentum: PAGE.dialects[settings.dialect].lr_in_momentum };
@@ -58,19 +62,37 @@ function rule() {
   return one;
 }
 
+function rmsprop(lr) {
+  return descend(SURFACES[settings.surface].f, rule(), lr, settings.steps, [settings.x, settings.y]);
+}
+
+// The path of an optimizer beside RMSProp.
+function walked(name, lr) {
+  const { f } = SURFACES[settings.surface], make = () => OPTIMIZERS[name](lr, ...PAGE.peers[name].options);
+  const points = pathOf(make, (x, y) => f(x, y).slice(1), [settings.x, settings.y], settings.steps);
+  return points.map(([x, y]) => ({ x, y, f: f(x, y)[0] }));
+}
+
+const leaves = (one) => leavesAt(SURFACES[settings.surface].window, one);
+
 function update() {
-  const surface = SURFACES[settings.surface];
-  path = descend(surface.f, rule(), settings.lr, settings.steps, [settings.x, settings.y]);
+  path = rmsprop(settings.lr);
+  others = PEERS.filter((name) => settings[`beside-${name}`]).map((name) => {
+    const one = walked(name, settings[`lr-${name}`]);
+    return { style: name, path: one, left: leaves(one) };
+  });
   show();
   history.replaceState(null, "", "#" + new URLSearchParams(settings));
 }
 
 function show() {
   const surface = SURFACES[settings.surface], last = path.length - 1, at = Math.min(chosen, last);
-  const left = leavesAt(surface.window, path), shown = path.slice(0, left);
-  picture.ground(settings.surface, surface, grown(surface.window, shown));
-  picture.path(shown, at, left > last);
-  drawLoss(byId("loss"), path.map((point) => point.f - surface.least), at);
+  const left = leaves(path), all = [...others, { style: "", path, left }];
+  picture.ground(settings.surface, surface, grown(surface.window, all.flatMap((one) => one.path.slice(0, one.left))));
+  picture.paths(all, at);
+  // A path that left would make everybody else's loss a flat line.
+  const heights = (one) => (one.style ? one.path.slice(0, one.left) : one.path).map((point) => point.f - surface.least);
+  drawLoss(byId("loss"), [...all].reverse().map((one) => ({ style: one.style, heights: heights(one) })), at);
   const moved = at > 0 ? Math.hypot(path[at].x - path[at - 1].x, path[at].y - path[at - 1].y) : 0;
   const numbers = { "at-step": at, "end-x": path[at].x, "end-y": path[at].y, "end-f": path[at].f, "end-moved": moved };
   for (const [id, value] of Object.entries(numbers)) {
@@ -81,12 +103,42 @@ function show() {
   byId("at").value = at;
   const lowest = path.reduce((best, point, step) => (point.f < path[best].f ? step : best), 0);
   const low = `Lowest: f = ${short(path[lowest].f)} at step ${lowest}.`;
-  byId("summary").textContent = left > last ? low : `Leaves this picture at step ${left}.`;
+  const lost = others.filter((one) => one.left <= last);
+  const said = lost.map((one) => ` ${PAGE.peers[one.style].label} leaves it at step ${one.left}.`).join("");
+  byId("summary").textContent = (left > last ? low : `Leaves this picture at step ${left}.`) + said;
   const [from, to] = [path[0], path[at]].map((point) => `(${short(point.x)}, ${short(point.y)})`);
   const label = `Contours of ${settings.surface} and the path of RMSProp: from ${from} to ${to} in ${at} steps.`;
-  byId("picture").setAttribute("aria-label", label);
+  const names = others.map((one) => PAGE.peers[one.style].label).join(", ");
+  byId("picture").setAttribute("aria-label", names ? `${label} Beside it: ${names}.` : label);
+  compare(at);
   if (byId("all").open) table();
   controls();
+}
+
+// The optimizers beside RMSProp in a table below the picture, which is its legend, too.
+function compare(at) {
+  byId("beside").hidden = others.length === 0;
+  const rows = [{ style: "", path }, ...others].map(({ style, path: one }) => {
+    const row = document.createElement("tr"), title = document.createElement("th");
+    title.scope = "row";
+    sample(title, style);
+    title.append(` ${style ? PAGE.peers[style].label : "RMSProp"}`);
+    row.append(title);
+    for (const name of ["x", "y", "f"]) {
+      const cell = row.insertCell();
+      cell.textContent = short(one[at][name]);
+      cell.dataset.value = String(one[at][name]);
+    }
+    row.id = `at-${style || "rmsprop"}`;
+    return row;
+  });
+  byId("ends").replaceChildren(...rows);
+}
+
+function sample(parent, style) {
+  const svg = element(parent, "svg", { class: "sample", viewBox: "0 0 44 16", "aria-hidden": "true" });
+  element(svg, "path", { class: style ? `walk-line ${style}` : "path", d: "M2 8h40" });
+  marker(svg, style, 22, 8);
 }
 
 function table() {
@@ -108,7 +160,8 @@ function controls() {
     if (document.activeElement !== slider) slider.value = 200 * Math.min(1, Math.max(0, scale.to(settings[name])));
     slider.setAttribute("aria-valuetext", String(settings[name]));
   }
-  for (const name of FLAGS) byId(name).checked = settings[name];
+  for (const name of [...FLAGS, ...BESIDE]) byId(name).checked = settings[name];
+  for (const name of PEERS) byId(`row-${name}`).hidden = !settings[`beside-${name}`];
   byId("nesterov").disabled = settings.momentum === 0;
   byId("call").textContent = call();
 }
@@ -159,10 +212,30 @@ function fromLink() {
       const value = parsed(name, text);
       refuse(name, value === null ? text : null);
       settings[name] = value ?? settings[name];
-    } else if (FLAGS.includes(name)) settings[name] = text === "true";
+    } else if (FLAGS.includes(name) || BESIDE.includes(name)) settings[name] = text === "true";
     else if (name === "surface" && Object.hasOwn(SURFACES, text)) settings.surface = text;
     else if (name === "dialect" && Object.hasOwn(PAGE.dialects, text)) settings.dialect = text;
   }
+}
+
+// Gives everybody a learning rate, and takes back what was refused.
+function rates(rateOf) {
+  for (const name of ["", ...PEERS]) {
+    const field = name ? `lr-${name}` : "lr";
+    refuse(field, null);
+    byId(field).removeAttribute("aria-invalid");
+    if (!name || settings[`beside-${name}`]) settings[field] = rateOf(name);
+  }
+  restart();
+}
+
+// The learning rate of 16 with which a path ends lowest: the highest loss of its last fifth, as no lucky step counts.
+function best(name) {
+  const ends = PAGE.grid.map((lr) => {
+    const one = name ? walked(name, lr) : rmsprop(lr), last = one.slice(-Math.max(1, Math.floor(settings.steps / 5)));
+    return leaves(one) < one.length ? Infinity : Math.max(...last.map((point) => point.f));
+  });
+  return PAGE.grid[ends.indexOf(Math.min(...ends))];
 }
 
 function play() {
@@ -187,7 +260,7 @@ for (const name of Object.keys(NUMBERS)) {
     restart();
   });
 }
-for (const name of FLAGS) {
+for (const name of [...FLAGS, ...BESIDE]) {
   byId(name).addEventListener("change", (event) => {
     settings[name] = event.target.checked;
     restart();
@@ -207,6 +280,8 @@ byId("at").addEventListener("input", (event) => {
   chosen = Number(event.target.value);
   show();
 });
+byId("common").addEventListener("click", () => rates(() => settings.lr));
+byId("best").addEventListener("click", () => rates(best));
 byId("play").addEventListener("click", play);
 byId("all").addEventListener("toggle", table);
 byId("picture").addEventListener("click", (event) => {

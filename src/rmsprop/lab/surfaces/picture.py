@@ -12,6 +12,7 @@ import numpy as np
 
 from rmsprop.lab.drawing import BLUE, DARK, ORANGE, SIZE, draw_figure
 from rmsprop.lab.format import short
+from rmsprop.lab.optimizers import Choice
 from rmsprop.lab.problems.builtin.surfaces import Surface
 from rmsprop.lab.surfaces.paths import Walk, dialect_of, rule_of
 from rmsprop.rule import Rule
@@ -214,10 +215,26 @@ def settings_of(scene: Scene, walk: Walk) -> str:
     Returns:
         The settings, such as ``lr 0.4, ρ 0.9, ε 1e-6``.
     """
-    signs = {"alpha": "ρ", "rho": "ρ", "eps": "ε", "momentum": "μ", "beta1": "β₁", "beta2": "β₂"}
-    options = [f"{signs.get(name, name)} {short(value, 6)}" for name, value in walk.choice.options]
     star = "*" * (walk.choice.name in scene.searched)
-    return ", ".join([f"lr {short(walk.choice.lr, 6)}{star}", *options])
+    return ", ".join([f"lr {short(walk.choice.lr, 6)}{star}", *other_settings(walk.choice)])
+
+
+def other_settings(choice: Choice) -> list[str]:
+    """Return an optimizer's settings without its learning rate.
+
+    Args:
+        choice: The optimizer.
+
+    Returns:
+        The settings.
+
+    Examples:
+        >>> from rmsprop.lab.optimizers import choose
+        >>> other_settings(choose("adam"))
+        ['β₁ 0.9', 'β₂ 0.999', 'ε 1e-8']
+    """
+    signs = {"alpha": "ρ", "rho": "ρ", "eps": "ε", "momentum": "μ", "beta1": "β₁", "beta2": "β₂"}
+    return [f"{signs.get(name, name)} {short(value, 6)}" for name, value in choice.options]
 
 
 def outcome(walk: Walk, step: int) -> str:

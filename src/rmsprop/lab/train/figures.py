@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmsprop.horizon import half_life, mass_window
-from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, thin
+from rmsprop.lab.drawing import BLUE, COLOURS, ORANGE, name_lines, thin
 from rmsprop.lab.problems.problem import Metric
 from rmsprop.lab.train.history import Epoch
 from rmsprop.lab.verdict.curves import LossCurves
@@ -58,9 +58,9 @@ def loss_curve(
         high = lost.loss if math.isfinite(lost.loss) else max(losses)
         label = f"diverged at step {lost.step}: loss {lost.loss:.3g}"
         axes.plot([lost.step / per_epoch], [high], "X", color="black", markersize=9, label=label)
-    _labels(axes, f"loss: {name}")
     if min(losses) > 0 and max(losses) > _LOG_RANGE * min(losses):
         axes.set_yscale("log")
+    _labels(axes, f"loss: {name}")
 
 
 def excess_curve(curves: LossCurves, optimum: float, axes: Axes, *, averages: Sequence[Epoch] = ()) -> None:
@@ -102,8 +102,8 @@ def learning_rate_curve(epochs: Sequence[Epoch], axes: Axes) -> None:
         axes: Where to paint.
     """
     _curves(axes, {"learning rate": [epoch.lr for epoch in epochs]}, first=1)
-    _labels(axes, "learning rate")
     axes.set_ylim(bottom=0)
+    _labels(axes, "learning rate")
 
 
 def effective_step_curves(epochs: Sequence[Epoch], axes: Axes) -> None:
@@ -206,8 +206,8 @@ def _labels(axes: Axes, y: str) -> None:
     axes.set_ylabel(y, parse_math=False)  # a column of the table may be called $x$
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlim(0, max(1.0, axes.get_xlim()[1]))
-    if (lines := len(axes.get_lines())) > 1:
-        axes.legend(ncols=math.ceil(lines / 7), fontsize=11 if lines <= 7 else 8)
+    lines = len(axes.get_lines())
+    name_lines(axes, ncols=math.ceil(lines / 7), fontsize=10 if lines <= 7 else 8)
 
 
 def _cycle(colours: Sequence[str]) -> list[str]:
