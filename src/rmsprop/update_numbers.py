@@ -8,7 +8,7 @@ from typing import Any
 from rmsprop.layout import WEIGHT_DECAY_MODES
 from rmsprop.rule import Rule
 
-_WITH_QUOTIENT = 4  # the mode of weight decay where the step is averaged
+WITH_QUOTIENT = 4  # the mode of weight decay where the step is averaged
 
 
 def numbers_of(
@@ -46,7 +46,7 @@ def numbers_of(
     of_average = {
         "has_momentum": True,  # which is what the table of iterates stands for
         "weight_decay": weight_decay,
-        "weight_decay_mode": _WITH_QUOTIENT if weight_decay else 0,
+        "weight_decay_mode": WITH_QUOTIENT if weight_decay else 0,
     }
     return {
         **shares(rule, step),

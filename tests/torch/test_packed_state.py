@@ -84,7 +84,7 @@ def test_a_limit_of_updates_is_for_tensor_operations(state_dtype):
     for param, start in zip(params_of(limited), starts, strict=True):
         assert (param - start).norm() <= 0.03 * 1e-3 * start.numel() ** 0.5 * 1.01
     said = set(limited.paths().values())
-    reason = "has max_update_rms, which no kernel measures with packed state (state_dtype)"
+    reason = "has max_update_rms, which the compiled kernel doesn't measure with packed state (state_dtype)"
     assert said == {f"tensor operations: {reason}"}
 
 

@@ -327,19 +327,3 @@ def test_a_compiled_step_is_the_same_step():
             its.grad = mine.grad.clone()
         step()
     assert_same(one, other)
-
-
-def test_a_gpu_averages_by_tensor_operations_and_says_so(monkeypatch):
-    torch.manual_seed(0)
-    values = params(torch.float32)
-    one, other = (optimizer_of([value.detach().clone().requires_grad_() for value in values]) for _ in "12")
-    take(one, 3)
-    monkeypatch.setattr("rmsprop.torch.averaged.is_on_gpu", lambda _: True)  # the rest knows that it is none
-    assert set(other.paths().values()) == {
-        "tensor operations: is averaged schedule-free, which the Triton kernel doesn't know"
-    }
-    with pytest.warns(UserWarning, match="it is averaged schedule-free, which the Triton kernel doesn't know"):
-        take(other, 3)
-    assert_same(one, other)
-    with pytest.raises(RuntimeError, match="`fused=True` requires"):
-        take(optimizer_of(fused=True), 1)

@@ -7,7 +7,8 @@ From the outside in:
 - `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
   `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
 - `bucket`: the tables that a kernel reads, from `state` and, beneath subclasses, shards and gaps, from `local`.
-- `gpu`: the Triton kernel, which `triton_kernel` holds, beside the compiled one; `device` tells which serves.
+- `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_scales` what is
+  measured before, `gpu` what all launches need; `device` tells which kernel serves.
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits`, `units` and `update_rms`
   the limits of a group.
 - `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.

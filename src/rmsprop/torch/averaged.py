@@ -13,7 +13,6 @@ from rmsprop import reference
 from rmsprop.averaging import ITERATE, AveragedRule, AveragedStep, AverageProgress, Averaging, Updating, inner, moved
 from rmsprop.hyperparameters import check_number
 from rmsprop.rule import Rule
-from rmsprop.torch.device import is_on_gpu
 
 # What moves a group's parameters in a step: its learning rate, or more where they are averaged.
 Rate = float | Tensor | AveragedStep
@@ -151,12 +150,6 @@ def check_stored(name: str, param: Tensor, rule: Updating, rounding: str) -> Non
             "hundred steps all that an iterate adds is below half a unit in the last place; use rounding='kahan' or "
             "'stochastic'"
         )
-
-
-def unfit_average(param: Tensor, rule: Updating) -> str | None:
-    """Return why no kernel can average a parameter, or None if one can, in words that follow "the parameter"."""
-    on_gpu = isinstance(rule, AveragedRule) and is_on_gpu(param)
-    return "is averaged schedule-free, which the Triton kernel doesn't know" if on_gpu else None
 
 
 def apply(

@@ -371,6 +371,11 @@ class Bucket:
             self._numbers = numbers
 
     @property
+    def limits(self) -> Limits:
+        """What the gradients of the next update are multiplied with, and what is limited then."""
+        return self._limits
+
+    @property
     def clips_units(self) -> bool:
         """Whether gradients are clipped unit by unit."""
         return self._unit_scales is not None

@@ -1,30 +1,23 @@
-"""The Triton kernel on GPU tensors: the tables that it reads, and its launches.
+"""What launches of the Triton kernels have in common: streams, tables on the device, and options.
 
-One launch updates all parameters that share a device, a storage type and the options that decide which code runs;
-everything else, such as learning rates and weight decays, the kernel reads from tables on the device. Before each
-launch the addresses and numbers are compared with those on the device, and copied there if they differ, from pinned
-memory. Nothing in a step waits for the GPU.
+Everything that differs from step to step, such as learning rates and addresses of gradients, the kernels read from
+tables on the device. Before each step these are compared with those on the device, and copied there if they differ,
+from pinned memory. Nothing waits for the GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import layout
 from rmsprop.rule import Rule
 from rmsprop.storage import Packing, Rounding
-from rmsprop.update_numbers import shares
-
-if TYPE_CHECKING:
-    from rmsprop.torch.bucket import Bucket
 
 _Words = np.ndarray[Any, Any]
 _WORD_DTYPES = {4: torch.int32, 8: torch.int64}  # by their bytes
@@ -33,10 +26,11 @@ MOST_PROGRAMS = 65536
 
 
 @cache
-def _kernel() -> Any:
-    from rmsprop.torch import triton_kernel  # at the first launch: Triton may be missing, and takes long to load
+def kernels() -> Any:
+    """Return the package of the Triton kernels."""
+    from rmsprop.torch import triton  # at the first launch: Triton may be missing, and takes long to load
 
-    return triton_kernel
+    return triton
 
 
 @dataclass(frozen=True)
@@ -133,182 +127,28 @@ class WordTable:
         return sent
 
 
-class Launch:
-    """Buckets that are updated together.
-
-    Args:
-        buckets: The buckets, bound, all of one device, one storage type and one `code`.
-    """
-
-    def __init__(self, buckets: Sequence[Bucket]) -> None:
-        self._buckets = buckets
-        self._device = buckets[0].device
-        kernel = _kernel()
-        self._options = {
-            **kernel.types(buckets[0].batch.dtype, buckets[0].batch.packing),
-            **_code_of(buckets[0]),
-            **block_options(self._device),
-        }
-        self._count = sum(len(bucket.params) for bucket in buckets)
-        self._takes_chances = takes_chances(buckets[0].batch.rounding, buckets[0].batch.packing)
-        # Where steps are counted on the device, each tensor has numbers of its own: nobody knows which are equal.
-        heights = [len(bucket.params) if _counts_there(bucket) else 1 for bucket in buckets]
-        ends = np.cumsum(heights).tolist()
-        self._places = [slice(end - height, end) for end, height in zip(ends, heights, strict=True)]
-        self._rules = np.zeros((ends[-1], kernel.WORDS_PER_RULE.value), dtype=np.int64)
-        self._grads = [bucket.batch.column("grads") for bucket in buckets]
-        self._compiled: set[Any] = set()
-        self._layout: list[bytes] = []
-        self._rows: _Words = np.zeros(0)
-        self._owners: _Words = np.zeros(0)
-        self._span = 1
-        self._row_table, self._owner_table, self._moving_table = WordTable(), WordTable(), WordTable()
-
-    @property
-    def has_work(self) -> bool:
-        """Whether some tensor takes part in the step."""
-        return any(size != layout.RESTS for bucket in self._buckets for size in bucket.batch.sizes)
-
-    def prepared(self, scaling: Scaling, kept: list[Any]) -> Callable[[], None]:
-        """Return the update of all buckets, whose numbers are set, as a call that puts it in line.
-
-        What may fail, because there is no memory or the kernel does not compile, fails here, where nothing has changed.
-
-        Args:
-            scaling: What the kernel reads on the device.
-            kept: If the stream is being captured, what the graph will need is added here.
-
-        Returns:
-            The call, for the device's current stream.
-        """
-        update = _kernel().update
-        with current(self._device):
-            stream = Stream(self._device, kept)
-            stream.keep(*(copy for bucket in self._buckets for copy in bucket.dense_copies))
-            self._place()
-            rows = self._row_table.on_device(self._rows, stream)
-            owners = self._owner_table.on_device(self._owners, stream)
-            lrs = [here(bucket.device_lr, self._device) for bucket in self._buckets]
-            moving = self._moving_table.on_device(self._moving_words(lrs), stream)
-            rules, grads = moving[: self._rules.size], moving[self._rules.size :]
-            steps = moving[-self._count :] if self._takes_chances else None
-            scalars = [here(value, self._device) for value in (scaling.grad_scale, scaling.found_inf, scaling.factor)]
-            grid, arguments = (len(self._owners),), (rows, grads, rules, owners, self._span, *scalars, steps)
-            kind = tuple(None if value is None else value.dtype for value in scalars)
-            if kind not in self._compiled:
-                update.run(*arguments, grid=grid, warmup=True, **self._options)
-                self._compiled.add(kind)
-
-        def launch() -> None:
-            with current(self._device):
-                self._set_gains(rules)
-                self._set_decays(rules, lrs)
-                if len(self._owners):
-                    update[grid](*arguments, **self._options)
-            lrs.clear()  # the kernel may read a copy, whose memory is free again once the launch is in line
-
-        return launch
-
-    def _place(self) -> None:
-        """Lay out the table of tensors and share the work among programs, if this is new or other tensors take part."""
-        layout = [bucket.batch.sizes.tobytes() for bucket in self._buckets]
-        if layout == self._layout:
-            return
-        self._layout = layout
-        kernel = _kernel()
-        rows = np.zeros((self._count, kernel.WORDS_PER_TENSOR.value), dtype=np.int64)
-        end = 0
-        for place, bucket in zip(self._places, self._buckets, strict=True):
-            begin, end = end, end + len(bucket.params)
-            rows[begin:end, 0] = bucket.batch.column("params")
-            for column, name in enumerate(("spreads", "means", "buffers"), 1):
-                rows[begin:end, column] = bucket.batch.column(name)
-            rows[begin:end, 4] = np.maximum(bucket.batch.sizes, 0)
-            rows[begin:end, 6] = np.arange(place.start, place.stop)
-            rows[begin:end, kernel.LOST.value :] = bucket.words_for_rounding()
-        blocks = -(rows[:, 4] // -kernel.BLOCK)
-        self._span = max(1, -(int(blocks.sum()) // -MOST_PROGRAMS))
-        programs = -(blocks // -self._span)
-        rows[:, 5] = np.cumsum(programs) - programs
-        self._rows, self._owners = rows, np.repeat(np.arange(self._count, dtype=np.int32), programs)
-        self._row_table, self._owner_table = WordTable(), WordTable()  # of other sizes
-
-    def _moving_words(self, lrs: Sequence[Tensor | None]) -> _Words:
-        """Return what may differ from step to step: numbers of rules, addresses of gradients, numbers of updates."""
-        numbers = _kernel().LR_ADDRESS.value
-        for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
-            rows = self._rules[place]
-            rows[:, :numbers] = bucket.batch.numbers
-            rows[:, numbers:] = 0
-            if lr is not None:
-                rows[:, numbers : numbers + 2] = lr.data_ptr(), lr.element_size()
-        words = [self._rules.reshape(-1), *self._grads]
-        if self._takes_chances:
-            pad = np.zeros(self._count % 2, dtype=np.int64)  # else another kernel would be compiled for odd counts
-            words += [pad, *(bucket.next_steps() for bucket in self._buckets)]
-        return np.concatenate(words)
-
-    def _set_gains(self, rules: Tensor) -> None:
-        """Compute the numbers that depend on counts that are on the device."""
-        numbers = rules.view(torch.float64).view(len(self._rules), -1)
-        for place, bucket in zip(self._places, self._buckets, strict=True):
-            if _counts_there(bucket):
-                counts = torch.stack([state.counter for state in bucket.states]).double().flatten()
-                for number, share in shares(bucket.rule, counts, torch).items():
-                    if isinstance(share, Tensor):
-                        numbers[place, layout.offset(number) // 8].copy_(share)
-
-    def _set_decays(self, rules: Tensor, lrs: Sequence[Tensor | None]) -> None:
-        """Compute weight decays that depend on learning rates that are on the device."""
-        numbers = rules.view(torch.float64).view(len(self._rules), -1)
-        for place, bucket, lr in zip(self._places, self._buckets, lrs, strict=True):
-            if lr is not None and bucket.rule.corrects_decay:
-                numbers[place, layout.offset("weight_decay") // 8] = bucket.rule.decay_at(lr.squeeze().double())
-
-
-def _counts_there(bucket: Bucket) -> bool:
-    return bucket.rule.depends_on_step and bucket.counts_on_device
-
-
-def launches(buckets: Iterable[Bucket]) -> list[Launch]:
-    """Return the launches that update some buckets: as few as possible.
-
-    Args:
-        buckets: The buckets, bound.
-
-    Returns:
-        The launches.
-    """
-    together: dict[Any, list[Bucket]] = {}
-    for bucket in buckets:
-        key = bucket.device, bucket.batch.dtype, *_code_of(bucket).values()
-        together.setdefault(key, []).append(bucket)
-    return [Launch(members) for members in together.values()]
-
-
-def _code_of(bucket: Bucket) -> dict[str, bool | str]:
-    return code(bucket.rule, bucket.batch.rounding, bucket.batch.packing)
-
-
 def takes_chances(rounding: Rounding, packing: Packing | None) -> bool:
     """Whether anything is rounded by random bits."""
     return rounding == "stochastic" or packing is not None
 
 
-def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict[str, bool | str]:
+def code(
+    rule: Rule, rounding: Rounding, packing: Packing | None = None, averages: bool = False
+) -> dict[str, bool | str]:
     """Return the choices that the kernel is compiled for: which arrays there are, and how they are stored.
 
     Args:
         rule: The rule.
         rounding: How parameters of 16 bits are rounded.
         packing: What state is packed into. Default None: it is not.
+        averages: Whether parameters average the iterates of the rule. Default False.
 
     Returns:
         Values of arguments of the kernel, by their names.
     """
     return {
         "CENTERED": rule.centered,
-        "MOMENTUM": rule.has_momentum,
+        "BUFFER": "iterate" if averages else "momentum" if rule.has_momentum else "none",
         "ROUNDING": rounding,
         "PACKING": packing or "none",
     }
@@ -316,18 +156,27 @@ def code(rule: Rule, rounding: Rounding, packing: Packing | None = None) -> dict
 
 def block_size() -> int:
     """Return how many elements a program works on at a time."""
-    block: int = _kernel().BLOCK
+    block: int = kernels().tables.BLOCK
     return block
 
 
-def block_options(device: torch.device) -> dict[str, Any]:
-    """Return what a kernel that reads blocks on a device is launched with."""
-    return {"BLOCK": block_size(), **_kernel().launch_options(_warp_size(device))}
+def block_options(device: torch.device, most: int | None = None) -> dict[str, Any]:
+    """Return what a kernel that reads blocks on a device is launched with.
+
+    Args:
+        device: The device.
+        most: How many elements a program has at most. Default: as many as there are.
+    """
+    block, warp_size = block_size(), _warp_size(device)
+    if most is not None:
+        enough = 1 << max(0, most - 1).bit_length()
+        block = min(block, max(enough, kernels().tables.least_block(warp_size)))
+    return {"BLOCK": block, **kernels().tables.launch_options(warp_size, block)}
 
 
 def stored_type(dtype: str) -> Any:
     """Return the type of gradients of a dtype, a key of `rmsprop.layout.DTYPES`, for a kernel."""
-    return _kernel().types(dtype)["STORED"]
+    return kernels().tables.types(dtype)["STORED"]
 
 
 def _warp_size(device: torch.device) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
 
 _PLACES = 1 << (LIMBS - 1).bit_length()
-
-
-@cache
-def _kernels() -> Any:
-    from rmsprop.torch import triton_norm  # as the other one, at the first launch
-
-    return triton_norm
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class SquaresLaunch:
         owners = self._owner_table.on_device(self._owners, stream)
         addresses = np.concatenate([bucket.batch.column("grads") for bucket in self._buckets])
         grads = self._grad_table.on_device(addresses, stream)
-        _kernels().add_squares[(len(self._owners),)](
+        gpu.kernels().norm.add_squares[(len(self._owners),)](
             rows, grads, owners, self._span, words, STORED=self._stored, **gpu.block_options(self.device)
         )
 
@@ -137,7 +129,9 @@ def finish(
         found = torch.empty((), dtype=torch.float32, device=device)
         scalars = [gpu.here(value, device) for value in (scaling.grad_scale, scaling.found_inf)]
         gpu.Stream(device, kept).keep(words, numbers, found, skipped, *(each for each in scalars if each is not None))
-        _kernels().finish[(1,)](words, _bits(max_norm), _bits(scale), *scalars, skipped, numbers, found, PLACES=_PLACES)
+        gpu.kernels().norm.finish[(1,)](
+            words, _bits(max_norm), _bits(scale), *scalars, skipped, numbers, found, PLACES=_PLACES
+        )
     return Found(numbers[0], numbers[1], found)
 
 

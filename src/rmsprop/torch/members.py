@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
-from rmsprop.torch.averaged import check_stored, unfit_average
+from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param
 from rmsprop.torch.device import is_on_gpu, missing
@@ -24,7 +24,7 @@ from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit
 from rmsprop.torch.row_averages import complete_row_averages
 from rmsprop.torch.row_clock import is_on_rows, settle
 from rmsprop.torch.state import Changes, ParamState, complete, is_complete, kept_dtype
-from rmsprop.torch.units import are_in_a_row
+from rmsprop.torch.units import are_in_a_row, cuts
 
 States = dict[Tensor, ParamState]
 
@@ -97,9 +97,12 @@ def unfit_limit(param: Tensor, limits_updates: bool, choice: RoundingChoice) -> 
     """
     if not limits_updates:
         return None
+    if is_on_gpu(param):
+        reason = "has max_update_rms and is a DTensor, whose processes' sums the Triton kernel doesn't add up"
+        return reason if is_shard(param) else None
     if choice.packing is not None:
-        return "has max_update_rms, which no kernel measures with packed state (state_dtype)"
-    return "has max_update_rms, which the Triton kernel doesn't know" if is_on_gpu(param) else None
+        return "has max_update_rms, which the compiled kernel doesn't measure with packed state (state_dtype)"
+    return None
 
 
 def unfit_units(
@@ -119,9 +122,9 @@ def unfit_units(
     """
     if not clips_units:
         return None
-    if is_on_gpu(param):
-        return "has max_grad_ratio, which the Triton kernel doesn't know"
-    if choice.packing == "8bit":
+    if is_on_gpu(param) and cuts(param):
+        return "has max_grad_ratio and rows that processes share, whose sums the Triton kernel doesn't add up"
+    if choice.packing == "8bit" and not is_on_gpu(param):
         return "has max_grad_ratio, whose rows cut through the blocks of state in 8 bits"
     name = rule.state_names[0]
     alike = held(state, name) if name in state else param
@@ -130,8 +133,8 @@ def unfit_units(
 
 def unfit_caution(param: Tensor, rule: Updating) -> str | None:
     """Return why no kernel can leave out steps against the gradient, or None if one can, as `unfit` does."""
-    on_gpu = inner(rule).caution and is_on_gpu(param)
-    return "has caution, which the Triton kernel doesn't know" if on_gpu else None
+    is_cut = inner(rule).caution and is_shard(param) and is_on_gpu(param)
+    return "has caution and is a DTensor, whose processes' counts the Triton kernel doesn't add up" if is_cut else None
 
 
 def asked_for(group: Mapping[str, Any]) -> str | None:
@@ -225,7 +228,6 @@ class Members:
                 or unfit_limit(param, self.limits_updates, self.rounding)
                 or unfit_units(param, states.get(param, {}), self.clips_units, self.rule, self.rounding)
                 or unfit_caution(param, self.rule)
-                or unfit_average(param, self.rule)
             ):
                 raise RuntimeError(
                     "`fused=True` requires all the params to be floating point Tensors that a kernel takes, but "
@@ -278,7 +280,6 @@ class Members:
             or unfit_limit(param, self.limits_updates, self.rounding)
             or unfit_units(param, state, self.clips_units, self.rule, self.rounding)
             or unfit_caution(param, self.rule)
-            or unfit_average(param, self.rule)
             or unfit_state(param, state, self.rule, self.rounding)
         )
 

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from rmsprop import native
-from rmsprop.torch.averaged import unfit_average
 from rmsprop.torch.bucket import copy_dtype
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.device import is_on_gpu, missing
@@ -45,7 +44,7 @@ def _path(group: Mapping[str, Any], param: Tensor, states: Mapping[Tensor, Param
     rounding = unfit_rounding(param, choice)
     limit = unfit_limit(param, group["max_update_rms"] is not None, choice)
     limit = limit or unfit_units(param, state, group["max_grad_ratio"] is not None, rule, choice)
-    limit = limit or unfit_caution(param, rule) or unfit_average(param, rule)
+    limit = limit or unfit_caution(param, rule)
     if reason := asked_for(group) or unfit(param) or rounding or limit or unfit_state(param, state, rule, choice):
         return f"tensor operations: {reason}"
     where = " on shard" * is_shard(param) + " on dense copy" * bool(copy_dtype(param, state, rule))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import stretch_table
+from rmsprop.averaging import AveragedRule
 from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket, copy_dtype
 from rmsprop.torch.checks import names_of
@@ -131,8 +132,11 @@ class Plan:
         self.by_tensor = [*self.composite, *self._solos]
         on_gpu = [bucket.on_gpu for stage in self.stages for bucket in stage.buckets]
         only_kernels = not self.composite and len(self.stages) == 1 + len(self.sequence)
-        self.all_on_cpu = only_kernels and not any(on_gpu)
-        self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows
+        rows_on_gpu = [is_on_gpu(row.member.param) for row in self.rows]
+        self.all_on_cpu = only_kernels and not any((*on_gpu, *rows_on_gpu))
+        # How far an average has come is counted on the host, which must then know whether a step happens.
+        counts_averages = any(isinstance(members.rule, AveragedRule) for members in self.groups)
+        self.all_on_gpu = only_kernels and all(on_gpu) and not self.rows and not counts_averages
 
     def _alone(self, member: Member, states: States) -> Stage | Member:
         """Return what updates a parameter by itself."""

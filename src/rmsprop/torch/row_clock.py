@@ -17,6 +17,8 @@ from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.threads import torch_threads
+from rmsprop.torch.device import is_on_gpu
+from rmsprop.torch.gpu_rows import RowLaunch
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.rounding import LOST, RoundingChoice
 from rmsprop.torch.stored_rows import StoredParam, StoredRows
@@ -58,10 +60,10 @@ class RowClock:
         self.is_lazy, self._choice = is_lazy, choice
         self.shape, self.working, self.packing, self.number = shape, working, choice.packing, number
         self.per_unit = rows_per_unit(shape[1], self.packing)
-        self.last = np.full(-(-shape[0] // self.per_unit), now, np.int32)
+        self.last: Any = np.full(-(-shape[0] // self.per_unit), now, np.int32)
         self.decays = Decays(working)
         self._param, self.drift = moving, None if moving is None else Drift(working, now)
-        self._table: RowTable | None = None
+        self._table: Any = None
         self._names: tuple[str, ...] = ()  # of the arrays that it is a view of
         self._addresses: list[int] = []  # and where they are
         self._counted = np.zeros(1)
@@ -81,6 +83,11 @@ class RowClock:
         parts = self.shape[0] // count if count else 1
         places = rows if parts == 1 else (rows[:, None] * parts + np.arange(parts)).ravel()
         return places // self.per_unit if self.per_unit > 1 else places
+
+    def move_to(self, param: Tensor) -> None:
+        """Keep the steps where the kernel that updates the parameter reads them."""
+        if is_on_gpu(param):
+            self.last = torch.from_numpy(self.last).to(param.device)
 
     def settle(self, state: dict[str, Any], now: int) -> None:
         """Bring all rows to a step.
@@ -121,7 +128,7 @@ class RowClock:
         if status := table.prepared(self.decays, now, None, *torch_threads())():
             raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
 
-    def _kernel_table(self, held: dict[str, Any]) -> RowTable:
+    def _kernel_table(self, held: dict[str, Any]) -> Any:
         """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
         param, stored = self._param, StoredRows(held, self.packing)
         if self._table is None or stored.names != self._names:
@@ -136,7 +143,7 @@ class RowClock:
         if self._table is None or addresses != self._addresses:
             batch.place([self.shape[0] * self.shape[1]], addresses)
             batch.number([(self.number, 0, 2**62, 0)])
-            self._table, self._addresses = RowTable(batch, self.shape, self.per_unit, self.last), addresses
+            self._table, self._addresses = table_of(batch, self.shape, self.per_unit, self.last, self.number), addresses
         return self._table
 
     def _new_batch(self, names: tuple[str, ...]) -> native.Batch:
@@ -184,6 +191,21 @@ class RowClock:
         index = (units[:, None] * size + np.arange(size)).ravel()
         is_there = index < self.shape[0] * self.shape[1]  # the last unit may be shorter
         return index[is_there], np.repeat(np.arange(len(units)), size)[is_there]
+
+
+def table_of(batch: native.Batch, shape: tuple[int, int], per_unit: int, last: Any, number: int) -> Any:
+    """Return what brings averages of a parameter to date and updates rows: compiled for the CPU, or in Triton.
+
+    Args:
+        batch: The batch of the parameter.
+        shape: How many rows there are, and how many numbers in each.
+        per_unit: How many rows share one step to which they are up to date.
+        last: That step per unit; an array, or a tensor where Triton serves.
+        number: The number of the parameter in the optimizer.
+    """
+    if isinstance(last, Tensor):
+        return RowLaunch(batch, shape, per_unit, last, number)
+    return RowTable(batch, shape, per_unit, last)
 
 
 def as_held(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,17 +13,17 @@ from torch import Tensor
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
 from rmsprop.decays import Shares
-from rmsprop.row_table import RowTable
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows
+from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
 from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle
+from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle, table_of
 from rmsprop.torch.sparse import moves_rows, new_clock, unfit_rows
 from rmsprop.torch.state import ParamState
 from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
@@ -51,7 +51,7 @@ class RowUpdate:
         self._shape: tuple[int, int] | None = None
         self._call: Callable[[], int] | None = None
         self._places = self._addresses()
-        self._table: RowTable | None = None
+        self._table: Any = None
         self._table_of: RowClock | None = None  # which `prepare` of the optimizer may begin anew
 
     def bind(self) -> bool:
@@ -120,6 +120,10 @@ class RowUpdate:
         table.batch.set_numbers(
             lr, now + 1, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
         )
+        if is_on_gpu(self.member.param):
+            launch = table.prepared(clock.decays, now, (rows, values))
+            self._call = lambda: self._counted(launch)
+            return
         grad = len(rows), rows.data_ptr(), values.data_ptr()
         self._call = table.prepared(clock.decays, now, grad, *torch_threads())
 
@@ -140,6 +144,7 @@ class RowUpdate:
         if clock is None:
             assert self._shape is not None
             clock = new_clock(self.member.param, self._shape, self._group, self._moves, self.member.number, now)
+            clock.move_to(self.member.param)
             dict.__setitem__(self._state, ROWS, clock)
         return clock
 
@@ -156,7 +161,7 @@ class RowUpdate:
                 "forward, with all rows that are going to be read, those of other processes too"
             )
 
-    def _kernel_table(self, rule: Rule, clock: RowClock) -> RowTable:
+    def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
         if self._table is None or self._table_of is not clock:
             self._table_of = clock
             param, state, choice = self.member.param, self._state, self._choice
@@ -174,7 +179,7 @@ class RowUpdate:
             addresses = [tensor.data_ptr() for tensor in (*stored, *lost, state.counter)]
             batch.place([clock.shape[0] * clock.shape[1]], [param.data_ptr(), 0, *addresses])
             batch.number([place_of(self.member.number, param)])
-            self._table = RowTable(batch, clock.shape, clock.per_unit, clock.last)
+            self._table = table_of(batch, clock.shape, clock.per_unit, clock.last, self.member.number)
         return self._table
 
     def _by_numpy(
@@ -202,6 +207,12 @@ class RowUpdate:
         clock.last[units] = step
         self._state.counter.add_(1.0)
         return 0
+
+    def _counted(self, launch: Callable[[], int]) -> int:
+        """Update rows by a kernel that doesn't count the step, and count it."""
+        status = launch()
+        self._state.counter.add_(1.0)
+        return status
 
     def run(self) -> None:
         """Update the rows and count the step.
@@ -243,4 +254,4 @@ def _row_numbers(grad: Tensor) -> Tensor:
     if dims == 1:
         return indices[0].contiguous()
     strides = [math.prod(grad.shape[d + 1 : dims]) for d in range(dims)]
-    return (indices * torch.tensor(strides).unsqueeze(1)).sum(0)
+    return (indices * torch.tensor(strides, device=indices.device).unsqueeze(1)).sum(0)

@@ -76,7 +76,7 @@ class RowwiseUpdate(RowUpdate):
         steps = as_held(self._state).get(ROW_STEPS)
         return None if steps is None else steps.numpy()
 
-    def _rowwise_table(self, rule: Rule) -> RowTable:
+    def _rowwise_table(self, rule: Rule) -> Any:
         if self._table is None:
             param, held, choice = self.member.param, as_held(self._state), self._choice
             assert self._shape is not None

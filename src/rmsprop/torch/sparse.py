@@ -22,6 +22,7 @@ from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.torch.checks import check_rows
 from rmsprop.torch.counter import is_shared
+from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import rule_of
 from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import asked_for
@@ -71,14 +72,14 @@ def unfit_table(param: Tensor, state: Mapping[str, Any], group: Group, is_prepar
     rule = rule_of(group)
     if isinstance(rule, AveragedRule):
         return "the average moves all rows"
-    catches_up = is_prepared and param.device.type == "cpu" and moves_rows(group)
+    catches_up = is_prepared and param.device.type == "cpu" and not is_on_gpu(param) and moves_rows(group)
     if not catches_up and (reason := _UNFIT_RULE[group["sparse"]](rule)):
         return reason
     for option in ("max_grad_ratio", "max_update_rms", "differentiable", "capturable"):
         if group[option]:
             return f"{option} is for all of a tensor"
-    if param.device.type != "cpu":
-        return f"it is on {param.device}, and rows are updated on the CPU alone"
+    if reason := _unfit_device(param, group):
+        return reason
     if str(param.dtype).removeprefix("torch.") not in KERNEL_DTYPES or not is_plain_class(type(param)):
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
@@ -130,6 +131,16 @@ def _unfit_for_row_averages(param: Tensor, state: Mapping[str, Any], choice: Rou
         return f"its gradient has {grad.sparse_dim()} sparse dimensions, and each row along the first has one average"
     arrays = (value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor))
     return "processes share its state" if any(map(is_shared, arrays)) else None
+
+
+def _unfit_device(param: Tensor, group: Group) -> str | None:
+    if not is_on_gpu(param):
+        return None if param.device.type == "cpu" else f"it is on {param.device}, where no kernel updates rows"
+    if group["sparse"] not in ("exact", "lazy"):
+        return f"it is on {param.device}, whose kernel doesn't know sparse={group['sparse']!r}"
+    if reason := asked_for(group):
+        return f"it is on {param.device}, and {reason}"
+    return (reason := missing(param.device)) and f"it {reason}"
 
 
 def _unfit_state(param: Tensor, state: Mapping[str, Any], rule: Rule, choice: RoundingChoice) -> str | None:
@@ -256,4 +267,4 @@ def path_on_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str |
     words = _WORDS[group["sparse"]]
     if reason := asked_for(group) or native.missing():
         return f"{ON_ROWS}{words}: {reason}"
-    return f"kernel on rows{words} ({native.instruction_set()})"
+    return f"kernel on rows{words} ({'triton' if is_on_gpu(param) else native.instruction_set()})"

@@ -11,7 +11,7 @@ import torch
 
 from rmsprop import stretch_table
 from rmsprop.threads import TorchUpdate
-from rmsprop.torch import gpu
+from rmsprop.torch import gpu, gpu_launch
 from rmsprop.torch.bucket import Bucket
 from rmsprop.torch.units import scale_cut_units
 from rmsprop.torch.update_rms import agreement_scales, update_scales
@@ -29,11 +29,12 @@ class Stage:
         self._on_gpu = [bucket for bucket in buckets if bucket.on_gpu]
         self._copied = [bucket for bucket in buckets if bucket.dense_copies]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
-        self._limited = [bucket for bucket in buckets if bucket.limits_updates]
-        self._clipped = [bucket for bucket in buckets if bucket.clips_units]
-        self._with_caution = [bucket for bucket in buckets if bucket.has_caution]
+        # What scales updates on a GPU is measured by its launches.
+        self._limited = [bucket for bucket in buckets if bucket.limits_updates and not bucket.on_gpu]
+        self._clipped = [bucket for bucket in buckets if bucket.clips_units and not bucket.on_gpu]
+        self._with_caution = [bucket for bucket in buckets if bucket.has_caution and not bucket.on_gpu]
         self.update = TorchUpdate(on_cpu) if on_cpu else None
-        self._launches = gpu.launches(self._on_gpu)
+        self._launches = gpu_launch.launches(self._on_gpu)
         self._ready: list[Callable[[], None]] = []
 
     def bind(self, written: stretch_table.Stretches, counters_stay: bool) -> bool:

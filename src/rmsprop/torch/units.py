@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import clipping
+from rmsprop.torch.exact_sum import norms_of_rows
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import inside, is_dense, is_shard
 from rmsprop.torch.state import as_real
@@ -51,10 +52,14 @@ def factors(param: Tensor, grad: Tensor, limits: Limits) -> Tensor:
         grad: Its gradient, placed as it is.
         limits: What gradients are multiplied with first, and what clips them.
     """
-    sums = torch.stack([_squares(inside(param)), _squares(inside(grad))])
-    for group in cuts(param):
-        torch.distributed.all_reduce(sums, group=group)
-    param_norms, grad_norms = map(_norms, sums)
+    memories, groups = (inside(param), inside(grad)), cuts(param)
+    if not groups and memories[0].device.type != "cpu":
+        param_norms, grad_norms = (norms_of_rows(_rows(memory)) for memory in memories)
+    else:
+        sums = torch.stack([_squares(memory) for memory in memories])
+        for group in groups:
+            torch.distributed.all_reduce(sums, group=group)
+        param_norms, grad_norms = map(_norms, sums)
     return clipping.unit_factors(grad_norms * abs(limits.scale), param_norms, limits.max_grad_ratio, torch)  # type: ignore[no-any-return]
 
 

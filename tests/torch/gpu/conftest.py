@@ -1,6 +1,6 @@
 """The tests of the Triton kernel run in Triton's interpreter on CPU tensors, and on a GPU where there is one.
 
-Triton decides when a kernel is defined whether it will be interpreted. So the module of the kernel is loaded a second
+Triton decides when a kernel is defined whether it will be interpreted. So the package of the kernels is loaded a second
 time for these tests, with TRITON_INTERPRET set while it loads: no other test, and no compiler, sees the variable.
 
 The interpreter computes with NumPy, whose float32 and float64 round as a GPU does with div_rn and sqrt_rn. It rounds
@@ -9,7 +9,7 @@ cannot show is what a compiler makes of the kernel, which test_gpu_compiled.py l
 (test_gpu_streams.py, `make bench-gpu`).
 """
 
-import importlib.util
+import importlib
 import sys
 
 import ml_dtypes
@@ -17,17 +17,19 @@ import numpy as np
 import pytest
 import torch
 
+import rmsprop.torch
 from rmsprop.torch import device as devices
-from rmsprop.torch import gpu, gpu_norm
+from rmsprop.torch import gpu, gpu_launch
 
 ON_GPU = torch.cuda.is_available()
 
 
 @pytest.fixture(scope="session")
-def interpreted_kernel():
-    """The kernel's module, to be interpreted."""
+def interpreted_kernels():
+    """The package of the kernels, to be interpreted."""
     if sys.platform != "linux":
         pytest.skip("Triton is for Linux")
+    from triton import language
     from triton.runtime import interpreter
 
     convert, generic = interpreter._convert_float, interpreter.ReduceOps.generic_reduce
@@ -40,7 +42,7 @@ def interpreted_kernel():
         return convert(values, source, target, rounding)
 
     def reduced(operation, inputs):
-        ours = {"_larger": np.maximum, "_smaller": np.minimum}.get(operation.combine_fn.fn.__name__)
+        ours = {"_larger": np.maximum, "_smaller": np.minimum, "_plus": np.add}.get(operation.combine_fn.fn.__name__)
         if ours is None:
             return generic(operation, inputs)
         (only,) = inputs
@@ -50,26 +52,27 @@ def interpreted_kernel():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "_convert_float", exactly)
         patch.setattr(interpreter.ReduceOps, "generic_reduce", reduced)
-        yield interpreted("triton_kernel")
+        kernels = loaded_again()
+        # Triton's own functions are not loaded again.
+        patch.setattr(kernels.norm, "total", lambda x: language.reduce(x, 0, language.standard._sum_combine))
+        patch.setattr(kernels.norm, "largest_of", lambda x: language.reduce(x, 0, language.standard._elementwise_max))
+        yield kernels
 
 
-def interpreted(name):
-    """A module of kernels, loaded again."""
-    found = importlib.util.find_spec(f"rmsprop.torch.{name}")
-    module = importlib.util.module_from_spec(found)
+def loaded_again():
+    """The package of the kernels, loaded beside the one that others use."""
+    name = "rmsprop.torch.triton"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        found.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def interpreted_norm_kernels(interpreted_kernel):
-    """The module of the kernels of clipping, likewise. Triton's own functions are not loaded again."""
-    module, language = interpreted("triton_norm"), importlib.import_module("triton.language")
-    module.total = lambda values: language.reduce(values, 0, language.standard._sum_combine)
-    module.largest_of = lambda values: language.reduce(values, 0, language.standard._elementwise_max)
-    return module
+        for module in [module for module in sys.modules if f"{module}.".startswith(f"{name}.")]:
+            patch.delitem(sys.modules, module)
+        if hasattr(rmsprop.torch, "triton"):
+            patch.delattr(rmsprop.torch, "triton")
+        found = importlib.import_module(name)
+        for module in [module for module in sys.modules if f"{module}.".startswith(f"{name}.")]:
+            del sys.modules[module]
+        del rmsprop.torch.triton
+    return found
 
 
 @pytest.fixture(params=["interpreter", *["cuda"] * ON_GPU])
@@ -78,12 +81,10 @@ def device(request, monkeypatch):
     if request.param == "cuda":
         yield "cuda"
         return
-    kernel = request.getfixturevalue("interpreted_kernel")
+    kernels = request.getfixturevalue("interpreted_kernels")
     monkeypatch.setattr(devices, "DEVICE_TYPES", {"cpu"})
     monkeypatch.setattr(devices, "_obstacle", lambda: None)
-    monkeypatch.setattr(gpu, "_kernel", lambda: kernel)
-    norm_kernels = request.getfixturevalue("interpreted_norm_kernels")
-    monkeypatch.setattr(gpu_norm, "_kernels", lambda: norm_kernels)
+    monkeypatch.setattr(gpu, "kernels", lambda: kernels)
     with np.errstate(all="ignore"):
         yield "cpu"
 
@@ -91,11 +92,11 @@ def device(request, monkeypatch):
 @pytest.fixture
 def launches(monkeypatch):
     """The launches made since the test began."""
-    made, prepared = [], gpu.Launch.prepared
+    made, prepared = [], gpu_launch.Launch.prepared
 
     def noted(launch, *arguments):
         made.append(launch)
         return prepared(launch, *arguments)
 
-    monkeypatch.setattr(gpu.Launch, "prepared", noted)
+    monkeypatch.setattr(gpu_launch.Launch, "prepared", noted)
     return made

@@ -1,5 +1,7 @@
 """The Triton kernel computes what the specification says, to the last bit, on any tensors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from rmsprop.torch.state import as_real
 
 NARROW = {torch.float16, torch.bfloat16}
 PLAIN, FULL = Rule(), Rule(decay=0.9, centered=True, momentum=0.9, nesterov=True, weight_decay=0.1)
+CAUTIOUS = replace(FULL, caution=True)
 
 
 def as_numpy(tensor):
@@ -62,8 +65,7 @@ def normal(shape, dtype=torch.float32, seed=0):
 def test_every_rule_equals_the_specification_to_the_bit(dtype, keywords, device):
     # The interpreter takes a hundredth of a second for 37 elements. 5 and 13 divide no number of choices, so that the
     # rules it gets have all of them, in many combinations.
-    known = [rule for rule in ALL_RULES if not rule.caution]
-    rules = known[:: 1 if device == "cuda" else 5 if dtype == torch.float32 else 13]
+    rules = ALL_RULES[:: 1 if device == "cuda" else 5 if dtype == torch.float32 else 13]
     params = [normal(37, dtype, seed).to(device) for seed in range(len(rules))]
     steps(params, rules, keywords, device, count=3 if dtype == torch.float32 else 2)
 
@@ -75,7 +77,7 @@ def test_a_learning_rate_on_the_device_corrects_weight_decay(mode, keywords, dev
     steps([normal(37).to(device), normal(5, seed=1).to(device)], [rule, PLAIN], keywords, device, lr=lr)
 
 
-@pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("rule", [PLAIN, FULL, CAUTIOUS], ids=["plain", "full", "caution"])
 def test_any_number_of_elements(rule, keywords, device, launches):
     sizes = [0, 1, 31, 1023, 1024, 1025, 0, 4096, 100_003, 2]
     steps([normal(size).to(device) for size in sizes], [rule] * len(sizes), keywords, device, count=2)
@@ -85,41 +87,42 @@ def test_any_number_of_elements(rule, keywords, device, launches):
 @pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
 def test_twenty_million_elements(rule, keywords, device, monkeypatch):
     if device == "cpu":  # to the interpreter a block of a million elements is hardly more work than one of 1024
-        monkeypatch.setattr(gpu._kernel(), "BLOCK", 1 << 20)
+        monkeypatch.setattr(gpu.kernels().tables, "BLOCK", 1 << 20)
     steps([normal(size).to(device) for size in (3, 20_000_000, 5)], [rule] * 3, keywords, device, count=1)
 
 
+@pytest.mark.parametrize("rule", [FULL, CAUTIOUS], ids=["full", "caution"])
 @pytest.mark.parametrize("most", [1, 3, 1000])
-def test_any_number_of_programs(most, keywords, device, monkeypatch):
+def test_any_number_of_programs(most, rule, keywords, device, monkeypatch):
     monkeypatch.setattr("rmsprop.torch.gpu.MOST_PROGRAMS", most)
     sizes = [7, 5000, 0, 2048, 1]
-    steps([normal(size).to(device) for size in sizes], [FULL] * len(sizes), keywords, device, count=2)
+    steps([normal(size).to(device) for size in sizes], [rule] * len(sizes), keywords, device, count=2)
 
 
 @pytest.mark.parametrize("span", [1, 3])
 def test_more_than_two_to_the_31_elements(span, device):
     # The last blocks of a tensor of 8 G elements, of which only these exist.
-    kernel, size = gpu._kernel(), 2500
-    before = (1 << 33) // (kernel.BLOCK * span)
-    programs = -(size // -(kernel.BLOCK * span))
-    start = before * kernel.BLOCK * span
+    kernel, tables, size = gpu.kernels().kernel, gpu.kernels().tables, 2500
+    before = (1 << 33) // (tables.BLOCK * span)
+    programs = -(size // -(tables.BLOCK * span))
+    start = before * tables.BLOCK * span
     p, v, g = torch.ones(size, device=device), torch.zeros(size, device=device), torch.ones(size, device=device)
     addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
     rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before]], device=device)
-    rows = torch.nn.functional.pad(rows, (0, kernel.WORDS_PER_TENSOR.value - rows.shape[1]))
+    rows = torch.nn.functional.pad(rows, (0, tables.WORDS_PER_TENSOR.value - rows.shape[1]))
     batch = native.Batch("float32", 1, PLAIN)
     batch.set_numbers(0.1, 1)
-    rules = torch.zeros(kernel.WORDS_PER_RULE.value, dtype=torch.int64)
+    rules = torch.zeros(tables.WORDS_PER_RULE.value, dtype=torch.int64)
     rules[: len(batch.numbers)] = torch.from_numpy(batch.numbers)
     owners = torch.zeros(programs, dtype=torch.int32, device=device)
     grads = torch.tensor(addresses[2:], device=device)
     options = {
-        **kernel.types("float32"),
+        **tables.types("float32"),
         **gpu.code(PLAIN, "nearest"),
-        "BLOCK": kernel.BLOCK,
-        **kernel.launch_options(gpu._warp_size(p.device)),
+        "BLOCK": tables.BLOCK,
+        **tables.launch_options(gpu._warp_size(p.device)),
     }
-    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, None, None, None, None, **options)
+    kernel.update[(programs,)](rows, grads, rules.to(device), owners, span, *[None] * 7, **options)
     expected, state = update(PLAIN, 0.1, 1, np.ones(size, np.float32), as_numpy(g), init(PLAIN, as_numpy(v)))
     assert same_bits(as_numpy(p), expected)
     assert same_bits(as_numpy(v), state["square_avg"])
@@ -127,10 +130,10 @@ def test_more_than_two_to_the_31_elements(span, device):
 
 def test_all_storage_types_in_one_optimizer(keywords, device, launches):
     dtypes = [torch.float16, torch.float32, torch.complex64, torch.bfloat16, torch.float64, torch.complex128]
-    rules = [rule for rule in (PLAIN, FULL) for _ in dtypes]
-    params = [normal(1500, dtype, seed).to(device) for seed, dtype in enumerate(dtypes * 2)]
+    rules = [rule for rule in (PLAIN, FULL, CAUTIOUS) for _ in dtypes]
+    params = [normal(1500, dtype, seed).to(device) for seed, dtype in enumerate(dtypes * 3)]
     steps(params, rules, keywords, device, count=2)
-    assert len(launches) == 2 * 2 * 4  # steps, kinds of state, storage types: complex numbers are pairs of reals
+    assert len(launches) == 2 * 3 * 4  # steps, kinds of code, storage types: complex numbers are pairs of reals
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
@@ -146,15 +149,15 @@ def whole_blocks(device, monkeypatch):
     """Addresses that the interpreted kernel has read or written as whole blocks, 16 bytes at a time."""
     if device == "cuda":
         pytest.skip("a GPU refuses such an access where it is not aligned")
-    found, at = [], gpu._kernel()._at
+    found, at = [], gpu.kernels().storage.at
 
-    def noted(address, start, TYPE, WHOLE):
-        pointer = at(address, start, TYPE, WHOLE)
+    def noted(pointer, start, WHOLE):
+        pointer = at(pointer, start, WHOLE)
         if WHOLE:
             found.append(int(pointer.handle.data[0]))
         return pointer
 
-    monkeypatch.setattr(gpu._kernel(), "_at", noted)
+    monkeypatch.setattr(gpu.kernels().storage, "at", noted)
     return found
 
 
@@ -258,7 +261,7 @@ def test_a_launch_per_storage_type_and_kind_of_state(device, launches):
 
 @pytest.mark.parametrize("capturable", [False, True], ids=["counted here", "counted there"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("rule", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("rule", [PLAIN, FULL, CAUTIOUS], ids=["plain", "full", "caution"])
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")
 def test_state_is_packed_as_the_specification_says(packing, rule, dtype, capturable, keywords, device):

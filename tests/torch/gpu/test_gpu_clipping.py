@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from rmsprop import clipping
-from rmsprop.torch import RMSprop, gpu, gpu_norm
+from rmsprop import Rule, clipping
+from rmsprop.torch import RMSprop, gpu, gpu_norm, members
 from rmsprop.torch import device as devices
 from rmsprop.torch.exact_sum import squares_of
+from rmsprop.torch.rounding import TO_NEAREST
 
 SHAPES = ((2500,), (3, 5), (), (0,))
 
@@ -68,19 +69,21 @@ def test_the_sum_is_that_of_the_specification(span, spread, device, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("unfit", "options"),
     [
-        ("max_update_rms", {"max_update_rms": 1.0}),
-        ("max_grad_ratio", {"max_grad_ratio": 0.01}),
-        ("caution", {"caution": True, "momentum": 0.9}),
+        (
+            lambda param: members.unfit_caution(param, Rule(caution=True, momentum=0.9)),
+            {"caution": True, "momentum": 0.9},
+        ),
+        (lambda param: members.unfit_limit(param, True, TO_NEAREST), {"max_update_rms": 1.0}),
     ],
+    ids=["caution", "max_update_rms"],
 )
-def test_what_depends_on_a_whole_tensor_is_left_to_tensor_operations(name, options, device):
+def test_measures_of_processes_are_left_to_tensor_operations(unfit, options, device, monkeypatch):
     param = torch.nn.Parameter(torch.ones(5, device=device))
-    assert name in RMSprop([param], **options).paths()["0"]
-    param.grad = torch.ones(5, device=device)
-    with pytest.raises(RuntimeError, match=f"has {name}, which the Triton kernel doesn't know"):
-        RMSprop([param], **options, fused=True).step()
+    assert RMSprop([param], **options).paths() == {"0": "kernel (triton)"}
+    monkeypatch.setattr(members, "is_shard", lambda _: True)
+    assert f"has {next(iter(options))} and is a DTensor" in unfit(param)
 
 
 def test_launches_share_the_options_of_the_update():

@@ -47,10 +47,17 @@ def captured(optimizer, param, steps):
         graph.replay()
 
 
-@pytest.mark.parametrize("bias_correction", [False, True])
-def test_a_captured_step_is_replayed(bias_correction):
-    expected = trained(eagerly, bias_correction=bias_correction)
-    found = trained(captured, bias_correction=bias_correction)
+REPLAYED = {
+    "plain": {},
+    "corrected": {"bias_correction": True},
+    "scaled": {"caution": True, "max_update_rms": 0.5, "max_grad_ratio": 0.1},
+}
+
+
+@pytest.mark.parametrize("options", REPLAYED.values(), ids=REPLAYED)
+def test_a_captured_step_is_replayed(options):
+    expected = trained(eagerly, **options)
+    found = trained(captured, **options)
     assert torch.equal(found[0], expected[0])
     assert found[1] == expected[1] == 8
 

@@ -72,7 +72,7 @@ def test_only_what_moves_is_sent_again(pair, device, monkeypatch):
             param.grad = torch.ones_like(param)
         optimizer.step()
         del old
-    addresses_and_rule = len(pair[0]) + gpu._kernel().WORDS_PER_RULE.value
+    addresses_and_rule = len(pair[0]) + gpu.kernels().tables.WORDS_PER_RULE.value
     assert sent[2:] == [addresses_and_rule] * 3
 
 
@@ -185,7 +185,7 @@ def test_without_memory_or_a_compiler_nothing_changes(device, monkeypatch):
     param = torch.ones(3, device=device)
     optimizer = RMSprop([param], fused=True)
     param.grad = torch.ones_like(param)
-    for place in (gpu.Stream, "send"), (type(gpu._kernel().update), "run"):
+    for place in (gpu.Stream, "send"), (type(gpu.kernels().kernel.update), "run"):
         with monkeypatch.context() as patch:
             patch.setattr(*place, fail)
             with pytest.raises(RuntimeError, match="out of memory"):

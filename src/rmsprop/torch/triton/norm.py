@@ -1,9 +1,4 @@
-"""The Triton kernels of clipping: the exact sum of `rmsprop.clipping`, to the bit, and what it makes of a step.
-
-This module needs Triton; `rmsprop.torch.gpu_norm` imports it when a GPU is to be used.
-"""
-
-# No `from __future__ import annotations`: Triton reads the annotations themselves.
+"""The kernels of clipping: the exact sum of `rmsprop.clipping`, to the bit, and what it makes of a step."""
 
 import struct
 
@@ -43,6 +38,48 @@ def _magic(limb):
 
 
 @triton.jit
+def add_block(value, words, limb, high, low):
+    """Return a part of a sum with the squares of some numbers added, by the limb of its largest square.
+
+    Args:
+        value: The numbers, float64.
+        words: The sum, to which infinities and NaN are added.
+        limb: The limb of what was added so far.
+        high: What was added, in units of that limb.
+        low: And in units of the one below.
+    """
+    square = value * value
+    largest = largest_of(square.to(tl.int64, bitcast=True) & _MAGNITUDE)
+    if largest >= _MOST:
+        tl.atomic_add(words + tl.where(largest > _INFINITY, _NANS, _INFINITIES), 1)
+    elif largest > 0:
+        # See `rmsprop.clipping.limb_of`.
+        exponent = ((largest - 1) >> 52) - _BIAS + 1 - _LIMB_BITS * (_LOWEST + 1)
+        found = tl.where(exponent < 0, 0, exponent) // _LIMB_BITS + 1
+        if found > limb:  # what was added so far has nothing in the new limb
+            low = tl.where(found == limb + 1, high, 0)
+            high = tl.full((), 0, tl.int64)
+            limb = found
+        high_bits, high_magic = _magic(limb)
+        low_bits, low_magic = _magic(limb - 1)
+        above = square + high_magic
+        below = (square - (above - high_magic)) + low_magic
+        high += total(above.to(tl.int64, bitcast=True) - high_bits)
+        low += total(below.to(tl.int64, bitcast=True) - low_bits)
+    return limb, high, low
+
+
+@triton.jit
+def add_part(words, limb, high, low):
+    """Add a part of a sum to it."""
+    place = words + 2 * limb
+    tl.atomic_add(place, high & 0xFFFFFFFF)
+    tl.atomic_add(place + 1, high >> 32)
+    tl.atomic_add(place - 2, low & 0xFFFFFFFF)
+    tl.atomic_add(place - 1, low >> 32)
+
+
+@triton.jit
 def add_squares(tensors, grads, owners, span, words, STORED: tl.constexpr, BLOCK: tl.constexpr):
     """Add the squares of all gradients that the tables name to a sum.
 
@@ -64,29 +101,8 @@ def add_squares(tensors, grads, owners, span, words, STORED: tl.constexpr, BLOCK
     for nth in range(span):
         offsets = begin + nth * BLOCK + tl.arange(0, BLOCK)
         value = tl.load(grad + offsets, mask=offsets < size, other=0.0).to(tl.float64)
-        square = value * value
-        largest = largest_of(square.to(tl.int64, bitcast=True) & _MAGNITUDE)
-        if largest >= _MOST:
-            tl.atomic_add(words + tl.where(largest > _INFINITY, _NANS, _INFINITIES), 1)
-        elif largest > 0:
-            # See `rmsprop.clipping.limb_of`.
-            exponent = ((largest - 1) >> 52) - _BIAS + 1 - _LIMB_BITS * (_LOWEST + 1)
-            found = tl.where(exponent < 0, 0, exponent) // _LIMB_BITS + 1
-            if found > limb:  # what was added so far has nothing in the new limb
-                low = tl.where(found == limb + 1, high, 0)
-                high = tl.full((), 0, tl.int64)
-                limb = found
-            high_bits, high_magic = _magic(limb)
-            low_bits, low_magic = _magic(limb - 1)
-            above = square + high_magic
-            below = (square - (above - high_magic)) + low_magic
-            high += total(above.to(tl.int64, bitcast=True) - high_bits)
-            low += total(below.to(tl.int64, bitcast=True) - low_bits)
-    place = words + 2 * limb
-    tl.atomic_add(place, high & 0xFFFFFFFF)
-    tl.atomic_add(place + 1, high >> 32)
-    tl.atomic_add(place - 2, low & 0xFFFFFFFF)
-    tl.atomic_add(place - 1, low >> 32)
+        limb, high, low = add_block(value, words, limb, high, low)
+    add_part(words, limb, high, low)
 
 
 @triton.jit
