@@ -83,7 +83,7 @@ RMSPROP_NOINLINE void drift(int64_t size, const rmsprop_rows& rows, int64_t sinc
   }
 }
 
-constexpr int64_t kAhead = 16;       // entries
+constexpr int64_t kAhead = 16;       // units, or entries
 constexpr int64_t kAnnounced = 512;  // bytes of each array; what follows them the hardware finds
 
 constexpr int kLanes = 8;
@@ -158,15 +158,19 @@ class Table {
   // Asks for what an update of a unit begins with: rows lie anywhere, where no hardware would look for them.
   void announce(const Entry& entry) const {
     announce(batch_.grads, entry.place * rows_.width, rows_.width, param_bytes_);
-    const int64_t first = entry.unit * per_unit_;
+    announce(entry.unit);
+  }
+
+  void announce(int64_t unit) const {
+    const int64_t first = unit * per_unit_;
     announce(batch_.params, first, per_unit_, param_bytes_);
     if (rows_.rowwise)
-      announce(batch_.spreads, entry.unit, 1, sizeof(T));
+      announce(batch_.spreads, unit, 1, sizeof(T));
     else
       announce(batch_.spreads, first, per_unit_, state_bytes_);
     if (centered) announce(batch_.means, first, per_unit_, state_bytes_);
     if (kind != Buffer::kNone) announce(batch_.buffers, first, per_unit_, state_bytes_);
-    if (rows_.last) prefetch(rows_.last + entry.unit, 1);
+    if (rows_.last) prefetch(rows_.last + unit, 1);
   }
 
   // Brings averages to date, and updates everything if there are gradients.
@@ -283,14 +287,23 @@ void with_table(const rmsprop_batch& batch, const rmsprop_rows& rows, const Part
   call(nullptr, nullptr);
 }
 
+// Calls announce(next) for what comes kAhead places later and behind, many at once: each lies in a page of its own, and
+// a processor looks several pages up at the same time if it meets them before it has computed anything.
+template <class Announce>
+void look_ahead(int64_t k, int64_t end, const Announce& announce) {
+  if (k % kAhead != 0) return;
+  for (int64_t next = k + kAhead; next < std::min(k + 2 * kAhead, end); ++next) announce(next);
+}
+
 // Calls part(unit, gradients) with each unit that has entries, in order.
 template <class Table, class Part>
 void for_each_unit(const Table& table, const Entry* begin, const Entry* end, void* sums, const Part& part) {
-  for (const Entry* entry = begin; entry != end;) {
-    const Entry* const first = entry;
-    for (; entry != end && entry->unit == first->unit; ++entry)
-      if (end - entry > kAhead) table.announce(entry[kAhead]);
-    part(first->unit, table.gradients(first, entry, sums));
+  const int64_t count = end - begin;
+  for (int64_t k = 0; k < count;) {
+    const Entry* const first = begin + k;
+    for (; k < count && begin[k].unit == first->unit; ++k)
+      look_ahead(k, count, [&](int64_t next) { table.announce(begin[next]); });
+    part(first->unit, table.gradients(first, begin + k, sums));
   }
 }
 
@@ -315,7 +328,7 @@ void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t b
   with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t unit = rows.chosen < 0 ? k : rows.units[k];
-      if (rows.chosen >= 0 && end - k > kAhead) table.announce({rows.units[k + kAhead], 0});
+      if (rows.chosen >= 0) look_ahead(k, end, [&](int64_t next) { table.announce(rows.units[next]); });
       if (rows.last[unit] < rows.now) table.update(unit, nullptr);
     }
   });
