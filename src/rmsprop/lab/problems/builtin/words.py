@@ -1,0 +1,111 @@
+"""Words of real English as vectors, learnt by negative sampling: a few words are in most of the rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rmsprop.lab.problems.builtin.text import help_pages
+from rmsprop.lab.problems.problem import Baseline, Data, Problem
+from rmsprop.lab.problems.table.tabular import accuracy
+
+# Words that occur less often are left out, as in word2vec.
+_LEAST, _NEGATIVES, _WIDTH = 3, 5, 16
+# Others are drawn in proportion to their count to this power.
+_FLATTENED = 0.75
+
+
+class SkipGram(nn.Module):
+    """The logits that words follow a word: products of its vector with theirs, less the logarithm of the number drawn.
+
+    Without that, words that have nothing to do with each other would need a product of −log 5.
+
+    Args:
+        words: The size of the vocabulary.
+        width: The length of a vector. Default 16.
+
+    References:
+        - Mikolov, Sutskever, Chen, Corrado and Dean, Distributed representations of words and phrases and their
+          compositionality, arXiv 1310.4546, 2013.
+        - Levy and Goldberg, Neural word embedding as implicit matrix factorization, NeurIPS 27, 2014: the shift.
+    """
+
+    def __init__(self, words: int, width: int = _WIDTH) -> None:
+        """See the class."""
+        super().__init__()
+        self.words, self.followers = nn.Embedding(words, width), nn.Embedding(words, width)
+        nn.init.uniform_(self.words.weight, -0.5 / width, 0.5 / width)
+        nn.init.zeros_(self.followers.weight)  # as in word2vec's program
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the logits.
+
+        Args:
+            rows: Rows by one and more: a word, and those that may follow it.
+
+        Returns:
+            Rows by words that may follow it.
+        """
+        word, others = self.words(rows[:, 0]), self.followers(rows[:, 1:])
+        return (others * word[:, None]).sum(dim=-1) - math.log(_NEGATIVES)  # type: ignore[no-any-return]
+
+
+def words() -> Problem:
+    """Return the problem of telling the word that follows another in the help pages that come with Python.
+
+    Returns:
+        The problem: each word with the next one, which stands anywhere among five that were drawn by chance, once for
+        all. The last fifths of the pages validate and test. Ids are ranks: 0 is the most frequent word. The pages
+        differ a little from one version of Python to the next.
+
+    Examples:
+        >>> words().train.x.shape[1]
+        7
+    """
+    random = torch.Generator().manual_seed(0)
+    text, count = _text()
+    held_out = len(text) // 5
+    sizes = [len(text) - 2 * held_out, held_out, held_out]
+    chances = text.bincount().double() ** _FLATTENED
+    train, validation, test = (_data(part, chances, random) for part in torch.split(text, sizes))
+    return Problem(
+        name="words",
+        make_model=lambda: SkipGram(count),
+        loss=_loss,
+        loss_name="negative-sampling loss (nats)",
+        metric=accuracy(),
+        train=train,
+        validation=validation,
+        test=test,
+        constant_loss=math.log(1 + _NEGATIVES) + _NEGATIVES * math.log1p(1 / _NEGATIVES),  # a share of 1 in 6
+        baseline=Baseline("always 1 in 6", torch.full((1 + _NEGATIVES,), -math.log(_NEGATIVES))),
+    )
+
+
+def _text() -> tuple[Tensor, int]:
+    """Return the pages as ranks of words, and how many words there are."""
+    found = re.findall(r"[a-z]+", help_pages().lower())
+    ranked = [word for word, occurs in Counter(found).most_common() if occurs >= _LEAST]
+    rank = {word: place for place, word in enumerate(ranked)}
+    return torch.tensor([rank[word] for word in found if word in rank]), len(ranked)
+
+
+def _data(text: Tensor, chances: Tensor, random: torch.Generator) -> Data:
+    """Return a row for each word but the last: the word, the next one among words of chance, and its place there."""
+    rows = len(text) - 1
+    others = torch.multinomial(chances, rows * (1 + _NEGATIVES), replacement=True, generator=random)
+    others = others.view(rows, 1 + _NEGATIVES)
+    place = torch.randint(1 + _NEGATIVES, (rows,), generator=random)
+    others[torch.arange(rows), place] = text[1:]
+    return Data(torch.cat([text[:-1, None], others], dim=1), place)
+
+
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over rows of the log-losses of all words of a row."""
+    follows = functional.one_hot(targets, 1 + _NEGATIVES).to(outputs.dtype)
+    return functional.binary_cross_entropy_with_logits(outputs, follows) * (1 + _NEGATIVES)
