@@ -20,6 +20,7 @@ TORCH = {
     "adagrad": torch.optim.Adagrad,
     "adadelta": torch.optim.Adadelta,
     "adam": torch.optim.Adam,
+    "sparse-adam": torch.optim.SparseAdam,
 }
 
 

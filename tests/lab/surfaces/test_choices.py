@@ -115,6 +115,10 @@ BAD = {
     "same twice": (lambda: walks(BOWL, ["sgd", "sgd"]), "--optimizers names sgd twice: name each once"),
     "none": (lambda: walks(BOWL, []), "--optimizers names 0 optimizers: name 1 to 16"),
     "a rate that changes": (lambda: walks(BOWL, ["rmsprop-hd"]), "rmsprop-hd changes its learning rate on the way"),
+    "rows alone": (
+        lambda: walks(BOWL, ["sparse-adam"]),
+        "sparse-adam takes the rows of embeddings alone, and a surface",
+    ),
     "too many": (lambda: walks(BOWL, list(OPTIMIZERS)), "name 1 to 16"),
     "no steps": (lambda: walks(BOWL, steps=0), "--steps is 0: it must be from 1 to 10000"),
     "start": (
