@@ -16,6 +16,7 @@ from rmsprop.lab.problems.table.tabular import accuracy
 
 # Words that occur less often are left out, as in word2vec.
 _LEAST, _NEGATIVES, _WIDTH = 3, 5, 16
+_ROWS = 45_000
 # Others are drawn in proportion to their count to this power.
 _FLATTENED = 0.75
 
@@ -64,15 +65,13 @@ def words() -> Problem:
         differ a little from one version of Python to the next.
 
     Examples:
-        >>> words().train.x.shape[1]
-        7
+        >>> words().train.x.shape
+        torch.Size([27000, 7])
     """
-    random = torch.Generator().manual_seed(0)
     text, count = _text()
-    held_out = len(text) // 5
-    sizes = [len(text) - 2 * held_out, held_out, held_out]
-    chances = text.bincount().double() ** _FLATTENED
-    train, validation, test = (_data(part, chances, random) for part in torch.split(text, sizes))
+    x, y = _rows(text, count)
+    sizes = [_ROWS - 2 * (_ROWS // 5), _ROWS // 5, _ROWS // 5]
+    train, validation, test = map(Data, torch.split(x, sizes), torch.split(y, sizes))
     return Problem(
         name="words",
         make_model=lambda: SkipGram(count),
@@ -88,21 +87,22 @@ def words() -> Problem:
 
 
 def _text() -> tuple[Tensor, int]:
-    """Return the pages as ranks of words, and how many words there are."""
+    """Return the beginning of the pages as ranks of words, and how many words there are."""
     found = re.findall(r"[a-z]+", help_pages().lower())
     ranked = [word for word, occurs in Counter(found).most_common() if occurs >= _LEAST]
     rank = {word: place for place, word in enumerate(ranked)}
-    return torch.tensor([rank[word] for word in found if word in rank]), len(ranked)
+    return torch.tensor([rank[word] for word in found if word in rank][: _ROWS + 1]), len(ranked)
 
 
-def _data(text: Tensor, chances: Tensor, random: torch.Generator) -> Data:
-    """Return a row for each word but the last: the word, the next one among words of chance, and its place there."""
-    rows = len(text) - 1
-    others = torch.multinomial(chances, rows * (1 + _NEGATIVES), replacement=True, generator=random)
-    others = others.view(rows, 1 + _NEGATIVES)
-    place = torch.randint(1 + _NEGATIVES, (rows,), generator=random)
-    others[torch.arange(rows), place] = text[1:]
-    return Data(torch.cat([text[:-1, None], others], dim=1), place)
+def _rows(text: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return rows of a word and the next one among words of chance, and the place that it has there."""
+    random = torch.Generator().manual_seed(0)
+    chances = text.bincount(minlength=count).double() ** _FLATTENED
+    others = torch.multinomial(chances, _ROWS * (1 + _NEGATIVES), replacement=True, generator=random)
+    others = others.view(_ROWS, 1 + _NEGATIVES)
+    place = torch.randint(1 + _NEGATIVES, (_ROWS,), generator=random)
+    others[torch.arange(_ROWS), place] = text[1:]
+    return torch.cat([text[:-1, None], others], dim=1), place
 
 
 def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
