@@ -27,8 +27,8 @@ def reported(problem, name):
 
 
 def cells(problem, name):
-    table = PAGE[PAGE.index(f"`{problem}`, ") :]
-    (line,) = re.findall(rf"^\| {re.escape(row(name).label)} \|.*$", table[: table.index("\n\n`")], flags=re.MULTILINE)
+    table = re.findall(rf"^`{problem}`, .*:\n\n((?:\|.*\n)+)", PAGE, flags=re.MULTILINE)[0]
+    (line,) = re.findall(rf"^\| {re.escape(row(name).label)} \|.*$", table, flags=re.MULTILINE)
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
