@@ -107,5 +107,5 @@ def _rows(text: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean over rows of the log-losses of all words of a row."""
-    follows = functional.one_hot(targets, 1 + _NEGATIVES).to(outputs.dtype)
+    follows = (targets[:, None] == torch.arange(1 + _NEGATIVES)).to(outputs.dtype)  # vmap can't take one_hot
     return functional.binary_cross_entropy_with_logits(outputs, follows) * (1 + _NEGATIVES)
