@@ -50,6 +50,7 @@ pages: .venv/lab  ## rewrite the generated pages of the documentation
 	$(BIN)/python -m docs.generate.benchmarks docs
 	$(BIN)/python -m docs.generate.front docs
 	$(BIN)/python -m docs.generate.question docs
+	$(BIN)/python -m docs.generate.sparse_features docs
 
 docs: .venv/docs  ## the documentation as a site
 	$(BIN)/mkdocs build --strict --site-dir build/site

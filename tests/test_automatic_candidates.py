@@ -210,8 +210,8 @@ def test_the_least_objectives_are_the_problems_own(name):
     assert OPTIMA.get(name, 0.0) == pytest.approx(load(name).optimum or 0.0, rel=1e-9)
 
 
-def test_eleven_problems_have_data():
-    assert len(with_data([{"problem": name} for name in PROBLEMS])) == 11
+def test_what_is_no_surface_has_data():
+    assert len(with_data([{"problem": name} for name in PROBLEMS])) == 13
 
 
 def test_seeds_are_disjoint_and_one_where_nothing_is_random():

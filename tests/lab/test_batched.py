@@ -14,10 +14,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import rmsprop.torch
 from rmsprop.dialects import DIALECTS
 from rmsprop.lab.batched import Job, train_together
+from rmsprop.lab.compare.cache import identity
+from rmsprop.lab.compare.timing import seconds_per_step
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.held_out import HeldOut
 from rmsprop.lab.optimizers import OPTIMIZERS, bare, choose, row
-from rmsprop.lab.problems import Data, Metric, Problem
+from rmsprop.lab.problems import Data, Metric, Problem, check
 
 EPOCHS = 8  # stochastic weight averaging takes the last two
 
@@ -47,7 +49,11 @@ for dialect in DIALECTS:
     PLAIN[f"rmsprop-{dialect}"] = lambda p, lr, dialect=dialect: rmsprop.torch.RMSprop(p, lr=lr, dialect=dialect)
 PLAIN["rmsprop-hd"] = lambda p, lr: rmsprop.torch.HypergradientDescent(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
 PLAIN["rmsprop-marthe"] = lambda p, lr: rmsprop.torch.Marthe(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
-NAMES = [*OPTIMIZERS, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
+PLAIN["rmsprop-sparse"] = lambda p, lr: rmsprop.torch.RMSprop(p, lr=lr)
+PLAIN["rmsprop-lazy"] = lambda p, lr: rmsprop.torch.RMSprop(p, lr=lr, sparse="lazy")
+PLAIN["sparse-adam"] = lambda p, lr: torch.optim.SparseAdam(p, lr=lr)
+DENSE = [name for name in OPTIMIZERS if row(name).dense]
+NAMES = [*DENSE, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
 
 
 def flowers(dtype=torch.float64, seed=0, **changes):
@@ -194,7 +200,7 @@ def test_equal_learning_rates_with_other_options_stay_apart():
 
 
 def test_within_a_seed_all_begin_alike():
-    curves = train_together(flowers(), jobs_of(OPTIMIZERS), epochs=1)
+    curves = train_together(flowers(), jobs_of(DENSE), epochs=1)
     starts = {curve.train[0] for curve in curves}
     assert len(starts) == 2
 
@@ -330,6 +336,98 @@ def test_the_learning_rate_is_that_of_each_epoch():
         optimizer = PLAIN[job.choice.name](model.parameters(), job.choice.lr)
         assert curve.lr[0] == optimizer.param_groups[0]["lr"] == job.choice.lr
         assert len(set(curve.lr)) == 4
+
+
+class Pairs(nn.Module):
+    """How well two ids go together; the second part is frozen and has a buffer, which differ from seed to seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.frozen = nn.Embedding(12, 3), nn.Embedding(12, 3).requires_grad_(False)
+        self.register_buffer("weights", torch.rand(3))
+
+    def forward(self, pairs):
+        return ((self.ids(pairs[:, 0]) * self.weights + self.frozen(pairs[:, 1])) * self.ids(pairs[:, 1])).sum(dim=-1)
+
+
+def pairs(**changes):
+    """A small problem of embeddings, of whose ids a batch holds some, the last ones rarely."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.multinomial(1 / torch.arange(1.0, 13.0), 140, replacement=True, generator=random).view(70, 2)
+    y = torch.randn(70, generator=random).double()
+    parts = [Data(x[a:b], y[a:b]) for a, b in ((0, 44), (44, 58), (58, 70))]
+    own = {
+        "name": "pairs",
+        "make_model": lambda: Pairs().double(),
+        "loss": functional.mse_loss,
+        "metric": Metric("rmse", "", False, lambda outputs, targets: functional.mse_loss(outputs, targets).sqrt()),
+        "train": parts[0],
+        "validation": parts[1],
+        "test": parts[2],
+        "batch_size": 6,
+        "l2": 0.0,
+    }
+    return flowers(**own | changes)
+
+
+def sparse_pairs(**changes):
+    """The same, as a person writes it who wants rows."""
+
+    def model():
+        made = Pairs().double()
+        made.ids.sparse = True
+        return made
+
+    return pairs(make_model=model, **changes)
+
+
+ON_ROWS = [*(name for name in OPTIMIZERS if row(name).sparse), "rmsprop-lazy+ema"]
+
+
+@pytest.mark.parametrize("job", jobs_of(ON_ROWS), ids=lambda job: f"{job.choice.name}, seed {job.seed}")
+def test_a_run_on_rows_is_the_run_of_a_plain_loop(job):
+    curve = train_together(pairs(), [*jobs_of(["adam", "rmsprop"]), job], epochs=EPOCHS, test=True)[-1]
+    train, validation, metric, test, test_metric = by_hand(sparse_pairs(), job, EPOCHS)
+    np.testing.assert_allclose(curve.train, train, rtol=1e-9)
+    np.testing.assert_allclose(curve.validation, validation, rtol=1e-9)
+    np.testing.assert_allclose(curve.metric, metric, rtol=1e-9)
+    assert (curve.test, curve.test_metric) == pytest.approx((test, test_metric), rel=1e-9)
+    assert train[-1] < train[0]
+
+
+def test_rows_are_dense_for_rmsprop_and_others_when_lazy():
+    """Of 64 steps, each rounds an average once: a few ULPs of 2e-16, amplified as in any run."""
+    jobs = [Job(choice=choose(name, lr=0.01), seed=0) for name in ("rmsprop", "rmsprop-sparse", "rmsprop-lazy")]
+    dense, rows, lazy = (curve.train for curve in train_together(pairs(), jobs, epochs=EPOCHS))
+    np.testing.assert_allclose(rows, dense, rtol=1e-9)
+    assert not np.isclose(lazy[-1], dense[-1], rtol=1e-3)
+
+
+def test_a_problem_with_rows_of_its_own_gives_every_optimizer_what_it_takes():
+    jobs = jobs_of(["adam", "rmsprop", "sparse-adam"])
+    check(sparse_pairs())
+    for sparse, dense in zip(*(train_together(p, jobs, epochs=2) for p in (sparse_pairs(), pairs())), strict=True):
+        np.testing.assert_array_equal(sparse.train, dense.train)
+    assert all(seconds_per_step(sparse_pairs(), ["adam", "sparse-adam"], 6).values())
+    assert identity(sparse_pairs(), 1, 6)["behaviour"] == identity(pairs(), 1, 6)["behaviour"]
+
+
+def test_a_run_on_rows_that_diverges_stops_alone():
+    wild, calm = (Job(choice=choose("rmsprop-lazy", lr=lr), seed=0) for lr in (1e3, 0.01))
+    lost, kept = train_together(pairs(), [wild, calm], epochs=2)
+    assert lost.diverged_at
+    np.testing.assert_array_equal(kept.train, train_together(pairs(), [calm], epochs=2)[0].train)
+
+
+@pytest.mark.parametrize(("problem", "parameter"), [(flowers(), "0.weight"), (pairs(l2=0.1), "ids.weight")])
+def test_who_takes_rows_alone_is_refused_where_a_gradient_is_dense(problem, parameter):
+    said = f"sparse-adam takes the rows of embeddings alone, and in problem {problem.name} the gradient of {parameter}"
+    for call in (
+        lambda: train_together(problem, jobs_of(["sparse-adam"]), epochs=1),
+        lambda: seconds_per_step(problem, ["sparse-adam"], 6),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
 
 
 class GradientDescent:

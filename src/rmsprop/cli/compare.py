@@ -49,7 +49,7 @@ def _optimizers() -> str:
     metavar="A,B,...",
     callback=problem_names,
     shell_complete=several_of(lambda: PROBLEMS),
-    help="With all: what to compare on.  [default: six]",
+    help="With all: what to compare on.  [default: seven]",
 )
 @click.option(
     "--budget", type=click.Choice(BUDGETS), default="standard", show_default=True, help="How much to spend on tuning."

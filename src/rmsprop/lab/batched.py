@@ -3,13 +3,14 @@
 A small model leaves a processor idle between operations that take microseconds. Stacked, a hundred models are one
 batched matrix product, and every optimizer updates a slice of the stack as if it were one tensor. That is the same
 arithmetic for optimizers that work element by element; one that doesn't (its row in `rmsprop.lab.optimizers` says so)
-has an optimizer for each model.
+has an optimizer for each model. One that takes the rows of embeddings has a model of its own for each run besides, with
+parameters that are a slice of the stack: of a whole stack PyTorch has no sparse gradient.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rmsprop.lab.embeddings import give_rows, prepare
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.held_out import HeldOut, follow
 from rmsprop.lab.optimizers import Choice, bare, make, row
@@ -174,8 +176,10 @@ class _Together:
         self.gradient = torch.zeros_like(self.stack.flat)
         self.optimizers: list[StackStepper] = []
         self.single: dict[int, torch.optim.Optimizer] = {}
+        self.models: dict[int, nn.Module] = {}  # of the jobs that take the rows of embeddings
         if stepper is None:
-            self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs)
+            self.models = {i: self.stack.model(i, job) for i, job in enumerate(jobs) if row(job.choice.name).sparse}
+            self.optimizers, self.single = _optimizers(self.stack.flat, self.gradient, jobs, self.models)
         else:
             self.optimizers = [stepper(self.stack.flat, self.gradient)]
         self.schedule_free = [each for each in self.optimizers if isinstance(each, ScheduleFreeRMSprop)]
@@ -240,13 +244,25 @@ class _Together:
         for optimizer in self.optimizers:
             optimizer.step()
         for i, optimizer in self.single.items():
-            if not row(self.jobs[i].choice.name).holds_out:
+            if i in self.lost:
+                continue
+            rows = batch[self.order_of[i]]
+            if i in self.models:
+                self._step_on_rows(self.models[i], optimizer, rows)
+            elif row(self.jobs[i].choice.name).holds_out:
+                self._follow(i, optimizer, rows)
+            else:
                 optimizer.step()
-            elif i not in self.lost:
-                self._follow(i, optimizer, batch[self.order_of[i]])
         self._silence()
         for average in self.averages:
             average.after_step(self.stack.flat)
+
+    def _step_on_rows(self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> None:
+        """Take a step of a job that has a model of its own, by the gradient that PyTorch gives this model."""
+        optimizer.zero_grad()
+        x, y = self.problem.train.x[batch], self.problem.train.y[batch]
+        self.problem.objective(model.parameters(), model(x), y).backward()
+        optimizer.step()
 
     def _follow(self, i: int, optimizer: Any, batch: Tensor) -> None:
         """Take a step of a job that fits its learning rate to rows of its own."""
@@ -343,6 +359,7 @@ class _Stack:
         self.problem = problem
         models = {seed: problem.model(seed) for seed in set(seeds)}
         self.skeleton = models[seeds[0]]
+        give_rows(self.skeleton, rows=False)
         learnt = {name: p for name, p in self.skeleton.named_parameters() if p.requires_grad}
         self.names = list(learnt)
         self.shapes = [p.shape for p in learnt.values()]
@@ -355,6 +372,16 @@ class _Stack:
         held = {seed: dict(model.named_buffers()) for seed, model in models.items()}
         self.buffers = {name: torch.stack([held[seed][name] for seed in seeds]) for name in held[seeds[0]]}
         self.bytes_per_row = bytes_per_row(problem, self.skeleton)
+
+    def model(self, i: int, job: Job) -> nn.Module:
+        """Return a model whose parameters are a slice of the stack."""
+        model = self.problem.model(job.seed)
+        learnt, _ = self._named(self.flat[i : i + 1], slice(i, i + 1))
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.data = learnt[name][0]
+        prepare(model, self.problem, job.choice.name)
+        return model
 
     def models_at_once(self, rows: int) -> int:
         """Return how many models a computation on so many rows may take together."""
@@ -414,12 +441,15 @@ def bytes_per_row(problem: Problem, model: nn.Module) -> float:
 
 
 def _optimizers(
-    flat: Tensor, gradient: Tensor, jobs: Sequence[Job]
+    flat: Tensor, gradient: Tensor, jobs: Sequence[Job], models: Mapping[int, nn.Module]
 ) -> tuple[list[StackStepper], dict[int, torch.optim.Optimizer]]:
     """Return one optimizer per class with a group per slice, and by its number one for each job that can't share it."""
     by_class: dict[type, torch.optim.Optimizer] = {}
     single: dict[int, torch.optim.Optimizer] = {}
     for low, high in pairwise(np.cumsum([0, *_sizes(jobs)]).tolist()):
+        if low in models:
+            single[low] = make(jobs[low].choice, [p for p in models[low].parameters() if p.requires_grad])
+            continue
         parameter = nn.Parameter(flat[low:high])
         parameter.grad = gradient[low:high]
         optimizer = make(jobs[low].choice, [parameter])
@@ -437,5 +467,5 @@ def _sizes(jobs: Sequence[Job]) -> list[int]:
     sizes = []
     for (name, *_), members in groupby(jobs, key=_slice_of):
         count = len(list(members))
-        sizes += [count] if row(name).elementwise else [1] * count
+        sizes += [count] if row(name).elementwise and not row(name).sparse else [1] * count
     return sizes

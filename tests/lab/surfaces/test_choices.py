@@ -90,7 +90,10 @@ def test_what_is_said_of_an_average_that_forgets_nothing_is_so(name):
     assert np.abs(rmsprop.points - adagrad.points).max() < 0.03 * np.abs(np.diff(adagrad.points, axis=0)).sum()
 
 
-@pytest.mark.parametrize("name", [name for name, row in OPTIMIZERS.items() if row.elementwise and not row.averages])
+WALK = [name for name, row in OPTIMIZERS.items() if row.elementwise and row.dense and not row.averages]
+
+
+@pytest.mark.parametrize("name", WALK)
 def test_every_optimizer_finds_a_learning_rate_that_stays_and_descends(name):
     (found,), _ = walks(BOWL, [name])
     assert found.left_at is None
@@ -115,6 +118,10 @@ BAD = {
     "same twice": (lambda: walks(BOWL, ["sgd", "sgd"]), "--optimizers names sgd twice: name each once"),
     "none": (lambda: walks(BOWL, []), "--optimizers names 0 optimizers: name 1 to 16"),
     "a rate that changes": (lambda: walks(BOWL, ["rmsprop-hd"]), "rmsprop-hd changes its learning rate on the way"),
+    "rows alone": (
+        lambda: walks(BOWL, ["sparse-adam"]),
+        "sparse-adam takes the rows of embeddings alone, and a surface",
+    ),
     "too many": (lambda: walks(BOWL, list(OPTIMIZERS)), "name 1 to 16"),
     "no steps": (lambda: walks(BOWL, steps=0), "--steps is 0: it must be from 1 to 10000"),
     "start": (

@@ -124,6 +124,7 @@ KINDS = {
     "logistic": ("none is held out: what is judged is the optimizer", 7),
     "english": ("The next character of English text", 6),
     "cartpole": ("length (steps)", 5),
+    "ratings": ("rmse (stars)", 5),
     "digits-cnn": ("Classification of digit from 64 inputs and 1797 rows", 6),
 }
 

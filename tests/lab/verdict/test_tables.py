@@ -70,6 +70,6 @@ def test_the_constant_answer_is_a_row_of_every_table(tmp_path, monkeypatch):
 
 
 def test_the_baseline_is_as_good_as_its_loss_says():
-    for name in ("digits", "wine", "diabetes", "logistic", "least-squares", "english"):
+    for name in ("digits", "wine", "diabetes", "logistic", "least-squares", "english", "ratings", "words"):
         problem = load(name)
         assert problem.baseline_scores()["train"][0] == pytest.approx(problem.constant_loss, rel=1e-4), name

@@ -125,7 +125,7 @@ def _behaviour(problem: Problem, model: torch.nn.Module) -> str:
     tensors = [*parameters, outputs, objective, *(g for g in gradients if g is not None), metric]
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().to_dense().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

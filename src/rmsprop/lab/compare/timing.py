@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rmsprop.lab.embeddings import prepare
 from rmsprop.lab.held_out import HeldOut, follow
 from rmsprop.lab.optimizers import average_of, bare, choose, make, row
 from rmsprop.lab.problems.conventions import row_order
@@ -66,6 +67,7 @@ def _timed(name: str) -> str:
 
 def _stepper(problem: Problem, name: str, batch_size: int) -> Callable[[], None]:
     model = problem.model(0)
+    prepare(model, problem, name)
     optimizer: Any = make(choose(name), model.parameters())
     if isinstance(optimizer, ScheduleFreeRMSprop):
         optimizer.train()

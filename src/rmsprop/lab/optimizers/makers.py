@@ -42,6 +42,13 @@ def adam(params: Any, *, beta1: float, beta2: float, **options: Any) -> torch.op
     return Adam(params, betas=(beta1, beta2), **options)
 
 
+def sparse_adam(params: Any, *, beta1: float, beta2: float, **options: Any) -> torch.optim.Optimizer:
+    """Return torch's Adam of the rows that a gradient holds, whose two decays are options of their own here."""
+    from torch.optim import SparseAdam
+
+    return SparseAdam(params, betas=(beta1, beta2), **options)
+
+
 def rmsprop(dialect: str, **fixed: Any) -> Callable[..., torch.optim.Optimizer]:
     """Return what makes `rmsprop.torch.RMSprop` of a dialect, with fields of the rule that aren't searched."""
 

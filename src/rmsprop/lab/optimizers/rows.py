@@ -37,6 +37,8 @@ class Row:
         fields: Fields of the rule that no option sets, where it is RMSProp. Default none.
         holds_out: Whether steps need rows that are held out of training: those of `rmsprop.torch.Marthe`, which is then
             the ``tuner`` of the optimizer. Default False.
+        sparse: Whether the gradients of embeddings come as the rows that a batch touched. Default False: dense.
+        dense: Whether it takes dense gradients at all. Default True.
     """
 
     label: str
@@ -50,6 +52,8 @@ class Row:
     elementwise: bool = True
     fields: Mapping[str, bool] = field(default_factory=dict)
     holds_out: bool = False
+    sparse: bool = False
+    dense: bool = True
 
 
 # Four decades of learning rate for everyone, so that equally many trials are equally dense. The middle is the default
@@ -92,6 +96,26 @@ def _towards_adam(label: str, lr: float | None = None, alpha: float | None = Non
     )
 
 
+def _on_rows(label: str, **fixed: str) -> Row:
+    """Return the row of torch's RMSProp that takes the rows of embeddings which a batch touched."""
+    said = "".join(f', {name}="{value}"' for name, value in fixed.items())
+    return replace(
+        _rmsprop_row(label, "torch", DIALECTS["torch"]),
+        make=makers.rmsprop("torch", **fixed),
+        call=f"rmsprop.torch.RMSprop(params, {{}}{said})",
+        sparse=True,
+    )
+
+
+_ADAM = Row(
+    label="Adam",
+    make=makers.adam,
+    lr=1e-3,
+    options={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    space={"lr": _lr(1e-3), "beta2": Range(low=1e-4, high=0.5, complement=True), "eps": _EPS, "beta1": _MOMENTUM},
+    call="torch.optim.Adam(params, {})",
+)
+
 OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
     {
         "sgd": Row(label="SGD", make=makers.sgd, lr=1e-3, space={"lr": _lr(0.1)}, call="torch.optim.SGD(params, {})"),
@@ -127,22 +151,20 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
             space={"lr": _lr(1.0), "rho": _DECAY, "eps": _EPS},
             call="torch.optim.Adadelta(params, {})",
         ),
-        "adam": Row(
-            label="Adam",
-            make=makers.adam,
-            lr=1e-3,
-            options={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-            space={
-                "lr": _lr(1e-3),
-                "beta2": Range(low=1e-4, high=0.5, complement=True),
-                "eps": _EPS,
-                "beta1": _MOMENTUM,
-            },
-            call="torch.optim.Adam(params, {})",
+        "adam": _ADAM,
+        "sparse-adam": replace(
+            _ADAM,
+            label="SparseAdam",
+            make=makers.sparse_adam,
+            call="torch.optim.SparseAdam(params, {})",
+            sparse=True,
+            dense=False,
         ),
         "rmsprop": _rmsprop_row("RMSProp", "torch", DIALECTS["torch"]),
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
         **{f"rmsprop-{name}": _rmsprop_row(f"RMSProp ({name})", name, dialect) for name, dialect in DIALECTS.items()},
+        "rmsprop-sparse": _on_rows("RMSProp on rows"),
+        "rmsprop-lazy": _on_rows("RMSProp, lazy rows", sparse="lazy"),
         # From RMSProp to Adam, a difference at a time. With Adam's settings, LaProp only divides before it averages.
         "rmsprop-bias-correction": _towards_adam("RMSProp + bias correction", bias_correction=True),
         "rmsprop-averaged-momentum": _towards_adam("RMSProp + averaged momentum", averaged_momentum=True),

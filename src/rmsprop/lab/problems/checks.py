@@ -132,7 +132,8 @@ def _gradients(who: str, loss: Tensor, model: nn.Module) -> None:
     for (name, _), gradient in zip(named, gradients, strict=True):
         if gradient is None:
             raise InputError(f"{who}: parameter {name} has no part in the loss: use it, or requires_grad_(False)")
-        if not gradient.isfinite().all():
+        values = gradient._values() if gradient.is_sparse else gradient  # torch can't ask a sparse one
+        if not values.isfinite().all():
             raise InputError(f"{who}: the gradient of {name} is not finite before the first step")
 
 

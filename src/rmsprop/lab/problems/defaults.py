@@ -128,6 +128,18 @@ PROBLEMS: Mapping[str, Defaults] = MappingProxyType(
         "english": Defaults(
             about="the next character of English text, by a recurrent network", epochs=15, batch_size=32, lr=0.005
         ),
+        "ratings": Defaults(
+            about="15000 ratings by 500 users of 1000 items, made by chance, most ids rare",
+            epochs=6,
+            batch_size=64,
+            lr=0.003,
+        ),
+        "words": Defaults(
+            about="vectors for the words of English text, by which word follows which",
+            epochs=4,
+            batch_size=128,
+            lr=0.003,
+        ),
         "cartpole": Defaults(about="balancing a pole on a cart, by policy gradient", epochs=20, batch_size=32, lr=0.01),
         "bowl": Defaults(about="0.1x² + 2y², the bowl of Dive into Deep Learning", epochs=100, batch_size=1, lr=0.4),
         "bowl-rotated": Defaults(about="the bowl turned by 45 degrees", epochs=200, batch_size=1, lr=0.3),

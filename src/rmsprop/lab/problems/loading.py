@@ -16,9 +16,11 @@ from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.builtin.control import cartpole
 from rmsprop.lab.problems.builtin.convex import least_squares, logistic
 from rmsprop.lab.problems.builtin.images import digits_cnn
+from rmsprop.lab.problems.builtin.ratings import ratings
 from rmsprop.lab.problems.builtin.surface_problems import noisy_bowl, on_surface
 from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.problems.builtin.text import english
+from rmsprop.lab.problems.builtin.words import words
 from rmsprop.lab.problems.checks import check, said
 from rmsprop.lab.problems.defaults import (
     PROBLEMS,
@@ -42,6 +44,8 @@ _MAKERS: Mapping[str, Callable[[], Problem]] = {
     "least-squares": least_squares,
     "english": english,
     "cartpole": cartpole,
+    "ratings": ratings,
+    "words": words,
     "bowl-noisy": noisy_bowl,
     **{name: partial(on_surface, name) for name in SURFACES},
 }

@@ -247,6 +247,8 @@ def _check(names: Sequence[str], settings: Mapping[str, Values], steps: int, sta
             raise InputError(
                 f"{name} averages weights, so that it has a path of steps and one of results: leave it out"
             )
+        if not row(name).dense:
+            raise InputError(f"{name} takes the rows of embeddings alone, and a surface has none: leave it out")
         if not row(name).elementwise:
             raise InputError(f"{name} changes its learning rate on the way, and a path here has one: leave it out")
         if names.count(name) > 1:

@@ -14,8 +14,8 @@ from rmsprop.lab.compare.results import Budget, Track
 from rmsprop.lab.compare.statistics import Floats, simultaneous
 from rmsprop.lab.compare.tables import target_name
 
-# A convex problem, two networks for images and a regression on a table, text, and control.
-PROBLEMS = ("logistic", "breast-cancer", "digits", "digits-cnn", "english", "cartpole")
+# A convex problem, a table, two networks for images, text, control, and embeddings.
+PROBLEMS = ("logistic", "breast-cancer", "digits", "digits-cnn", "english", "cartpole", "ratings")
 ADAM = "adam"
 QUESTION = (REFERENCE, ADAM, "sgd", "rmsprop+swa", "rmsprop-hd", "rmsprop-marthe", "rmsprop-sf")
 # What Adam has and RMSProp hasn't, a difference at a time.
