@@ -107,7 +107,8 @@ def test_numbers_in_words_are_those_of_the_runs():
     }
     assert 1 - lowest["sgd"] / lowest["rmsprop"] == pytest.approx(0.02, abs=0.005)
     assert made.copied("ratings") < 2e-6
-    places = [int(np.argmin(run["validation"][1:])) for run in RUNS if run["seed"] < 1000 and run["optimizer"] != "sgd"]
+    quick = [run for run in RUNS if run["seed"] < 1000 and run["optimizer"] not in ("sgd", "rmsprop-rowwise")]
+    places = [int(np.argmin(run["validation"][1:])) for run in quick]
     assert (min(places) + 1, max(places) + 1) == (1, 4)
 
 
@@ -140,7 +141,7 @@ def test_tuning_goes_on_while_the_best_is_at_an_end(monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(tried)
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop-lazy"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop-lazy", "rmsprop-rowwise"])
 def test_a_run_is_that_of_a_plain_loop(name):
     problem = load("ratings")
     some = Data(problem.train.x[:256], problem.train.y[:256])

@@ -75,6 +75,7 @@ The whole log of a run, every timing included, is in `benchmarks/results/<date>-
 | `2026-11-29-amd-epyc-2-cpus-automatic-rates` | `python -m benchmarks.automatic_rates`, `automatic_rates_table` | [automatic learning rates](automatic-learning-rates.md) |
 | `2026-11-29-amd-epyc-2-cpus-engines` | `python -m benchmarks.engines` | [several machines](cluster.md) |
 | `2026-11-29-amd-epyc-2-cpus-compare-all` | `rmsprop compare all` | [Adam, SGD, RMSProp, SWA or AdaTune?](adam-sgd-rmsprop.md) |
+| `2026-11-29-amd-epyc-2-cpus-sparse` | `python -m benchmarks.sparse`, with `THP_MEM_ALLOC_ENABLE=1` too | [sparse gradients](sparse.md) |
 | `2026-11-29-amd-epyc-2-cpus-sparse-features` | `python -m benchmarks.sparse_features` | [sparse features](sparse-features.md) |
 
 Older logs are in the repository's history: `git log --stat -- benchmarks/results`. The source archive holds none.

@@ -34,7 +34,7 @@ OTHERS = tuple(name for name in START if name != OWN)
 PARTS = ("test", *THIRDS)
 # The copy is on the line of what it copies.
 _COLOURS = dict(zip(START, COLOURS, strict=False))
-_MARKERS = dict(zip(START, "osDv^P", strict=True))
+_MARKERS = dict(zip(START, "osXDv^P", strict=True))
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -82,7 +82,7 @@ def losses(problem: str, name: str, part: str) -> Floats:
 def difference(problem: str, name: str, part: str) -> Difference:
     """Return the paired difference from RMSProp, in percent of RMSProp's mean loss.
 
-    Its interval is Student's, at a level at which those of the five other optimizers hold together at 95 %.
+    Its interval is Student's, at a level at which those of the six other optimizers hold together at 95 %.
     """
     own = losses(problem, OWN, part)
     paired = 100.0 * (losses(problem, name, part) - own) / own.mean()
@@ -173,7 +173,7 @@ def _paint_curves(axes: Axes, problem: str) -> None:
 def _paint_thirds(axes: Axes, problem: str) -> None:
     for place, name in enumerate(OTHERS):
         found = [difference(problem, name, third) for third in THIRDS]
-        x = np.arange(len(THIRDS)) + 0.14 * (place - (len(OTHERS) - 1) / 2)
+        x = np.arange(len(THIRDS)) + 0.12 * (place - (len(OTHERS) - 1) / 2)
         means, halves = [one.mean for one in found], [one.half for one in found]
         axes.errorbar(x, means, halves, fmt=_MARKERS[name], color=_COLOURS[name], capsize=3, markersize=6)
     axes.axhline(0.0, color=_COLOURS[OWN], linewidth=1.5)

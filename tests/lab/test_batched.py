@@ -51,6 +51,7 @@ PLAIN["rmsprop-hd"] = lambda p, lr: rmsprop.torch.HypergradientDescent(rmsprop.t
 PLAIN["rmsprop-marthe"] = lambda p, lr: rmsprop.torch.Marthe(rmsprop.torch.RMSprop(p, lr=lr)).optimizer
 PLAIN["rmsprop-sparse"] = lambda p, lr: rmsprop.torch.RMSprop(p, lr=lr)
 PLAIN["rmsprop-lazy"] = lambda p, lr: rmsprop.torch.RMSprop(p, lr=lr, sparse="lazy")
+PLAIN["rmsprop-rowwise"] = lambda p, lr: rmsprop.torch.RMSprop(p, lr=lr, sparse="rowwise")
 PLAIN["sparse-adam"] = lambda p, lr: torch.optim.SparseAdam(p, lr=lr)
 DENSE = [name for name in OPTIMIZERS if row(name).dense]
 NAMES = [*DENSE, "adam+swa", "rmsprop+swa", "sgd+swa", "adam+ema", "rmsprop+ema"]
