@@ -98,5 +98,5 @@ def test_the_square_of_each_entry_is_all_that_keras_does_otherwise(by_keras):
 
 
 def test_there_is_no_name_for_it():
-    with pytest.raises(ValueError, match="'exact' or 'lazy'; Keras 3's is 'exact', but for the square"):
+    with pytest.raises(ValueError, match="'exact', 'lazy' or 'rowwise'; Keras 3's is 'exact', but for the square"):
         RMSprop([torch.ones(2, requires_grad=True)], sparse="keras")
