@@ -380,6 +380,53 @@ def test_rows_that_rest_need_no_preparing(options):
     assert torch.equal(param_of(prepared), param_of(other))
 
 
+def test_loaded_numbers_are_not_moved_by_steps_before_the_load():
+    optimizer = made(momentum=0.9)
+    for nth in range(5):
+        taken(optimizer, gradient(nth))
+    saved, weights = copy.deepcopy(optimizer.state_dict()), param_of(optimizer).detach().clone()
+    for nth in range(5, 10):
+        taken(optimizer, gradient(nth))
+    param_of(optimizer).data.copy_(weights)  # a model's state dict is loaded first
+    optimizer.load_state_dict(saved)
+    optimizer.prepare()
+    assert torch.equal(param_of(optimizer), weights)
+
+
+# Roundings of a number to another dtype that each step adds where the number is stored so.
+CONVERSIONS = {
+    "twice the bits": (lambda p: p.double(), 2**-24),
+    "half the bits": (lambda p: p.bfloat16(), 2**-8),
+    "other halves": (lambda p: p.half(), 2**-11),
+    "columns": (lambda p: p.t().contiguous().t(), 2**-24),
+}
+
+
+@pytest.mark.parametrize(("converted", "unit"), CONVERSIONS.values(), ids=CONVERSIONS)
+def test_rows_that_wait_are_brought_up_to_date_however_the_parameter_is_stored_by_then(converted, unit, implementation):
+    rows, dense = (made(momentum=0.9, **DECOUPLED, **implementation) for _ in range(2))
+    for nth in range(10):
+        taken(rows, gradient(nth))
+        taken_densely(dense, gradient(nth))
+    for optimizer in (rows, dense):
+        param_of(optimizer).grad = None
+        param_of(optimizer).data = converted(param_of(optimizer).data)
+    rows.prepare()
+    # Ten steps of six roundings in float32, one conversion in each of both ways.
+    bound = (60 * 2**-24 + 2 * unit) * param_of(dense).abs().max()
+    assert (param_of(rows) - param_of(dense)).abs().max() <= bound
+    assert rows.state_dict()["state"][0]["step"] == 10
+
+
+def test_rows_of_a_parameter_of_another_shape_are_not_moved():
+    optimizer = made(momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth))
+    param_of(optimizer).data = torch.zeros(4, 6)
+    with pytest.raises(RuntimeError, match=r"shape \(4, 6\) now, but rows .* are 30 of 6 numbers: call prepare"):
+        optimizer.prepare()
+
+
 BAD = {
     "a row too far": (lambda p: [30], ValueError, "row 30 of parameter 0 was named, which has rows 0 to 29"),
     "a row below 0": (lambda p: {p: torch.tensor([[2, -1]])}, ValueError, "row -1 of parameter 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from rmsprop.drift import Drift, DriftShares, drifted
 from rmsprop.row_table import RowTable, rows_per_unit
 from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
-from rmsprop.storage import KERNEL_DTYPES
+from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.threads import torch_threads
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.gpu_rows import RowLaunch
@@ -64,7 +65,7 @@ class RowClock:
         self.decays = Decays(working)
         self._param, self.drift = moving, None if moving is None else Drift(working, now)
         self._table: Any = None
-        self._names: tuple[str, ...] = ()  # of the arrays that it is a view of
+        self._looks: tuple[Any, ...] = ()  # the parameter's dtype and the names of the arrays that it is a view of
         self._addresses: list[int] = []  # and where they are
         self._counted = np.zeros(1)
 
@@ -115,10 +116,30 @@ class RowClock:
     def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
         if units is None and not (self.last < now).any():
             return
-        by = self._by_numpy if native.missing() else self._by_kernel
+        by = self._by_numpy if native.missing() or self._is_elsewhere() else self._by_kernel
         by(state, units, now)
         if self._param is not None:
             torch.autograd.graph.increment_version(self._param)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the parameter isn't stored any more as its state is: after ``model.double()``, say.
+
+        Raises:
+            RuntimeError: If it has another number of elements, so that nobody knows which are its rows.
+        """
+        param = self._param
+        if param is None:
+            return False
+        numbers = param.numel() * (2 if param.is_complex() else 1)
+        if numbers != math.prod(self.shape):
+            raise RuntimeError(
+                f"a parameter has shape {tuple(param.shape)} now, but rows of its state wait to be brought up to date, "
+                f"which are {self.shape[0]} of {self.shape[1]} numbers: call prepare() before its shape is changed"
+            )
+        dtype = KERNEL_DTYPES.get(str(param.dtype).removeprefix("torch."))
+        return (
+            param.device.type != "cpu" or not param.is_contiguous() or not dtype or working_dtype(dtype) != self.working
+        )
 
     def _by_kernel(self, state: dict[str, Any], units: Array | None, now: int) -> None:
         table = self._kernel_table(as_held(state))
@@ -131,8 +152,9 @@ class RowClock:
     def _kernel_table(self, held: dict[str, Any]) -> Any:
         """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
         param, stored = self._param, StoredRows(held, self.packing)
-        if self._table is None or stored.names != self._names:
-            self._table, self._names = None, stored.names
+        looks = None if param is None else param.dtype, *stored.names
+        if looks != self._looks:
+            self._table, self._looks = None, looks
         batch = self._new_batch(stored.names) if self._table is None else self._table.batch
         arrays = stored.in_columns(batch.state_columns)
         if param is not None and self._choice.keeps_lost(param.dtype):
@@ -165,7 +187,8 @@ class RowClock:
 
     def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
-        param = None if self._param is None else StoredParam(self._param, as_held(state), self._choice)
+        moved_param = None if self._param is None else self._param.detach().cpu().contiguous()
+        param = None if moved_param is None else StoredParam(moved_param, as_held(state), self._choice)
         behind = np.flatnonzero(self.last < now) if chosen is None else chosen
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)
@@ -179,6 +202,8 @@ class RowClock:
                 param.write(new, index, now, self.number)
                 moved |= {} if buffer is None else {"momentum_buffer": buffer}
             stored.write(moved, index, self._choice.seed, now, self.number)
+        if self._param is not None and moved_param is not None and moved_param.data_ptr() != self._param.data_ptr():
+            self._param.detach().copy_(moved_param)
         self.last[behind] = now
 
     def numbers_of(self, units: Array) -> tuple[Array, Array]:

@@ -86,6 +86,7 @@ class RowUpdate:
         param, state = self.member.param, self._state
         tensors = [value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
         return [
+            param.dtype,
             param.shape,
             param.stride(),
             param.data_ptr(),
