@@ -427,6 +427,60 @@ def test_rows_of_a_parameter_of_another_shape_are_not_moved():
         optimizer.prepare()
 
 
+SOME_ROWS = {
+    "a number": 3,
+    "a list of numbers": [torch.tensor(3), 3],
+    "a range": range(2, 5),
+    "bytes": np.array([3], np.int8),
+    "numbers without sign": np.array([[3, 2]], np.uint16),
+    "int32": torch.tensor([3, 3, 2], dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("rows", SOME_ROWS.values(), ids=SOME_ROWS)
+def test_rows_are_named_by_whatever_holds_integers(rows):
+    optimizer, dense = (made(momentum=0.9, dtype=torch.float64) for _ in range(2))
+    grads = [gradient(nth, dtype=torch.float64) for nth in range(5)]
+    for nth in range(5):
+        taken(optimizer, grads[nth])
+        taken_densely(dense, grads[nth])
+    optimizer.prepare(rows)
+    moved = param_of(optimizer)[3] - param_of(dense)[3]
+    assert moved.abs().max() <= 6 * 5 * 2**-53 * 4
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {}, {"centered": True}], ids=str)
+@pytest.mark.parametrize("count", [100, 3, 0])
+def test_a_counter_that_somebody_sets_lets_rows_begin_anew(options, count):
+    rows, dense = (made(dtype=torch.float64, **options) for _ in range(2))
+    for nth in range(30):
+        for optimizer in (rows, dense):
+            if nth == 10:
+                optimizer.state[param_of(optimizer)]["step"].fill_(count)
+        grad = gradient(nth, dtype=torch.float64)
+        taken(rows, grad)
+        taken_densely(dense, grad)
+    rows.prepare()
+    assert (param_of(rows) - param_of(dense)).abs().max() <= 6 * 30 * 2**-53 * 4
+    for name, array in dense.state_dict()["state"][0].items():
+        difference = (rows.state_dict()["state"][0][name] - array).abs().max()
+        assert difference <= 6 * 30 * 2**-53 * array.abs().max(), name
+
+
+def test_other_sparse_dimensions_spare_nobody_the_preparing():
+    optimizer = made((6, 3, 2), momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth, (6, 3, 2), 2))
+    optimizer.prepare([4])
+    before = param_of(optimizer).detach().clone()
+    behind = torch.sparse_coo_tensor([[4, 5], [0, 1]], torch.ones(2, 2), (6, 3, 2), check_invariants=True)
+    param_of(optimizer).grad = behind
+    with pytest.raises(RuntimeError, match="row 5 of parameter 0 has a gradient, but was not prepared"):
+        optimizer.step()
+    assert torch.equal(param_of(optimizer), before)
+    taken(optimizer, behind)
+
+
 BAD = {
     "a row too far": (lambda p: [30], ValueError, "row 30 of parameter 0 was named, which has rows 0 to 29"),
     "a row below 0": (lambda p: {p: torch.tensor([[2, -1]])}, ValueError, "row -1 of parameter 0"),
@@ -436,6 +490,10 @@ BAD = {
         "rows of parameter 0 must be integers, but are of torch.float32",
     ),
     "a mask": (lambda p: torch.ones(30, dtype=torch.bool), TypeError, "must be integers, but are of torch.bool"),
+    "a set": (lambda p: {1, 2}, TypeError, "in one tensor, array or list, but this set can't be read as such"),
+    "several tensors": (lambda p: [torch.ones(2, dtype=torch.int64)] * 2, TypeError, "this list can't be read"),
+    "too large a number": (lambda p: [2**70], TypeError, "this list can't be read as such: Overflow"),
+    "coordinates": (lambda p: torch.arange(3).to_sparse(), TypeError, "must be a dense tensor of integers"),
     "another tensor": (lambda p: {torch.ones(3): [0]}, ValueError, r"a tensor of shape \(3,\), which is no parameter"),
     "a name": (lambda p: {"weight": [0]}, ValueError, "rows of 'weight', which is no parameter"),
 }

@@ -62,7 +62,7 @@ class RowClock:
         self.shape, self.working, self.packing, self.number = shape, working, choice.packing, number
         self.per_unit = rows_per_unit(shape[1], self.packing)
         self.last: Any = np.full(-(-shape[0] // self.per_unit), now, np.int32)
-        self.decays = Decays(working)
+        self.decays, self._noted = Decays(working), now
         self._param, self.drift = moving, None if moving is None else Drift(working, now)
         self._table: Any = None
         self._looks: tuple[Any, ...] = ()  # the parameter's dtype and the names of the arrays that it is a view of
@@ -73,6 +73,28 @@ class RowClock:
     def is_full(self) -> bool:
         """Whether all rows should be brought up to date, so that another clock can begin."""
         return self.decays.is_full or (self.drift is not None and self.drift.is_full)
+
+    def note(self, rule: Rule, lr: float, step: int) -> None:
+        """Take note of a step that is about to be taken.
+
+        Args:
+            rule: The rule of the step.
+            lr: Its learning rate.
+            step: Its number, counted from 1.
+        """
+        self._noted = step
+        if not self.is_lazy:
+            self.decays.record(rule, step)
+        if self.drift is not None:
+            self.drift.record(rule, lr, step)
+
+    def follows(self, now: int) -> bool:
+        """Whether the steps noted are those that were counted; if not, somebody set the counter, and rows begin anew.
+
+        Args:
+            now: What the counter shows.
+        """
+        return self._noted - 1 <= now <= self._noted  # the last one may have failed
 
     def units_of(self, rows: Array, count: int) -> Array:
         """Return the units that rows lie in.
@@ -114,6 +136,7 @@ class RowClock:
             self._bring(state, behind[is_first], now)
 
     def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        now = now if self.follows(now) else self._noted
         if units is None and not (self.last < now).any():
             return
         by = self._by_numpy if native.missing() or self._is_elsewhere() else self._by_kernel

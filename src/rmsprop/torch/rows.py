@@ -109,10 +109,7 @@ class RowUpdate:
         lr = lr.item() if isinstance(lr, Tensor) else lr
         now = int(self._state.counter.item())
         clock = self._clock(now)
-        if not clock.is_lazy:
-            clock.decays.record(rule, now + 1)
-        if clock.drift is not None:
-            clock.drift.record(rule, lr, now + 1)
+        clock.note(rule, lr, now + 1)
         if self.member.reason:
             limits = limits.negated() if maximize else limits
             self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
@@ -139,7 +136,7 @@ class RowUpdate:
         if clock is not None:
             self._check_prepared(clock, now)
             has_changed = (clock.shape, clock.is_lazy, clock.drift is not None) != (self._shape, is_lazy, self._moves)
-            if has_changed or clock.is_full:
+            if has_changed or clock.is_full or not clock.follows(now):
                 settle(self._state)
                 clock = None
         if clock is None:
@@ -151,10 +148,16 @@ class RowUpdate:
 
     def _check_prepared(self, clock: RowClock, now: int) -> None:
         assert self._rows is not None
-        if clock.drift is None or clock.shape != self._shape:
+        assert self._shape is not None
+        count = len(self.member.param)
+        if clock.drift is None or not clock.follows(now) or not count:
             return
-        rows = self._rows.numpy()
-        is_behind = clock.last[rows // clock.per_unit] < now
+        numbers = self._rows.numpy()
+        rows = numbers // (self._shape[0] // count)  # along the first axis
+        if clock.shape == self._shape:
+            is_behind = clock.last[numbers // clock.per_unit] < now
+        else:
+            is_behind = (clock.last[clock.units_of(rows, count)] < now).reshape(len(rows), -1).any(1)
         if is_behind.any():
             raise RuntimeError(
                 f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared: a "
