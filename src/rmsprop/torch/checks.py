@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rmsprop.torch.local import is_partial, is_shard, is_sparse, overlaps_itself
 from rmsprop.torch.packing import CODES
-from rmsprop.torch.row_clock import as_held
+from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held
 from rmsprop.torch.state import ARRAYS, ParamState
 
 
@@ -47,6 +47,13 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
     for array in (*ARRAYS, *CODES.values()):
         if array in held:
             _check_state(name, array, held[array], param)
+    for array in (ROW_AVERAGE, ROW_STEPS):
+        if array in held and (held[array].shape, held[array].device) != (param.shape[:1], param.device):
+            raise RuntimeError(
+                f"state {array!r} of parameter {name} is {_described(held[array])}, but the parameter is "
+                f"{_described(param)}, and there is one for each row: load the state with load_state_dict, or delete "
+                "it to start it anew"
+            )
 
 
 def check_rows(name: str, param: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,12 +176,13 @@ class RowClock:
     def _kernel_table(self, held: dict[str, Any]) -> Any:
         """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
         param, stored = self._param, StoredRows(held, self.packing)
-        looks = None if param is None else param.dtype, *stored.names
+        choice = self._choice if param is None else self._choice_of(param, held)
+        looks = None if param is None else param.dtype, choice, *stored.names
         if looks != self._looks:
             self._table, self._looks = None, looks
-        batch = self._new_batch(stored.names) if self._table is None else self._table.batch
+        batch = self._new_batch(stored.names, choice) if self._table is None else self._table.batch
         arrays = stored.in_columns(batch.state_columns)
-        if param is not None and self._choice.keeps_lost(param.dtype):
+        if param is not None and choice.keeps_lost(param.dtype):
             arrays.append(held[LOST])
         counts = self.packing is not None or param is not None
         addresses = [0 if param is None else param.data_ptr(), 0, *(array.data_ptr() for array in arrays)]
@@ -191,8 +193,14 @@ class RowClock:
             self._table, self._addresses = table_of(batch, self.shape, self.per_unit, self.last, self.number), addresses
         return self._table
 
-    def _new_batch(self, names: tuple[str, ...]) -> native.Batch:
-        param, choice = self._param, self._choice
+    def _choice_of(self, param: Tensor, held: Mapping[str, Any]) -> RoundingChoice:
+        """Return how the parameter is rounded; to the nearest where what was kept beside it is of another dtype."""
+        choice = self._choice
+        fits = LOST in held and held[LOST].dtype == param.dtype
+        return replace(choice, rounding="nearest") if choice.keeps_lost(param.dtype) and not fits else choice
+
+    def _new_batch(self, names: tuple[str, ...], choice: RoundingChoice) -> native.Batch:
+        param = self._param
         moves_buffer = param is not None and "momentum_buffer" in names
         return native.Batch(
             self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
@@ -211,7 +219,8 @@ class RowClock:
     def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
         moved_param = None if self._param is None else self._param.detach().cpu().contiguous()
-        param = None if moved_param is None else StoredParam(moved_param, as_held(state), self._choice)
+        held = as_held(state)
+        param = None if moved_param is None else StoredParam(moved_param, held, self._choice_of(moved_param, held))
         behind = np.flatnonzero(self.last < now) if chosen is None else chosen
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)

@@ -291,7 +291,7 @@ def is_complete(state: Any, param: Tensor, rule: Updating, count_on_device: bool
     return (
         fits
         and can_count(held.get("step"), param, count_on_device)
-        and (LOST in held) == rounding.keeps_lost(param.dtype)
+        and (held[LOST].dtype if LOST in held else None) == (param.dtype if rounding.keeps_lost(param.dtype) else None)
     )
 
 
