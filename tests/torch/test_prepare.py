@@ -497,6 +497,28 @@ def test_other_sparse_dimensions_spare_nobody_the_preparing():
     taken(optimizer, behind)
 
 
+def test_a_compiler_leaves_preparing_alone():
+    torch._dynamo.reset()
+    weights = []
+    for compiled in (lambda f: f, lambda f: torch.compile(f, backend="eager")):
+        torch.manual_seed(0)
+        table = nn.Embedding(30, 6, sparse=True)
+        optimizer = RMSprop(table.parameters(), lr=0.01, momentum=0.9)
+
+        def trained(ids, table=table, optimizer=optimizer):
+            optimizer.zero_grad()
+            optimizer.prepare(ids)
+            (table(ids) - 1).square().sum().backward()
+            optimizer.step()
+
+        step = compiled(trained)
+        for nth in range(4):
+            step(gradient(nth)._indices()[0])
+        optimizer.prepare()
+        weights.append(table.weight.detach())
+    assert torch.equal(*weights)
+
+
 BAD = {
     "a row too far": (lambda p: [30], ValueError, "row 30 of parameter 0 was named, which has rows 0 to 29"),
     "a row below 0": (lambda p: {p: torch.tensor([[2, -1]])}, ValueError, "row -1 of parameter 0"),
