@@ -178,6 +178,23 @@ def test_a_row_that_was_not_prepared_is_refused_before_anything_changes():
     taken(optimizer, now)  # says sorry
 
 
+@pytest.mark.filterwarnings("ignore:rmsprop makes the sparse gradient of parameter 0 dense")
+@pytest.mark.parametrize("options", [{}, {"max_grad_ratio": 0.5}], ids=["a dense gradient", "a dense copy"])
+def test_rows_that_were_not_prepared_are_refused_where_a_step_needs_all_rows(options):
+    optimizer = made(momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth))
+    optimizer.param_groups[0].update(options)
+    before, now = param_of(optimizer).detach().clone(), gradient(9)
+    param_of(optimizer).grad = now if options else now.to_dense()
+    with pytest.raises(RuntimeError, match=r"row \d+ of parameter 0 has a gradient, but was not prepared: a forward"):
+        optimizer.step()
+    assert torch.equal(param_of(optimizer), before)
+    optimizer.prepare()
+    optimizer.step()
+    assert optimizer.state[param_of(optimizer)]["step"] == 4
+
+
 @pytest.mark.parametrize("look", [lambda o: o.state_dict(), lambda o: o.state[param_of(o)]["momentum_buffer"]])
 def test_who_looks_at_the_state_finds_everything_up_to_date(look):
     rows, dense = (made(dtype=torch.float64, momentum=0.9, **DECOUPLED) for _ in range(2))
@@ -239,6 +256,7 @@ def test_gradients_and_rules_may_take_turns():
         for optimizer in (rows, dense):
             changed(nth, optimizer.param_groups[0])
         grad = gradient(nth, dtype=torch.float64)
+        rows.prepare(grad._indices()[0])
         (taken_densely if nth % 11 == 5 else taken)(rows, grad)
         taken_densely(dense, grad)
     rows.prepare()

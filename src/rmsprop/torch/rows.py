@@ -17,7 +17,7 @@ from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
-from rmsprop.torch.checks import check_rows
+from rmsprop.torch.checks import check_rows, not_prepared
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
@@ -159,11 +159,7 @@ class RowUpdate:
         else:
             is_behind = (clock.last[clock.units_of(rows, count)] < now).reshape(len(rows), -1).any(1)
         if is_behind.any():
-            raise RuntimeError(
-                f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared: a "
-                "forward that read it found it as it was some steps ago. Call prepare() of the optimizer before each "
-                "forward, with all rows that are going to be read, those of other processes too"
-            )
+            raise RuntimeError(not_prepared(self.member.name, rows[is_behind][0]))
 
     def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
         if self._table is None or self._table_of is not clock:
