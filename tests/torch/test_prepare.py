@@ -178,6 +178,23 @@ def test_a_row_that_was_not_prepared_is_refused_before_anything_changes():
     taken(optimizer, now)  # says sorry
 
 
+@pytest.mark.filterwarnings("ignore:rmsprop makes the sparse gradient of parameter 0 dense")
+@pytest.mark.parametrize("options", [{}, {"max_grad_ratio": 0.5}], ids=["a dense gradient", "a dense copy"])
+def test_rows_that_were_not_prepared_are_refused_where_a_step_needs_all_rows(options):
+    optimizer = made(momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth))
+    optimizer.param_groups[0].update(options)
+    before, now = param_of(optimizer).detach().clone(), gradient(9)
+    param_of(optimizer).grad = now if options else now.to_dense()
+    with pytest.raises(RuntimeError, match=r"row \d+ of parameter 0 has a gradient, but was not prepared: a forward"):
+        optimizer.step()
+    assert torch.equal(param_of(optimizer), before)
+    optimizer.prepare()
+    optimizer.step()
+    assert optimizer.state[param_of(optimizer)]["step"] == 4
+
+
 @pytest.mark.parametrize("look", [lambda o: o.state_dict(), lambda o: o.state[param_of(o)]["momentum_buffer"]])
 def test_who_looks_at_the_state_finds_everything_up_to_date(look):
     rows, dense = (made(dtype=torch.float64, momentum=0.9, **DECOUPLED) for _ in range(2))
@@ -239,6 +256,7 @@ def test_gradients_and_rules_may_take_turns():
         for optimizer in (rows, dense):
             changed(nth, optimizer.param_groups[0])
         grad = gradient(nth, dtype=torch.float64)
+        rows.prepare(grad._indices()[0])
         (taken_densely if nth % 11 == 5 else taken)(rows, grad)
         taken_densely(dense, grad)
     rows.prepare()
@@ -380,6 +398,145 @@ def test_rows_that_rest_need_no_preparing(options):
     assert torch.equal(param_of(prepared), param_of(other))
 
 
+def test_loaded_numbers_are_not_moved_by_steps_before_the_load():
+    optimizer = made(momentum=0.9)
+    for nth in range(5):
+        taken(optimizer, gradient(nth))
+    saved, weights = copy.deepcopy(optimizer.state_dict()), param_of(optimizer).detach().clone()
+    for nth in range(5, 10):
+        taken(optimizer, gradient(nth))
+    param_of(optimizer).data.copy_(weights)  # a model's state dict is loaded first
+    optimizer.load_state_dict(saved)
+    optimizer.prepare()
+    assert torch.equal(param_of(optimizer), weights)
+
+
+# Roundings of a number to another dtype that each step adds where the number is stored so.
+CONVERSIONS = {
+    "twice the bits": (lambda p: p.double(), 2**-24),
+    "half the bits": (lambda p: p.bfloat16(), 2**-8),
+    "other halves": (lambda p: p.half(), 2**-11),
+    "columns": (lambda p: p.t().contiguous().t(), 2**-24),
+}
+
+
+@pytest.mark.parametrize(("converted", "unit"), CONVERSIONS.values(), ids=CONVERSIONS)
+def test_rows_that_wait_are_brought_up_to_date_however_the_parameter_is_stored_by_then(converted, unit, implementation):
+    rows, dense = (made(momentum=0.9, **DECOUPLED, **implementation) for _ in range(2))
+    for nth in range(10):
+        taken(rows, gradient(nth))
+        taken_densely(dense, gradient(nth))
+    for optimizer in (rows, dense):
+        param_of(optimizer).grad = None
+        param_of(optimizer).data = converted(param_of(optimizer).data)
+    rows.prepare()
+    # Ten steps of six roundings in float32, one conversion in each of both ways.
+    bound = (60 * 2**-24 + 2 * unit) * param_of(dense).abs().max()
+    assert (param_of(rows) - param_of(dense)).abs().max() <= bound
+    assert rows.state_dict()["state"][0]["step"] == 10
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {}], ids=str)
+def test_what_rounding_took_off_belongs_to_its_dtype(options, implementation):
+    rows, dense = (made(dtype=torch.bfloat16, rounding="kahan", **options, **implementation) for _ in range(2))
+    for nth in range(10):
+        for optimizer, take in ((rows, taken), (dense, taken_densely)):
+            if nth == 5:
+                param_of(optimizer).grad = None
+                param_of(optimizer).data = param_of(optimizer).data.half()
+            take(optimizer, gradient(nth, dtype=param_of(optimizer).dtype))
+    rows.prepare()
+    # Before the conversion what is lost is kept, so that numbers differ by one rounding to bfloat16, and that alone.
+    bound = 2**-8 * param_of(dense).abs().max() + 60 * 2**-24
+    assert (param_of(rows) - param_of(dense)).abs().max() <= bound
+    assert rows.state[param_of(rows)]["compensation"].dtype == torch.float16
+
+
+def test_rows_of_a_parameter_of_another_shape_are_not_moved():
+    optimizer = made(momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth))
+    param_of(optimizer).data = torch.zeros(4, 6)
+    with pytest.raises(RuntimeError, match=r"shape \(4, 6\) now, but rows .* are 30 of 6 numbers: call prepare"):
+        optimizer.prepare()
+
+
+SOME_ROWS = {
+    "a number": 3,
+    "a list of numbers": [torch.tensor(3), 3],
+    "a range": range(2, 5),
+    "bytes": np.array([3], np.int8),
+    "numbers without sign": np.array([[3, 2]], np.uint16),
+    "int32": torch.tensor([3, 3, 2], dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("rows", SOME_ROWS.values(), ids=SOME_ROWS)
+def test_rows_are_named_by_whatever_holds_integers(rows):
+    optimizer, dense = (made(momentum=0.9, dtype=torch.float64) for _ in range(2))
+    grads = [gradient(nth, dtype=torch.float64) for nth in range(5)]
+    for nth in range(5):
+        taken(optimizer, grads[nth])
+        taken_densely(dense, grads[nth])
+    optimizer.prepare(rows)
+    moved = param_of(optimizer)[3] - param_of(dense)[3]
+    assert moved.abs().max() <= 6 * 5 * 2**-53 * 4
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {}, {"centered": True}], ids=str)
+@pytest.mark.parametrize("count", [100, 3, 0])
+def test_a_counter_that_somebody_sets_lets_rows_begin_anew(options, count):
+    rows, dense = (made(dtype=torch.float64, **options) for _ in range(2))
+    for nth in range(30):
+        for optimizer in (rows, dense):
+            if nth == 10:
+                optimizer.state[param_of(optimizer)]["step"].fill_(count)
+        grad = gradient(nth, dtype=torch.float64)
+        taken(rows, grad)
+        taken_densely(dense, grad)
+    rows.prepare()
+    assert (param_of(rows) - param_of(dense)).abs().max() <= 6 * 30 * 2**-53 * 4
+    for name, array in dense.state_dict()["state"][0].items():
+        difference = (rows.state_dict()["state"][0][name] - array).abs().max()
+        assert difference <= 6 * 30 * 2**-53 * array.abs().max(), name
+
+
+def test_other_sparse_dimensions_spare_nobody_the_preparing():
+    optimizer = made((6, 3, 2), momentum=0.9)
+    for nth in range(3):
+        taken(optimizer, gradient(nth, (6, 3, 2), 2))
+    optimizer.prepare([4])
+    before = param_of(optimizer).detach().clone()
+    behind = torch.sparse_coo_tensor([[4, 5], [0, 1]], torch.ones(2, 2), (6, 3, 2), check_invariants=True)
+    param_of(optimizer).grad = behind
+    with pytest.raises(RuntimeError, match="row 5 of parameter 0 has a gradient, but was not prepared"):
+        optimizer.step()
+    assert torch.equal(param_of(optimizer), before)
+    taken(optimizer, behind)
+
+
+def test_a_compiler_leaves_preparing_alone():
+    torch._dynamo.reset()
+    weights = []
+    for compiled in (lambda f: f, lambda f: torch.compile(f, backend="eager")):
+        torch.manual_seed(0)
+        table = nn.Embedding(30, 6, sparse=True)
+        optimizer = RMSprop(table.parameters(), lr=0.01, momentum=0.9)
+
+        def trained(ids, table=table, optimizer=optimizer):
+            optimizer.zero_grad()
+            optimizer.prepare(ids)
+            (table(ids) - 1).square().sum().backward()
+            optimizer.step()
+
+        step = compiled(trained)
+        for nth in range(4):
+            step(gradient(nth)._indices()[0])
+        optimizer.prepare()
+        weights.append(table.weight.detach())
+    assert torch.equal(*weights)
+
+
 BAD = {
     "a row too far": (lambda p: [30], ValueError, "row 30 of parameter 0 was named, which has rows 0 to 29"),
     "a row below 0": (lambda p: {p: torch.tensor([[2, -1]])}, ValueError, "row -1 of parameter 0"),
@@ -389,6 +546,10 @@ BAD = {
         "rows of parameter 0 must be integers, but are of torch.float32",
     ),
     "a mask": (lambda p: torch.ones(30, dtype=torch.bool), TypeError, "must be integers, but are of torch.bool"),
+    "a set": (lambda p: {1, 2}, TypeError, "in one tensor, array or list, but this set can't be read as such"),
+    "several tensors": (lambda p: [torch.ones(2, dtype=torch.int64)] * 2, TypeError, "this list can't be read"),
+    "too large a number": (lambda p: [2**70], TypeError, "this list can't be read as such: Overflow"),
+    "coordinates": (lambda p: torch.arange(3).to_sparse(), TypeError, "must be a dense tensor of integers"),
     "another tensor": (lambda p: {torch.ones(3): [0]}, ValueError, r"a tensor of shape \(3,\), which is no parameter"),
     "a name": (lambda p: {"weight": [0]}, ValueError, "rows of 'weight', which is no parameter"),
 }

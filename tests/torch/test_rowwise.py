@@ -200,6 +200,27 @@ def test_state_of_another_table_is_refused():
         optimizer.load_state_dict(other.state_dict())
 
 
+@pytest.mark.parametrize("shape", [(40, 6), (20, 6)], ids=str)
+def test_averages_of_other_rows_are_refused_before_anything_changes(shape, implementation):
+    optimizer = taken(made(staleness_decay=1.0, **implementation), gradient(0))
+    param_of(optimizer).grad = None
+    param_of(optimizer).data = torch.ones(shape)
+    with pytest.raises(RuntimeError, match=r"'row_square_avg' of parameter 0 .* there is one for each row: load"):
+        taken(optimizer, gradient(1, shape))
+    assert torch.equal(param_of(optimizer), torch.ones(shape))
+
+
+def test_steps_of_rows_may_be_loaded_as_other_integers():
+    ours, others = (taken(made(staleness_decay=1.0), gradient(0)) for _ in range(2))
+    saved = others.state_dict()
+    saved["state"][0]["row_steps"] = saved["state"][0]["row_steps"].long()
+    others.load_state_dict(saved)
+    for nth in range(1, 5):
+        taken(ours, gradient(nth))
+        taken(others, gradient(nth))
+    assert torch.equal(param_of(ours), param_of(others))
+
+
 def test_rows_that_are_clipped_are_those_of_scaled_gradients():
     clipped, scaled = made(max_grad_norm=0.5, maximize=True), made()
     grad = gradient(0)

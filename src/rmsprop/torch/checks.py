@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rmsprop.torch.local import is_partial, is_shard, is_sparse, overlaps_itself
 from rmsprop.torch.packing import CODES
-from rmsprop.torch.row_clock import as_held
+from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, ROWS, RowClock, as_held
 from rmsprop.torch.state import ARRAYS, ParamState
 
 
@@ -47,6 +48,13 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
     for array in (*ARRAYS, *CODES.values()):
         if array in held:
             _check_state(name, array, held[array], param)
+    for array in (ROW_AVERAGE, ROW_STEPS):
+        if array in held and (held[array].shape, held[array].device) != (param.shape[:1], param.device):
+            raise RuntimeError(
+                f"state {array!r} of parameter {name} is {_described(held[array])}, but the parameter is "
+                f"{_described(param)}, and there is one for each row: load the state with load_state_dict, or delete "
+                "it to start it anew"
+            )
 
 
 def check_rows(name: str, param: Tensor) -> None:
@@ -77,6 +85,43 @@ def check_rows(name: str, param: Tensor) -> None:
                 f"the sparse gradient of parameter {name} has index {least if least < 0 else most} in dimension "
                 f"{dimension}, which goes from 0 to {grad.shape[dimension] - 1}"
             )
+
+
+def check_prepared(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
+    """Check that rows with a gradient were brought up to date before they were read.
+
+    Args:
+        name: What an error calls the parameter.
+        param: The parameter, with a gradient of all rows; those of zeros nobody need have read.
+        state: Its state, as far as it has any.
+
+    Raises:
+        RuntimeError: If one wasn't.
+    """
+    held = as_held(state)
+    clock, grad = held.get(ROWS), param.grad
+    if not isinstance(clock, RowClock) or clock.drift is None or grad is None or not grad.numel():
+        return
+    now = int(held["step"].item())
+    if grad.shape != param.shape or not clock.follows(now):
+        return
+    is_behind = np.repeat(clock.last < now, clock.per_unit)[: clock.shape[0]].reshape(len(param), -1).any(1)
+    if is_behind.any() and (found := is_behind & (grad.detach() != 0).reshape(len(param), -1).any(1).numpy()).any():
+        raise RuntimeError(not_prepared(name, int(found.argmax())))
+
+
+def not_prepared(name: str, row: int) -> str:
+    """Return what to say of a row with a gradient that was not prepared.
+
+    Args:
+        name: What its parameter is called.
+        row: Its number.
+    """
+    return (
+        f"row {row} of parameter {name} has a gradient, but was not prepared: a forward that read it found it as it "
+        "was some steps ago. Call prepare() of the optimizer before each forward, with all rows that are going to be "
+        "read, those of other processes too"
+    )
 
 
 def _unusable(param: Tensor, grad: Any) -> str | None:

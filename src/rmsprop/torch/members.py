@@ -14,7 +14,7 @@ from rmsprop.averaging import Updating, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.bucket import DTYPES, describe
-from rmsprop.torch.checks import check_param
+from rmsprop.torch.checks import check_param, check_prepared
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.limits import limits_of
@@ -256,6 +256,7 @@ class Members:
                     f"sparse={sparse!r} updates rows of parameter {name}, but a compiler traces the step and knows of "
                     "all rows alone: leave the step out of torch.compile, or use sparse='exact'"
                 )
+            check_prepared(name, param, states.get(param, {}))
             settle(states.get(param, {}))  # a dense gradient moves all rows
             state = complete(states, param, self.rule, self.on_device, self._changes, self.rounding)
             reason = self.asked or self._unfit(param, state)

@@ -496,6 +496,7 @@ class RMSprop(torch.optim.RMSprop):
         clips = self.max_grad_norm is not None or any(group[key] for group in groups for key in LIMITS)
         return not kernel_serves and not clips and getattr(self, "found_inf", None) is None
 
+    @_disable_dynamo
     def prepare(self, rows: Any = None) -> None:
         """Bring rows of tables up to date before a forward reads them, so that no step need go through all rows.
 
@@ -509,7 +510,8 @@ class RMSprop(torch.optim.RMSprop):
             rows: The numbers of the rows along the first axis, integers of any shape, any of them repeatedly: what is
                 passed to the embedding, by all processes if they share gradients. With several parameters in the
                 optimizer, a mapping from parameters to them.
-                Default None: all rows of all tables, for whoever reads a table as a whole, to evaluate or to save it.
+                Default None: all rows of all tables, for whoever reads a table as a whole, to evaluate or to save it,
+                or writes it.
 
         Raises:
             TypeError: If rows are no integers.

@@ -64,6 +64,8 @@ def prepare(param_groups: list[dict[str, Any]], states: dict[Tensor, ParamState]
             clock = as_held(states.get(table.param, {})).get(ROWS)
             if isinstance(clock, RowClock) and clock.drift is not None:
                 clock.settle(as_held(states[table.param]), _now(states[table.param]))
+                if not clock.follows(_now(states[table.param])):
+                    settle(states[table.param])
         return False
     chosen = [(table, _places(table, of_table)) for table, of_table in _chosen(tables, rows)]
     news = [_prepare(table, places, states) for table, places in chosen]
@@ -100,18 +102,27 @@ def _described(param: Any) -> str:
 
 def _places(table: NamedParam, rows: Any) -> Array:
     """Return the numbers of rows, checked."""
-    tensor = torch.as_tensor(rows)
+    try:
+        tensor = torch.as_tensor(rows)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"rows of parameter {table.name} must be integers, in one tensor, array or list, but this "
+            f"{type(rows).__name__} can't be read as such: {error}"
+        ) from error
+    if tensor.layout != torch.strided:
+        raise TypeError(f"rows of parameter {table.name} must be a dense tensor of integers, but are {tensor.layout}")
     if tensor.numel() == 0:
         return np.empty(0, np.int64)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"rows of parameter {table.name} must be integers, but are of {tensor.dtype}")
     if table.param.ndim == 0:
         raise ValueError(f"parameter {table.name} has no rows: it is a single number")
+    tensor = tensor.detach().to(torch.int64)  # of unsigned ones torch knows no least
     least, most = (int(place) for place in torch.aminmax(tensor))
     if least < 0 or most >= len(table.param):
         wrong = least if least < 0 else most
         raise ValueError(f"row {wrong} of parameter {table.name} was named, which has rows 0 to {len(table.param) - 1}")
-    return tensor.detach().reshape(-1).to("cpu", torch.int64).numpy()
+    return tensor.reshape(-1).cpu().numpy()
 
 
 def _prepare(table: NamedParam, rows: Array, states: dict[Tensor, ParamState]) -> bool:
@@ -123,6 +134,9 @@ def _prepare(table: NamedParam, rows: Array, states: dict[Tensor, ParamState]) -
             "the average moves all rows at every step"
         )
     clock = as_held(state).get(ROWS)
+    if isinstance(clock, RowClock) and not clock.follows(_now(state)):
+        settle(state)
+        clock = None
     if not isinstance(clock, RowClock) or clock.drift is None:
         if not moves_rows(group) or unfit_table(param, state, group, is_prepared=True):
             return False  # rows rest, or the step says why it goes through the whole table

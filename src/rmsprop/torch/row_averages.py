@@ -53,6 +53,8 @@ def complete_row_averages(
         state.pop(ROW_STEPS, None)  # it would grow stale
     elif ROW_STEPS not in state:
         state[ROW_STEPS] = torch.zeros(param.shape[:1], dtype=torch.int32)
+    elif state[ROW_STEPS].dtype != torch.int32 or not state[ROW_STEPS].is_contiguous():
+        state[ROW_STEPS] = state[ROW_STEPS].to(torch.int32).contiguous()
     keep_lost(state, param, choice)
     return state
 

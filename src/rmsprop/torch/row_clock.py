@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from rmsprop.drift import Drift, DriftShares, drifted
 from rmsprop.row_table import RowTable, rows_per_unit
 from rmsprop.rows import up_to_date
 from rmsprop.rule import Rule
-from rmsprop.storage import KERNEL_DTYPES
+from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.threads import torch_threads
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.gpu_rows import RowLaunch
@@ -61,10 +63,10 @@ class RowClock:
         self.shape, self.working, self.packing, self.number = shape, working, choice.packing, number
         self.per_unit = rows_per_unit(shape[1], self.packing)
         self.last: Any = np.full(-(-shape[0] // self.per_unit), now, np.int32)
-        self.decays = Decays(working)
+        self.decays, self._noted = Decays(working), now
         self._param, self.drift = moving, None if moving is None else Drift(working, now)
         self._table: Any = None
-        self._names: tuple[str, ...] = ()  # of the arrays that it is a view of
+        self._looks: tuple[Any, ...] = ()  # the parameter's dtype and the names of the arrays that it is a view of
         self._addresses: list[int] = []  # and where they are
         self._counted = np.zeros(1)
 
@@ -72,6 +74,28 @@ class RowClock:
     def is_full(self) -> bool:
         """Whether all rows should be brought up to date, so that another clock can begin."""
         return self.decays.is_full or (self.drift is not None and self.drift.is_full)
+
+    def note(self, rule: Rule, lr: float, step: int) -> None:
+        """Take note of a step that is about to be taken.
+
+        Args:
+            rule: The rule of the step.
+            lr: Its learning rate.
+            step: Its number, counted from 1.
+        """
+        self._noted = step
+        if not self.is_lazy:
+            self.decays.record(rule, step)
+        if self.drift is not None:
+            self.drift.record(rule, lr, step)
+
+    def follows(self, now: int) -> bool:
+        """Whether the steps noted are those that were counted; if not, somebody set the counter, and rows begin anew.
+
+        Args:
+            now: What the counter shows.
+        """
+        return self._noted - 1 <= now <= self._noted  # the last one may have failed
 
     def units_of(self, rows: Array, count: int) -> Array:
         """Return the units that rows lie in.
@@ -113,12 +137,33 @@ class RowClock:
             self._bring(state, behind[is_first], now)
 
     def _bring(self, state: dict[str, Any], units: Array | None, now: int) -> None:
+        now = now if self.follows(now) else self._noted
         if units is None and not (self.last < now).any():
             return
-        by = self._by_numpy if native.missing() else self._by_kernel
+        by = self._by_numpy if native.missing() or self._is_elsewhere() else self._by_kernel
         by(state, units, now)
         if self._param is not None:
             torch.autograd.graph.increment_version(self._param)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the parameter isn't stored any more as its state is: after ``model.double()``, say.
+
+        Raises:
+            RuntimeError: If it has another number of elements, so that nobody knows which are its rows.
+        """
+        param = self._param
+        if param is None:
+            return False
+        numbers = param.numel() * (2 if param.is_complex() else 1)
+        if numbers != math.prod(self.shape):
+            raise RuntimeError(
+                f"a parameter has shape {tuple(param.shape)} now, but rows of its state wait to be brought up to date, "
+                f"which are {self.shape[0]} of {self.shape[1]} numbers: call prepare() before its shape is changed"
+            )
+        dtype = KERNEL_DTYPES.get(str(param.dtype).removeprefix("torch."))
+        return (
+            param.device.type != "cpu" or not param.is_contiguous() or not dtype or working_dtype(dtype) != self.working
+        )
 
     def _by_kernel(self, state: dict[str, Any], units: Array | None, now: int) -> None:
         table = self._kernel_table(as_held(state))
@@ -131,11 +176,13 @@ class RowClock:
     def _kernel_table(self, held: dict[str, Any]) -> Any:
         """Return the kernel's view of the arrays, that of the last time if they lie where they did."""
         param, stored = self._param, StoredRows(held, self.packing)
-        if self._table is None or stored.names != self._names:
-            self._table, self._names = None, stored.names
-        batch = self._new_batch(stored.names) if self._table is None else self._table.batch
+        choice = self._choice if param is None else self._choice_of(param, held)
+        looks = None if param is None else param.dtype, choice, *stored.names
+        if looks != self._looks:
+            self._table, self._looks = None, looks
+        batch = self._new_batch(stored.names, choice) if self._table is None else self._table.batch
         arrays = stored.in_columns(batch.state_columns)
-        if param is not None and self._choice.keeps_lost(param.dtype):
+        if param is not None and choice.keeps_lost(param.dtype):
             arrays.append(held[LOST])
         counts = self.packing is not None or param is not None
         addresses = [0 if param is None else param.data_ptr(), 0, *(array.data_ptr() for array in arrays)]
@@ -146,8 +193,14 @@ class RowClock:
             self._table, self._addresses = table_of(batch, self.shape, self.per_unit, self.last, self.number), addresses
         return self._table
 
-    def _new_batch(self, names: tuple[str, ...]) -> native.Batch:
-        param, choice = self._param, self._choice
+    def _choice_of(self, param: Tensor, held: Mapping[str, Any]) -> RoundingChoice:
+        """Return how the parameter is rounded; to the nearest where what was kept beside it is of another dtype."""
+        choice = self._choice
+        fits = LOST in held and held[LOST].dtype == param.dtype
+        return replace(choice, rounding="nearest") if choice.keeps_lost(param.dtype) and not fits else choice
+
+    def _new_batch(self, names: tuple[str, ...], choice: RoundingChoice) -> native.Batch:
+        param = self._param
         moves_buffer = param is not None and "momentum_buffer" in names
         return native.Batch(
             self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
@@ -165,7 +218,9 @@ class RowClock:
 
     def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
-        param = None if self._param is None else StoredParam(self._param, as_held(state), self._choice)
+        moved_param = None if self._param is None else self._param.detach().cpu().contiguous()
+        held = as_held(state)
+        param = None if moved_param is None else StoredParam(moved_param, held, self._choice_of(moved_param, held))
         behind = np.flatnonzero(self.last < now) if chosen is None else chosen
         for units in np.array_split(behind, max(1, len(behind) * per_unit // _CHUNK)):
             index, owner = self.numbers_of(units)
@@ -179,6 +234,8 @@ class RowClock:
                 param.write(new, index, now, self.number)
                 moved |= {} if buffer is None else {"momentum_buffer": buffer}
             stored.write(moved, index, self._choice.seed, now, self.number)
+        if self._param is not None and moved_param is not None and moved_param.data_ptr() != self._param.data_ptr():
+            self._param.detach().copy_(moved_param)
         self.last[behind] = now
 
     def numbers_of(self, units: Array) -> tuple[Array, Array]:

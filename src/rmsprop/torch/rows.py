@@ -17,7 +17,7 @@ from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
-from rmsprop.torch.checks import check_rows
+from rmsprop.torch.checks import check_rows, not_prepared
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
@@ -86,6 +86,7 @@ class RowUpdate:
         param, state = self.member.param, self._state
         tensors = [value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
         return [
+            param.dtype,
             param.shape,
             param.stride(),
             param.data_ptr(),
@@ -108,10 +109,7 @@ class RowUpdate:
         lr = lr.item() if isinstance(lr, Tensor) else lr
         now = int(self._state.counter.item())
         clock = self._clock(now)
-        if not clock.is_lazy:
-            clock.decays.record(rule, now + 1)
-        if clock.drift is not None:
-            clock.drift.record(rule, lr, now + 1)
+        clock.note(rule, lr, now + 1)
         if self.member.reason:
             limits = limits.negated() if maximize else limits
             self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
@@ -138,7 +136,7 @@ class RowUpdate:
         if clock is not None:
             self._check_prepared(clock, now)
             has_changed = (clock.shape, clock.is_lazy, clock.drift is not None) != (self._shape, is_lazy, self._moves)
-            if has_changed or clock.is_full:
+            if has_changed or clock.is_full or not clock.follows(now):
                 settle(self._state)
                 clock = None
         if clock is None:
@@ -150,16 +148,18 @@ class RowUpdate:
 
     def _check_prepared(self, clock: RowClock, now: int) -> None:
         assert self._rows is not None
-        if clock.drift is None or clock.shape != self._shape:
+        assert self._shape is not None
+        count = len(self.member.param)
+        if clock.drift is None or not clock.follows(now) or not count:
             return
-        rows = self._rows.numpy()
-        is_behind = clock.last[rows // clock.per_unit] < now
+        numbers = self._rows.numpy()
+        rows = numbers // (self._shape[0] // count)  # along the first axis
+        if clock.shape == self._shape:
+            is_behind = clock.last[numbers // clock.per_unit] < now
+        else:
+            is_behind = (clock.last[clock.units_of(rows, count)] < now).reshape(len(rows), -1).any(1)
         if is_behind.any():
-            raise RuntimeError(
-                f"row {rows[is_behind][0]} of parameter {self.member.name} has a gradient, but was not prepared: a "
-                "forward that read it found it as it was some steps ago. Call prepare() of the optimizer before each "
-                "forward, with all rows that are going to be read, those of other processes too"
-            )
+            raise RuntimeError(not_prepared(self.member.name, rows[is_behind][0]))
 
     def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
         if self._table is None or self._table_of is not clock:

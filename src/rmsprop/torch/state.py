@@ -291,7 +291,7 @@ def is_complete(state: Any, param: Tensor, rule: Updating, count_on_device: bool
     return (
         fits
         and can_count(held.get("step"), param, count_on_device)
-        and (LOST in held) == rounding.keeps_lost(param.dtype)
+        and (held[LOST].dtype if LOST in held else None) == (param.dtype if rounding.keeps_lost(param.dtype) else None)
     )
 
 
@@ -509,7 +509,8 @@ def keep_shared(before: Mapping[Any, Any], states: Mapping[Any, Any]) -> None:
         states: The state that was loaded; what was shared before takes its place, with its numbers.
     """
     for param, state in states.items():
-        for name, old in before.get(param, {}).items() if isinstance(param, Tensor) else ():
+        # As it is held: bringing it up to date would move rows of a parameter that may have been loaded already.
+        for name, old in as_held(before.get(param, {})).items() if isinstance(param, Tensor) else ():
             new = state.get(name)
             if isinstance(old, Tensor) and isinstance(new, Tensor) and is_shared(old) and old.numel() == new.numel():
                 state[name] = old.copy_(new.reshape(old.shape))
