@@ -130,18 +130,15 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         check_options(options, RMSprop.__init__)
         if rho is not None:
             check_number("decay", rho, "rho value")
-        rule = (
-            get_dialect(dialect)
-            .rule_with(
-                decay=rho,
-                eps=epsilon,
-                centered=centered,
-                momentum=momentum,
-                weight_decay=weight_decay,
-                **options,
-            )
-            .known()
+        rule = get_dialect(dialect).rule_with(
+            decay=rho,
+            eps=epsilon,
+            centered=centered,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            **options,
         )
+        rule = rule.known()
         super().__init__(
             learning_rate=checked_learning_rate(dialect, learning_rate),
             weight_decay=rule.weight_decay or None,
@@ -172,8 +169,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
 
         Returns:
             The optimizer, with the learning rate that the recipe's schedule starts from or peaks at. It doesn't clip:
-            where the recipe names a ``max_grad_norm`` or ``max_grad_value``, give ``global_clipnorm``
-            or ``clipvalue``.
+            where the recipe names a ``max_grad_norm`` or ``max_grad_value``, give ``global_clipnorm`` or
+            ``clipvalue``.
 
         Raises:
             TypeError: If an override is unknown or of the wrong type.
