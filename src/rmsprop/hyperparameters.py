@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABCMeta
 from numbers import Real
-from typing import Any
 
 # Field -> (what an error calls it, largest allowed value). The wording is torch's where torch has one,
 # so that code and tests that match its messages keep working.
@@ -147,23 +146,14 @@ def as_float(name: str, value: object, allowed: str) -> float:
     """
     if type(value) is float:
         return value
-    number = _item(value) if getattr(value, "shape", None) == () else value
+    single = getattr(value, "shape", None) == () and not isinstance(value, Traced)
+    number = value.item() if single else value  # type: ignore[attr-defined]
     if isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(f"Invalid {name}: {value!r} is a {type(number).__name__} (allowed: {allowed})")
     try:
         return float(number)
     except OverflowError:
         return math.inf
-
-
-def _item(value: Any) -> Any:
-    """Return what an array without axes holds; the array where that is known only when compiled code runs."""
-    try:
-        return value.item()
-    except TypeError:
-        if isinstance(value, Traced):
-            return value
-        raise
 
 
 def check_factor(value: object) -> float:

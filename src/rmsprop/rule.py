@@ -209,18 +209,18 @@ class Rule:
         """Return this rule, whose numbers must all be known: for what can't be traced.
 
         Returns:
-            The rule; a number that was an array is a float in it.
+            The rule itself.
 
         Raises:
-            TypeError: If the value of a number is known only when compiled code runs.
-            ValueError: If a number is out of range.
+            TypeError: If a number is traced.
 
         Examples:
             >>> Rule(decay=0.9).known().decay
             0.9
         """
-        numbers: dict[str, Any] = {field: check_number(field, getattr(self, field)) for field in NUMBERS}
-        return self if all(type(getattr(self, field)) is float for field in NUMBERS) else replace(self, **numbers)
+        for field in NUMBERS:
+            check_number(field, getattr(self, field))
+        return self
 
     def scaled(self, factor: float) -> Rule:
         """Return this rule for batches that are ``factor`` times as large.

@@ -14,10 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
-import rmsprop.numpy as rmsprop_numpy
-import rmsprop.torch as rmsprop_torch
 from rmsprop import Rule
 from rmsprop.jax import RMSpropState, rmsprop, scale_by_rmsprop
 
@@ -127,16 +124,6 @@ def test_an_injected_largest_rate_of_zero_corrects_nothing(mode, largest, wrap):
     injected = run(optax.inject_hyperparams(rmsprop)(**hyper), wrap=wrap)[0]
     assert_close(injected, run(rmsprop(**hyper))[0])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(injected))
-
-
-@pytest.mark.parametrize("optimizer", [rmsprop_numpy.RMSprop, rmsprop_torch.RMSprop])
-def test_an_array_whose_value_is_known_is_a_number_to_the_other_front_ends(optimizer):
-    arrays = [np.zeros(2)] if optimizer is rmsprop_numpy.RMSprop else [torch.zeros(2, requires_grad=True)]
-    optimizer(arrays, momentum=jnp.array(0.5), eps=jnp.array(0.25))
-    with pytest.raises(ValueError, match=r"Invalid momentum value: -1\.0"):
-        optimizer(arrays, momentum=jnp.array(-1.0))
-    with pytest.raises(TypeError, match=r"Invalid momentum value: .*Tracer"):
-        jax.jit(lambda momentum: optimizer(arrays, momentum=momentum))(0.5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
