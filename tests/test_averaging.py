@@ -59,10 +59,12 @@ def test_a_step_weighs_by_the_largest_rate_so_far():
         ({"beta": 0.0}, r"Invalid beta: 0.0 \(allowed: a number above 0, to 1\)"),
         ({"beta": 1.01}, "Invalid beta"),
         ({"beta": math.nan}, "Invalid beta"),
-        ({"beta": None}, "Invalid beta"),
+        ({"beta": None}, "Invalid beta: None is a NoneType"),
+        ({"beta": "0.9"}, "Invalid beta: '0.9' is a str"),
         ({"warmup_steps": -1}, r"Invalid warmup_steps: -1 \(allowed: a whole number >= 0\)"),
         ({"warmup_steps": 1.5}, r"Invalid warmup_steps: 1.5"),
         ({"warmup_steps": True}, r"Invalid warmup_steps: True"),
+        ({"r": True}, r"Invalid r: True is a bool \(allowed: a finite number >= 0\)"),
         ({"r": -0.5}, r"Invalid r: -0.5 \(allowed: a finite number >= 0\)"),
         ({"weight_lr_power": math.inf}, "Invalid weight_lr_power: inf"),
         ({"weight_decay": -1.0}, "Invalid weight_decay value: -1.0"),
@@ -72,6 +74,24 @@ def test_a_step_weighs_by_the_largest_rate_so_far():
 def test_numbers_out_of_range_are_named(options, error):
     with pytest.raises((ValueError, TypeError), match=error):
         Averaging(**options)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.75), np.array(0.75), np.float64(0.75)], ids=repr)
+def test_numbers_of_arrays_are_numbers(number):
+    averaging = Averaging(beta=number, r=number, weight_lr_power=number, weight_decay=number)
+    assert averaging == Averaging(beta=0.75, r=0.75, weight_lr_power=0.75, weight_decay=0.75)
+    assert {type(value) for value in (averaging.beta, averaging.r, averaging.weight_lr_power)} == {float}
+
+
+@pytest.mark.parametrize(
+    ("options", "k", "weight"),
+    [({"r": 1e9}, 2, "inf"), ({"r": 200.0}, 40, "inf"), ({"weight_lr_power": 400.0}, 1, "0")],
+    ids=["r", "r later", "power"],
+)
+def test_a_weight_that_no_float_holds_is_refused(options, k, weight):
+    done = AverageProgress(k=k - 1, lr_max=0.1, weight_sum=1.0)
+    with pytest.raises(ValueError, match=rf"give step {k} with learning rate 0.1 a weight of {weight} .* powers"):
+        Averaging(**options).step(0.1, done)
 
 
 @pytest.mark.parametrize(

@@ -362,9 +362,9 @@ def test_what_a_rule_becomes_at_another_batch_size():
         (("--from", "2", "--to", "4", "--dialect", "optax"), "optax has no default learning rate: give the one for"),
         (
             ("--from", "1" + 20 * "0", "--to", "1", "--bias-correction"),
-            "is too far: bias_correction=True",
+            "is too far: Invalid factor: 1e-20 makes decay=0.99 round to 1",
         ),
-        (("--from", "1" + 20 * "0", "--to", "1"), "is too far: the learning rate or the decay"),
+        (("--from", "1" + 20 * "0", "--to", "1"), "is too far: Invalid factor: 1e-20 makes decay=0.99 round to 1"),
     ],
 )
 def test_what_can_not_be_scaled(arguments, error):

@@ -75,6 +75,15 @@ def test_a_factor_that_is_none(factor, error):
             call(factor)
 
 
+@pytest.mark.parametrize("options", [{"decay": 0.99}, {"decay": 0.0, "momentum": 0.9}], ids=["decay", "momentum"])
+def test_a_factor_after_which_nothing_is_forgotten_is_refused(options):
+    name, value = list(options.items())[-1]
+    words = f"Invalid factor: 1e-20 makes {name}={value} round to 1, at which it forgets nothing: scale less far"
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        Rule(**options).scaled(1e-20)
+    assert Rule(**options).scaled(1e-9).known()
+
+
 def end(rule, lr, factor):
     """The loss after 1,600 samples on a bowl whose gradient is mostly noise, in batches of κ."""
     random = np.random.default_rng(0)

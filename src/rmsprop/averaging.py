@@ -15,10 +15,11 @@ Source: Defazio et al., "The Road Less Scheduled", arXiv 2405.15682; weights, wa
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rmsprop.hyperparameters import check_number
+from rmsprop.hyperparameters import as_float, check_number
 from rmsprop.rule import Rule
 
 ITERATE = "z"  # the name of its array of state
@@ -85,17 +86,21 @@ class Averaging:
 
     def __post_init__(self) -> None:
         """Check every number."""
-        if not (_is_number(self.beta) and 0.0 < self.beta <= 1.0):
-            raise ValueError(f"Invalid beta: {self.beta} (allowed: a number above 0, to 1)")
+        self._check("beta", lambda beta: 0.0 < beta <= 1.0, "a number above 0, to 1")
         if not (isinstance(self.warmup_steps, int) and not isinstance(self.warmup_steps, bool)):
             raise TypeError(f"Invalid warmup_steps: {self.warmup_steps!r} (allowed: a whole number >= 0)")
         if self.warmup_steps < 0:
             raise ValueError(f"Invalid warmup_steps: {self.warmup_steps} (allowed: a whole number >= 0)")
         for name in ("r", "weight_lr_power"):
-            value = getattr(self, name)
-            if not (_is_number(value) and 0.0 <= value < math.inf):
-                raise ValueError(f"Invalid {name}: {value} (allowed: a finite number >= 0)")
-        check_number("weight_decay", self.weight_decay)
+            self._check(name, lambda power: 0.0 <= power < math.inf, "a finite number >= 0")
+        object.__setattr__(self, "weight_decay", check_number("weight_decay", self.weight_decay))
+
+    def _check(self, name: str, is_allowed: Callable[[float], bool], allowed: str) -> None:
+        """Make a float of a number that was given, or say why it can't be one."""
+        number = as_float(name, value := getattr(self, name), allowed)
+        if not is_allowed(number):
+            raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
+        object.__setattr__(self, name, number)
 
     def warmed(self, lr: float, k: int) -> float:
         """Return the learning rate of the step after ``k`` others.
@@ -113,17 +118,34 @@ class Averaging:
             lr: The learning rate, warm-up aside, at least 0.
             done: How far the average has come.
 
+        Raises:
+            ValueError: If the powers make a weight that no float holds: infinite, or 0 where lr isn't.
+
         Examples:
             >>> Averaging(beta=0.5).step(0.1, AverageProgress(k=1, lr_max=0.1, weight_sum=0.01)).share
             0.5
         """
         lr = self.warmed(lr, done.k)
         lr_max = max(lr, done.lr_max)
-        weight = (done.k + 1) ** self.r * lr_max**self.weight_lr_power
+        weight = self._weight(done.k + 1, lr_max)
         total = done.weight_sum + weight
         share = weight / total if total else 0.0
         average_lr = lr * (1.0 - self.beta * (1.0 - share))
         return AveragedStep(lr, average_lr, share, self.weight_decay, AverageProgress(done.k + 1, lr_max, total))
+
+    def _weight(self, k: int, lr_max: float) -> float:
+        """Return what step k weighs: kʳ times the power of the largest learning rate."""
+        try:
+            weight: float = float(k) ** self.r * lr_max**self.weight_lr_power
+        except OverflowError:
+            weight = math.inf
+        if weight == math.inf or (weight == 0.0 and lr_max > 0.0):
+            raise ValueError(
+                f"r={self.r:g} and weight_lr_power={self.weight_lr_power:g} give step {k} with learning rate "
+                f"{lr_max:g} a weight of {weight:g} in the average, which no float holds more precisely: use smaller "
+                "powers (0 and 2 are usual)"
+            )
+        return weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +273,3 @@ def y_of(beta: float, x: Any, z: Any) -> Any:
         1.5
     """
     return x + (1.0 - beta) * (z - x)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -94,7 +94,7 @@ def check_number(field: str, value: object, label: str | None = None, *, traced:
     allowed = "a finite number >= 0" if high == math.inf else f"a number from 0 to {high:g}"
     if traced and isinstance(value, Traced):
         return value  # type: ignore[return-value]
-    number = _as_float(name, value, allowed)
+    number = as_float(name, value, allowed)
     if not (0.0 <= number <= high and number < math.inf):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
     return number
@@ -123,14 +123,27 @@ def check_step_lr(value: object) -> float:
         ValueError: Invalid learning rate: nan (allowed: a finite number)
     """
     name, allowed = _RANGES["lr"][0], "a finite number"
-    number = _as_float(name, value, allowed)
+    number = as_float(name, value, allowed)
     if not math.isfinite(number):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
     return number
 
 
-def _as_float(name: str, value: object, allowed: str) -> float:
-    """Return a real number, or what an array without axes holds, as a float; an int beyond all floats is infinite."""
+def as_float(name: str, value: object, allowed: str) -> float:
+    """Return a real number, or what an array without axes holds, as a float; an int beyond all floats is infinite.
+
+    Args:
+        name: What an error calls it.
+        value: What the caller gave.
+        allowed: Which numbers an error says there may be; the range is for the caller to check.
+
+    Raises:
+        TypeError: If it is not a real number.
+
+    Examples:
+        >>> as_float("r", 3, "a finite number >= 0")
+        3.0
+    """
     if type(value) is float:
         return value
     single = getattr(value, "shape", None) == () and not isinstance(value, Traced)
@@ -160,7 +173,7 @@ def check_factor(value: object) -> float:
         >>> check_factor(16)
         16.0
     """
-    factor = _as_float("factor", value, "a finite number above 0")
+    factor = as_float("factor", value, "a finite number above 0")
     if not 0.0 < factor < math.inf:
         raise ValueError(f"Invalid factor: {value} (allowed: a finite number above 0)")
     return factor

@@ -238,7 +238,7 @@ class Rule:
 
         Raises:
             TypeError: If ``factor`` or a number of the rule isn't a number.
-            ValueError: If ``factor`` isn't finite and above 0.
+            ValueError: If ``factor`` isn't finite and above 0, or so small that ρ or μ rounds to 1.
 
         Examples:
             >>> rule = Rule(decay=0.99, eps=1e-3, eps_inside_sqrt=True).scaled(4)
@@ -250,11 +250,17 @@ class Rule:
         decoupled weight decay are derived here in the same way; a test compares each on a noisy bowl.
         """
         known, times = self.known(), check_factor(factor)
-        root, momentum = math.sqrt(times), known.momentum**times
+        root, decay, momentum = math.sqrt(times), known.decay**times, known.momentum**times
+        for name, old, new in (("decay", known.decay, decay), ("momentum", known.momentum, momentum)):
+            if old < 1.0 <= new:
+                raise ValueError(
+                    f"Invalid factor: {factor} makes {name}={old:g} round to 1, at which it forgets nothing: scale "
+                    "less far"
+                )
         decoupled = known.weight_decay_mode != "l2"
         return replace(
             known,
-            decay=known.decay**times,
+            decay=decay,
             eps=known.eps / (times if known.eps_inside_sqrt else root),
             initial_square_avg=known.initial_square_avg / times,
             momentum=momentum,
@@ -340,7 +346,13 @@ class Rule:
             >>> Rule(weight_decay=0.5, weight_decay_mode="decoupled", weight_decay_max_lr=0.25).decay_at(0.125)
             0.25
         """
-        return self.weight_decay * (lr / self.weight_decay_max_lr) if self.corrects_decay else self.weight_decay
+        if not self.corrects_decay:
+            return self.weight_decay
+        largest = self.weight_decay_max_lr
+        if isinstance(largest, Traced):  # 0 corrects nothing there too: lr/lr_max becomes 1/1
+            is_none = largest == 0.0
+            lr, largest = lr * (1 - is_none) + is_none, largest + is_none
+        return self.weight_decay * (lr / largest)
 
     @property
     def initial_average(self) -> float:

@@ -116,6 +116,16 @@ def test_every_number_may_be_injected(options, wrap):
     assert {"learning_rate", *NUMBERS} == state.hyperparams.keys()
 
 
+@pytest.mark.parametrize("wrap", [lambda update: update, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("largest", [0.0, 0.4])
+@pytest.mark.parametrize("mode", ["decoupled", "cautious"])
+def test_an_injected_largest_rate_of_zero_corrects_nothing(mode, largest, wrap):
+    hyper = {"learning_rate": 0.1, "weight_decay": 0.5, "weight_decay_mode": mode, "weight_decay_max_lr": largest}
+    injected = run(optax.inject_hyperparams(rmsprop)(**hyper), wrap=wrap)[0]
+    assert_close(injected, run(rmsprop(**hyper))[0])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(injected))
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 @pytest.mark.parametrize(
     "options", [{}, {"bias_correction": True}, {"bias_correction": True, "centered": True}], ids=str

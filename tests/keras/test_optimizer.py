@@ -9,7 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support import ALL_RULES
+from support import ALL_RULES, TracedFloat
 
 import rmsprop.keras
 from rmsprop import DIALECTS, Rule, reference
@@ -90,6 +90,8 @@ def test_a_dialect_gives_defaults(name):
         ({"rho": "a"}, TypeError, "Invalid rho value: 'a' is a str"),
         ({"momentum": -1.0}, ValueError, "Invalid momentum value: -1.0"),
         ({"epsilon": float("nan")}, ValueError, "Invalid epsilon value: nan"),
+        ({"epsilon": TracedFloat("nan")}, ValueError, "Invalid epsilon value: nan"),
+        ({"momentum": TracedFloat(-1.0)}, ValueError, "Invalid momentum value: -1.0"),
         ({"centered": 1}, TypeError, "Invalid centered value: 1"),
         ({"weight_decay": -0.1}, ValueError, "Invalid weight_decay value: -0.1"),
         ({"weight_decay_mode": "l1"}, ValueError, "Invalid weight_decay_mode value: 'l1'"),

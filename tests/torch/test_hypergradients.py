@@ -348,6 +348,7 @@ def test_what_breaks_the_derivative_is_refused(make, error, said, tuner):
         ({"hyper_lr": -1.0}, ValueError, r"Invalid hyper_lr: -1.0 \(allowed: a finite number above 0\)"),
         ({"hyper_lr": math.nan}, ValueError, "Invalid hyper_lr: nan"),
         ({"hyper_lr": math.inf}, ValueError, "Invalid hyper_lr: inf"),
+        ({"hyper_lr": 10**400}, ValueError, "Invalid hyper_lr: 1000"),
         ({"hyper_lr": "1"}, TypeError, "Invalid hyper_lr: '1' is a str"),
         ({"hyper_lr": True}, TypeError, "Invalid hyper_lr: True is a bool"),
         ({"max_factor": 1.0}, ValueError, r"Invalid max_factor: 1.0 \(allowed: a finite number above 1\)"),

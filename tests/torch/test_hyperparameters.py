@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from rmsprop.rule import FLAGS
 from rmsprop.torch import RMSprop
 
+OWN_FLAGS = [flag for flag in FLAGS if flag != "centered"]  # there torch takes whatever is true or false
 BELOW_ZERO = [  # to start with; a schedule may end there
     ("lr", -0.1, ValueError, "learning rate: -0.1"),
     ("lr", torch.tensor(-0.1), ValueError, "learning rate: -0.1"),
@@ -30,6 +32,7 @@ BAD_VALUES = [
     ("initial_square_avg", -1.0, ValueError, "initial_square_avg value: -1.0"),
     ("weight_decay_mode", "L2", ValueError, "weight_decay_mode value: 'L2'"),
     ("nesterov", True, ValueError, "nesterov=True needs a momentum"),
+    *((flag, value, TypeError, f"Invalid {flag} value: {value!r}") for flag in OWN_FLAGS for value in ("no", 1)),
 ]
 CASES = pytest.mark.parametrize(("name", "value", "error", "words"), BAD_VALUES, ids=lambda v: repr(v)[:20])
 FIRST_CASES = pytest.mark.parametrize(

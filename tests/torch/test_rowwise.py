@@ -248,7 +248,7 @@ REFUSED = {
     "decay": ({"weight_decay": 0.1}, {}, r"as weight_decay=0.1 .* \(staleness_decay makes up for rests\)"),
     "units": ({"max_grad_ratio": 0.1}, {}, "as max_grad_ratio is for all of a tensor"),
     "8 bits": ({"state_dtype": "8bit"}, {}, "as state_dtype='8bit' packs averages of single numbers"),
-    "16 bits": ({"state_dtype": torch.bfloat16}, {}, "as state_dtype='bfloat16' packs averages"),
+    "16 bits": ({"state_dtype": torch.bfloat16}, {}, "as state_dtype=torch.bfloat16 packs averages"),
     "columns": ({}, {"sparse_dim": 2}, "as its gradient has 2 sparse dimensions"),
     "capturable": ({"capturable": True}, {}, "as capturable is for all of a tensor"),
 }

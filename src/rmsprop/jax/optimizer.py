@@ -163,7 +163,9 @@ def from_recipe(name: str, **overrides: Any) -> optax.GradientTransformationExtr
         **overrides: Arguments of `rmsprop`; they win. None stands for the recipe's choice.
 
     Returns:
-        The transformation, with the learning rate that the recipe's schedule starts from or peaks at.
+        The transformation, with the learning rate that the recipe's schedule starts from or peaks at. It doesn't clip:
+        where the recipe names a ``max_grad_norm`` or ``max_grad_value``, ``optax.chain`` it after
+        ``optax.clip_by_global_norm`` or ``optax.clip``.
 
     Raises:
         TypeError: If an override is unknown or of the wrong type.

@@ -138,6 +138,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             weight_decay=weight_decay,
             **options,
         )
+        rule = rule.known()
         super().__init__(
             learning_rate=checked_learning_rate(dialect, learning_rate),
             weight_decay=rule.weight_decay or None,
@@ -167,7 +168,9 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             **overrides: Arguments of the constructor; they win. None stands for the recipe's choice.
 
         Returns:
-            The optimizer, with the learning rate that the recipe's schedule starts from or peaks at.
+            The optimizer, with the learning rate that the recipe's schedule starts from or peaks at. It doesn't clip:
+            where the recipe names a ``max_grad_norm`` or ``max_grad_value``, give ``global_clipnorm`` or
+            ``clipvalue``.
 
         Raises:
             TypeError: If an override is unknown or of the wrong type.
@@ -184,7 +187,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         """What an update computes, from the optimizer's attributes as they are now."""
         check_number("decay", self.rho, "rho value")
         values = {field: getattr(self, keyword) for field, keyword in KEYWORDS.items()}
-        return Rule(**{**values, "weight_decay": self.weight_decay or 0.0})
+        return Rule(**{**values, "weight_decay": self.weight_decay or 0.0}).known()
 
     @property
     def learning_rate(self) -> Any:

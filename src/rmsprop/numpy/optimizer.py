@@ -128,7 +128,8 @@ class RMSprop:
             **overrides: Arguments of the class, which win over the recipe's; None stands for the recipe's.
 
         Returns:
-            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at.
+            The optimizer. Its learning rate is the one that the recipe's schedule starts from, or peaks at. It doesn't
+            clip: where the recipe names a ``max_grad_norm`` or ``max_grad_value``, clip the gradients before the step.
 
         Raises:
             TypeError: If an override is unknown or of the wrong type.

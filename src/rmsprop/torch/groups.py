@@ -16,7 +16,7 @@ from torch import Tensor
 from rmsprop.averaging import Updating
 from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keywords import TORCH
-from rmsprop.rule import FLAGS, Rule
+from rmsprop.rule import Rule
 from rmsprop.torch.averaged import KEYS_OF_AVERAGE, Rate, averaged_rule, is_averaged, next_step
 from rmsprop.torch.limits import LIMITS, check_limits
 from rmsprop.torch.rounding import choice_of
@@ -112,7 +112,7 @@ def rule_of(group: Mapping[str, Any]) -> Updating:
     """
     values = {field: _without_axes(group[key]) for field, key in KEYS.items()}
     check_number("decay", values["decay"], "alpha value")
-    values |= {flag: bool(values[flag]) for flag in FLAGS}
+    values["centered"] = bool(values["centered"])  # torch takes anything there; the other flags are our own
     return averaged_rule(group, values) if is_averaged(group) else Rule(**values).known()
 
 

@@ -13,7 +13,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from rmsprop.averaging import ITERATE, AverageProgress, x_of, y_of
 from rmsprop.storage import Rounding
-from rmsprop.torch.averaged import KEYS_OF_AVERAGE
+from rmsprop.torch.averaged import KEYS_OF_AVERAGE, averaging_of
 from rmsprop.torch.groups import KEYS, ParamGroup, as_groups, check_new_group, slimmed
 from rmsprop.torch.local import inside
 from rmsprop.torch.optimizer import RMSprop
@@ -231,9 +231,9 @@ class ScheduleFreeRMSprop(RMSprop):
         switch = _hide_average if train else _show_average
         with self._stepper.lock, torch.no_grad():
             for group in as_groups(self.param_groups):
-                group["train_mode"] = train
+                group["train_mode"], beta = train, averaging_of(group).beta
                 for param in group["params"]:
-                    switch(param, self.state.get(param, {}), group["beta"])
+                    switch(param, self.state.get(param, {}), beta)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own, and an average of their own.

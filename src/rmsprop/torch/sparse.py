@@ -125,7 +125,7 @@ def _is_prepared(state: Mapping[str, Any]) -> bool:
 
 def _unfit_for_row_averages(param: Tensor, state: Mapping[str, Any], choice: RoundingChoice) -> str | None:
     if choice.packing is not None:
-        return f"state_dtype={choice.packing!r} packs averages of single numbers, and a row has one of float32 here"
+        return f"{choice.words} packs averages of single numbers, and a row has one of float32 here"
     grad: Any = param.grad
     if grad is not None and is_sparse(grad) and grad.sparse_dim() != 1:
         return f"its gradient has {grad.sparse_dim()} sparse dimensions, and each row along the first has one average"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop.hyperparameters import as_float
 from rmsprop.rates import additive, multiplicative
 from rmsprop.rule import Rule
 from rmsprop.torch.optimizer import RMSprop
@@ -174,9 +174,7 @@ def checked_number(
         ValueError: If it is NaN, infinite or out of range.
     """
     allowed = f"a number from {low:g} to {high:g}" if high < math.inf else f"a finite number above {above:g}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"Invalid {name}: {value!r} is a {type(value).__name__} (allowed: {allowed})")
-    number = float(value)
+    number = as_float(name, value, allowed)
     if not (low <= number <= high and number > above and math.isfinite(number)):
         raise ValueError(f"Invalid {name}: {value} (allowed: {allowed})")
     return number

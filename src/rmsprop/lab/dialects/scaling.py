@@ -162,11 +162,9 @@ def scaled(dialect: str, rule: Rule, lr: float | None, before: int, after: int) 
         raise InputError(f"{dialect} has no default learning rate: give the one for batches of {before} with --lr")
     found = Scaled(dialect=dialect, rule=rule, lr=lr, before=before, after=after)
     try:
-        new_rule, new_lr = found.new_rule, found.new_lr
+        _, new_lr = found.new_rule, found.new_lr
     except (ValueError, OverflowError) as error:
         raise InputError(f"from {before} to {after} is too far: {error}") from error
-    if not math.isfinite(new_lr) or (rule.decay < 1.0) != (new_rule.decay < 1.0):
-        raise InputError(
-            f"from {before} to {after} is too far: the learning rate or the decay leaves the range of floats"
-        )
+    if not math.isfinite(new_lr):
+        raise InputError(f"from {before} to {after} is too far: the learning rate leaves the range of floats")
     return found
