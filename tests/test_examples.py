@@ -13,7 +13,7 @@ from examples.running import FOLDER, NAMES, run
 
 ROOT = Path(__file__).parent.parent
 # What is too much to install for every run of the tests: `make clients` has it.
-EXTRA = {"in_transformers": "transformers", "in_trl": "trl"}
+EXTRA = {"in_ray": "ray", "in_transformers": "transformers", "in_trl": "trl"}
 PATHS = {"in_flax": ["XLA"], "in_jax_sharded": ["XLA"], "in_torchtitan": ["kernel on shard"]}
 SAVES_NOTHING = {"in_cleanrl"}
 # Two updates by one gradient, with operations in another order, differ by at most 8 roundings of 2⁻²⁴ of what moves,
