@@ -96,6 +96,8 @@ def test_the_question_is_what_is_compared_by_default(monkeypatch):
         (("all", "--target", "y"), "--target is for one problem: leave it out, or name one in the place of all"),
         (("all", "--drop", "y"), "--drop is for one problem"),
         (("linear", "--problems", "bowl"), "--problems is for rmsprop compare all: leave it out, or linear"),
+        (("linear", "--optimizers", "rmsprop,sparse-adam"), "sparse-adam takes the rows of embeddings alone, and in"),
+        (("all", "--problems", "ratings,wine", "--optimizers", "rmsprop,sparse-adam"), "alone, and in problem wine"),
         (("all", "--optimizers", "adm"), "there is no optimizer 'adm' (did you mean adam?)"),
     ],
 )

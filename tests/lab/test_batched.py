@@ -16,6 +16,7 @@ from rmsprop.dialects import DIALECTS
 from rmsprop.lab.batched import Job, train_together
 from rmsprop.lab.compare.cache import identity
 from rmsprop.lab.compare.timing import seconds_per_step
+from rmsprop.lab.embeddings import check_optimizers
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.held_out import HeldOut
 from rmsprop.lab.optimizers import OPTIMIZERS, bare, choose, row
@@ -426,6 +427,7 @@ def test_who_takes_rows_alone_is_refused_where_a_gradient_is_dense(problem, para
     for call in (
         lambda: train_together(problem, jobs_of(["sparse-adam"]), epochs=1),
         lambda: seconds_per_step(problem, ["sparse-adam"], 6),
+        lambda: check_optimizers(problem, ["sgd", "sparse-adam"]),
     ):
         with pytest.raises(InputError, match=said):
             call()

@@ -87,6 +87,11 @@ def test_a_range_is_widened_by_half_of_its_width(where, u, low, high):
     assert (beyond.log, beyond.complement) == (where.log, where.complement)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_label_can_stand_in_a_list(name):
+    assert "," not in choose(name).label
+
+
 def test_labels_name_the_dialect_and_the_averaging():
     names = ("rmsprop", "rmsprop-keras", "adam+swa", "rmsprop-momentum", "sgd+ema", "swa", "ema")
     labels = ["RMSProp", "RMSProp (keras)", "Adam + SWA", "RMSProp + momentum", "SGD + EMA"]

@@ -63,6 +63,7 @@ def compare_all(
     from rmsprop.lab.compare.survey import report
     from rmsprop.lab.compare.survey.costs import PROBLEMS as ASKED
     from rmsprop.lab.compare.survey.costs import QUESTION, TOWARDS_ADAM, costs_of
+    from rmsprop.lab.embeddings import check_optimizers
 
     for name in ABOUT_PROBLEM:
         if given[name] not in (None, (), []):
@@ -71,6 +72,8 @@ def compare_all(
     check_folder(folder, SURVEY)
     loaded = [_loaded(name, given) for name in problems or ASKED]
     chosen = {"optimizers": (*QUESTION, *TOWARDS_ADAM), **chosen}
+    for problem in loaded:  # all of them, before the first takes its minutes
+        check_optimizers(problem, chosen["optimizers"])
     with claim_folder(folder, SURVEY):
         analyses = [_one(ctx, problem, place, len(loaded), chosen, as_json) for place, problem in enumerate(loaded, 1)]
         if not as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from rmsprop.lab.errors import InputError
@@ -23,6 +25,21 @@ def prepare(model: nn.Module, problem: Problem, name: str) -> None:
     give_rows(model, rows=row(name).sparse)
     if not row(name).dense:
         _refuse_dense(model, problem, name)
+
+
+def check_optimizers(problem: Problem, names: Iterable[str]) -> None:
+    """Look whether optimizers can take the gradients of a problem, before anything is trained.
+
+    Args:
+        problem: The problem.
+        names: The optimizers' names.
+
+    Raises:
+        InputError: As of `prepare`.
+    """
+    for name in names:
+        if not row(name).dense:
+            prepare(problem.model(0), problem, name)
 
 
 def give_rows(model: nn.Module, *, rows: bool) -> None:

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from distributed import Client
 from lab.compare.dask_processes import TESTS, dask, waited_for
 from lab.compare.small import line
 from torch import nn
@@ -278,7 +281,18 @@ def test_a_worker_that_is_not_as_it_should_be_is_told(processes, tmp_path, monke
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("nowhere", "there is no cluster at 'nowhere': give a Dask scheduler's address, such as tcp://host:8786"),
+        *(
+            (address, f"there is no cluster at '{address}': give a Dask scheduler's address, such as tcp://host:8786")
+            for address in (
+                "nowhere",
+                "",
+                "tcp://h:0",
+                "tcp://h:65536",
+                "tcp://a..b:1",
+                f"tcp://{64 * 'a'}:1",
+                "tcp://h:1/",
+            )
+        ),
         ("127.0.0.1:1", "no Dask scheduler answers at 127.0.0.1:1: start one with dask scheduler, which prints its a"),
         ("tls://127.0.0.1:1", "Dask's configuration has no certificates for tls://127.0.0.1:1: name them there, un"),
     ],
@@ -286,6 +300,36 @@ def test_a_worker_that_is_not_as_it_should_be_is_told(processes, tmp_path, monke
 def test_a_wrong_address_is_one_sentence(command, address, said, tmp_path, monkeypatch):
     monkeypatch.setattr("rmsprop.lab.compare.cluster._CONNECT", 0.5)
     assert_refused(monkeypatch, tmp_path, (command, "linear", "--cluster", address), said)
+
+
+@pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", 8 * b"\0"])
+def test_a_server_that_is_not_dasks_is_not_waited_for(banner, tmp_path, monkeypatch):
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.sendall(banner)
+            while self.request.recv(4096):
+                pass
+
+    monkeypatch.setattr("rmsprop.lab.compare.cluster._CONNECT", 0.5)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        try:
+            assert_refused(
+                monkeypatch,
+                tmp_path,
+                ("compare", "linear", "--cluster", address),
+                f"no Dask scheduler answers at {address}: start one with dask scheduler",
+            )
+        finally:
+            server.shutdown()
+
+
+def test_a_worker_is_not_a_scheduler(processes, tmp_path, monkeypatch):
+    with Client(processes.address, set_as_default=False) as client:
+        address = next(iter(client.scheduler_info()["workers"]))
+    said = f"no Dask scheduler answers at {address}: start one with dask scheduler, which prints its address"
+    assert_refused(monkeypatch, tmp_path, ("tune", "linear", "--cluster", address), said)
 
 
 def test_jobs_are_for_this_machine(tmp_path, monkeypatch):

@@ -96,6 +96,16 @@ def test_a_difference_that_two_studies_found_is_doubted_in_the_same_breath(adam,
     assert sentences.headline(analyse(few)).endswith(doubt) == doubted
 
 
+@pytest.mark.parametrize(
+    ("epochs", "steps", "said"), [(1, 141, "1 epoch of 141 steps"), (60, 1, "60 epochs of 1 step")]
+)
+def test_one_of_a_kind_is_singular(known, epochs, steps, said):
+    facts = dataclasses.replace(known.comparison.facts, epochs=epochs, steps_per_epoch=steps)
+    text = report.markdown(dataclasses.replace(known, comparison=dataclasses.replace(known.comparison, facts=facts)))
+    assert f"; {said}, 12 rows each." in text
+    assert f" for {said} at batch size 12" in text
+
+
 def test_a_paragraph_for_a_paper_is_in_both_reports(known, page):
     facts = known.comparison.facts
     said = (

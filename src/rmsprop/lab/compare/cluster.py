@@ -7,6 +7,7 @@ same command goes on from what is done.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import pickle
@@ -30,7 +31,7 @@ from rmsprop.lab.problems.problem import Problem
 # Seconds: how often to look whether something is done, how long to wait for a scheduler, and for a first or new worker,
 # which a batch system may take its time to start.
 _TICK, _CONNECT, _WITHOUT_WORKERS = 0.1, 10.0, 60.0
-_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,10 +187,10 @@ def cluster(address: str | None, problem: Problem, folder: Path | None, *, fresh
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     try:
-        from distributed import Client, Security
+        from distributed import Security
     except ImportError:
         raise InputError("a cluster needs Dask, which isn't installed: pip install 'rmsprop[cluster]'") from None
-    if not _ADDRESS.fullmatch(address):
+    if not _is_address(address):
         raise InputError(
             f"there is no cluster at {address!r}: give a Dask scheduler's address, such as tcp://host:8786"
         )
@@ -197,16 +198,51 @@ def _connected(address: str) -> Iterator[Any]:
         raise InputError(
             f"Dask's configuration has no certificates for {address}: name them there, under distributed.comm.tls"
         )
-    try:
-        client = Client(address, timeout=_CONNECT, set_as_default=False)
-    except OSError:
-        raise InputError(
-            f"no Dask scheduler answers at {address}: start one with dask scheduler, which prints its address"
-        ) from None
+    client = _reached(address)
     try:
         yield client
     finally:
         client.close(timeout=1.0)
+
+
+def _is_address(text: object) -> bool:
+    found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not 1 <= int(found["port"]) <= 65535:
+        return False
+    try:
+        found["host"].encode("idna")  # as sockets do with a name, whose parts are at most 63 characters long
+    except UnicodeError:
+        return False
+    return True
+
+
+def _reached(address: str) -> Any:
+    from distributed import Client
+    from distributed.utils import LoopRunner
+
+    with suppress(OSError):
+        if LoopRunner().run_sync(_is_scheduler, address):
+            return Client(address, timeout=_CONNECT, set_as_default=False)
+    raise InputError(f"no Dask scheduler answers at {address}: start one with dask scheduler, which prints its address")
+
+
+async def _is_scheduler(address: str) -> bool:
+    """Return whether Dask's scheduler answers. A `Client` waits for ever for a web server, and trips over a worker."""
+    from distributed import Security
+    from distributed.comm.core import connect
+    from distributed.core import send_recv
+
+    async def who() -> object:
+        comm = await connect(address, timeout=_CONNECT, **Security().get_connection_args("client"))
+        try:
+            return (await send_recv(comm, op="identity"))["type"]
+        finally:
+            comm.abort()
+
+    try:
+        return await asyncio.wait_for(who(), 2 * _CONNECT) == "Scheduler"
+    except Exception:  # what something else says breaks Dask in many places
+        return False
 
 
 @contextmanager

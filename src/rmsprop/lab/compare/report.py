@@ -13,7 +13,7 @@ from pathlib import Path
 from rmsprop.files import write_atomically
 from rmsprop.lab.compare import differences, figures, sentences, tables
 from rmsprop.lab.compare.analysis import TRACK_TITLES, Analysis
-from rmsprop.lab.compare.methods import methods
+from rmsprop.lab.compare.methods import length, methods
 from rmsprop.lab.compare.results import Facts, Run, best_validation
 from rmsprop.lab.compare.tables import Table
 from rmsprop.lab.compare.targets import LossTarget
@@ -259,7 +259,7 @@ def _tuning_pictures(analysis: Analysis) -> list[Picture]:
 
 def _setup(analysis: Analysis) -> str:
     facts = analysis.comparison.facts
-    return f"{facts.problem}, batch size {facts.batch_size}, {facts.epochs} epochs of {facts.steps_per_epoch} steps."
+    return f"{facts.problem}, batch size {facts.batch_size}, {length(facts)}."
 
 
 def _tables(analysis: Analysis) -> list[Table]:
@@ -273,7 +273,7 @@ def _about(facts: Facts) -> str:
     what = f"{facts.about[0].upper()}{facts.about[1:]}. " if facts.about else ""
     return (
         f"{what}{train} training, {validation} validation and {test} test rows; {facts.parameters} parameters; loss: "
-        f"{facts.loss_name}; {facts.epochs} epochs of {facts.steps_per_epoch} steps, {facts.batch_size} rows each."
+        f"{facts.loss_name}; {length(facts)}, {facts.batch_size} rows each."
     )
 
 

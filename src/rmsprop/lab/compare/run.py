@@ -34,6 +34,7 @@ from rmsprop.lab.compare.results import (
 )
 from rmsprop.lab.compare.timing import seconds_per_step
 from rmsprop.lab.compare.workers import Workers, workers
+from rmsprop.lab.embeddings import check_optimizers
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.held_out import note
 from rmsprop.lab.optimizers import Choice, Range, choose, row
@@ -105,6 +106,7 @@ def compare(
     if cluster is not None and jobs > 1:
         raise InputError(f"jobs is {jobs}, and cluster {cluster}: give one of them, as a cluster has its own processes")
     check(problem)
+    check_optimizers(problem, names)
     folder = None if cache is None else Path(cache)
     kept = Cache(folder, identity(problem, epochs, batch_size), fresh=fresh)
     with (

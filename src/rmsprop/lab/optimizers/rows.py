@@ -164,8 +164,8 @@ OPTIMIZERS: Mapping[str, Row] = MappingProxyType(
         "rmsprop-momentum": _rmsprop_row("RMSProp + momentum", "torch", DIALECTS["torch"], momentum=0.9),
         **{f"rmsprop-{name}": _rmsprop_row(f"RMSProp ({name})", name, dialect) for name, dialect in DIALECTS.items()},
         "rmsprop-sparse": _on_rows("RMSProp on rows"),
-        "rmsprop-lazy": _on_rows("RMSProp, lazy rows", sparse="lazy"),
-        "rmsprop-rowwise": _on_rows("RMSProp, one average per row", sparse="rowwise"),
+        "rmsprop-lazy": _on_rows("RMSProp (lazy rows)", sparse="lazy"),
+        "rmsprop-rowwise": _on_rows("RMSProp (one average per row)", sparse="rowwise"),
         # From RMSProp to Adam, a difference at a time. With Adam's settings, LaProp only divides before it averages.
         "rmsprop-bias-correction": _towards_adam("RMSProp + bias correction", bias_correction=True),
         "rmsprop-averaged-momentum": _towards_adam("RMSProp + averaged momentum", averaged_momentum=True),
