@@ -218,7 +218,9 @@ class RowClock:
 
     def _by_numpy(self, state: dict[str, Any], chosen: Array | None, now: int) -> None:
         stored, per_unit = StoredRows(as_held(state), self.packing), self.per_unit * self.shape[1]
-        moved_param = None if self._param is None else self._param.detach().cpu().contiguous()
+        own = self._param
+        moved_param = None if own is None else own.detach().cpu().contiguous()
+        copy = None if own is None or moved_param is None or moved_param.data_ptr() == own.data_ptr() else moved_param
         held = as_held(state)
         param = None if moved_param is None else StoredParam(moved_param, held, self._choice_of(moved_param, held))
         behind = np.flatnonzero(self.last < now) if chosen is None else chosen
@@ -234,8 +236,10 @@ class RowClock:
                 param.write(new, index, now, self.number)
                 moved |= {} if buffer is None else {"momentum_buffer": buffer}
             stored.write(moved, index, self._choice.seed, now, self.number)
-        if self._param is not None and moved_param is not None and moved_param.data_ptr() != self._param.data_ptr():
-            self._param.detach().copy_(moved_param)
+            if copy is None:
+                self.last[units] = now  # at once: after an interruption the rest alone is left to do
+        if own is not None and copy is not None:
+            own.detach().copy_(copy)
         self.last[behind] = now
 
     def numbers_of(self, units: Array) -> tuple[Array, Array]:

@@ -20,14 +20,15 @@ def methods(result: Result, schedule: str, rows: str) -> str:
         The paragraph.
     """
     s, versions = result.settings, result.versions
-    done = f"{len(result.epochs)} of {s.epochs} epochs"
+    done = f"{len(result.epochs)} of {s.epochs} epoch{'s' * (s.epochs != 1)}"
+    steps = f"{result.steps_per_epoch} step{'s' * (result.steps_per_epoch != 1)}"
     sentences = (
         f"We trained {_model(s)} on {result.problem.name} ({rows}) with {_optimizer(s)}, as implemented in rmsprop "
         f"{versions['rmsprop']} on PyTorch {versions['torch']}, with decay ρ = {show(s.rule.decay)} and "
         f"ε = {show(s.rule.eps)} {'inside' if s.rule.eps_inside_sqrt else 'outside'} the square root.",
         _update(s),
         f"The learning rate lr: {schedule}.",
-        f"Training took {done} of {result.steps_per_epoch} steps, with batch size {s.batch_size} and seed {s.seed}.",
+        f"Training took {done} of {steps}, with batch size {s.batch_size} and seed {s.seed}.",
         kept(result),
     )
     return " ".join(filter(None, sentences))

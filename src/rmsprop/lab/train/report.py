@@ -158,7 +158,7 @@ def _lead(result: Result) -> str:
         inputs = f"{len(data.inputs)} input{'s' if len(data.inputs) > 1 else ''}"
         what = f"{data.task} of {data.target} from {inputs} and {data.rows} rows"
     steps = f" of {result.steps_per_epoch} step{'s' if result.steps_per_epoch > 1 else ''}"
-    epochs = f"{len(result.epochs)} of {result.settings.epochs} epochs{steps}"
+    epochs = f"{len(result.epochs)} of {result.settings.epochs} epoch{'s' * (result.settings.epochs != 1)}{steps}"
     return f"{what[0].upper()}{what[1:]}, trained with RMSProp for {epochs}."
 
 
@@ -173,7 +173,7 @@ def _schedule(result: Result) -> str:
     s = result.settings
     if s.schedule in TUNED_SCHEDULES:
         return f"{s.schedule}, which begins at {show(s.lr)} and changes it in every step"
-    warmup = f" after {s.warmup:g} epochs of warm-up" if s.warmup else ""
+    warmup = f" after {s.warmup:g} epoch{'s' * (s.warmup != 1)} of warm-up" if s.warmup else ""
     held = f", constant from epoch {s.swa_start} on" if s.average == "swa" else ""
     return f"{s.schedule} schedule{warmup}, at most {show(s.lr)}{held}"
 
@@ -181,7 +181,7 @@ def _schedule(result: Result) -> str:
 def _window(result: Result) -> str:
     decay, per_epoch = result.settings.rule.decay, result.steps_per_epoch
     epochs = float(f"{mass_window(decay) / per_epoch:.2g}")
-    span = f": {epochs:g} epochs of {per_epoch} steps" if per_epoch > 1 else ""
+    span = f": {epochs:g} epoch{'s' * (epochs != 1)} of {per_epoch} steps" if per_epoch > 1 else ""
     return (
         f"At decay {show(decay)} a squared gradient has lost half its weight in v after {half_life(decay):.3g} steps, "
         f"and the last {mass_window(decay):.3g} steps hold 95 %{span}."
