@@ -300,7 +300,7 @@ def test_losses_are_shown_with_their_unit(found, tmp_path):
     assert figures.outcome(found) == "validation loss at the end:\nmean squared error"
     write_report(found, tmp_path)
     page = (tmp_path / REPORT).read_text(encoding="utf-8")
-    assert page.count("mean squared error -->") == 6  # matplotlib draws letters, and tells the words in a comment
+    assert page.count("mean squared error</text>") == 6
 
 
 def test_the_rows_mark_the_recommended_setting(found):
