@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -27,6 +28,30 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@contextmanager
+def opening(chromium, site=None):
+    """Opens addresses, each with settings of its own; what a page says in its console is an error at the end.
+
+    So is what it asks of others than a site, where one is given.
+    """
+    contexts, said = [], []
+
+    def open_at(address, **options):
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        if site is not None:
+            page.on("request", lambda asked: None if asked.url.startswith(site) else said.append(asked.url))
+        page.goto(address)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert said == []
 
 
 def faults(page, impacts=("minor", "moderate", "serious", "critical")):

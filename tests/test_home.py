@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browser import PHONE, chromium, faint, faults  # noqa: F401  # chromium is a fixture
+from browser import PHONE, chromium, faint, faults, opening  # noqa: F401  # chromium is a fixture
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from playwright.sync_api import expect
@@ -33,22 +33,8 @@ def site(tmp_path_factory):
 @pytest.fixture
 def open_page(chromium, site):  # noqa: F811
     """Opens a page of the site; what it says in its console, and what it asks of others, is an error."""
-    contexts, said = [], []
-
-    def open_at(link, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(site.as_uri()) else said.append(asked.url))
-        page.goto(f"{site.as_uri()}/{link}")
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert said == []
+    with opening(chromium, site.as_uri()) as open_at:
+        yield lambda link, **options: open_at(f"{site.as_uri()}/{link}", **options)
 
 
 def address(name):

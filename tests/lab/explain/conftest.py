@@ -1,6 +1,7 @@
 """The page that explains RMSProp, in a real browser."""
 
 import pytest
+from browser import opening
 
 from rmsprop.lab.explain.page import page as make_page
 
@@ -15,21 +16,8 @@ def file(tmp_path_factory):
 @pytest.fixture
 def open_page(chromium, file):
     """Opens the page at a link; what it says in its console is an error."""
-    contexts, said = [], []
-
-    def open_at(link="", **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri() + link)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert said == []
+    with opening(chromium) as open_at:
+        yield lambda link="", **options: open_at(file.as_uri() + link, **options)
 
 
 @pytest.fixture(scope="module")

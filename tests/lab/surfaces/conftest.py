@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 import pytest
+from browser import opening
 
 from rmsprop.lab.problems.builtin.surfaces import SURFACES
 from rmsprop.lab.surfaces.choices import Values, walks
@@ -22,21 +23,10 @@ def file(tmp_path_factory):
 @pytest.fixture
 def open_page(chromium, file):
     """Opens the page, with settings in its link if there are any; what it says in its console is an error."""
-    contexts, said = [], []
-
-    def open_with(settings=None, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri() + (f"#{urlencode(settings)}" if settings else ""))
-        return page
-
-    yield open_with
-    for context in contexts:
-        context.close()
-    assert said == []
+    with opening(chromium) as open_at:
+        yield lambda settings=None, **options: open_at(
+            file.as_uri() + (f"#{urlencode(settings)}" if settings else ""), **options
+        )
 
 
 @pytest.fixture(scope="module")
