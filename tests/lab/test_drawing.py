@@ -1,7 +1,9 @@
 """How figures are drawn, whatever a person has told matplotlib."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
@@ -100,3 +102,22 @@ def test_marks_and_too_many_lines_are_named_in_a_legend():
 
 def test_a_line_alone_needs_no_name():
     assert painted({"a": [0.0, 1.0]})[::2] == ({}, None)
+
+
+def test_a_machine_that_draws_slowly_is_told_nothing(monkeypatch):
+    # Of a legend without a place matplotlib warns once that took over a second, however few the points are.
+    hours = iter(range(0, 360_000, 3_600))
+    monkeypatch.setattr("matplotlib.legend.time.perf_counter", lambda: float(next(hours)))
+    assert painted({"a": [0.0], "b": [1.0]}, linestyle="none", marker="o")[2] == ["a", "b"]
+    assert next(hours) > 3_600  # it did look at the clock
+
+
+def test_every_legend_has_a_place():
+    modules = Path(drawing.__file__).parent.rglob("*.py")
+    calls = [node for module in modules for node in ast.walk(ast.parse(module.read_text())) if is_legend(node)]
+    assert calls
+    assert [ast.unparse(call) for call in calls if not {"loc", None} & {each.arg for each in call.keywords}] == []
+
+
+def is_legend(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "legend"

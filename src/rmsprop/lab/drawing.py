@@ -163,7 +163,7 @@ def name_lines(axes: Axes, **legend: Any) -> None:
         curves = []
     _name_ends(axes, curves)
     if others := [line for line in named if line not in curves]:
-        axes.legend(handles=others, **legend)
+        axes.legend(handles=others, **{"loc": "best", **legend})
 
 
 def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> None:

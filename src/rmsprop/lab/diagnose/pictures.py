@@ -160,7 +160,7 @@ def _layers(diagnosis: Diagnosis, panel: Panel, matrix: np.ndarray, axes: Axes) 
     _scale(axes, matrix[:, shown].ravel().tolist())
     if panel in _SHARES:
         axes.set_ylim(-0.03, 1.03)
-    name_lines(axes, loc="best", fontsize=9)
+    name_lines(axes, fontsize=9)
     _mark(axes, diagnosis, panel)
 
 

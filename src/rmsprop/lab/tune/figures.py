@@ -66,7 +66,7 @@ def learning_rates(found: Tuning, axes: Axes) -> None:
     axes.set_xlabel("learning rate")
     axes.set_ylabel(outcome(found), parse_math=False)
     steady_ticks(axes)
-    axes.legend(fontsize=9)
+    axes.legend(loc="best", fontsize=9)
 
 
 def _rates(axes: Axes, tried: Sequence[Tried], colour: str, style: str, label: str) -> None:
@@ -165,7 +165,7 @@ def samples(tried: Sequence[Tried], label: str, figure: Figure) -> None:
         axes.annotate(found.setting.label, at, xytext=(0, -20), textcoords="offset points", ha="center", fontsize=9)
     if lost:
         axes.plot(lost, [0.96] * len(lost), "X", color="black", transform=axes.get_xaxis_transform(), label="diverged")
-        axes.legend(fontsize=9)
+        axes.legend(loc="best", fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())  # over two decades they would lie on each other
     _log_if_wide(axes, losses)
