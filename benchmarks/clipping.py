@@ -23,6 +23,7 @@ from rmsprop.torch import RMSprop
 ROUNDS, MAX_NORM = 25, 1.0
 SHAPES = {"one tensor of 8 M": ((8_000_000,),), "161 tensors of a ResNet-50, 8.6 M": resnet50(36)}
 Step = Callable[[], object]
+Times = dict[str, list[tuple[float, float]]]  # seconds of each turn by the clock, and of processor time
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,21 @@ def by_turns(turns: Mapping[str, Turn], rounds: int = ROUNDS) -> dict[str, tuple
     """Return the median milliseconds of each by the clock, and of processor time, and how many times the first's."""
     for turn in 2 * [*turns.values()]:
         timed(turn)
-    took: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
+    took: Times = {name: [] for name in turns}
     shuffled = Random(0)
     for _ in range(rounds):
         for name in shuffled.sample(list(turns), len(turns)):
             took[name].append(timed(turns[name]))
+    return medians(took)
+
+
+def alone(turns: Mapping[str, Turn], rounds: int = ROUNDS) -> dict[str, tuple[float, float, float]]:
+    """Return the same, where each has its turns one after the other, with what these leave in the caches."""
+    return medians({name: [timed(turn) for _ in range(2 + rounds)][2:] for name, turn in turns.items()})
+
+
+def medians(took: Times) -> dict[str, tuple[float, float, float]]:
+    """Return the median milliseconds of each by the clock, and of processor time, and how many times the first's."""
     first = next(iter(took.values()))
     return {
         name: (

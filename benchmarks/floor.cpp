@@ -62,10 +62,34 @@ void range(int64_t begin, int64_t end, void* context) {
   }
 }
 
+constexpr int64_t kGroup = 16;  // rows that are asked for at once, so that their pages are looked up together
+
+void ask(const float* row, int64_t width) {
+  for (int64_t i = 0; i < width; i += 16) __builtin_prefetch(row + i, 1);
+}
+
 using Body = void (*)(int64_t begin, int64_t end, void* context);
 using ParallelFor = int32_t (*)(int64_t begin, int64_t end, int64_t grain, Body body, void* context);
 
 }  // namespace
+
+// Reads and writes some rows of two tables, of so many floats each, once, and reads their gradients once.
+extern "C" void floor_rows(const int64_t* rows, const int64_t* places, int64_t count, int64_t width, float* params,
+                           float* averages, const float* gradients, float zero) {
+  const auto ask_for = [=](int64_t begin) {
+    for (int64_t k = begin; k < std::min(begin + kGroup, count); ++k) {
+      ask(gradients + places[k] * width, width);
+      ask(params + rows[k] * width, width);
+      ask(averages + rows[k] * width, width);
+    }
+  };
+  ask_for(0);
+  for (int64_t k = 0; k < count; ++k) {
+    if (k % kGroup == 0) ask_for(k + kGroup);
+    const Segment row{width, gradients + places[k] * width, {params + rows[k] * width, averages + rows[k] * width}};
+    stream<3>(row, zero, 0, width);
+  }
+}
 
 // Streams once over all segments of `arrays` (3 or 5) arrays, with one or two cursors per thread.
 extern "C" int32_t floor_pass(const Segment* segments, int64_t count, int32_t arrays, int32_t cursors, float zero,

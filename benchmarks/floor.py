@@ -1,6 +1,7 @@
-"""The floor: a C++ kernel that only streams, over the arrays of rmsprop's own entry, on torch's threads.
+"""The floor: a C++ kernel that only reads and writes, on torch's threads.
 
-Two ways to walk through memory are measured, one cursor per thread and two; the floor is the faster one.
+Over the arrays of rmsprop's own entry two ways to walk through memory are measured, one cursor per thread and two; the
+floor is the faster one. Over some rows of a table there is one way, on one thread.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+
+from torch import Tensor
 
 from benchmarks.entry import Located
 from rmsprop.threads import torch_parallel_for
@@ -55,6 +58,20 @@ class Floor:
             raise RuntimeError("the parallel region of the floor failed")
 
 
+def pass_over_rows(rows: Tensor, places: Tensor, params: Tensor, averages: Tensor, gradients: Tensor) -> None:
+    """Read and write rows of two tables of float32 once, which keep their values, and read their gradients once.
+
+    Args:
+        rows: The numbers of the rows, ascending.
+        places: For each the number of its gradient.
+        params: The one table.
+        averages: The other.
+        gradients: A gradient for each row.
+    """
+    tables = (params.data_ptr(), averages.data_ptr(), gradients.data_ptr())
+    _library().floor_rows(rows.data_ptr(), places.data_ptr(), len(rows), params.shape[1], *tables, 0.0)
+
+
 @cache
 def _library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
@@ -64,4 +81,6 @@ def _library() -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(library))
     pointer, whole = ctypes.c_void_p, ctypes.c_int32
     loaded.floor_pass.argtypes = (pointer, ctypes.c_int64, whole, whole, ctypes.c_float, pointer)
+    of_rows = (pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_float)
+    loaded.floor_rows.argtypes, loaded.floor_rows.restype = of_rows, None
     return loaded

@@ -1,12 +1,13 @@
 """What a step on some rows of a table costs, beside the dense step, torch's SparseAdam, FBGEMM and the bytes moved.
 
 ``python -m benchmarks.sparse`` prints a table per number of rows, or of those numbers of rows alone that it is given.
-Contenders take turns, and times are medians of turns; with other programs beside it the processor time tells more than
-the clock. All do with one thread, because the processor time of several holds their waiting.
+Times are medians of steps: first of contenders that take turns, so that all have cold caches, then of one after the
+other, each of them alone. With other programs beside it the processor time tells more than the clock. All do with one
+thread, because the processor time of several holds their waiting.
 
 - Before each step a forward reads the rows of the parameter, as in training; it isn't timed.
-- The floor reads and writes the touched rows of parameter and average once, by torch's own gathering and scattering,
-  and reads the gradient; it computes nothing.
+- The floors read and write the touched rows of parameter and average once, and read the gradient; they compute nothing.
+  One is a loop in C++ that is given the rows in their order, the other gathers and scatters by torch's own operations.
 - With momentum, a step counts with the `prepare` of its rows before it.
 - FBGEMM's ``ROWWISE_RMSPROP_AR`` takes its step in the backward of an embedding: here each row that is looked up is a
   bag of its own, so that the backward is a step on that gradient and nothing else. Its wheel (fbgemm-gpu-cpu 1.9.0)
@@ -24,10 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.clipping import Step, Turn, by_turns, line
+from benchmarks.clipping import Step, Turn, alone, by_turns, line
+from benchmarks.floor import pass_over_rows
 from rmsprop.torch import RMSprop
 
 WIDTH, ENTRIES, ROUNDS = 64, 4096, 60
+COLUMNS = "milliseconds, of processor time, times the first's"
 # The dense step and torch's Adam have further arrays of that size.
 SIZES, LARGEST_DENSE = (10_000, 100_000, 1_000_000, 10_000_000), 1_000_000
 
@@ -58,9 +61,24 @@ def forward(param: Tensor, grads: list[Tensor]) -> Step:
     return read
 
 
-def floor_turn(param: Tensor, grads: list[Tensor]) -> Turn:
-    """Return what moves the bytes of a step on the next gradient."""
-    average = torch.zeros_like(param)
+def floor_turn(param: Tensor, average: Tensor, grads: list[Tensor]) -> Turn:
+    """Return what moves the bytes of a step on the next gradient, in C++."""
+    following = cycle([(*grad._indices()[0].sort(), grad._values()) for grad in grads])
+    now: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def read() -> None:
+        now[:] = [next(following)]
+        param.index_select(0, now[0][0])
+
+    def move() -> None:
+        rows, places, values = now[0]
+        pass_over_rows(rows, places, param, average, values)
+
+    return Turn(move, read)
+
+
+def gathering_turn(param: Tensor, average: Tensor, grads: list[Tensor]) -> Turn:
+    """Return what moves the bytes of a step on the next gradient, by torch's operations."""
 
     def move() -> None:
         grad: Any = param.grad
@@ -119,9 +137,11 @@ def turns(rows: int, entries: int = ENTRIES) -> dict[str, Turn]:
         return torch.randn(rows, WIDTH).requires_grad_()
 
     param = table()
+    average = torch.zeros(rows, WIDTH)
     found = {
         "rmsprop": sparse_turn(RMSprop([param]), param, grads),
-        "bytes touched": floor_turn(param.detach(), grads),
+        "bytes touched, C++": floor_turn(param.detach(), average, grads),
+        "bytes touched, torch": gathering_turn(param.detach(), average, grads),
     }
     one_average, moving = table(), table()
     found["rmsprop, one average per row"] = sparse_turn(RMSprop([one_average], sparse="rowwise"), one_average, grads)
@@ -140,9 +160,11 @@ def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
     for rows in [int(size) for size in sys.argv[1:]] or SIZES:
-        print(f"\n{rows:,} rows of {WIDTH}, {ENTRIES:,} a step: milliseconds, of processor time, times the first's")
-        for name, numbers in by_turns(turns(rows), ROUNDS).items():
-            print(line(name, numbers), flush=True)
+        contenders = turns(rows)
+        for how, measured in (("by turns", by_turns(contenders, ROUNDS)), ("alone", alone(contenders, ROUNDS))):
+            print(f"\n{rows:,} rows of {WIDTH}, {ENTRIES:,} a step, {how}: {COLUMNS}")
+            for name, numbers in measured.items():
+                print(line(name, numbers), flush=True)
 
 
 if __name__ == "__main__":

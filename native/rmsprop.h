@@ -206,6 +206,8 @@ typedef struct {
 enum { RMSPROP_NO_MEMORY = -3 };
 RMSPROP_EXPORT int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
                                            rmsprop_parallel_for parallel_for, int32_t threads);
+/* Whether each of so many numbers of rows is one of `rows`, from 0. */
+RMSPROP_EXPORT int32_t rmsprop_are_rows(const int64_t* numbers, int64_t count, int64_t rows);
 /* Brings the averages of all rows of the one tensor of a batch to `now`; counts no step. Returns as the above. */
 RMSPROP_EXPORT int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
                                            rmsprop_parallel_for parallel_for, int32_t threads);

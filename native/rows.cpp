@@ -3,6 +3,7 @@
 #include "rows.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "storage.hpp"
@@ -30,19 +31,60 @@ Shares after(const rmsprop_rows& rows, int64_t segment, int64_t steps) {
   return found;
 }
 
-// What the steps from one, not counted, to `now` leave.
-Shares shares_since(const rmsprop_rows& rows, int64_t last) {
-  if (last >= rows.now || rows.segments == 0) return {};
-  const int64_t* const ends = rows.begins + rows.segments;
-  const int64_t segment = std::max<int64_t>(std::upper_bound(rows.begins, ends, last) - rows.begins - 1, 0);
-  const int64_t end = segment + 1 < rows.segments ? rows.begins[segment + 1] : rows.now;
-  Shares own = after(rows, segment, end - last);
-  if (rows.corrected[segment]) {
-    const double gone = after(rows, segment, last).lost, gone_at_end = after(rows, segment, end).lost;
-    own = {own.kept * (gone / gone_at_end), own.lost / gone_at_end};
+// What the steps up to `now` leave. A thread's: it remembers what few steps of the last segment leave, because the
+// branches of `after` can't be foretold.
+class Decays {
+ public:
+  explicit Decays(const rmsprop_rows& rows) : rows_(rows) {
+    if (rows.segments && !rows.corrected[rows.segments - 1]) recent_ = rows.begins[rows.segments - 1];
   }
-  return own.then({rows.later_kept[segment], rows.later_lost[segment]});
-}
+
+  // What the steps from one, not counted, leave.
+  Shares since(int64_t last) {
+    const int64_t steps = rows_.now - last;
+    if (steps <= 0) return {};
+    if (steps < known_ && last >= recent_) return {kept_[steps], lost_[steps]};
+    return look_up(last);
+  }
+
+ private:
+  static constexpr int64_t kRemembered = 1024;
+
+  RMSPROP_NOINLINE Shares look_up(int64_t last) {
+    if (rows_.segments == 0) return {};
+    const int64_t steps = rows_.now - last;
+    if (steps < kRemembered && last >= recent_) {
+      while (known_ <= steps) remember_more();
+      return {kept_[steps], lost_[steps]};
+    }
+    const int64_t* const ends = rows_.begins + rows_.segments;
+    const int64_t segment = std::max<int64_t>(std::upper_bound(rows_.begins, ends, last) - rows_.begins - 1, 0);
+    const int64_t end = segment + 1 < rows_.segments ? rows_.begins[segment + 1] : rows_.now;
+    Shares own = after(rows_, segment, end - last);
+    if (rows_.corrected[segment]) {
+      const double gone = after(rows_, segment, last).lost, gone_at_end = after(rows_, segment, end).lost;
+      own = {own.kept * (gone / gone_at_end), own.lost / gone_at_end};
+    }
+    return own.then({rows_.later_kept[segment], rows_.later_lost[segment]});
+  }
+
+  // Multiplies as `after` does, from the lowest bit up: numbers with one bit more are those that are known, and that
+  // bit.
+  void remember_more() {
+    const int64_t power = RMSPROP_POWERS * (rows_.segments - 1) + std::countr_zero(static_cast<uint64_t>(known_));
+    for (int64_t k = 0; k < known_; ++k) {
+      const Shares more = Shares{kept_[k], lost_[k]}.then({rows_.kept[power], rows_.lost[power]});
+      kept_[known_ + k] = more.kept;
+      lost_[known_ + k] = more.lost;
+    }
+    known_ *= 2;
+  }
+
+  const rmsprop_rows& rows_;
+  int64_t recent_ = std::numeric_limits<int64_t>::max();  // the begin of the last segment, if that is remembered
+  int64_t known_ = 1;                                     // numbers of steps that are remembered, from 0
+  double kept_[kRemembered] = {1}, lost_[kRemembered] = {0};
+};
 
 template <class T>
 T kept_of(double kept, double average) {
@@ -50,19 +92,37 @@ T kept_of(double kept, double average) {
   return static_cast<T>(std::fabs(average) == std::numeric_limits<double>::infinity() ? average : moved);
 }
 
-template <class T>
-RMSPROP_NOINLINE void decay(int64_t size, const Shares& shares, T* __restrict spreads) {
-  const double kept = shares.kept;
-  for (int64_t k = 0; k < size; ++k) spreads[k] = kept_of<T>(kept, spreads[k]);
-}
+// Brings the averages of an element up to date. Where something is kept, an infinite one stays infinite by itself.
+template <bool keeps_some>
+struct Decay {
+  double kept, lost;
 
-template <class T>
-RMSPROP_NOINLINE void decay_centered(int64_t size, const Shares& shares, T* __restrict spreads, T* __restrict means) {
-  const double kept = shares.kept, lost = shares.lost;
+  template <bool centered, class T>
+  void bring(T& spread, T& mean) const {
+    double sum = spread;
+    if constexpr (centered) {
+      sum += lost * (static_cast<double>(mean) * mean);
+      mean = left<T>(mean);
+    }
+    spread = left<T>(sum);
+  }
+
+ private:
+  template <class T>
+  T left(double average) const {
+    if constexpr (keeps_some) return static_cast<T>(kept * average);
+    return kept_of<T>(kept, average);
+  }
+};
+
+template <bool centered, class Before, class T>
+RMSPROP_NOINLINE void bring(int64_t size, const Before before, T* __restrict spreads, T* __restrict means) {
   for (int64_t k = 0; k < size; ++k) {
-    const double mean = means[k];
-    spreads[k] = kept_of<T>(kept, spreads[k] + lost * (mean * mean));
-    means[k] = kept_of<T>(kept, mean);
+    T spread = spreads[k], mean{};
+    if constexpr (centered) mean = means[k];
+    before.template bring<centered>(spread, mean);
+    spreads[k] = spread;
+    if constexpr (centered) means[k] = mean;
   }
 }
 
@@ -134,6 +194,7 @@ class Table {
         narrow_(narrow),
         state_(state),
         numbers_(batch.rule),
+        decays_(rows),
         param_bytes_(narrow ? 2 : sizeof(T)),
         state_bytes_(!state                                 ? sizeof(T)
                      : batch.packing == RMSPROP_PACKED_8BIT ? 1
@@ -174,8 +235,8 @@ class Table {
   }
 
   // Brings averages to date, and updates everything if there are gradients.
-  void update(int64_t unit, const T* grads) const {
-    const Shares shares = shares_since(rows_, rows_.last[unit]);
+  void update(int64_t unit, const T* grads) {
+    const Shares shares = decays_.since(rows_.last[unit]);
     const int64_t first = unit * per_unit_, last = std::min(first + per_unit_, total_);
     const bool drifts = !grads && rows_.drift_kept, moves = grads || drifts;
     const int64_t since = drifts ? rows_.last[unit] - rows_.drift_begin : 0;
@@ -187,11 +248,12 @@ class Table {
       T* const mean = !centered ? nullptr : state_ ? means : from<T>(batch_.means, 0, k);
       T* const buffer = kind == Buffer::kNone ? nullptr : state_ ? buffers : from<T>(batch_.buffers, 0, k);
       read(k, size, moves ? params : nullptr, spreads, means, buffers);
-      if (shares.lost != 0) centered ? decay_centered(size, shares, spread, mean) : decay(size, shares, spread);
       if (drifts) drift<kind>(size, rows_, since, p, buffer);
-      if (grads) walk<centered, kind>(size, numbers_, p, grads + (k - first), spread, mean, buffer);
+      grads ? update(size, shares, p, grads + (k - first), spread, mean, buffer)
+            : bring_to_date(size, shares, spread, mean);
       write(k, size, moves ? params : nullptr, spreads, means, buffers);
     }
+    if (grads) note(unit);
   }
 
   // Updates a row that has one average of squares.
@@ -213,9 +275,25 @@ class Table {
       move_row(size, numbers_, denominator, static_cast<T>(decay), p, grads + (k - first));
       write(k, size, params, nullptr, nullptr, nullptr);
     }
+    if (rows_.last) note(row);
   }
 
  private:
+  // Takes note that a unit has taken this step.
+  void note(int64_t unit) const { rows_.last[unit] = static_cast<int32_t>(rows_.now + 1); }
+
+  void bring_to_date(int64_t size, const Shares& shares, T* spreads, T* means) const {
+    if (shares.lost != 0) bring<centered>(size, Decay<false>{shares.kept, shares.lost}, spreads, means);
+  }
+
+  void update(int64_t size, const Shares& shares, T* params, const T* grads, T* spreads, T* means, T* buffers) const {
+    if (shares.lost != 0 && shares.kept > 0)
+      return walk<centered, kind>(size, numbers_, params, grads, spreads, means, buffers,
+                                  Decay<true>{shares.kept, shares.lost});
+    bring_to_date(size, shares, spreads, means);
+    walk<centered, kind>(size, numbers_, params, grads, spreads, means, buffers);
+  }
+
   static void announce(void** table, int64_t first, int64_t size, int64_t bytes) {
     prefetch(static_cast<const char*>(table[0]) + first * bytes, std::min(size * bytes, kAnnounced));
   }
@@ -262,6 +340,7 @@ class Table {
   const Narrow* const narrow_;
   const Packed* const state_;
   const Numbers<T, usual> numbers_;
+  Decays decays_;
   const int64_t param_bytes_, state_bytes_;  // of a number
   const int64_t per_unit_, total_;
 };
@@ -271,10 +350,13 @@ template <bool wide, bool centered, Buffer kind, class Part>
 void with_table(const rmsprop_batch& batch, const rmsprop_rows& rows, const Part& part) {
   using T = std::conditional_t<wide, double, float>;
   const auto call = [&](const Narrow* narrow, const Packed* state) {
-    if (is_usual(batch.rule))
-      part(Table<centered, kind, T, true>(batch, rows, narrow, state));
-    else
-      part(Table<centered, kind, T, false>(batch, rows, narrow, state));
+    if (is_usual(batch.rule)) {
+      Table<centered, kind, T, true> table(batch, rows, narrow, state);
+      part(table);
+    } else {
+      Table<centered, kind, T, false> table(batch, rows, narrow, state);
+      part(table);
+    }
   };
   if constexpr (!wide) {
     const bool is_narrow = batch.dtype != RMSPROP_FLOAT32, is_packed = batch.packing != RMSPROP_UNPACKED;
@@ -297,7 +379,7 @@ void look_ahead(int64_t k, int64_t end, const Announce& announce) {
 
 // Calls part(unit, gradients) with each unit that has entries, in order.
 template <class Table, class Part>
-void for_each_unit(const Table& table, const Entry* begin, const Entry* end, void* sums, const Part& part) {
+void for_each_unit(Table& table, const Entry* begin, const Entry* end, void* sums, const Part& part) {
   const int64_t count = end - begin;
   for (int64_t k = 0; k < count;) {
     const Entry* const first = begin + k;
@@ -310,7 +392,7 @@ void for_each_unit(const Table& table, const Entry* begin, const Entry* end, voi
 template <bool wide, bool centered, Buffer kind>
 void update_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, const Entry* begin, const Entry* end,
                  void* sums) {
-  with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
+  with_table<wide, centered, kind>(batch, rows, [&](auto& table) {
     for_each_unit(table, begin, end, sums, [&](int64_t unit, const auto* grads) { table.update(unit, grads); });
   });
 }
@@ -318,14 +400,14 @@ void update_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, const Ent
 template <bool wide>
 void update_rowwise(const rmsprop_batch& batch, const rmsprop_rows& rows, const Entry* begin, const Entry* end,
                     void* sums) {
-  with_table<wide, false, Buffer::kNone>(batch, rows, [&](const auto& table) {
+  with_table<wide, false, Buffer::kNone>(batch, rows, [&](auto& table) {
     for_each_unit(table, begin, end, sums, [&](int64_t unit, const auto* grads) { table.update_rowwise(unit, grads); });
   });
 }
 
 template <bool wide, bool centered, Buffer kind>
 void settle_rows(const rmsprop_batch& batch, const rmsprop_rows& rows, int64_t begin, int64_t end) {
-  with_table<wide, centered, kind>(batch, rows, [&](const auto& table) {
+  with_table<wide, centered, kind>(batch, rows, [&](auto& table) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t unit = rows.chosen < 0 ? k : rows.units[k];
       if (rows.chosen >= 0) look_ahead(k, end, [&](int64_t next) { table.announce(rows.units[next]); });

@@ -19,19 +19,23 @@ using rmsprop::Entry;
 constexpr int64_t kGrain = 64 * 1024;
 constexpr int64_t kPartsPerThread = 4;
 
-constexpr int kDigitBits = 11;
-constexpr int64_t kDigits = int64_t{1} << kDigitBits;
+constexpr int kMostDigitBits = 11;
 
 // Sorts entries by their units, those of a unit in the order in which they are; `other` has room for as many.
 void sort(Entry* entries, Entry* other, int64_t count) {
   int64_t most = 0;
   for (int64_t k = 0; k < count; ++k) most |= entries[k].unit;
+  const int bits = std::bit_width(static_cast<uint64_t>(most)), passes = (bits + kMostDigitBits - 1) / kMostDigitBits;
+  const int digit_bits = passes ? (bits + passes - 1) / passes : 0;  // as few as so many passes can do with
+  const int64_t digits = int64_t{1} << digit_bits;
+  int64_t places[(1 << kMostDigitBits) + 1];
   Entry *from = entries, *to = other;
-  for (int shift = 0; most >> shift != 0; shift += kDigitBits, std::swap(from, to)) {
-    int64_t places[kDigits + 1] = {};
-    for (int64_t k = 0; k < count; ++k) ++places[(from[k].unit >> shift) % kDigits + 1];
-    for (int64_t digit = 0; digit < kDigits; ++digit) places[digit + 1] += places[digit];
-    for (int64_t k = 0; k < count; ++k) to[places[(from[k].unit >> shift) % kDigits]++] = from[k];
+  for (int shift = 0; shift < bits; shift += digit_bits, std::swap(from, to)) {
+    std::fill(places, places + digits + 1, 0);
+    const auto digit_of = [&](int64_t k) { return (from[k].unit >> shift) & (digits - 1); };
+    for (int64_t k = 0; k < count; ++k) ++places[digit_of(k) + 1];
+    for (int64_t digit = 0; digit < digits; ++digit) places[digit + 1] += places[digit];
+    for (int64_t k = 0; k < count; ++k) to[places[digit_of(k)]++] = from[k];
   }
   if (from != entries) std::copy(from, from + count, entries);
 }
@@ -109,10 +113,16 @@ int64_t units(const rmsprop_rows& rows) { return (rows.count + rows.per_unit - 1
 
 extern "C" {
 
+int32_t rmsprop_are_rows(const int64_t* numbers, int64_t count, int64_t rows) {
+  int32_t found = 1;
+  for (int64_t k = 0; k < count; ++k) found &= static_cast<uint64_t>(numbers[k]) < static_cast<uint64_t>(rows);
+  return found;
+}
+
 int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows, rmsprop_parallel_for parallel_for,
                             int32_t threads) {
   const int64_t total = rows->entries * rows->width;
-  const int64_t parts = std::clamp<int64_t>(total / kGrain, 1, threads * kPartsPerThread);
+  const int64_t parts = threads == 1 ? 1 : std::clamp<int64_t>(total / kGrain, 1, threads * kPartsPerThread);
   const int64_t unit_bytes = rows->per_unit * rows->width * static_cast<int64_t>(sizeof(double));
   RowWork work{*batch, *rows, total, parts, (total + parts - 1) / parts, (unit_bytes + 63) / 64 * 64, shift_of(*rows),
                {},     {},    {},    {}};
@@ -126,8 +136,6 @@ int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows
   }
   work.divide();
   if (const int32_t status = in_parallel(total, parallel_for, threads, update_parts, &work)) return status;
-  for (int64_t k = 0; rows->last && k < rows->entries; ++k)
-    rows->last[rows->indices[k] >> work.shift] = static_cast<int32_t>(rows->now + 1);
   rmsprop_count(batch);
   return 0;
 }

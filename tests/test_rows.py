@@ -201,6 +201,39 @@ def test_the_kernel_gives_the_bits_of_the_specification(rule, dtype):
     assert (other[2] == steps).all()
 
 
+@pytest.mark.usefixtures("instruction_set")
+@pytest.mark.parametrize("changes", [(), (2_000,), (900, 901, 2_990)], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(decay=0.999),
+        Rule(decay=0.999, centered=True),
+        Rule(decay=0.999, bias_correction=True),
+        Rule(decay=0.5),  # of which 2,000 steps leave nothing
+        Rule(decay=0.5, centered=True),
+    ],
+    ids=str,
+)
+def test_rows_of_all_ages_are_brought_up_to_date(rule, changes):
+    # The kernel remembers what up to 1,023 steps of the last decay leave, and looks the rest up.
+    rng, steps = np.random.default_rng(0), 3_000
+    table = rng.standard_normal((steps + 1, 3)).astype(np.float32)
+    one, other = started(rule, table), started(rule, table)
+    for rows in (one, other):
+        rows[1].update({name: np.full_like(array, 0.5) for name, array in rows[1].items()})
+        for array in rows[1].values():
+            array[::7, 0] = np.inf
+        rows[2][:] = np.arange(steps, -1, -1)
+        for step in range(1, steps + 1):
+            rows[3].record(replace(rule, decay=rule.decay - 1e-4 * sum(step >= change for change in changes)), step)
+    grad = rng.permutation(steps + 1), rng.standard_normal(table.shape).astype(np.float32)
+    update(rule, 0.01, steps + 1, one[0], grad, *one[1:])
+    kernel_update(rule, 0.01, steps + 1, other, grad, "float32", threads=1)
+    assert same_bits(one[0], other[0])
+    assert all(same_bits(array, other[1][name]) for name, array in one[1].items())
+    assert (other[2] == steps + 1).all()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_the_bits_do_not_depend_on_the_threads(threads):
     rng, rule = np.random.default_rng(0), Rule(centered=True)

@@ -138,6 +138,9 @@ class Decays:
         self._begins, self._corrected = np.empty(1, np.int64), np.empty(1, np.int32)
         self._powers = Shares(np.empty((1, BITS)), np.empty((1, BITS)))
         self._whole = Shares(np.empty(1), np.empty(1))  # what each segment leaves that has ended
+        self._rule: Rule | None = None  # of the last step, and what it has alike with others
+        self._like: tuple[float, bool] = 0.0, False
+        self._only: Segments | None = None  # that of all steps, as long as they are alike
 
     @property
     def is_full(self) -> bool:
@@ -153,14 +156,19 @@ class Decays:
         """
         while self._alike and self._begins[len(self._alike) - 1] >= step - 1:
             self._alike.pop()
+            self._only = None
+        if rule is not self._rule:
+            self._like, self._rule = self._likeness(rule), rule
+        if not self._alike or self._alike[-1] != self._like:
+            self._begin(*self._like, step - 1)
+
+    def _likeness(self, rule: Rule) -> tuple[float, bool]:
         # As the update has it: the smaller of ρ and 1 − ρ is rounded to the working precision.
         rounded = float(self._type(rule.decay if rule.decay < 0.5 else 1.0 - rule.decay))
-        made = (rounded if rule.decay < 0.5 else 1.0 - rounded), rule.bias_correction
-        if not self._alike or self._alike[-1] != made:
-            self._begin(*made, step - 1)
+        return (rounded if rule.decay < 0.5 else 1.0 - rounded), rule.bias_correction
 
     def _begin(self, kept: float, is_corrected: bool, begin: int) -> None:
-        count = len(self._alike)
+        count, self._only = len(self._alike), None
         if count == len(self._begins):
             self._begins, self._corrected = _doubled(self._begins), _doubled(self._corrected)
             self._powers, self._whole = (Shares(*map(_doubled, each)) for each in (self._powers, self._whole))
@@ -180,11 +188,18 @@ class Decays:
 
         Args:
             now: The last step that counts.
+
+        Returns:
+            The same object as before, where there is one segment and nothing of it has changed.
         """
+        if self._only is not None and self._only.begins[0] < now:
+            return self._only
         count = int(np.searchsorted(self._begins[: len(self._alike)], now))
         found = self._up_to(count)
         if count == 1:  # nearly always
-            return found._replace(later=Shares(np.ones(1), np.zeros(1)))
+            found = found._replace(later=Shares(np.ones(1), np.zeros(1)))
+            self._only = found if len(self._alike) == 1 else None
+            return found
         kept, lost = self._whole.kept[:count].copy(), self._whole.lost[:count].copy()
         if count:
             kept[-1], lost[-1] = found.shares(np.array(count - 1), found.begins[-1], np.array(now))

@@ -433,6 +433,17 @@ def prepared_rows(
     return partial(call, ctypes.pointer(batch.struct), ctypes.pointer(rows), parallel_for, threads)
 
 
+def are_rows(numbers: int, count: int, rows: int) -> bool:
+    """Whether numbers are all those of rows of a table.
+
+    Args:
+        numbers: The address of the numbers, int64, one behind the other.
+        count: How many they are.
+        rows: The rows of the table, which are numbered from 0.
+    """
+    return bool(_libraries()[0].rmsprop_are_rows(numbers, count, rows))
+
+
 def instruction_set() -> str:
     """Return the instruction set in use: ``"avx512"``, ``"avx2"`` or ``"baseline"`` (SSE2, NEON)."""
     name: bytes = _libraries()[0].rmsprop_instruction_set()
@@ -513,6 +524,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
             *(ctypes.POINTER(BatchStruct), ctypes.POINTER(RowsStruct)),
             *(ctypes.c_void_p, ctypes.c_int32),
         )
+    free.rmsprop_are_rows.argtypes = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
     free.rmsprop_count.argtypes = (ctypes.POINTER(BatchStruct),)
     free.rmsprop_instruction_set.restype = ctypes.c_char_p
     locked.rmsprop_bind.argtypes = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop.codes import BLOCK
-from rmsprop.decays import Decays
+from rmsprop.decays import Decays, Segments
 from rmsprop.drift import Drift
 from rmsprop.layout import RowsStruct
 from rmsprop.native import Batch, prepared_rows
@@ -45,6 +45,9 @@ class RowTable:
 
     def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array | None) -> None:
         self.batch, self._last = batch, last
+        self._segments: Segments | None = None
+        self._how: tuple[Any, ...] = ()  # the call into C is made
+        self._call: Callable[[], int] = int
         memory = None if last is None else last.ctypes.data
         self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=memory, chosen=-1)
 
@@ -72,7 +75,7 @@ class RowTable:
         self._set_decays(decays, now)
         if grad is not None:
             self._set_gradients(grad)
-        return prepared_rows(self.batch, self.struct, grad is None, parallel_for, threads)
+        return self._prepared(grad is None, parallel_for, threads)
 
     def settle(self, units: Array | None, drift: Drift | None, now: int) -> None:
         """Choose what `prepared` brings to date.
@@ -112,15 +115,24 @@ class RowTable:
         """
         self.struct.now, self.struct.rowwise, self.struct.stale_decay = now, True, stale_decay
         self._set_gradients(grad)
-        return prepared_rows(self.batch, self.struct, False, parallel_for, threads)
+        return self._prepared(False, parallel_for, threads)
+
+    def _prepared(self, *how: Any) -> Callable[[], int]:
+        """Return the call into C, that of the last time if it is made likewise."""
+        if how != self._how:
+            self._call, self._how = prepared_rows(self.batch, self.struct, *how), how
+        return self._call
 
     def _set_gradients(self, grad: tuple[int, int, int]) -> None:
         self.struct.entries, self.struct.indices, values = grad
         self.batch.place_grads([values])
 
     def _set_decays(self, decays: Decays, now: int) -> None:
-        found = self._segments = decays.segments(now)  # kept: C reads their memory
-        self.struct.now, self.struct.segments = now, len(found.begins)
+        self.struct.now, found = now, decays.segments(now)
+        if found is self._segments:
+            return
+        self._segments = found  # kept: C reads their memory
+        self.struct.segments = len(found.begins)
         self.struct.begins, self.struct.corrected = found.begins.ctypes.data, found.corrected.ctypes.data
         self.struct.kept, self.struct.lost = (share.ctypes.data for share in found.powers)
         self.struct.later_kept, self.struct.later_lost = (share.ctypes.data for share in found.later)

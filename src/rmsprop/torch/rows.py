@@ -50,7 +50,10 @@ class RowUpdate:
         self._values: Tensor | None = None
         self._shape: tuple[int, int] | None = None
         self._call: Callable[[], int] | None = None
+        held = (value for name, value in as_held(state).items() if name != "step")
+        self._tensors = [member.param, state.counter, *(value for value in held if isinstance(value, Tensor))]
         self._places = self._addresses()
+        self._clock: Any = None
         self._table: Any = None
         self._table_of: RowClock | None = None  # which `prepare` of the optimizer may begin anew
 
@@ -79,20 +82,12 @@ class RowUpdate:
         if self._shape not in (None, shape):
             return False
         self._shape = shape
-        self._rows, self._values = _row_numbers(grad), flat(grad._values().resolve_conj().resolve_neg().contiguous())
+        self._rows, self._values = _row_numbers(grad), _values_of(grad)
         return True
 
     def _addresses(self) -> list[Any]:
-        param, state = self.member.param, self._state
-        tensors = [value for name, value in as_held(state).items() if name != "step" and isinstance(value, Tensor)]
-        return [
-            param.dtype,
-            param.shape,
-            param.stride(),
-            param.data_ptr(),
-            state.counter.data_ptr(),
-            *(each.data_ptr() for each in tensors),
-        ]
+        param = self.member.param
+        return [param.dtype, param.shape, param.stride(), *map(Tensor.data_ptr, self._tensors)]
 
     def prepare(self, updating: Updating, lr: Any, maximize: bool, limits: Limits) -> None:
         """Do what may fail while nothing has changed.
@@ -108,24 +103,33 @@ class RowUpdate:
         rule, rows, values = inner(updating), self._rows, self._values
         lr = lr.item() if isinstance(lr, Tensor) else lr
         now = int(self._state.counter.item())
-        clock = self._clock(now)
-        clock.note(rule, lr, now + 1)
+        self._note(rule, lr, now)
         if self.member.reason:
             limits = limits.negated() if maximize else limits
-            self._call = lambda: self._by_numpy(rule, lr, now + 1, clock, (rows.numpy(), values), limits)
+            self._call = lambda: self._by_numpy(rule, lr, now + 1, (rows.numpy(), flat(values)), limits)
             return
-        table = self._kernel_table(rule, clock)
+        table = self._kernel_table(rule)
+        step = now + 1 if rule.depends_on_step else 1
         table.batch.set_numbers(
-            lr, now + 1, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
+            lr, step, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
         )
-        if is_on_gpu(self.member.param):
-            launch = table.prepared(clock.decays, now, (rows, values))
-            self._call = lambda: self._counted(launch)
-            return
-        grad = len(rows), rows.data_ptr(), values.data_ptr()
-        self._call = table.prepared(clock.decays, now, grad, *torch_threads())
+        self._call = self._by_kernel(table, lr, now, rows, values)
 
-    def _clock(self, now: int) -> RowClock:
+    def _note(self, rule: Rule, lr: float, now: int) -> None:
+        """Take note of a step that is about to be taken."""
+        self._clock = self._current_clock(now)
+        self._clock.note(rule, lr, now + 1)
+
+    def _by_kernel(self, table: Any, lr: float, now: int, rows: Tensor, values: Tensor) -> Callable[[], int]:
+        """Return what updates rows, and counts the step."""
+        if is_on_gpu(self.member.param):
+            launch = table.prepared(self._clock.decays, now, (rows, flat(values)))
+            return lambda: self._counted(launch)
+        grad = rows.numel(), rows.data_ptr(), values.data_ptr()
+        call: Callable[[], int] = table.prepared(self._clock.decays, now, grad, *torch_threads())
+        return call
+
+    def _current_clock(self, now: int) -> RowClock:
         """Return the steps of the rows, begun anew where they are other rows now.
 
         Raises:
@@ -161,7 +165,8 @@ class RowUpdate:
         if is_behind.any():
             raise RuntimeError(not_prepared(self.member.name, rows[is_behind][0]))
 
-    def _kernel_table(self, rule: Rule, clock: RowClock) -> Any:
+    def _kernel_table(self, rule: Rule) -> Any:
+        clock = self._clock
         if self._table is None or self._table_of is not clock:
             self._table_of = clock
             param, state, choice = self.member.param, self._state, self._choice
@@ -182,10 +187,9 @@ class RowUpdate:
             self._table = table_of(batch, clock.shape, clock.per_unit, clock.last, self.member.number)
         return self._table
 
-    def _by_numpy(
-        self, rule: Rule, lr: float, step: int, clock: RowClock, grad: tuple[Any, Tensor], limits: Limits
-    ) -> int:
+    def _by_numpy(self, rule: Rule, lr: float, step: int, grad: tuple[Any, Tensor], limits: Limits) -> int:
         """Do as the kernel does, with the same bits."""
+        clock = self._clock
         param, width = StoredParam(self.member.param, as_held(self._state), self._choice), clock.shape[1]
         stored, number = StoredRows(as_held(self._state), clock.packing), self.member.number
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
@@ -252,6 +256,14 @@ def _row_numbers(grad: Tensor) -> Tensor:
     """Return the rows that a gradient has entries for; several sparse dimensions are numbered in row-major order."""
     indices, dims = grad._indices(), grad.sparse_dim()
     if dims == 1:
-        return indices[0].contiguous()
+        return indices.view(-1) if indices.is_contiguous() else indices[0].contiguous()
     strides = [math.prod(grad.shape[d + 1 : dims]) for d in range(dims)]
     return (indices * torch.tensor(strides, device=indices.device).unsqueeze(1)).sum(0)
+
+
+def _values_of(grad: Tensor) -> Tensor:
+    """Return the values of a gradient's entries as they are stored, one behind the other."""
+    values = grad._values()
+    if values.is_conj() or values.is_neg():
+        values = values.resolve_conj().resolve_neg()
+    return values.contiguous()

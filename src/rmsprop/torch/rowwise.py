@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from rmsprop import native, rowwise
-from rmsprop.averaging import Updating, inner
 from rmsprop.row_table import RowTable
 from rmsprop.rows import summed
 from rmsprop.rule import Rule
@@ -47,36 +46,21 @@ class RowwiseUpdate(RowUpdate):
 
     takes_dense = True
 
-    def prepare(self, updating: Updating, lr: Any, maximize: bool, limits: Limits) -> None:
-        """Do what may fail while nothing has changed.
+    def _note(self, rule: Rule, lr: float, now: int) -> None:
+        """Leave the count of steps to the update: nothing happens to a row that rests."""
 
-        Args:
-            updating: What to compute.
-            lr: The learning rate, a number or a tensor of one element.
-            maximize: Ascend instead of descend.
-            limits: What gradients are multiplied with first, and what they are limited to.
-        """
-        if self._rows is None or self._values is None:
-            return
-        rule, rows, values = inner(updating), self._rows, self._values
-        lr = lr.item() if isinstance(lr, Tensor) else lr
-        now, rate = int(self._state.counter.item()), lr * self._group["staleness_decay"]
-        if self.member.reason:
-            limits = limits.negated() if maximize else limits
-            self._call = lambda: self._rowwise_by_numpy(rule, lr, now + 1, (rows.numpy(), values), limits)
-            return
-        table = self._rowwise_table(rule)
-        table.batch.set_numbers(
-            lr, now + 1, maximize=maximize, grad_scale=limits.scale, max_grad=limits.max_grad, rule=rule
-        )
-        grad = len(rows), rows.data_ptr(), values.data_ptr()
-        self._call = table.prepared_rowwise(now, rate, grad, *torch_threads())
+    def _by_kernel(self, table: Any, lr: float, now: int, rows: Tensor, values: Tensor) -> Callable[[], int]:
+        """Return what updates rows, and counts the step."""
+        grad = rows.numel(), rows.data_ptr(), values.data_ptr()
+        stale_decay = lr * self._group["staleness_decay"]
+        call: Callable[[], int] = table.prepared_rowwise(now, stale_decay, grad, *torch_threads())
+        return call
 
     def _last(self) -> Any:
         steps = as_held(self._state).get(ROW_STEPS)
         return None if steps is None else steps.numpy()
 
-    def _rowwise_table(self, rule: Rule) -> Any:
+    def _kernel_table(self, rule: Rule) -> Any:
         if self._table is None:
             param, held, choice = self.member.param, as_held(self._state), self._choice
             assert self._shape is not None
@@ -95,7 +79,7 @@ class RowwiseUpdate(RowUpdate):
             self._table = RowTable(batch, self._shape, 1, self._last())
         return self._table
 
-    def _rowwise_by_numpy(self, rule: Rule, lr: float, step: int, grad: tuple[Any, Tensor], limits: Limits) -> int:
+    def _by_numpy(self, rule: Rule, lr: float, step: int, grad: tuple[Any, Tensor], limits: Limits) -> int:
         """Do as the kernel does, with the same bits."""
         assert self._shape is not None
         held, width = as_held(self._state), self._shape[1]
