@@ -6,7 +6,9 @@ From the outside in:
   `state_dict` and `foreign` what leaves and what arrives.
 - `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
   `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
-- `bucket`: the tables that a kernel reads, from `state` and, beneath subclasses, shards and gaps, from `local`.
+- `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`.
+- `state`: what is kept per parameter; `completion` makes what a rule needs of it, with a `variance` where centered and
+  `packing` where it has 8 bits; `counter` counts the steps, `rounding` says how numbers are stored.
 - `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_scales` what is
   measured before, `gpu` what all launches need; `device` tells which kernel serves.
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits`, `units` and `update_rms`

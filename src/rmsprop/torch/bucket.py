@@ -24,6 +24,7 @@ from rmsprop.torch.averaged import Rate
 from rmsprop.torch.device import dlpack_device, is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
+    as_real,
     dense_copy,
     inside,
     is_lazy,
@@ -36,8 +37,8 @@ from rmsprop.torch.local import (
 )
 from rmsprop.torch.overlap import meets
 from rmsprop.torch.packing import CODES, SCALES, held
-from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
-from rmsprop.torch.state import ParamState, as_real, state_dtype
+from rmsprop.torch.rounding import LOST, RoundingChoice, place_of, state_dtype
+from rmsprop.torch.state import ParamState
 from rmsprop.torch.units import CutUnits, cuts, units_of
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}

@@ -19,8 +19,7 @@ from rmsprop.clipping import WORDS
 from rmsprop.rule import agreement_scale
 from rmsprop.torch import gpu
 from rmsprop.torch.exact_sum import update_scales
-from rmsprop.torch.local import inside
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real, inside
 from rmsprop.torch.units import factors, units_of
 
 if TYPE_CHECKING:

@@ -123,6 +123,11 @@ def overlaps_itself(tensor: Tensor) -> bool:
     return False
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """Return a complex tensor as pairs of real numbers (a view, unless it is a lazy conjugate), any other as it is."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def is_lazy(tensor: Tensor) -> bool:
     """Whether a minus sign or a conjugation is still to be done, which DLPack does not show."""
     return tensor.is_neg() or tensor.is_conj()

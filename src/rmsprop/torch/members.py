@@ -15,15 +15,16 @@ from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.bucket import DTYPES, describe
 from rmsprop.torch.checks import check_param, check_prepared
+from rmsprop.torch.completion import complete, is_complete
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
 from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
 from rmsprop.torch.packing import CODES, held
-from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, unfit_rounding
+from rmsprop.torch.rounding import RoundingChoice, check_dtype, choice_of, kept_dtype, unfit_rounding
 from rmsprop.torch.row_averages import complete_row_averages
 from rmsprop.torch.row_clock import is_on_rows, settle
-from rmsprop.torch.state import Changes, ParamState, complete, is_complete, kept_dtype
+from rmsprop.torch.state import Changes, ParamState
 from rmsprop.torch.units import are_in_a_row, cuts
 
 States = dict[Tensor, ParamState]

@@ -31,14 +31,15 @@ from rmsprop.torch import composite
 from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
+from rmsprop.torch.completion import complete
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.prepared import prepare
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.sparse import ON_ROWS
-from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
-from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
+from rmsprop.torch.state import ParamState
+from rmsprop.torch.state_dict import Saved, adopted, as_torch_has_it, keep_shared, prepared_to_load
 from rmsprop.torch.step import Stepper
 
 # What every group of torch's has.
