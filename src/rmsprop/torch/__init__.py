@@ -6,7 +6,8 @@ From the outside in:
   `state_dict` and `foreign` what leaves and what arrives.
 - `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
   `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
-- `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`.
+- `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`; `dense_copies` of what it
+  can't work on, and `batch_scales` of whole tensors, measured before it does.
 - `state`: what is kept per parameter; `completion` makes what a rule needs of it, with a `variance` where centered and
   `packing` where it has 8 bits; `counter` counts the steps, `rounding` says how numbers are stored.
 - `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_scales` what is

@@ -138,13 +138,6 @@ def is_odd(tensor: Tensor) -> bool:
     return not is_dense(tensor) or is_lazy(tensor) or tensor.data_ptr() % tensor.element_size() != 0
 
 
-def dense_copy(memory: Tensor, alike: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return dense memory for a copy of a tensor, in the memory order of another one, its state."""
-    if is_dense(alike):
-        return torch.empty_strided(memory.shape, alike.stride(), dtype=dtype, device=memory.device)
-    return torch.empty(memory.shape, dtype=dtype, device=memory.device)
-
-
 def reader(is_sharded: bool) -> Callable[[Any], Any]:
     """Return the function that reads the memory to work on: `shard_of` for shards, else the tensor itself."""
     return shard_of if is_sharded else _itself

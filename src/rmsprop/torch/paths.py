@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from rmsprop import native
-from rmsprop.torch.bucket import copy_dtype
 from rmsprop.torch.checks import names_of
+from rmsprop.torch.dense_copies import copy_dtype
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard, is_sparse
