@@ -17,7 +17,7 @@ From the outside in:
 - `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
 - `hypergradient_descent`, `marthe`: learning rates that follow their gradients, with `tuned_rates` in common; `tunable`
   says which optimizers can have them.
-- `backward`: steps that backward takes, parameter by parameter.
+- `backward`: steps that backward takes, parameter by parameter or by the `joint_update` of several; `taken` by whom.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
 
