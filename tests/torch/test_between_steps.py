@@ -112,7 +112,7 @@ def test_an_interrupted_load_leaves_everything_as_it_was(monkeypatch):
     step([ours], 1)
     current = deepcopy(ours.state_dict())
     with monkeypatch.context() as patch:
-        patch.setattr("rmsprop.torch.optimizer.adopted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("rmsprop.torch.state_dict._adopted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             ours.load_state_dict(saved)
     torch.testing.assert_close(ours.state_dict(), current, rtol=0, atol=0)

@@ -6,6 +6,7 @@ State is not made in 16 bits unless its group asks for it: averages that are rou
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -74,6 +75,23 @@ def complete(
         pack(state, rounding)
     keep_lost(state, param, rounding)
     return state
+
+
+def share(states: dict[Tensor, Any], params: Iterable[Tensor], rule: Updating, rounding: RoundingChoice) -> None:
+    """Move the state of parameters into memory that processes share, and make what there is none of yet.
+
+    Args:
+        states: The state of all parameters; changed in place.
+        params: The parameters of a group; those that need no gradient have no state.
+        rule: The rule of the group.
+        rounding: As for `complete`.
+    """
+    for param in params:
+        if param.requires_grad:
+            state = complete(states, param, rule, count_on_device=False, rounding=rounding)
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.share_memory_()
 
 
 def _spread_out(state: ParamState, param: Tensor) -> None:

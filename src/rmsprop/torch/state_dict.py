@@ -16,8 +16,9 @@ from rmsprop.torch.foreign import check_is_rmsprop, translated
 from rmsprop.torch.groups import slimmed
 from rmsprop.torch.local import is_dense, is_shard, is_uninitialized
 from rmsprop.torch.packing import ARRAYS, CODES, SCALES, pack, unpack, unpacked
-from rmsprop.torch.rounding import LOST, RoundingChoice, state_dtype, wide
+from rmsprop.torch.rounding import LOST, RoundingChoice, choice_of, state_dtype, wide
 from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held
+from rmsprop.torch.state import ParamState
 from rmsprop.torch.variance import is_told, rebuilt_square_avg, split_square_avg
 
 
@@ -106,7 +107,23 @@ def _exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
     return shown
 
 
-def adopted(saved: Mapping[str, Any], param: Tensor, centered: bool, rounding: RoundingChoice) -> dict[str, Any]:
+def adopt(states: dict[Tensor, Any], group: Mapping[str, Any]) -> None:
+    """Keep what was saved of the parameters of a group.
+
+    Args:
+        states: The state of all parameters, `Saved` where it is to be kept; changed in place.
+        group: The group.
+
+    Raises:
+        ValueError: If a saved tensor does not have its parameter's shape, or ``step`` is no count.
+    """
+    for param in group["params"]:
+        if isinstance(saved := states.get(param), Saved):
+            found = _adopted(saved.state, param, bool(group["centered"]), choice_of(group))
+            states[param] = ParamState.copied(found)
+
+
+def _adopted(saved: Mapping[str, Any], param: Tensor, centered: bool, rounding: RoundingChoice) -> dict[str, Any]:
     """Return the state to keep for a parameter from one that was saved, by this class or by torch's.
 
     Args:
