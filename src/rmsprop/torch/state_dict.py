@@ -69,17 +69,6 @@ def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     return {**state_dict, "state": shown, "param_groups": groups}
 
 
-def _as_held(option: Any) -> Any:
-    return torch.bfloat16 if isinstance(option, str) and option == "bfloat16" else option
-
-
-def _in_plain_words(group: dict[str, Any]) -> dict[str, Any]:
-    """Return a group without a dtype in it, which torch's full state dicts refuse."""
-    if group.get("state_dtype") == torch.bfloat16:
-        group["state_dtype"] = "bfloat16"
-    return group
-
-
 def _exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
     """Return a parameter's state as a state dict shows it: as torch expects it, unless it is held in 8 bits.
 
@@ -212,3 +201,14 @@ def keep_shared(before: Mapping[Any, Any], states: Mapping[Any, Any]) -> None:
             new = state.get(name)
             if isinstance(old, Tensor) and isinstance(new, Tensor) and is_shared(old) and old.numel() == new.numel():
                 state[name] = old.copy_(new.reshape(old.shape))
+
+
+def _as_held(option: Any) -> Any:
+    return torch.bfloat16 if isinstance(option, str) and option == "bfloat16" else option
+
+
+def _in_plain_words(group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group without a dtype in it, which torch's full state dicts refuse."""
+    if group.get("state_dtype") == torch.bfloat16:
+        group["state_dtype"] = "bfloat16"
+    return group
