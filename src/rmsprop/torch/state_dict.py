@@ -52,50 +52,6 @@ def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     return {**state_dict, "state": wrapped, "param_groups": groups}
 
 
-def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
-    """Return a state dict of the base class as that of ``torch.optim.RMSprop`` would look.
-
-    Args:
-        optimizer: Whose it is.
-        state_dict: The state dict; left as it is.
-    """
-    states = state_dict["state"].items()
-    # A user's hook may have put something of another kind beside the parameters' states.
-    packed = {
-        key for group in state_dict["param_groups"] for key in group["params"] if group.get("state_dtype") is not None
-    }
-    shown = {key: _exported(s, key in packed) if isinstance(s, dict) else s for key, s in states}
-    groups = [_in_plain_words(dict(slimmed(group))) for group in state_dict["param_groups"]]
-    return {**state_dict, "state": shown, "param_groups": groups}
-
-
-def _exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
-    """Return a parameter's state as a state dict shows it: as torch expects it, unless it is held in 8 bits.
-
-    Codes of a `DTensor` are shown as numbers, because another mesh cuts it into other blocks.
-
-    Args:
-        state: The parameter's state; left as it is.
-        is_packed: Whether its group keeps state in 16 or 8 bits. If not, what is still held so is shown in float32.
-
-    Returns:
-        The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
-        ``grad_var`` is there only where the two averages don't tell it to the last bit.
-    """
-    shown = dict(state.items())  # brings rows up to date where they are: a resumed run has the bits of one that goes on
-    if not is_packed or any(is_shard(shown.get(codes)) for codes in CODES.values()):
-        unpack(shown)
-    if not is_packed:
-        shown |= {name: wide(shown[name]) for name in ARRAYS if name in shown and shown[name].dtype == torch.bfloat16}
-    if isinstance(state.get("step"), Tensor):
-        shown["step"] = state["step"].clone()
-    if "grad_var" in shown:
-        shown["square_avg"] = rebuilt_square_avg(shown)
-        if not is_shared(shown["grad_var"]) and is_told(shown):
-            del shown["grad_var"]
-    return shown
-
-
 def adopt(states: dict[Tensor, Any], group: Mapping[str, Any]) -> None:
     """Keep what was saved of the parameters of a group.
 
@@ -203,8 +159,52 @@ def keep_shared(before: Mapping[Any, Any], states: Mapping[Any, Any]) -> None:
                 state[name] = old.copy_(new.reshape(old.shape))
 
 
-def _as_held(option: Any) -> Any:
-    return torch.bfloat16 if isinstance(option, str) and option == "bfloat16" else option
+def _exported(state: Mapping[str, Any], is_packed: bool) -> dict[str, Any]:
+    """Return a parameter's state as a state dict shows it: as torch expects it, unless it is held in 8 bits.
+
+    Codes of a `DTensor` are shown as numbers, because another mesh cuts it into other blocks.
+
+    Args:
+        state: The parameter's state; left as it is.
+        is_packed: Whether its group keeps state in 16 or 8 bits. If not, what is still held so is shown in float32.
+
+    Returns:
+        The same tensors, with a step counter of its own. If the state is centered, ``square_avg`` is rebuilt, and
+        ``grad_var`` is there only where the two averages don't tell it to the last bit.
+    """
+    shown = dict(state.items())  # brings rows up to date where they are: a resumed run has the bits of one that goes on
+    if not is_packed or any(is_shard(shown.get(codes)) for codes in CODES.values()):
+        unpack(shown)
+    if not is_packed:
+        shown |= {name: wide(shown[name]) for name in ARRAYS if name in shown and shown[name].dtype == torch.bfloat16}
+    if isinstance(state.get("step"), Tensor):
+        shown["step"] = state["step"].clone()
+    if "grad_var" in shown:
+        shown["square_avg"] = rebuilt_square_avg(shown)
+        if not is_shared(shown["grad_var"]) and is_told(shown):
+            del shown["grad_var"]
+    return shown
+
+
+def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
+    """Return a state dict of the base class as that of ``torch.optim.RMSprop`` would look.
+
+    Args:
+        optimizer: Whose it is.
+        state_dict: The state dict; left as it is.
+    """
+    states = state_dict["state"].items()
+    # A user's hook may have put something of another kind beside the parameters' states.
+    packed = {
+        key for group in state_dict["param_groups"] for key in group["params"] if group.get("state_dtype") is not None
+    }
+    shown = {key: _exported(s, key in packed) if isinstance(s, dict) else s for key, s in states}
+    groups = [_in_plain_words(dict(slimmed(group))) for group in state_dict["param_groups"]]
+    return {**state_dict, "state": shown, "param_groups": groups}
+
+
+def _as_held(state_dtype: Any) -> Any:
+    return torch.bfloat16 if isinstance(state_dtype, str) and state_dtype == "bfloat16" else state_dtype
 
 
 def _in_plain_words(group: dict[str, Any]) -> dict[str, Any]:
