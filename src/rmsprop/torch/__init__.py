@@ -4,8 +4,9 @@ From the outside in:
 
 - `optimizer`: the class, its parameter groups and hooks; `groups` from a group to a `Rule`, `paths` what updates what,
   `state_dict` and `foreign` what leaves and what arrives.
-- `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
-  `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
+- `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and, from
+  `obstacles`, why no kernel does; `checks` and `overlap` what is refused or goes one after the other, `stage` what is
+  updated at once.
 - `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`; `dense_copies` of what it
   can't work on, and `batch_scales` of whole tensors, measured before it does.
 - `state`: what is kept per parameter; `completion` makes what a rule needs of it, with a `variance` where centered and
