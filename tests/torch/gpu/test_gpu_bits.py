@@ -21,7 +21,7 @@ from rmsprop.storage import (
     widened,
 )
 from rmsprop.torch import RMSprop, gpu
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real
 
 NARROW = {torch.float16, torch.bfloat16}
 PLAIN, FULL = Rule(), Rule(decay=0.9, centered=True, momentum=0.9, nesterov=True, weight_decay=0.1)
