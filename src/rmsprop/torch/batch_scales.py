@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from rmsprop import layout, native
+from rmsprop.batch import Batch
 from rmsprop.threads import torch_threads
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import as_real, is_shard
@@ -33,7 +34,7 @@ class BatchScales:
 
     def __init__(
         self,
-        batch: native.Batch,
+        batch: Batch,
         numbers: Sequence[int],
         params: Sequence[Tensor],
         memories: Sequence[Tensor],
@@ -77,7 +78,7 @@ class BatchScales:
 
     def agreements(self) -> list[tuple[int, Tensor, int]]:
         """Return of each tensor its number, itself, and in how many elements its step agrees with its gradient."""
-        counts = native.agreements(self._batch, *torch_threads())
+        counts = self._batch.agreements(*torch_threads())
         return list(zip(self._numbers, self._params, counts.tolist(), strict=True))
 
     def scale_agreements(self, scales: Mapping[int, float]) -> None:
@@ -85,7 +86,7 @@ class BatchScales:
         self._batch.scale_agreements([scales[number] for number in self._numbers])
 
 
-def _parted(batch: native.Batch, memories: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
+def _parted(batch: Batch, memories: Sequence[Tensor]) -> list[np.ndarray[Any, Any]]:
     counts = list(map(units_of, memories))
     sizes = [as_real(each).numel() // max(n, 1) for each, n in zip(memories, counts, strict=True)]
     return batch.part_units(counts, sizes)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rmsprop import layout, native, stretch_table
 from rmsprop.averaging import AveragedRule, AveragedStep, Updating, inner
+from rmsprop.batch import Batch
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.torch.averaged import Rate
 from rmsprop.torch.batch_scales import BatchScales
@@ -106,9 +107,9 @@ class Bucket:
         self._complex = [i for i, each in enumerate(self._memories) if each.is_complex()]
         self._place()
 
-    def _new_batch(self, rounding: RoundingChoice, averages: bool) -> native.Batch:
+    def _new_batch(self, rounding: RoundingChoice, averages: bool) -> Batch:
         dtype, steps = self._memories[0].dtype, self.states[0].counter.dtype
-        return native.Batch(
+        return Batch(
             DTYPES[dtype],
             len(self.params),
             self.rule,

@@ -165,7 +165,7 @@ def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
 
 
 def place_of(number: int, param: Tensor) -> tuple[int, int, int, int]:
-    """Return what `rmsprop.native.Batch.number` takes for a parameter, or for this process' shard of it.
+    """Return what `rmsprop.batch.Batch.number` takes for a parameter, or for this process' shard of it.
 
     Args:
         number: The number of the parameter in the optimizer.
