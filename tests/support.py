@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from rmsprop import Rule, native
+from rmsprop.batch import Batch
 from rmsprop.hyperparameters import Traced
 
 # What only papers' code has, beside what else an update depends on.
@@ -122,7 +123,7 @@ class TracedFloat(float):
 def kernel_batch(rule, params, grads, states, dtype=None):
     """Return a batch over arrays; the caller keeps them alive."""
     order = [n for n in ("square_avg", "grad_var", "grad_avg", "momentum_buffer") if n in rule.state_names]
-    batch = native.Batch(dtype or params[0].dtype.name, len(params), rule)
+    batch = Batch(dtype or params[0].dtype.name, len(params), rule)
     columns = [params, grads, *([state[name] for state in states] for name in order)]
     batch.place([p.size for p in params], [array.ctypes.data for column in columns for array in column])
     return batch

@@ -9,6 +9,7 @@ from test_native import instruction_set  # noqa: F401  a fixture
 
 from rmsprop import Rule, native, reference
 from rmsprop.averaging import AveragedRule, AverageProgress, Averaging, moved, x_of, y_of
+from rmsprop.batch import Batch
 
 SETTINGS = [
     Averaging(),
@@ -125,7 +126,7 @@ def test_the_kernel_has_the_bits_of_these_functions(instruction_set, settings, d
         y = rng.standard_normal(83).astype(dtype)
         z, state, done = y.copy(), reference.init(rule, y), AverageProgress()
         ours = [y.copy(), np.empty_like(y), state["square_avg"].copy(), z.copy()]
-        batch = native.Batch(y.dtype.name, 1, rule, averages=True)
+        batch = Batch(y.dtype.name, 1, rule, averages=True)
         batch.place([y.size], [array.ctypes.data for array in ours])
         for step in range(1, 6):
             grad = wild_gradients(rng, 83, dtype)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rmsprop import Rule, clipping, native
+from rmsprop.batch import Batch
 
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 
@@ -20,7 +21,7 @@ def random_values(rng, dtype, spread):
 def summed(arrays, dtype, cut=None):
     """The kernel's sum over arrays, or over the pieces that they are cut into."""
     pieces = [piece for array in arrays for piece in (np.split(array, cut) if cut else [array]) if piece.size]
-    batch = native.Batch(dtype, len(pieces), Rule())
+    batch = Batch(dtype, len(pieces), Rule())
     batch.place([piece.size for piece in pieces], [piece.ctypes.data for _ in range(3) for piece in pieces])
     words = np.zeros(clipping.WORDS, np.int64)
     assert native.squares([batch], words)(None, 4) == 0
@@ -62,7 +63,7 @@ def test_the_norm_is_the_same_in_any_order_and_by_any_kernel(dtype, spread, ever
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_do_not_matter(threads):
     values = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
-    batch = native.Batch("float32", 1, Rule())
+    batch = Batch("float32", 1, Rule())
     batch.place([values.size], [values.ctypes.data] * 3)
     words = np.zeros(clipping.WORDS, np.int64)
     native.squares([batch], words)(None, threads)

@@ -141,6 +141,10 @@ def of_another_layout():
     return LIBRARY.read_bytes().replace(b"momentum_loss\0", b"momentum_lass\0")
 
 
+def without_a_function():
+    return LIBRARY.read_bytes().replace(b"\0rmsprop_are_rows\0", b"\0rmsprop_are_cows\0")
+
+
 @pytest.mark.parametrize(
     ("library", "reason"),
     [
@@ -155,8 +159,13 @@ def of_another_layout():
             r"rmsprop's compiled kernel belongs to another version of rmsprop \(it has .*momentum_lass:56.*, "
             r"but .*momentum_loss:56.* is needed\): reinstall rmsprop",
         ),
+        (
+            without_a_function,
+            r"rmsprop's compiled kernel belongs to another version of rmsprop \(it has no rmsprop_are_rows\): "
+            "reinstall rmsprop",
+        ),
     ],
-    ids=["missing", "text", "another layout"],
+    ids=["missing", "text", "another layout", "without a function"],
 )
 def test_without_it_tensor_operations_serve_and_say_why_once(library, reason, tmp_path):
     found = run(STEP + TENSOR_OPERATIONS_SERVE, copied(tmp_path, library()))
@@ -334,6 +343,6 @@ def test_the_numbers_are_those_of_the_header():
 
 
 def test_the_library_tells_where_every_field_of_the_header_is():
-    told = re.findall(r"(\w+):\d+", native._libraries()[0].rmsprop_layout().decode())
+    told = re.findall(r"(\w+):\d+", library.libraries()[0].rmsprop_layout().decode())
     structs = "rmsprop_rule", "rmsprop_batch", "rmsprop_squares", "rmsprop_rows"
     assert told == [name for struct in structs for name in (*declared(struct), struct)]

@@ -7,6 +7,7 @@ from support import kernel_batch, same_bits
 from test_native import instruction_set  # noqa: F401  a fixture
 
 from rmsprop import Rule, native, reference
+from rmsprop.batch import Batch
 from rmsprop.threads import torch_parallel_for
 
 
@@ -41,7 +42,7 @@ def test_every_16_bit_number_is_read_and_written_back_unchanged(instruction_set,
     patterns = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
     params = patterns.clone().view(HALVES[dtype])
     zeros, v, b = torch.zeros_like(params), torch.zeros(2**16), torch.zeros(2**16)
-    batch = native.Batch(dtype, 1, KEEP)
+    batch = Batch(dtype, 1, KEEP)
     batch.set_numbers(0.0, 1)
     batch.place([2**16], _tables(params, zeros, v, b))
     native.update([batch])
@@ -54,7 +55,7 @@ def test_every_16_bit_number_is_read_and_written_back_unchanged(instruction_set,
 def test_every_16_bit_gradient_widens_exactly(instruction_set, dtype):  # noqa: F811
     grads = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(HALVES[dtype])
     params, v = torch.zeros_like(grads), torch.zeros(2**16)
-    batch = native.Batch(dtype, 1, Rule(decay=0.0))  # v = g²
+    batch = Batch(dtype, 1, Rule(decay=0.0))  # v = g²
     batch.set_numbers(0.0, 1)
     batch.place([2**16], _tables(params, grads, v))
     native.update([batch])
@@ -66,7 +67,7 @@ def test_every_float32_rounds_to_16_bits_as_torch_rounds_it(dtype):
     chunk = 2**26
     params, grads = torch.empty(chunk, dtype=HALVES[dtype]), torch.zeros(chunk, dtype=HALVES[dtype])
     v, b = torch.zeros(chunk), torch.empty(chunk)
-    batch = native.Batch(dtype, 1, KEEP)
+    batch = Batch(dtype, 1, KEEP)
     batch.set_numbers(1.0, 1)
     batch.place([chunk], _tables(params, grads, v, b))
     counting = torch.arange(chunk, dtype=torch.int32)

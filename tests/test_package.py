@@ -102,11 +102,12 @@ def test_the_wheel_serves_every_python_and_holds_library_and_types():
 SMOKE = """
 import numpy as np
 from rmsprop import Rule, native, reference
+from rmsprop.batch import Batch
 rule = Rule(momentum=0.9)
 theta, g = np.ones(100_000, np.float32), np.full(100_000, 2.0, np.float32)
 state = reference.init(rule, theta)
 expected, _ = reference.update(rule, 0.1, 1, theta, g, state)
-batch = native.Batch("float32", 1, rule)
+batch = Batch("float32", 1, rule)
 batch.set_numbers(0.1, 1)
 batch.place([theta.size], [a.ctypes.data for a in (theta, g, state["square_avg"], state["momentum_buffer"])])
 native.update([batch], threads=2)

@@ -7,6 +7,7 @@ from test_native import SPLITS, instruction_set, on_threads  # noqa: F401  a fix
 from test_rounding import EVERYTHING, PLACES, indices
 
 from rmsprop import Rule, codes, native, reference
+from rmsprop.batch import Batch
 from rmsprop.storage import (
     PACKINGS,
     decode,
@@ -68,7 +69,7 @@ def test_the_kernel_has_the_bits_of_the_specification(instruction_set, rule, pac
     param = rng.standard_normal(size).astype(np.float32)
     stored, count = packed(rule, size, packing), np.zeros(1, np.float32)
     ours, our_param = {name: tuple(each.copy() for each in value) for name, value in stored.items()}, param.copy()
-    batch = native.Batch("float32", 1, rule, steps="float32", seed=SEED, packing=packing)
+    batch = Batch("float32", 1, rule, steps="float32", seed=SEED, packing=packing)
     batch.number([place])
     for step in range(1, 10):
         grads = wild_gradients(rng, size) if step in (2, 3) else rng.standard_normal(size).astype(np.float32)
@@ -92,7 +93,7 @@ def test_weights_of_16_bits_have_packed_state_too(packing, dtype, rounding):
     grads = round_to_nearest(rng.standard_normal(size).astype(np.float32), dtype)
     stored, count = packed(EVERYTHING, size, packing), np.zeros(1)
     ours, our_weights = {name: tuple(each.copy() for each in value) for name, value in stored.items()}, weights.copy()
-    batch = native.Batch(dtype, 1, EVERYTHING, steps="float64", rounding=rounding, seed=SEED, packing=packing)
+    batch = Batch(dtype, 1, EVERYTHING, steps="float64", rounding=rounding, seed=SEED, packing=packing)
     batch.number([place])
     placed(batch, [size], our_weights, grads, ours, count)
     batch.set_numbers(LR, 1)
@@ -121,7 +122,7 @@ def test_threads_do_not_change_a_bit(packing, threads, sizes):
         expected(EVERYTHING, 1, param[a:b], grads[a:b], each, packing, place)
         for a, b, each in zip(begins, begins[1:], stored, strict=False)
     ]
-    batch = native.Batch("float32", len(sizes), EVERYTHING, steps="float32", seed=SEED, packing=packing)
+    batch = Batch("float32", len(sizes), EVERYTHING, steps="float32", seed=SEED, packing=packing)
     batch.number([place] * len(sizes))
     counts = np.zeros(len(sizes), np.float32)
     placed(batch, sizes, param, grads, ours, counts)

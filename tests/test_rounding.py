@@ -6,6 +6,7 @@ from support import same_bits, wild_gradients
 from test_native import SPLITS, instruction_set, on_threads  # noqa: F401  a fixture
 
 from rmsprop import Rule, native, reference
+from rmsprop.batch import Batch
 from rmsprop.storage import noise, round_stochastically, round_to_nearest, split, widened
 
 DTYPES = ("bfloat16", "float16")
@@ -128,7 +129,7 @@ def test_the_kernel_has_the_bits_of_the_specification(instruction_set, rule, dty
     lost, count = np.zeros(size, np.uint16), np.zeros(1, np.float32)
     ours = {name: value.copy() for name, value in state.items()}
     our_stored, our_lost = stored.copy(), lost.copy()
-    batch = native.Batch(dtype, 1, rule, steps="float32", rounding=rounding, seed=9)
+    batch = Batch(dtype, 1, rule, steps="float32", rounding=rounding, seed=9)
     batch.number([place])
     for step in (1, 2, 3):
         grads = round_to_nearest(wild_gradients(rng, size), dtype)
@@ -154,7 +155,7 @@ def test_threads_and_shards_do_not_change_a_bit(sizes, threads):
     grads = round_to_nearest(rng.standard_normal(total).astype(np.float32), "bfloat16")
     state = {"square_avg": np.zeros(total, np.float32)}
     whole, _, _ = expected(Rule(), "stochastic", "bfloat16", 0.01, 1, stored, None, grads, state, PLACES["whole"])
-    batch = native.Batch("bfloat16", len(sizes), Rule(), steps="float64", rounding="stochastic", seed=9)
+    batch = Batch("bfloat16", len(sizes), Rule(), steps="float64", rounding="stochastic", seed=9)
     begins = np.cumsum([0, *sizes[:-1]])
     batch.number([(5, begin, 2**62, 0) for begin in begins.tolist()])
     counts, rows = np.zeros(len(sizes)), (stored, grads, state["square_avg"])

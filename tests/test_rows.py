@@ -7,6 +7,7 @@ import pytest
 from support import COMMON_RULES, VARIANT_RULES, same_bits, wild_gradients
 
 from rmsprop import Rule, native, reference
+from rmsprop.batch import Batch
 from rmsprop.decays import MOST_SEGMENTS, Decays, Shares, after, powers
 from rmsprop.row_table import RowTable
 from rmsprop.rows import moves_at_rest, summed, up_to_date, update
@@ -157,7 +158,7 @@ def test_what_moves_rows_at_rest_is_named(options, reason):
 def kernel_update(rule, lr, step, rows, grad, dtype, threads):
     """Do as `update` does, by the compiled kernel."""
     table, state, last, decays = rows
-    batch = native.Batch(dtype, 1, rule)
+    batch = Batch(dtype, 1, rule)
     columns = [table, grad[1], *(state[name] for name in ("square_avg", "grad_var", "grad_avg") if name in state)]
     batch.place([table.size], [array.ctypes.data for array in columns])
     batch.set_numbers(lr, step)

@@ -5,6 +5,7 @@ import pytest
 from support import same_bits, wild_gradients
 
 from rmsprop import Rule, native
+from rmsprop.batch import Batch
 from rmsprop.row_table import RowTable
 from rmsprop.rowwise import mean_squares, stale_decay, unfit_rule, update
 
@@ -19,7 +20,7 @@ WIDTHS = [1, 7, 8, 64, 300]
 
 def kernel_update(rule, lr, step, table, grad, square_avg, staleness_decay, last, threads=1):
     """Do as `update` does, by the compiled kernel."""
-    batch = native.Batch(table.dtype.name, 1, rule)
+    batch = Batch(table.dtype.name, 1, rule)
     batch.place([table.size], [array.ctypes.data for array in (table, grad[1], square_avg)])
     batch.set_numbers(lr, step)
     addresses = len(grad[0]), grad[0].ctypes.data, grad[1].ctypes.data

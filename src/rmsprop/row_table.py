@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from rmsprop.batch import Batch
 from rmsprop.codes import BLOCK
 from rmsprop.decays import Decays, Segments
 from rmsprop.drift import Drift
 from rmsprop.layout import RowsStruct
-from rmsprop.native import Batch, prepared_rows
+from rmsprop.native import prepared_rows
 from rmsprop.storage import Packing
 
 Array = np.ndarray[Any, Any]

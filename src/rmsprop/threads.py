@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
-from rmsprop.native import Batch, prepared
+from rmsprop.batch import Batch
+from rmsprop.native import prepared
 
 # A forked child inherits OpenMP's memory, but not its threads, and would wait for them forever. Its own children too.
 _forks = 0

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from rmsprop import Rule, layout
-from rmsprop.native import Batch
+from rmsprop.batch import Batch
 from rmsprop.stretch_table import NOWHERE, Stretches
 
 LENGTHS = [0, 1, 1, 2, 3, 4, 5, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -1, -2, -(2**31), -(2**63)]

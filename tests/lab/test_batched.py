@@ -176,7 +176,7 @@ def test_equal_calls_give_equal_bits(together):
 
 
 def test_many_models_take_several_computations_and_give_the_same(together, monkeypatch):
-    monkeypatch.setattr("rmsprop.lab.batched._MOST_BYTES", 10_000)
+    monkeypatch.setattr("rmsprop.lab.model_stack._MOST_BYTES", 10_000)
     jobs = jobs_of(NAMES)[:7]
     for job, curve in zip(jobs, train_together(flowers(), jobs, epochs=EPOCHS, test=True), strict=True):
         np.testing.assert_allclose(curve.train, together[job].train, rtol=1e-9)

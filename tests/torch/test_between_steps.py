@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from rmsprop.torch import RMSprop, plan, state
+from rmsprop.torch import RMSprop, plan, variance
 from rmsprop.torch.optimizer import RMSprop as Class
 
 
@@ -99,7 +99,7 @@ def test_what_fails_while_the_variance_is_split_loses_nothing(monkeypatch):
     expected = [held["square_avg"].clone() for held in ours.state.values()]
     ours.param_groups[0]["centered"] = True
     with monkeypatch.context() as patch:
-        patch.setattr(state, "_difference", lambda *_: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(variance, "_difference", lambda *_: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             step([ours], 4)
     torch.testing.assert_close([held["square_avg"] for held in ours.state.values()], expected, rtol=0, atol=0)
@@ -112,7 +112,7 @@ def test_an_interrupted_load_leaves_everything_as_it_was(monkeypatch):
     step([ours], 1)
     current = deepcopy(ours.state_dict())
     with monkeypatch.context() as patch:
-        patch.setattr("rmsprop.torch.optimizer.adopted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("rmsprop.torch.state_dict._adopted", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             ours.load_state_dict(saved)
     torch.testing.assert_close(ours.state_dict(), current, rtol=0, atol=0)

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from rmsprop.torch import RMSprop, step_in_backward
-from rmsprop.torch import backward as in_backward
+from rmsprop.torch import RMSprop, joint_update, step_in_backward
 
 
 class Tied(torch.nn.Module):
@@ -91,7 +90,7 @@ def test_options_that_stay_are_checked_once(state_dtype, monkeypatch):
     def fail(group):
         raise AssertionError("the options of a group are checked, and all its parameters planned, anew")
 
-    monkeypatch.setattr(in_backward, "check_group", fail)
+    monkeypatch.setattr(joint_update, "check_group", fail)
     backward(model, 1)
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmsprop import layout, native, stretch_table
+from rmsprop import layout, stretch_table
+from rmsprop.batch import Batch
 from rmsprop.keras.tensors import describe_function, is_plain, torch
 from rmsprop.rule import Rule
 from rmsprop.storage import NARROW_DTYPES
@@ -58,7 +59,7 @@ class VariableTable:
         self._values, self._is_copied = [target.value for target in targets], is_copied
         self._dtype = getattr(torch, dtype)
         self._memories = [torch.empty(value.shape, dtype=self._dtype) if is_copied else value for value in self._values]
-        self.batch = native.Batch(dtype, len(targets), rule)
+        self.batch = Batch(dtype, len(targets), rule)
         state = [[target.state[name] for target in targets] for name in self.batch.state_columns]
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(targets)), dtype=object)

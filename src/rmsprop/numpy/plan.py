@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rmsprop import native
+from rmsprop.batch import Batch
 from rmsprop.numpy import operations
 from rmsprop.numpy.memory import Array, Counter, Slot, as_array, check_held, check_unchanged
 from rmsprop.rule import Rule
@@ -137,7 +138,7 @@ class ArrayBucket:
         self.counter = Counter(slots[0].counter.value)
         for slot in slots:
             slot.counter = self.counter
-        self.batch = native.Batch(slots[0].kernel_dtype, len(slots), rule)
+        self.batch = Batch(slots[0].kernel_dtype, len(slots), rule)
         params = [slot.memory.ctypes.data for slot in slots]
         state = [slot.state[name].ctypes.data for name in self.batch.state_columns for slot in slots]
         self.batch.place([slot.size for slot in slots], [*params, *repeat(0, len(slots)), *state])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmsprop import native, reference
+from rmsprop.batch import Batch
 from rmsprop.decays import Decays, Shares
 from rmsprop.numpy.memory import Array, Counter, Slot, as_array, check_held, check_unchanged
 from rmsprop.numpy.operations import real_numbers
@@ -139,7 +140,7 @@ class ArrayRows:
         self._table = None if native.missing() else self._kernel_table()
 
     def _kernel_table(self) -> RowTable:
-        batch = native.Batch(self._slot.kernel_dtype, 1, self._rule)
+        batch = Batch(self._slot.kernel_dtype, 1, self._rule)
         state = [self._slot.state[name].ctypes.data for name in batch.state_columns]
         batch.place([self._slot.size], [self._slot.memory.ctypes.data, 0, *state])
         return RowTable(batch, self._shape, 1, self._last)

@@ -4,9 +4,13 @@ From the outside in:
 
 - `optimizer`: the class, its parameter groups and hooks; `groups` from a group to a `Rule`, `paths` what updates what,
   `state_dict` and `foreign` what leaves and what arrives.
-- `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and why,
-  `checks` and `overlap` what is refused or goes one after the other, `stage` what is updated at once.
-- `bucket`: the tables that a kernel reads, from `state` and, beneath subclasses, shards and gaps, from `local`.
+- `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and, from
+  `obstacles`, why no kernel does; `checks` and `overlap` what is refused or goes one after the other, `stage` what is
+  updated at once.
+- `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`; `dense_copies` of what it
+  can't work on, and `batch_scales` of whole tensors, measured before it does.
+- `state`: what is kept per parameter; `completion` makes what a rule needs of it, with a `variance` where centered and
+  `packing` where it has 8 bits; `counter` counts the steps, `rounding` says how numbers are stored.
 - `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_scales` what is
   measured before, `gpu` what all launches need; `device` tells which kernel serves.
 - `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits`, `units` and `update_rms`
@@ -14,7 +18,7 @@ From the outside in:
 - `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
 - `hypergradient_descent`, `marthe`: learning rates that follow their gradients, with `tuned_rates` in common; `tunable`
   says which optimizers can have them.
-- `backward`: steps that backward takes, parameter by parameter.
+- `backward`: steps that backward takes, parameter by parameter or by the `joint_update` of several; `taken` by whom.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
 """
 

@@ -1,17 +1,16 @@
 """A step inside backward: each parameter is updated, and its gradient freed, as soon as that is accumulated.
 
-Every parameter has a plan of its own, or one with small ones that arrive right before it. What all steps of a backward
-have in common, the options of the groups, is looked at once, when the first gradient of the backward arrives.
+Every parameter is updated by itself, or with small ones that arrive right before it (`rmsprop.torch.joint_update`).
+What all steps of a backward have in common is looked at once, when its first gradient arrives.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,14 +19,11 @@ from torch.optim import Optimizer
 from rmsprop.locks import lock_of
 from rmsprop.torch.averaged import is_averaged
 from rmsprop.torch.checks import names_of
-from rmsprop.torch.groups import ParamGroup, as_groups, check_group, lr_of, read_options
-from rmsprop.torch.limits import limits_of
+from rmsprop.torch.groups import as_groups
+from rmsprop.torch.joint_update import JointUpdate, SharedGroup, SingleParam
 from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.step import Stepper
 from rmsprop.torch.taken import check_free, give_back, take
-
-if TYPE_CHECKING:
-    from rmsprop.torch.plan import Plan
 
 _graph_task: Any = torch._C._current_graph_task_id  # which backward runs
 
@@ -77,28 +73,13 @@ class StepInBackward:
     """
 
     def __init__(self, optimizer: Any) -> None:
-        if not isinstance(getattr(optimizer, "_stepper", None), Stepper):
-            kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}".removeprefix("builtins.")
-            raise TypeError(f"a step in backward is one of rmsprop.torch.RMSprop, but {kind} was given: make one")
-        if optimizer.max_grad_norm is not None:
-            raise RuntimeError(NEEDS_ALL_GRADIENTS)
-        if getattr(optimizer, "tuner", None) is not None:
-            raise RuntimeError("a step in backward frees the gradients that tune the learning rate: remove() the tuner")
-        if optimizer.in_backward is not None:
-            raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
-        if any(map(is_averaged, optimizer.param_groups)):
-            raise RuntimeError(
-                "a step in backward can't serve ScheduleFreeRMSprop, which counts a step of all parameters at once: "
-                "leave the steps to step()"
-            )
-        if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
-            raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
+        _check_can_serve(optimizer)
         self._optimizer, self._lock = optimizer, lock_of(self)
         self._hooks: list[Any] = []
         self._hooked: set[Tensor] = set()
-        self._groups: list[_SharedGroup] = []
-        self._waiting: list[_Single] = []
-        self._sets: dict[tuple[int, ...], _Joint] = {}
+        self._groups: list[SharedGroup] = []
+        self._waiting: list[SingleParam] = []
+        self._sets: dict[tuple[int, ...], JointUpdate] = {}
         self._task, self._small = -1, 0
         self._accumulates = self._has_looked_for_ddp = False
         _check_not_replicated(optimizer)
@@ -112,13 +93,13 @@ class StepInBackward:
         for group, of_group in zip(groups, names, strict=True):
             for param, name in zip(group["params"], of_group, strict=True):
                 check_free(param, name, self)
-        self._groups += [_SharedGroup(self._optimizer, n) for n in range(len(self._groups), len(groups))]
+        self._groups += [SharedGroup(self._optimizer, n) for n in range(len(self._groups), len(groups))]
         for shared, group, of_group in zip(self._groups, groups, names, strict=True):
             for param, name in zip(group["params"], of_group, strict=True):
                 if param not in self._hooked and param.requires_grad:
                     self._hooked.add(param)
                     take(param, self)
-                    single = _Single(shared, param, name, number)
+                    single = SingleParam(shared, param, name, number)
                     self._hooks.append(param.register_post_accumulate_grad_hook(self._hook(single)))
                 number += 1
         self._small = min(_MOST_SMALL, int(_SMALL * sum(map(_size, self._hooked))))
@@ -154,7 +135,7 @@ class StepInBackward:
         finally:
             self._accumulates = before
 
-    def _hook(self, single: _Single) -> Any:
+    def _hook(self, single: SingleParam) -> Any:
         def accumulated(param: Tensor) -> None:
             if self._accumulates:
                 return
@@ -173,13 +154,13 @@ class StepInBackward:
         if not waiting:
             return
         key = tuple(single.number for single in waiting)
-        together = self._sets.get(key)
-        if together is None:
+        joint = self._sets.get(key)
+        if joint is None:
             if len(self._sets) >= _MOST_SETS:  # gradients arrive in another order each time
                 self._sets.clear()
-            together = self._sets[key] = _Joint(self._optimizer, waiting)
+            joint = self._sets[key] = JointUpdate(self._optimizer, waiting)
         with self._optimizer._stepper.lock:  # another thread may be saving or loading state
-            together.step()
+            joint.step()
         for single in waiting:
             single.param.grad = None
 
@@ -214,149 +195,24 @@ NEEDS_ALL_GRADIENTS = (
 )
 
 
-class _SharedGroup:
-    """A parameter group as the parameters in it see it, one at a time.
-
-    Attributes:
-        group: Its options, without parameters.
-        lr: Its learning rate.
-        version: Rises with every change of another option.
-    """
-
-    def __init__(self, optimizer: Any, number: int) -> None:
-        self._optimizer, self._number = optimizer, number
-        self.group, self.version = ParamGroup(), 0
-        self.lr: float | Tensor = 0.0
-        self._seen: Any = None
-
-    def refresh(self) -> None:
-        """Take over the options as they are now."""
-        group = self._optimizer.param_groups[self._number]
-        seen = (*read_options(group), group["maximize"], isinstance(group["lr"], Tensor))
-        self.lr = lr_of(group)
-        if seen != self._seen or not all(isinstance(option, _PLAIN) for option in seen):
-            check_group(group)
-            self.group = ParamGroup({key: group[key] for key in group.keys() - {"params", "param_names"}})
-            self._seen, self.version = seen, self.version + 1
-
-
-# Options of these types don't change in place.
-_PLAIN = (bool, int, float, str, torch.dtype, type(None))
-
-
-class _Single(NamedTuple):
-    """A parameter, as backward comes upon it.
-
-    Args:
-        shared: Its group.
-        param: The parameter.
-        name: What it is called.
-        number: Its number in the optimizer.
-    """
-
-    shared: _SharedGroup
-    param: Tensor
-    name: str
-    number: int
-
-
-class _View:
-    """What a `Stepper` sees of an optimizer that has some of its parameters alone.
-
-    Args:
-        optimizer: The whole optimizer.
-        params: The parameters.
-    """
-
-    def __init__(self, optimizer: Any, params: Iterable[Tensor]) -> None:
-        self._optimizer = optimizer
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, Any] = defaultdict(dict)
-        self.state.update({param: optimizer.state[param] for param in params if param in optimizer.state})
-
-    def is_current(self) -> bool:
-        """Whether the parameters still have the state that they have here."""
-        states = self._optimizer.state
-        return all(states.get(param) is state for param, state in self.state.items())
-
-    def show(self) -> None:
-        """Let the optimizer have the state that was made here."""
-        self._optimizer.state.update(self.state)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._optimizer, name)
-
-
-class _Joint:
-    """Parameters that are updated at once.
-
-    Args:
-        optimizer: The optimizer.
-        singles: The parameters.
-    """
-
-    def __init__(self, optimizer: Any, singles: Sequence[_Single]) -> None:
-        self._optimizer = optimizer
-        self._params = [single.param for single in singles]
-        by_group: dict[_SharedGroup, list[_Single]] = {}
-        for single in singles:
-            by_group.setdefault(single.shared, []).append(single)
-        self._groups = list(by_group)
-        self._param_lists = [[single.param for single in alike] for alike in by_group.values()]
-        numbering = [([each.name for each in alike], [each.number for each in alike]) for alike in by_group.values()]
-        self._stepper = Stepper(numbering=numbering)
-        self._view: _View | None = None
-        self._versions: list[int] = []
-        self._rates: list[Any] = []
-        self._is_plain = False
-
-    def step(self) -> None:
-        """Update the parameters."""
-        view = self._view
-        if view is None or not view.is_current():
-            view = self._view = _View(self._optimizer, self._params)
-            self._stepper.forget()
-        elif self._is_plain and self._versions == [shared.version for shared in self._groups] and self._step_plain():
-            return
-        view.param_groups = [
-            ParamGroup({**shared.group, "lr": shared.lr, "params": params})
-            for shared, params in zip(self._groups, self._param_lists, strict=True)
-        ]
-        whole = self._optimizer._stepper
-        self._stepper.has_warned = whole.has_warned
-        self._stepper.sweeps.has_warned = whole.sweeps.has_warned
-        self._stepper.step(view)  # type: ignore[arg-type]
-        whole.has_warned = self._stepper.has_warned
-        whole.sweeps.has_warned = self._stepper.sweeps.has_warned
-        view.show()
-        self._versions = [shared.version for shared in self._groups]
-        self._rates = []
-        self._is_plain = self._stepper.plan is not None and self._stepper.plan.is_plain
-
-    def _step_plain(self) -> bool:
-        """Update where nothing but gradients and rates has changed; return False, and do nothing, if more has."""
-        plan, rates = self._stepper.plan, [shared.lr for shared in self._groups]
-        assert plan is not None
-        assert plan.first.update is not None
-        if any(isinstance(lr, Tensor) for lr in rates) or not plan.bind_first():
-            return False
-        try:
-            if rates != self._rates:
-                self._set_numbers(plan)
-                self._rates = rates
-            if status := plan.first.update():
-                raise RuntimeError(f"the parallel region of the kernel failed with status {status}")
-        finally:
-            for bucket in plan.first.buckets:
-                bucket.release()
-        torch.autograd.graph.increment_version(self._params)
-        return True
-
-    def _set_numbers(self, plan: Plan) -> None:
-        for bucket in plan.first.buckets:
-            shared = self._groups[bucket.group]
-            limits = limits_of(shared.group, 1.0)
-            bucket.set_numbers(bucket.rule, shared.lr, shared.group["maximize"], limits)
+def _check_can_serve(optimizer: Any) -> None:
+    """Refuse an optimizer whose steps backward can't take."""
+    if not isinstance(getattr(optimizer, "_stepper", None), Stepper):
+        kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"a step in backward is one of rmsprop.torch.RMSprop, but {kind} was given: make one")
+    if optimizer.max_grad_norm is not None:
+        raise RuntimeError(NEEDS_ALL_GRADIENTS)
+    if getattr(optimizer, "tuner", None) is not None:
+        raise RuntimeError("a step in backward frees the gradients that tune the learning rate: remove() the tuner")
+    if optimizer.in_backward is not None:
+        raise RuntimeError("backward takes the steps of this optimizer already: remove() the first handle")
+    if any(map(is_averaged, optimizer.param_groups)):
+        raise RuntimeError(
+            "a step in backward can't serve ScheduleFreeRMSprop, which counts a step of all parameters at once: "
+            "leave the steps to step()"
+        )
+    if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
+        raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
 
 
 def _size(param: Tensor) -> int:

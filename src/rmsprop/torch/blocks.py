@@ -17,8 +17,7 @@ from torch import Tensor
 from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
 from rmsprop.torch.limits import Limits
-from rmsprop.torch.local import is_dense
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real, is_dense
 from rmsprop.torch.update_rms import limiting
 
 # Elements of a block: its arrays and temporaries share a second-level cache. torch copies no more than this on one

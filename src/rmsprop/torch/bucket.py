@@ -6,8 +6,8 @@ DLPack's exchange interface, over tables that are built once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import chain, repeat
 from operator import is_
 from typing import Any
@@ -18,13 +18,14 @@ from torch import Tensor
 
 from rmsprop import layout, native, stretch_table
 from rmsprop.averaging import AveragedRule, AveragedStep, Updating, inner
-from rmsprop.storage import KERNEL_DTYPES, NARROW_DTYPES
-from rmsprop.threads import torch_threads
+from rmsprop.batch import Batch
+from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.torch.averaged import Rate
+from rmsprop.torch.batch_scales import BatchScales
+from rmsprop.torch.dense_copies import DenseCopies, in_order
 from rmsprop.torch.device import dlpack_device, is_on_gpu
 from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
-    dense_copy,
     inside,
     is_lazy,
     is_odd,
@@ -35,40 +36,11 @@ from rmsprop.torch.local import (
     shards_of_gradients,
 )
 from rmsprop.torch.overlap import meets
-from rmsprop.torch.packing import CODES, SCALES, held
+from rmsprop.torch.packing import CODES, SCALES
 from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
-from rmsprop.torch.state import ParamState, as_real, state_dtype
-from rmsprop.torch.units import CutUnits, cuts, units_of
+from rmsprop.torch.state import ParamState
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
-
-
-_NARROW = {getattr(torch, name) for name in NARROW_DTYPES}
-
-
-def copy_dtype(param: Tensor, state: Mapping[str, Any], rule: Updating) -> torch.dtype | None:
-    """Return the dtype of the dense copy in which a kernel must update a parameter, or None if it needs none.
-
-    It does if the parameter has gaps in memory or state in another memory order, and if its gradient is wider than
-    itself, which must not be rounded before it is used.
-
-    Args:
-        param: The parameter.
-        state: Its state, as far as there is any yet.
-        rule: What decides which state is used.
-    """
-    memory, kept = (
-        inside(param),
-        [inside(held(state, name)) for name in rule.state_names if name in state or CODES[name] in state],
-    )
-    if param.grad is not None and param.grad.dtype != memory.dtype and memory.dtype in _NARROW:
-        return state_dtype(param)
-    has_other_order = len({_order(memory), *map(_order, kept)}) > 1
-    return memory.dtype if has_other_order or is_odd(memory) else None
-
-
-def _order(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
 
 
 class Bucket:
@@ -104,44 +76,28 @@ class Bucket:
         clips_units: bool,
         numbers: Sequence[int],
     ) -> None:
-        self.group, self.params, self.states, self.rule, self.numbers = group, params, states, inner(rule), numbers
-        self.is_sharded = is_shard(params[0])
-        self.on_gpu = is_on_gpu(params[0])
-        self.copied = copied is not None
-        self._alone = alone
-        self._grads: Sequence[Any] = ()
-        self.device_lr: Tensor | None = None  # a learning rate that the kernel reads on the device
+        self.group, self.params, self.states, self.rule = group, params, states, inner(rule)
+        self.is_sharded, self.on_gpu = is_shard(params[0]), is_on_gpu(params[0])
         self.counts_on_device = self.on_gpu and counts_on_device
+        self.copied, self._alone = copied is not None, alone
         self._inside = reader(self.is_sharded)
+        self.copies = DenseCopies(params, states, self.rule, dtype=copied, of_gradients=alone, read=self._inside)
+        self._memories = self.copies.memories
+        self.device = self._memories[0].device
+        self._keeps_lost = rounding.keeps_lost(self._memories[0].dtype)
+        self.batch = self._new_batch(rounding, averages=isinstance(rule, AveragedRule))
+        self.limits = Limits(1.0)
+        self.scales = BatchScales(self.batch, numbers, params, self._memories, limits_updates, clips_units)
+        self.seed, self.places = rounding.seed, []
+        if self.batch.rounding == "stochastic" or rounding.packing is not None:
+            self.places = list(map(place_of, numbers, params))
+            self.batch.number(self.places)
+        self.device_lr: Tensor | None = None  # a learning rate that the kernel reads on the device
+        self._numbers: tuple[Any, ...] = ()
         self._some_rest = False
         # Where the count enters the update, counters are looked at every time, held by whomever.
         self._pins_counters = states[0].has_pinned_counter() and not rule.depends_on_step
         self._trusts_counters = False
-        self._memories = [self._memory(param, state, copied) for param, state in zip(params, states, strict=True)]
-        self._grad_copies = [torch.empty_like(each) for each in self._memories] if alone else []
-        memory = self._memories[0]
-        self.device = memory.device
-        steps = None if self.counts_on_device else str(states[0].counter.dtype).removeprefix("torch.")
-        self._keeps_lost, how = rounding.keeps_lost(memory.dtype), rounding.of(memory.dtype)
-        self.batch = native.Batch(
-            DTYPES[memory.dtype],
-            len(params),
-            self.rule,
-            dlpack_device(memory.device),
-            steps,
-            how,
-            rounding.seed,
-            rounding.packing,
-            averages=isinstance(rule, AveragedRule),
-        )
-        self._update_scales = self.batch.limit_updates() if limits_updates else None
-        self._unit_scales = self._units() if clips_units else None
-        self._limits = Limits(1.0)
-        self._numbers: tuple[Any, ...] = ()
-        self._seed, self._places = rounding.seed, []
-        if how == "stochastic" or rounding.packing is not None:
-            self._places = list(map(place_of, numbers, params))
-            self.batch.number(self._places)
         # NumPy fills an array of objects several times faster than Python converts as many ids.
         self._objects = np.empty((self.batch.columns, len(params)), dtype=object)
         self._address: int = self._objects.ctypes.data
@@ -151,12 +107,18 @@ class Bucket:
         self._complex = [i for i, each in enumerate(self._memories) if each.is_complex()]
         self._place()
 
-    def _memory(self, param: Tensor, state: ParamState, copied: torch.dtype | None) -> Tensor:
-        memory: Tensor = self._inside(param)
-        return (
-            memory
-            if copied is None
-            else dense_copy(memory, self._inside(held(state, self.rule.state_names[0])), copied)
+    def _new_batch(self, rounding: RoundingChoice, averages: bool) -> Batch:
+        dtype, steps = self._memories[0].dtype, self.states[0].counter.dtype
+        return Batch(
+            DTYPES[dtype],
+            len(self.params),
+            self.rule,
+            dlpack_device(self.device),
+            None if self.counts_on_device else str(steps).removeprefix("torch."),
+            rounding.of(dtype),
+            rounding.seed,
+            rounding.packing,
+            averages=averages,
         )
 
     def _place(self) -> None:
@@ -172,7 +134,6 @@ class Bucket:
             [layout.RESTS] * count,
             [*_addresses(self._memories), *repeat(0, count), *chain.from_iterable(map(_addresses, (*state, *steps)))],
         )
-        self._originals = self._places_of_originals()
 
     @property
     def _kept_names(self) -> list[str]:
@@ -181,16 +142,6 @@ class Bucket:
         if self.batch.packing == "8bit":
             return [*map(CODES.__getitem__, arrays), *map(SCALES.__getitem__, arrays), *lost]
         return [*arrays, *lost]
-
-    def _places_of_originals(self) -> list[Any]:
-        """Return where the parameters are whose copies are updated."""
-        originals = map(self._inside, self.params if self.copied else ())
-        return [(each.data_ptr(), each.shape, each.stride()) for each in originals]
-
-    @property
-    def dense_copies(self) -> Sequence[Tensor]:
-        """The copies that are updated in place of parameters, or read in place of gradients."""
-        return [*(self._memories if self.copied else ()), *self._grad_copies]
 
     @property
     def active(self) -> Sequence[Tensor]:
@@ -226,13 +177,13 @@ class Bucket:
         if self._complex and any(self._memories[i].is_conj() for i in self._complex):
             return False
         if self._alone:
-            self._grads = grads
-            return all(map(self._can_hold, self._memories, grads)) and self._bind(self._copies_of(grads), written)
+            copied = self.copies.of_gradients(grads)
+            return copied is not None and self._bind(copied, written)
         if not (self._may_be_lazy and self._some_are_lazy(grads)) and self._bind(grads, written):
             return True
-        in_order = self._in_order(grads)
-        replaced = [grad for grad, copy in zip(grads, in_order, strict=True) if copy is not grad]
-        return bool(replaced) and not meets(written, replaced) and self._bind(in_order, written)
+        ordered = list(map(in_order, self._memories, grads))
+        replaced = [grad for grad, copy in zip(grads, ordered, strict=True) if copy is not grad]
+        return bool(replaced) and not meets(written, replaced) and self._bind(ordered, written)
 
     @property
     def is_plain(self) -> bool:
@@ -241,8 +192,9 @@ class Bucket:
             self.is_sharded
             or self.copied
             or self._alone
-            or self.scales_updates
-            or self.clips_units
+            or self.scales.limits_updates
+            or self.scales.clips_units
+            or self.has_caution
             or bool(self._complex)
         )
         return not is_odd_one and not self.on_gpu and self._pins_counters
@@ -265,27 +217,18 @@ class Bucket:
         """Look for parameters and state where they are now; return whether the bucket can serve them there.
 
         Returns:
-            False if copies of the parameters are updated, or a GPU holds the tables. What has another shape or dtype
-            now, `bind` notices.
+            False if copies are worked on, or a GPU holds the tables. What has another shape or dtype now, `bind`
+            notices.
         """
-        if self.copied or self.on_gpu or not all(is_plain_class(type(self._inside(param))) for param in self.params):
+        if self.copies.all or self.on_gpu:
+            return False
+        if not all(is_plain_class(type(self._inside(param))) for param in self.params):
             return False
         self._memories = list(map(self._inside, self.params))
         if any(map(is_odd, self._memories)):
             return False
         self._place()
         return True
-
-    def _copies_of(self, grads: Sequence[Any]) -> list[Any]:
-        return [None if grad is None else copy for grad, copy in zip(grads, self._grad_copies, strict=True)]
-
-    def _can_hold(self, memory: Tensor, grad: Any) -> bool:
-        """Whether a copy of a gradient can be made in the parameter's dtype without rounding it before it is used."""
-        if grad is None:
-            return True
-        if grad.layout != torch.strided or grad.shape != memory.shape:
-            return False
-        return memory.dtype not in _NARROW or torch.promote_types(grad.dtype, memory.dtype) == memory.dtype
 
     def written(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return where the stretches of memory begin that the kernel writes, and where they end; empty ones too."""
@@ -296,7 +239,7 @@ class Bucket:
     def _originals_stay(self) -> bool:
         """Whether shards, and parameters whose copies are updated, are still where they were."""
         if self.copied:
-            return self._places_of_originals() == self._originals
+            return self.copies.originals_stay()
         return all(map(is_, map(read_local, self.params), self._memories))
 
     def _bind(self, grads: list[Any], written: stretch_table.Stretches) -> bool:
@@ -306,37 +249,11 @@ class Bucket:
         except (BufferError, RuntimeError):  # a gradient without plain memory, such as a sparse one
             return False
 
-    def _in_order(self, grads: Sequence[Any]) -> list[Any]:
-        """Return the gradients, copied into their parameter's memory order where they have another one."""
-
-        def in_order(memory: Tensor, grad: Any) -> Any:
-            if grad is None or not self._can_hold(memory, grad):
-                return grad
-            same = grad.dtype == memory.dtype and grad.stride() == memory.stride() and not is_odd(grad)
-            return grad if same else torch.empty_like(memory).copy_(grad)
-
-        return list(map(in_order, self._memories, grads))
-
-    def copy_in(self) -> None:
-        """Fill the copies of parameters that are about to be updated there, and of gradients."""
-        with torch.no_grad():
-            for i in self._copies():
-                self._memories[i].copy_(self._inside(self.params[i]))
-            for copy, grad in zip(self._grad_copies, self._grads, strict=False):
-                if grad is not None:
-                    copy.copy_(grad)
-
-    def copies_out(self) -> list[Callable[[], Any]]:
-        """Return the calls that write dense copies, once they are updated, back to their parameters."""
-        return [partial(self._inside(self.params[i]).copy_, self._memories[i]) for i in self._copies()]
-
-    def _copies(self) -> list[int]:
-        return [i for i, size in enumerate(self.batch.sizes) if size != layout.RESTS] if self.copied else []
-
     def release(self) -> None:
         """Let go of the gradients, so that they can be freed."""
         self._objects[1] = None
-        self._grads = ()
+        if self._alone:
+            self.copies.release()
 
     def set_numbers(self, rule: Updating, lr: Rate, maximize: bool, limits: Limits) -> None:
         """Set what the next update computes, if it changed.
@@ -358,7 +275,7 @@ class Bucket:
         numbers = rule, lr, step, maximize, limits, averaged
         if numbers != self._numbers:
             self._numbers = ()  # unknown, should a Ctrl-C come in between
-            self._limits = limits
+            self.limits = limits
             self.batch.set_numbers(
                 lr,
                 step,
@@ -371,64 +288,9 @@ class Bucket:
             self._numbers = numbers
 
     @property
-    def limits(self) -> Limits:
-        """What the gradients of the next update are multiplied with, and what is limited then."""
-        return self._limits
-
-    @property
-    def clips_units(self) -> bool:
-        """Whether gradients are clipped unit by unit."""
-        return self._unit_scales is not None
-
-    def _units(self) -> list[np.ndarray[Any, Any]]:
-        counts = list(map(units_of, self._memories))
-        sizes = [as_real(each).numel() // max(n, 1) for each, n in zip(self._memories, counts, strict=True)]
-        return self.batch.part_units(counts, sizes)
-
-    def scale_units(self) -> list[CutUnits]:
-        """Set what clips the gradient of each unit; return what remains to be set because processes share units."""
-        assert self._unit_scales is not None
-        self.batch.scale_units(self._limits.max_grad_ratio, *torch_threads())
-        rows = zip(self.numbers, self.params, self._unit_scales, self.batch.sizes, strict=True)
-        return [
-            CutUnits(number, param, scales, self._limits)
-            for number, param, scales, size in rows
-            if size != layout.RESTS and self.is_sharded and cuts(param)
-        ]
-
-    @property
-    def scales_updates(self) -> bool:
-        """Whether an update of a tensor depends on all of its elements."""
-        return self.limits_updates or self.has_caution
-
-    @property
     def has_caution(self) -> bool:
         """Whether no step is taken against its gradient."""
         return self.rule.caution
-
-    def agreements(self) -> list[tuple[int, Tensor, int]]:
-        """Return of each tensor its number, itself, and in how many elements its step agrees with its gradient."""
-        counts = native.agreements(self.batch, *torch_threads())
-        return list(zip(self.numbers, self.params, counts.tolist(), strict=True))
-
-    def scale_agreements(self, scales: Mapping[int, float]) -> None:
-        """Set what the steps that agree are multiplied with in each tensor, by its number."""
-        self.batch.scale_agreements([scales[number] for number in self.numbers])
-
-    @property
-    def limits_updates(self) -> bool:
-        """Whether the root mean square of each tensor's update is limited."""
-        return self._update_scales is not None
-
-    def measured_updates(self) -> list[tuple[int, Tensor, np.ndarray[Any, Any], float]]:
-        """Return of each tensor its number, itself, the sum of the squares of its g/√v, and the limit to their RMS."""
-        words = native.update_squares(self.batch, *torch_threads())
-        return [(*each, self._limits.max_update_rms) for each in zip(self.numbers, self.params, words, strict=True)]
-
-    def scale_updates(self, scales: Mapping[int, float]) -> None:
-        """Set what g/√v of each tensor is multiplied with, by its number."""
-        assert self._update_scales is not None
-        self._update_scales[:] = [scales[number] for number in self.numbers]
 
     def count(self, counted: Tensor | None) -> None:
         """Count a step of every parameter that takes part, where no update of the compiled kernel does.
@@ -440,26 +302,6 @@ class Bucket:
             self.batch.count()
         elif steps := [state.counter for state in self.active_states()]:
             torch._foreach_add_(steps, 1.0 if counted is None else counted.to(steps[0].dtype))
-
-    def words_for_rounding(self) -> np.ndarray[Any, Any]:
-        """Return what the Triton kernel reads per tensor in order to store it, in the order of its table."""
-        words = np.zeros((len(self.params), 11), dtype=np.int64)
-        words[:, 0] = self.batch.column("lost")
-        if self._places:
-            words[:, 1] = np.uint64(self._seed).astype(np.int64)
-            words[:, 2:6] = self._places
-        if self._places and self.counts_on_device:
-            words[:, 6] = [state.counter.data_ptr() for state in self.states]
-            words[:, 7] = [state.counter.element_size() for state in self.states]
-        for column, name in enumerate(("spread_scales", "mean_scales", "buffer_scales"), 8):
-            words[:, column] = self.batch.column(name)
-        return words
-
-    def next_steps(self) -> np.ndarray[Any, Any]:
-        """Return the number of each tensor's next update, 0 where a counter on the device will know it."""
-        if self.counts_on_device:
-            return np.zeros(len(self.params), dtype=np.int64)
-        return np.array([state.counter.item() + 1 for state in self.states]).astype(np.int64)
 
     def active_states(self) -> list[ParamState]:
         """Return the states of the parameters that take part in the step that is bound."""

@@ -19,11 +19,11 @@ from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
 from rmsprop.torch.foreach import Library, TensorList
 from rmsprop.torch.limits import Limits
-from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
+from rmsprop.torch.local import as_real, is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import Member
 from rmsprop.torch.packing import PackedState
-from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice
-from rmsprop.torch.state import ParamState, as_real, state_dtype
+from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice, state_dtype
+from rmsprop.torch.state import ParamState
 from rmsprop.torch.units import scaled
 from rmsprop.torch.update_rms import limiting
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from rmsprop import clipping
 from rmsprop.clipping import INFINITE, LIMB_BITS, LIMBS, LOWEST_LIMB, WORDS
-from rmsprop.torch.local import is_shard
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real, is_shard
 
 _PART = 1 << 20  # numbers that are added at a time
 

@@ -77,7 +77,7 @@ class Launch:
         update = gpu.kernels().kernel.update
         with gpu.current(self._device):
             stream = gpu.Stream(self._device, kept)
-            stream.keep(*(copy for bucket in self._buckets for copy in bucket.dense_copies))
+            stream.keep(*(copy for bucket in self._buckets for copy in bucket.copies.all))
             self._place()
             rows = self._row_table.on_device(self._rows, stream)
             owners = self._owner_table.on_device(self._owners, stream)
@@ -124,7 +124,7 @@ class Launch:
                 rows[begin:end, column] = bucket.batch.column(name)
             rows[begin:end, 4] = np.maximum(bucket.batch.sizes, 0)
             rows[begin:end, 6] = np.arange(place.start, place.stop)
-            rows[begin:end, tables.LOST.value :] = bucket.words_for_rounding()
+            rows[begin:end, tables.LOST.value :] = _words_for_rounding(bucket)
         blocks = -(rows[:, 4] // -tables.BLOCK)
         self._span = max(1, -(int(blocks.sum()) // -gpu.MOST_PROGRAMS))
         programs = -(blocks // -self._span)
@@ -144,7 +144,7 @@ class Launch:
         words = [self._rules.reshape(-1), *self._grads]
         if self._takes_chances:
             pad = np.zeros(self._count % 2, dtype=np.int64)  # else another kernel would be compiled for odd counts
-            words += [pad, *(bucket.next_steps() for bucket in self._buckets)]
+            words += [pad, *(_next_steps(bucket) for bucket in self._buckets)]
         return np.concatenate(words)
 
     def _set_gains(self, rules: Tensor) -> None:
@@ -165,6 +165,28 @@ class Launch:
                 numbers[place, layout.offset("weight_decay") // 8] = bucket.rule.decay_at(lr.squeeze().double())
 
 
+def _words_for_rounding(bucket: Bucket) -> Words:
+    """Return what the kernel reads per tensor in order to store it, in the order of its table."""
+    words = np.zeros((len(bucket.params), 11), dtype=np.int64)
+    words[:, 0] = bucket.batch.column("lost")
+    if bucket.places:
+        words[:, 1] = np.uint64(bucket.seed).astype(np.int64)
+        words[:, 2:6] = bucket.places
+    if bucket.places and bucket.counts_on_device:
+        words[:, 6] = [state.counter.data_ptr() for state in bucket.states]
+        words[:, 7] = [state.counter.element_size() for state in bucket.states]
+    for column, name in enumerate(("spread_scales", "mean_scales", "buffer_scales"), 8):
+        words[:, column] = bucket.batch.column(name)
+    return words
+
+
+def _next_steps(bucket: Bucket) -> Words:
+    """Return the number of each tensor's next update, 0 where a counter on the device will know it."""
+    if bucket.counts_on_device:
+        return np.zeros(len(bucket.params), dtype=np.int64)
+    return np.array([state.counter.item() + 1 for state in bucket.states]).astype(np.int64)
+
+
 def _counts_there(bucket: Bucket) -> bool:
     return bucket.rule.depends_on_step and bucket.counts_on_device
 
@@ -180,7 +202,7 @@ def launches(buckets: Iterable[Bucket]) -> list[Launch]:
     """
     together: dict[Any, list[Bucket]] = {}
     for bucket in buckets:
-        scaled = bucket.has_caution, bucket.limits_updates, bucket.clips_units
+        scaled = bucket.has_caution, bucket.scales.limits_updates, bucket.scales.clips_units
         key = bucket.device, bucket.batch.dtype, *scaled, *_code_of(bucket).values()
         together.setdefault(key, []).append(bucket)
     return [Launch(members) for members in together.values()]

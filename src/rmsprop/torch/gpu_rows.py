@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop.batch import Batch
 from rmsprop.decays import Decays, Segments
-from rmsprop.native import Batch
 from rmsprop.torch import gpu
 
 

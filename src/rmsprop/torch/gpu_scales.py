@@ -19,8 +19,7 @@ from rmsprop.clipping import WORDS
 from rmsprop.rule import agreement_scale
 from rmsprop.torch import gpu
 from rmsprop.torch.exact_sum import update_scales
-from rmsprop.torch.local import inside
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real, inside
 from rmsprop.torch.units import factors, units_of
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class TensorScales:
 
     def __init__(self, buckets: Sequence[Bucket]) -> None:
         self._buckets, self._device = buckets, buckets[0].device
-        self._has_caution, self._limits_updates = buckets[0].has_caution, buckets[0].limits_updates
-        self._units = UnitFactors(buckets) if buckets[0].clips_units else None
+        self._has_caution, self._limits_updates = buckets[0].has_caution, buckets[0].scales.limits_updates
+        self._units = UnitFactors(buckets) if buckets[0].scales.clips_units else None
         numbers = [as_real(inside(param)).numel() for bucket in buckets for param in bucket.params]
         self._sizes = np.maximum(np.array(numbers, np.float64), 1.0)
         self._size_table, self._limit_table = gpu.WordTable(), gpu.WordTable()

@@ -123,6 +123,11 @@ def overlaps_itself(tensor: Tensor) -> bool:
     return False
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """Return a complex tensor as pairs of real numbers (a view, unless it is a lazy conjugate), any other as it is."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def is_lazy(tensor: Tensor) -> bool:
     """Whether a minus sign or a conjugation is still to be done, which DLPack does not show."""
     return tensor.is_neg() or tensor.is_conj()
@@ -131,13 +136,6 @@ def is_lazy(tensor: Tensor) -> bool:
 def is_odd(tensor: Tensor) -> bool:
     """Whether a tensor's numbers are not simply those in one stretch of memory, each at a multiple of its size."""
     return not is_dense(tensor) or is_lazy(tensor) or tensor.data_ptr() % tensor.element_size() != 0
-
-
-def dense_copy(memory: Tensor, alike: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return dense memory for a copy of a tensor, in the memory order of another one, its state."""
-    if is_dense(alike):
-        return torch.empty_strided(memory.shape, alike.stride(), dtype=dtype, device=memory.device)
-    return torch.empty(memory.shape, dtype=dtype, device=memory.device)
 
 
 def reader(is_sharded: bool) -> Callable[[Any], Any]:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from rmsprop.rates import tangent
 from rmsprop.rule import Rule
+from rmsprop.torch.completion import complete
 from rmsprop.torch.optimizer import RMSprop
-from rmsprop.torch.state import complete
 from rmsprop.torch.tunable import check_gradients
 from rmsprop.torch.tuned_rates import Mode, Products, TunedRates, checked_number, loaded_like, products
 

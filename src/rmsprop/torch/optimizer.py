@@ -31,14 +31,14 @@ from rmsprop.torch import composite
 from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.checks import check_states_belong
+from rmsprop.torch.completion import share
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
 from rmsprop.torch.prepared import prepare
 from rmsprop.torch.rounding import choice_of
 from rmsprop.torch.sparse import ON_ROWS
-from rmsprop.torch.state import ParamState, adopted, complete, keep_shared
-from rmsprop.torch.state_dict import Saved, as_torch_has_it, prepared_to_load
+from rmsprop.torch.state_dict import adopt, as_torch_has_it, keep_shared, prepared_to_load
 from rmsprop.torch.step import Stepper
 
 # What every group of torch's has.
@@ -168,26 +168,37 @@ class RMSprop(torch.optim.RMSprop):
         own = {"decay": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum, "centered": centered}
         given = {field: value for field, value in {**own, **options}.items() if value is not None}
         self._dialect = dialect
-        self._given = {KEYS[field]: value for field, value in given.items()}
-        defaults = ParamGroup(
-            self._rule_defaults({})
-            | {
-                "lr": learning_rate(dialect, lr),
-                "capturable": capturable,
-                "foreach": foreach,
-                "maximize": maximize,
-                "differentiable": differentiable,
-                "fused": fused,
-                "rounding": rounding,
-                "seed": seed,
-                "state_dtype": state_dtype,
-                "sparse": sparse,
-                "staleness_decay": staleness_decay,
-                "max_grad_value": max_grad_value,
-                "max_grad_ratio": max_grad_ratio,
-                "max_update_rms": max_update_rms,
-            }
+        self._set_up(
+            params,
+            given,
+            max_grad_norm,
+            lr=learning_rate(dialect, lr),
+            capturable=capturable,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+            rounding=rounding,
+            seed=seed,
+            state_dtype=state_dtype,
+            sparse=sparse,
+            staleness_decay=staleness_decay,
+            max_grad_value=max_grad_value,
+            max_grad_ratio=max_grad_ratio,
+            max_update_rms=max_update_rms,
         )
+
+    def _set_up(self, params: ParamsT, given: Mapping[str, Any], max_grad_norm: float | None, **options: Any) -> None:
+        """Check what groups start with, and make those of the parameters.
+
+        Args:
+            params: As for the class.
+            given: The fields of the rule in which it differs from the dialect's.
+            max_grad_norm: As for the class.
+            **options: All other options of a group.
+        """
+        self._given = {KEYS[field]: value for field, value in given.items()}
+        defaults = ParamGroup(self._rule_defaults({}) | options)
         check_new_group(defaults)
         Optimizer.__init__(self, params, slimmed(defaults))
         self.max_grad_norm = max_grad_norm
@@ -328,10 +339,7 @@ class RMSprop(torch.optim.RMSprop):
             for name in self.defaults.keys() - EXTRA.keys():  # what is missing of those means what torch does
                 group.setdefault(name, self.defaults[name])
             self.param_groups[number] = slimmed(group)
-            for param in group["params"]:
-                if isinstance(saved := self.state.get(param), Saved):
-                    found = adopted(saved.state, param, bool(group["centered"]), choice_of(self.param_groups[number]))
-                    self.state[param] = ParamState.copied(found)
+            adopt(self.state, self.param_groups[number])
 
     def state_dict(self) -> StateDict:
         """Return the optimizer's state in the form of ``torch.optim.RMSprop``, which can load it.
@@ -566,13 +574,7 @@ class RMSprop(torch.optim.RMSprop):
         """
         self._stepper.forget()
         for group in as_groups(self.param_groups):
-            rule, rounding = check_group(group), choice_of(group)
-            for param in group["params"]:
-                if param.requires_grad:
-                    state = complete(self.state, param, rule, count_on_device=False, rounding=rounding)
-                    for value in state.values():
-                        if isinstance(value, Tensor):
-                            value.share_memory_()
+            share(self.state, group["params"], check_group(group), choice_of(group))
         return self
 
 

@@ -159,7 +159,7 @@ def stretches(memories: Iterable[Memory]) -> stretch_table.Stretches:
         memories: What they work on.
 
     Returns:
-        The stretches, for `native.Batch.bind`; of those that overlap, one ends where none before it ends later.
+        The stretches, for `rmsprop.batch.Batch.bind`; of those that overlap, one ends where none before it ends later.
     """
     rows = [stretch(tensor) for memory in memories for tensor in memory.written if tensor.numel()]
     begins, ends = np.array(sorted(rows), np.int64).reshape(-1, 2).T

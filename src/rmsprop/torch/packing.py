@@ -15,12 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rmsprop.averaging import ITERATE
 from rmsprop.codes import blocks
 from rmsprop.storage import STREAMS, Packing, decode, encode, encode_again, state_noise
+from rmsprop.torch.counter import is_shared
 from rmsprop.torch.local import inside, is_shard, shard_like
+from rmsprop.torch.rounding import RoundingChoice
 
+ARRAYS = (*STREAMS, ITERATE)  # the names of the arrays of state
 # Array of state -> the names of what is held of it in 8 bits.
-CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in (*STREAMS, "z")})
+CODES: Mapping[str, str] = MappingProxyType({name: f"{name}_codes" for name in ARRAYS})
 SCALES: Mapping[str, str] = MappingProxyType({name: f"{name}_scales" for name in STREAMS})
 
 _Row = np.ndarray[Any, Any]
@@ -35,6 +39,11 @@ def held(state: Mapping[str, Any], name: str) -> Tensor:
     """
     tensor: Tensor = state[CODES[name] if CODES[name] in state.keys() else name]  # noqa: SIM118  `in` asks for less
     return tensor
+
+
+def is_held(state: Mapping[str, Any], name: str) -> bool:
+    """Whether a state has an array, in whatever form."""
+    return name in state or CODES[name] in state
 
 
 def unpacked(name: str, codes: Tensor, scales: Tensor) -> Tensor:
@@ -79,6 +88,26 @@ def zeros(name: str, param: Tensor) -> dict[str, Tensor]:
     codes = torch.zeros_like(param, dtype=torch.uint8, memory_format=torch.preserve_format)
     scales = torch.zeros(blocks(inside(codes).numel()), dtype=torch.int16, device=param.device)
     return {CODES[name]: codes, SCALES[name]: scales}
+
+
+def unpack(state: dict[str, Any]) -> None:
+    """Hold arrays of 8 bits in float32."""
+    for name in ARRAYS:
+        if CODES[name] in state:
+            state[name] = unpacked(name, state[CODES[name]], state[SCALES[name]])
+            del state[CODES[name]], state[SCALES[name]]
+
+
+def pack(state: dict[str, Any], rounding: RoundingChoice) -> None:
+    """Hold arrays in 16 or 8 bits, rounded to the nearest, but those that other processes work on."""
+    for name in ARRAYS:
+        if name not in state or is_shared(state[name]):
+            continue
+        if rounding.packing == "8bit":
+            state.update(packed(name, state[name].float()))
+            del state[name]
+        elif state[name].dtype != torch.bfloat16:
+            state[name] = state[name].to(torch.bfloat16)
 
 
 class PackedState:

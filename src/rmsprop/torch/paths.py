@@ -8,12 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from rmsprop import native
-from rmsprop.torch.bucket import copy_dtype
 from rmsprop.torch.checks import names_of
+from rmsprop.torch.dense_copies import copy_dtype
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard, is_sparse
-from rmsprop.torch.members import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
+from rmsprop.torch.obstacles import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
 from rmsprop.torch.rounding import choice_of, unfit_rounding
 from rmsprop.torch.sparse import path_on_rows
 from rmsprop.torch.state import ParamState

@@ -19,8 +19,9 @@ from torch import Tensor
 from rmsprop import stretch_table
 from rmsprop.averaging import AveragedRule
 from rmsprop.torch import composite
-from rmsprop.torch.bucket import Bucket, copy_dtype
+from rmsprop.torch.bucket import Bucket
 from rmsprop.torch.checks import names_of
+from rmsprop.torch.dense_copies import copy_dtype
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.exact_sum import home_of
 from rmsprop.torch.local import inside, is_plain_class

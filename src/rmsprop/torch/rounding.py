@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop.storage import ROUNDINGS, Packing, Rounding, noise, round_stochastically, split
+from rmsprop.storage import ROUNDINGS, Packing, Rounding, noise, round_stochastically, split, working_dtype
 from rmsprop.torch.local import inside, is_shard
 
 LOST = "compensation"  # the name of the state that holds what rounding took off
@@ -55,6 +56,29 @@ class RoundingChoice:
 
 
 TO_NEAREST = RoundingChoice()
+
+
+def state_dtype(param: Tensor) -> torch.dtype:
+    """Return the dtype of a parameter's state: its own, but at least 32 bits."""
+    return _state_dtype(param.dtype)
+
+
+def kept_dtype(param: Tensor, choice: RoundingChoice) -> torch.dtype:
+    """Return the dtype of what is held of each array of a parameter's state."""
+    if choice.packing is None:
+        return state_dtype(param)
+    return torch.bfloat16 if choice.packing == "bfloat16" else torch.uint8
+
+
+@cache
+def _state_dtype(dtype: torch.dtype) -> torch.dtype:
+    kept: torch.dtype = getattr(torch, working_dtype(str(dtype).removeprefix("torch.")))
+    return kept
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in the precision in which updates work."""
+    return tensor.to(_state_dtype(tensor.dtype))
 
 
 def choice_of(group: Mapping[str, Any]) -> RoundingChoice:
@@ -141,7 +165,7 @@ def unfit_rounding(param: Tensor, choice: RoundingChoice) -> str | None:
 
 
 def place_of(number: int, param: Tensor) -> tuple[int, int, int, int]:
-    """Return what `rmsprop.native.Batch.number` takes for a parameter, or for this process' shard of it.
+    """Return what `rmsprop.batch.Batch.number` takes for a parameter, or for this process' shard of it.
 
     Args:
         number: The number of the parameter in the optimizer.

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from rmsprop.rule import Rule
+from rmsprop.torch.completion import complete, keep_lost
 from rmsprop.torch.counter import can_count, new_counter
-from rmsprop.torch.rounding import RoundingChoice, choice_of
+from rmsprop.torch.local import as_real
+from rmsprop.torch.rounding import RoundingChoice, choice_of, state_dtype
 from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, settle
-from rmsprop.torch.state import Changes, ParamState, as_real, complete, keep_lost, state_dtype
+from rmsprop.torch.state import Changes, ParamState
 
 
 def complete_row_averages(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rmsprop import native
+from rmsprop.batch import Batch
 from rmsprop.decays import Decays, Shares
 from rmsprop.drift import Drift, DriftShares, drifted
 from rmsprop.row_table import RowTable, rows_per_unit
@@ -199,10 +200,10 @@ class RowClock:
         fits = LOST in held and held[LOST].dtype == param.dtype
         return replace(choice, rounding="nearest") if choice.keeps_lost(param.dtype) and not fits else choice
 
-    def _new_batch(self, names: tuple[str, ...], choice: RoundingChoice) -> native.Batch:
+    def _new_batch(self, names: tuple[str, ...], choice: RoundingChoice) -> Batch:
         param = self._param
         moves_buffer = param is not None and "momentum_buffer" in names
-        return native.Batch(
+        return Batch(
             self.working if param is None else KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
             1,
             Rule(centered="grad_var" in names, momentum=0.9 if moves_buffer else 0.0),
@@ -254,7 +255,7 @@ class RowClock:
         return index[is_there], np.repeat(np.arange(len(units)), size)[is_there]
 
 
-def table_of(batch: native.Batch, shape: tuple[int, int], per_unit: int, last: Any, number: int) -> Any:
+def table_of(batch: Batch, shape: tuple[int, int], per_unit: int, last: Any, number: int) -> Any:
     """Return what brings averages of a parameter to date and updates rows: compiled for the CPU, or in Triton.
 
     Args:

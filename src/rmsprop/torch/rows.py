@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
+from rmsprop.batch import Batch
 from rmsprop.decays import Shares
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
@@ -170,7 +171,7 @@ class RowUpdate:
         if self._table is None or self._table_of is not clock:
             self._table_of = clock
             param, state, choice = self.member.param, self._state, self._choice
-            batch = native.Batch(
+            batch = Batch(
                 KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
                 1,
                 rule,

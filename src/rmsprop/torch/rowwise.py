@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmsprop import native, rowwise
+from rmsprop import rowwise
+from rmsprop.batch import Batch
 from rmsprop.row_table import RowTable
 from rmsprop.rows import summed
 from rmsprop.rule import Rule
@@ -64,7 +65,7 @@ class RowwiseUpdate(RowUpdate):
         if self._table is None:
             param, held, choice = self.member.param, as_held(self._state), self._choice
             assert self._shape is not None
-            batch = native.Batch(
+            batch = Batch(
                 KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
                 1,
                 rule,

@@ -9,12 +9,12 @@ from typing import Any, NoReturn, Self
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from rmsprop.averaging import ITERATE, AverageProgress, x_of, y_of
 from rmsprop.storage import Rounding
 from rmsprop.torch.averaged import KEYS_OF_AVERAGE, averaging_of
-from rmsprop.torch.groups import KEYS, ParamGroup, as_groups, check_new_group, slimmed
+from rmsprop.torch.groups import as_groups
 from rmsprop.torch.local import inside
 from rmsprop.torch.optimizer import RMSprop
 from rmsprop.torch.rounding import LOST
@@ -109,39 +109,27 @@ class ScheduleFreeRMSprop(RMSprop):
         initial_square_avg: float = 0.0,
         bias_correction: bool = True,
     ) -> None:
-        rule = {
-            "decay": alpha,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "centered": centered,
-            "eps_inside_sqrt": eps_inside_sqrt,
-            "initial_square_avg": initial_square_avg,
-            "bias_correction": bias_correction,
-        }
-        self._given = {KEYS[field]: value for field, value in rule.items()}
+        own = {"decay": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum, "centered": centered}
+        more = {"eps_inside_sqrt": eps_inside_sqrt, "initial_square_avg": initial_square_avg}
         average = (beta, warmup_steps, r, weight_lr_power, False, *AverageProgress())
-        defaults = ParamGroup(
-            self._rule_defaults({})
-            | dict(zip(KEYS_OF_AVERAGE, average, strict=True))
-            | {
-                "lr": lr,
-                "capturable": False,
-                "foreach": foreach,
-                "maximize": maximize,
-                "differentiable": False,
-                "fused": fused,
-                "rounding": rounding,
-                "seed": seed,
-                "state_dtype": None,
-                "max_grad_value": max_grad_value,
-                "max_grad_ratio": max_grad_ratio,
-                "max_update_rms": max_update_rms,
-            }
+        self._set_up(
+            params,
+            {**own, **more, "bias_correction": bias_correction},
+            max_grad_norm,
+            **dict(zip(KEYS_OF_AVERAGE, average, strict=True)),
+            lr=lr,
+            capturable=False,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=False,
+            fused=fused,
+            rounding=rounding,
+            seed=seed,
+            state_dtype=None,
+            max_grad_value=max_grad_value,
+            max_grad_ratio=max_grad_ratio,
+            max_update_rms=max_update_rms,
         )
-        check_new_group(defaults)
-        Optimizer.__init__(self, params, slimmed(defaults))
-        self.max_grad_norm = max_grad_norm
 
     @property
     def training(self) -> bool:

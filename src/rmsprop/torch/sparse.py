@@ -25,11 +25,11 @@ from rmsprop.torch.counter import is_shared
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import rule_of
 from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
-from rmsprop.torch.members import asked_for
+from rmsprop.torch.obstacles import asked_for
 from rmsprop.torch.packing import CODES
-from rmsprop.torch.rounding import RoundingChoice, choice_of
+from rmsprop.torch.rounding import RoundingChoice, choice_of, kept_dtype
 from rmsprop.torch.row_clock import ROWS, RowClock, as_held, is_on_rows
-from rmsprop.torch.state import ParamState, kept_dtype
+from rmsprop.torch.state import ParamState
 
 Group = Mapping[str, Any]
 ON_ROWS = "tensor operations on rows"  # which no compiler traces

@@ -27,11 +27,11 @@ class Stage:
     def __init__(self, buckets: Sequence[Bucket]) -> None:
         self.buckets = buckets
         self._on_gpu = [bucket for bucket in buckets if bucket.on_gpu]
-        self._copied = [bucket for bucket in buckets if bucket.dense_copies]
+        self._copied = [bucket for bucket in buckets if bucket.copies.all]
         on_cpu = [bucket.batch for bucket in buckets if not bucket.on_gpu]
         # What scales updates on a GPU is measured by its launches.
-        self._limited = [bucket for bucket in buckets if bucket.limits_updates and not bucket.on_gpu]
-        self._clipped = [bucket for bucket in buckets if bucket.clips_units and not bucket.on_gpu]
+        self._limited = [bucket for bucket in buckets if bucket.scales.limits_updates and not bucket.on_gpu]
+        self._clipped = [bucket for bucket in buckets if bucket.scales.clips_units and not bucket.on_gpu]
         self._with_caution = [bucket for bucket in buckets if bucket.has_caution and not bucket.on_gpu]
         self.update = TorchUpdate(on_cpu) if on_cpu else None
         self._launches = gpu_launch.launches(self._on_gpu)
@@ -65,9 +65,9 @@ class Stage:
             RuntimeError: If torch's threads can't be used.
         """
         for bucket in self._copied:
-            bucket.copy_in()
+            bucket.copies.fill(bucket.batch.sizes)
         if self._clipped:
-            scale_cut_units([each for bucket in self._clipped for each in bucket.scale_units()])
+            scale_cut_units([each for bucket in self._clipped for each in bucket.scales.clip_units(bucket.limits)])
         if self._limited:
             self._limit_updates()
         if self._with_caution:
@@ -86,20 +86,23 @@ class Stage:
     def _limit_updates(self) -> None:
         """Compute what the update of each tensor is to be scaled by; in an order that all processes have."""
         measured = sorted(
-            (row for bucket in self._limited for row in bucket.measured_updates()), key=lambda row: row[0]
+            (row for bucket in self._limited for row in bucket.scales.measured_updates(bucket.limits.max_update_rms)),
+            key=lambda row: row[0],
         )
         numbers, params, words, limits = zip(*measured, strict=True)
         scales = dict(zip(numbers, update_scales(params, np.stack(words), limits), strict=True))
         for bucket in self._limited:
-            bucket.scale_updates(scales)
+            bucket.scales.scale_updates(scales)
 
     def _scale_agreements(self) -> None:
         """Count in which elements of each tensor the step agrees with the gradient; in an order as above."""
-        counted = sorted((row for bucket in self._with_caution for row in bucket.agreements()), key=lambda row: row[0])
+        counted = sorted(
+            (row for bucket in self._with_caution for row in bucket.scales.agreements()), key=lambda row: row[0]
+        )
         numbers, params, counts = zip(*counted, strict=True)
         scales = dict(zip(numbers, agreement_scales(params, np.array([counts]).T), strict=True))
         for bucket in self._with_caution:
-            bucket.scale_agreements(scales)
+            bucket.scales.scale_agreements(scales)
 
     def _run(self) -> None:
         if self.update:
@@ -111,7 +114,8 @@ class Stage:
             launch()
 
     def _copies_out(self, on_gpu: bool) -> list[Callable[[], Any]]:
-        return [copy for bucket in self._copied if bucket.on_gpu is on_gpu for copy in bucket.copies_out()]
+        buckets = [bucket for bucket in self._copied if bucket.on_gpu is on_gpu]
+        return [copy for bucket in buckets for copy in bucket.copies.copies_out(bucket.batch.sizes)]
 
     def release(self) -> None:
         """Let go of gradients, so that they can be freed."""

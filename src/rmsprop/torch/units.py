@@ -17,8 +17,7 @@ from torch import Tensor
 from rmsprop import clipping
 from rmsprop.torch.exact_sum import norms_of_rows
 from rmsprop.torch.limits import Limits
-from rmsprop.torch.local import inside, is_dense, is_shard
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real, inside, is_dense, is_shard
 
 
 def units_of(memory: Tensor) -> int:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from support import ALL_RULES, same_bits, wild_gradients
 
-from rmsprop import Rule, native
+from rmsprop import Rule
+from rmsprop.batch import Batch
 from rmsprop.reference import init, update
 from rmsprop.storage import (
     PACKINGS,
@@ -21,7 +22,7 @@ from rmsprop.storage import (
     widened,
 )
 from rmsprop.torch import RMSprop, gpu
-from rmsprop.torch.state import as_real
+from rmsprop.torch.local import as_real
 
 NARROW = {torch.float16, torch.bfloat16}
 PLAIN, FULL = Rule(), Rule(decay=0.9, centered=True, momentum=0.9, nesterov=True, weight_decay=0.1)
@@ -110,7 +111,7 @@ def test_more_than_two_to_the_31_elements(span, device):
     addresses = [tensor.data_ptr() - 4 * start for tensor in (p, v, g)]
     rows = torch.tensor([[*addresses[:2], 0, 0, start + size, -before]], device=device)
     rows = torch.nn.functional.pad(rows, (0, tables.WORDS_PER_TENSOR.value - rows.shape[1]))
-    batch = native.Batch("float32", 1, PLAIN)
+    batch = Batch("float32", 1, PLAIN)
     batch.set_numbers(0.1, 1)
     rules = torch.zeros(tables.WORDS_PER_RULE.value, dtype=torch.int64)
     rules[: len(batch.numbers)] = torch.from_numpy(batch.numbers)

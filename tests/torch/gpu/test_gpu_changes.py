@@ -222,7 +222,7 @@ def test_a_captured_step_keeps_the_dense_copies_that_its_graph_reads(device, mon
     optimizer = RMSprop([param], fused=True)
     param.grad = torch.ones(1500, device=device)
     optimizer.step()
-    copy = optimizer._stepper.plan.first.buckets[0].dense_copies[0]
+    copy = optimizer._stepper.plan.first.buckets[0].copies.all[0]
     assert not any(kept is copy for kept in optimizer._stepper._captured)
 
     class Captured(gpu.Stream):

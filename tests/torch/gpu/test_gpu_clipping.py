@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rmsprop import Rule, clipping
-from rmsprop.torch import RMSprop, gpu, gpu_norm, members
+from rmsprop.torch import RMSprop, gpu, gpu_norm, obstacles
 from rmsprop.torch import device as devices
 from rmsprop.torch.exact_sum import squares_of
 from rmsprop.torch.rounding import TO_NEAREST
@@ -72,17 +72,17 @@ def test_the_sum_is_that_of_the_specification(span, spread, device, monkeypatch)
     ("unfit", "options"),
     [
         (
-            lambda param: members.unfit_caution(param, Rule(caution=True, momentum=0.9)),
+            lambda param: obstacles.unfit_caution(param, Rule(caution=True, momentum=0.9)),
             {"caution": True, "momentum": 0.9},
         ),
-        (lambda param: members.unfit_limit(param, True, TO_NEAREST), {"max_update_rms": 1.0}),
+        (lambda param: obstacles.unfit_limit(param, True, TO_NEAREST), {"max_update_rms": 1.0}),
     ],
     ids=["caution", "max_update_rms"],
 )
 def test_measures_of_processes_are_left_to_tensor_operations(unfit, options, device, monkeypatch):
     param = torch.nn.Parameter(torch.ones(5, device=device))
     assert RMSprop([param], **options).paths() == {"0": "kernel (triton)"}
-    monkeypatch.setattr(members, "is_shard", lambda _: True)
+    monkeypatch.setattr(obstacles, "is_shard", lambda _: True)
     assert f"has {next(iter(options))} and is a DTensor" in unfit(param)
 
 

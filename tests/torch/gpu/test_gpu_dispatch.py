@@ -11,7 +11,7 @@ import torch._dynamo  # an optimizer loads it, and it must not meet a pretended 
 from rmsprop import native
 from rmsprop.torch import RMSprop
 from rmsprop.torch import device as devices
-from rmsprop.torch.members import unfit
+from rmsprop.torch.obstacles import unfit
 
 
 def forget():

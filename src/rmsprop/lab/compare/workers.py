@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from rmsprop.lab.batched import Curve, Job, bytes_per_row, train_together
+from rmsprop.lab.batched import Curve, Job, train_together
 from rmsprop.lab.compare.cache import Cache
 from rmsprop.lab.compare.cluster import Cluster, RunKind
 from rmsprop.lab.errors import LostWorkerError
+from rmsprop.lab.model_stack import bytes_per_row
 from rmsprop.lab.packed import packed
 from rmsprop.lab.problems.conventions import one_thread
 from rmsprop.lab.problems.problem import Problem

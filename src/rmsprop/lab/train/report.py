@@ -20,6 +20,7 @@ from rmsprop.lab.train.settings import TUNED_SCHEDULES, show
 
 if TYPE_CHECKING:
     from rmsprop.lab.problems import Problem
+    from rmsprop.lab.train.history import Epoch
     from rmsprop.lab.train.result import Result
 
 # A picture has room for so many classes.
@@ -40,66 +41,68 @@ def write_report(result: Result, figure: Path, report: Path) -> None:
 
 
 def _pictures(result: Result) -> list[Picture]:
-    settings, curves, metric = result.settings, result.curves, result.problem.metric
     averages = [epoch for epoch in result.epochs if epoch.averaged]
-    dashed = f" Dashed: the {NAMES[settings.average]} of the weights." if averages else ""
-    rows = _rows(result.problem)
-    pictures = [
-        Picture(
-            "loss",
-            "Loss",
-            f"Loss after each epoch on {rows}; epoch 0 is before the first step.{dashed} {_summary(result)}",
-            single(
-                partial(
-                    figures.loss_curve,
-                    curves,
-                    result.steps_per_epoch,
-                    result.problem.loss_name,
-                    result.problem.optimum,
-                    kept=_marked(result),
-                    averages=averages,
-                )
-            ),
-        )
-    ]
+    pictures = [_loss(result, averages)]
     if optimum := result.problem.optimum:  # of 0 the loss itself shows it
-        pictures.append(
-            Picture(
-                "excess",
-                "Above the optimum",
-                f"The loss on {rows} less the least that is possible, {optimum:.10g}.",
-                single(partial(figures.excess_curve, curves, optimum, averages=averages)),
-            )
-        )
+        excess = single(partial(figures.excess_curve, result.curves, optimum, averages=averages))
+        caption = f"The loss on {_rows(result.problem)} less the least that is possible, {optimum:.10g}."
+        pictures.append(Picture("excess", "Above the optimum", caption, excess))
     if result.epochs:
-        pictures += [
-            Picture(
-                "metric",
-                metric.name.capitalize() if metric.name != "rmse" else "Root mean square error",
-                f"After each epoch, on {rows}; {'higher' if metric.higher_is_better else 'lower'} is better.",
-                single(partial(figures.metric_curve, result.epochs, metric, result.problem.holds_out)),
-            ),
-            Picture(
-                "lr",
-                "Learning rate",
-                f"That of each epoch's last step: {_schedule(result)}. RMSProp doesn't lower its own step.",
-                single(partial(figures.learning_rate_curve, result.epochs)),
-            ),
-            Picture(
-                "step",
-                "Effective step",
-                "How far a parameter moves per unit of its gradient: the learning rate over √v with its ε, after each "
-                "epoch. Line: median over the layer's parameters; band: 10 % to 90 % quantile.",
-                single(partial(figures.effective_step_curves, result.epochs)),
-            ),
-        ]
-    if 0.0 < settings.rule.decay < 1.0:
-        pictures.append(
-            Picture(
-                "window", "Decay window", _window(result), single(partial(figures.decay_window, settings.rule.decay))
-            )
-        )
+        pictures += [_metric(result), _learning_rate(result), _effective_step(result)]
+    decay = result.settings.rule.decay
+    if 0.0 < decay < 1.0:
+        window = single(partial(figures.decay_window, decay))
+        pictures.append(Picture("window", "Decay window", _window(result), window))
     return pictures
+
+
+def _loss(result: Result, averages: list[Epoch]) -> Picture:
+    problem = result.problem
+    dashed = f" Dashed: the {NAMES[result.settings.average]} of the weights." if averages else ""
+    curve = partial(
+        figures.loss_curve,
+        result.curves,
+        result.steps_per_epoch,
+        problem.loss_name,
+        problem.optimum,
+        kept=_marked(result),
+        averages=averages,
+    )
+    return Picture(
+        "loss",
+        "Loss",
+        f"Loss after each epoch on {_rows(problem)}; epoch 0 is before the first step.{dashed} {_summary(result)}",
+        single(curve),
+    )
+
+
+def _metric(result: Result) -> Picture:
+    metric, problem = result.problem.metric, result.problem
+    return Picture(
+        "metric",
+        metric.name.capitalize() if metric.name != "rmse" else "Root mean square error",
+        f"After each epoch, on {_rows(problem)}; {'higher' if metric.higher_is_better else 'lower'} is better.",
+        single(partial(figures.metric_curve, result.epochs, metric, problem.holds_out)),
+    )
+
+
+def _learning_rate(result: Result) -> Picture:
+    return Picture(
+        "lr",
+        "Learning rate",
+        f"That of each epoch's last step: {_schedule(result)}. RMSProp doesn't lower its own step.",
+        single(partial(figures.learning_rate_curve, result.epochs)),
+    )
+
+
+def _effective_step(result: Result) -> Picture:
+    return Picture(
+        "step",
+        "Effective step",
+        "How far a parameter moves per unit of its gradient: the learning rate over √v with its ε, after each epoch. "
+        "Line: median over the layer's parameters; band: 10 % to 90 % quantile.",
+        single(partial(figures.effective_step_curves, result.epochs)),
+    )
 
 
 def _marked(result: Result) -> tuple[int, float] | None:

@@ -14,12 +14,12 @@ import polars as pl
 
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.problems.defaults import STANDARD_INPUT, Task, short_name
-from rmsprop.lab.problems.table.columns import FARTHEST, Column, as_input, leave_out, typed
-from rmsprop.lab.problems.table.encoding import Floats, encode, grouped
+from rmsprop.lab.problems.table.columns import Column, typed
+from rmsprop.lab.problems.table.encoding import Floats, grouped
 from rmsprop.lab.problems.table.held_out import Trained, held_out_rows
-from rmsprop.lab.problems.table.identifiers import counts_rows, names_rows, needless
+from rmsprop.lab.problems.table.inputs import input_columns, refuse_outliers, standardised, without_groups
 from rmsprop.lab.problems.table.numerals import file_decimal
-from rmsprop.lab.problems.table.options import GROUP, TableOptions, composed
+from rmsprop.lab.problems.table.options import TableOptions, composed
 from rmsprop.lab.problems.table.places import Places
 from rmsprop.lab.problems.table.splits import Rows, split
 from rmsprop.lab.problems.table.tables import read_table
@@ -178,35 +178,19 @@ def prepare(
     text = [series for series in frame if series.dtype == pl.String and series.name not in drop]
     notation = Notation(places, options.dayfirst, file_decimal(text, delimiter))
     answer = typed(frame[target], "choose another --target", notation)
-    notes = _target_notes(answer, target)
     has_target = answer.values.is_not_null()
-    goal = answer.values.drop_nulls()
-    if len(goal) < FEWEST_ROWS:
-        shares = "an 80/20 split" if options.test else "a 60/20/20 split"
-        raise InputError(f"{name}: rows with a target: {len(goal)}, and {shares} needs at least {FEWEST_ROWS}")
-    inferred = infer_task(goal)
-    labels, classes = labels_of(goal, task or inferred)
-    if task is None:
-        notes.append(task_note(goal, classes, inferred))
-    task = task or inferred
-    rows = has_target.arg_true().to_list()
-    there = replace(notation, places=places.only(rows))
+    there = replace(notation, places=places.only(has_target.arg_true().to_list()))
+    task, labels, classes, told = _labels(name, answer, task, options)
+    notes = [*_target_notes(answer, target), *told]
     parts, told = split(Rows(frame.filter(has_target), labels, classes, target, there), options)
     notes += told
-    possible, told = _without_groups(frame.drop([target, *drop]), options)
+    possible, told = without_groups(frame.drop([target, *drop]), options)
     notes += told
-    columns, told = _columns(possible, has_target, target, notation)
+    columns, told = input_columns(possible, has_target, target, notation)
     notes += told
-    inputs = [as_input(column.values, options.max_categories) for column in columns]
-    mean, scale = (0.0, 1.0) if classes else _standard(labels[parts[0]])
-    with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
-        x, names, preparation = encode(inputs, parts[0], options.max_categories)
-        y = labels if classes else ((labels - mean) / scale).astype(np.float32)[:, None]
-    preparation = _with_formats(preparation, columns)
+    x, names, preparation = standardised(columns, parts[0], options, there.places)
     notes += grouped(preparation)
-    _refuse_outliers(x, names, there.places)
-    if not classes:
-        _refuse_outliers(y, (target,), there.places, "choose another --target")
+    y, mean, scale = _targets(labels, classes, target, parts[0], there.places)
     three = [Part(x[rows], y[rows]) for rows in parts]
     if options.test:
         trained = Trained(frame, answer, classes, mean, scale, preparation)
@@ -214,22 +198,35 @@ def prepare(
         three.append(Part(*part))
         notes += told
     train, validation, test = three
-    written = None if goal.dtype == pl.String else answer.format
-    return Dataset(
-        name,
-        task,
-        target,
-        train,
-        validation,
-        test,
-        names,
-        classes,
-        mean,
-        scale,
-        written,
-        preparation,
-        tuple(notes),
-    )
+    written = None if answer.values.dtype == pl.String else answer.format
+    learnt = (names, classes, mean, scale, written, preparation)
+    return Dataset(name, task, target, train, validation, test, *learnt, tuple(notes))
+
+
+def _labels(
+    name: str, answer: Column, task: Task | None, options: TableOptions
+) -> tuple[Task, npt.NDArray[Any], tuple[str, ...], list[str]]:
+    """Return the task, its numbers in the rows that have a target, the names of its classes, and notes."""
+    goal = answer.values.drop_nulls()
+    if len(goal) < FEWEST_ROWS:
+        shares = "an 80/20 split" if options.test else "a 60/20/20 split"
+        raise InputError(f"{name}: rows with a target: {len(goal)}, and {shares} needs at least {FEWEST_ROWS}")
+    inferred = infer_task(goal)
+    labels, classes = labels_of(goal, task or inferred)
+    return task or inferred, labels, classes, [task_note(goal, classes, inferred)] if task is None else []
+
+
+def _targets(
+    labels: npt.NDArray[Any], classes: Sequence[str], target: str, training: npt.NDArray[np.int64], places: Places
+) -> tuple[Floats | npt.NDArray[np.int64], float, float]:
+    """Return what is to be predicted, and what was subtracted from a number and what it was divided by."""
+    if classes:
+        return labels, 0.0, 1.0
+    mean, scale = _standard(labels[training])
+    with np.errstate(over="ignore"):
+        y: Floats = ((labels - mean) / scale).astype(np.float32)[:, None]
+    refuse_outliers(y, (target,), places, "choose another --target")
+    return y, mean, scale
 
 
 def _target_notes(answer: Column, target: str) -> list[str]:
@@ -238,68 +235,6 @@ def _target_notes(answer: Column, target: str) -> list[str]:
     if missing := answer.values.null_count():
         notes.append(f"{target}: {missing} {'row' if missing == 1 else 'rows'} without a target left out")
     return notes
-
-
-def _columns(
-    frame: pl.DataFrame, has_target: pl.Series, target: str, notation: Notation
-) -> tuple[list[Column], list[str]]:
-    """Return the input columns in the rows that have a target, without those that only name a row; and notes."""
-    columns, notes = [], []
-    for series in frame:
-        if not series.name and series.null_count() == len(series):  # what a delimiter at the end of each line makes
-            continue
-        is_code = series.dtype == pl.String and names_rows(series.name) and bool(needless(series))
-        column = Column(series) if is_code else typed(series, leave_out(series.name), notation)
-        column = replace(column, values=column.values.filter(has_target))
-        if reason := needless(column.values):
-            notes.append(f"{series.name or 'the column without a name'}: {reason}, so it is left out")
-        else:
-            columns.append(column)
-            notes += _column_notes(column)
-    if not columns:
-        why = f" ({'; '.join(notes)})" if notes else ""
-        raise InputError(f"no column is left to predict {target!r} from{why}: leave out fewer with --drop")
-    constant = [column.values.name for column in columns if column.values.drop_nulls().n_unique() == 1]
-    if constant:
-        shown = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
-        notes.append(f"{shown}: always the same value, so it tells nothing")
-    return columns, notes
-
-
-def _column_notes(column: Column) -> list[str]:
-    series = column.values
-    notes = [f"{series.name}: {column.note}"] if column.note else []
-    if missing := series.null_count():
-        how = "the most frequent one" if series.dtype == pl.String else "the median"
-        notes.append(f"{series.name}: {missing} missing, imputed with {how}")
-    if counts_rows(series):
-        notes.append(f"{series.name}: counts the rows; if it only numbers them, {leave_out(series.name)}")
-    return notes
-
-
-def _with_formats(preparation: Sequence[dict[str, Any]], columns: Sequence[Column]) -> tuple[dict[str, Any], ...]:
-    formats = {column.values.name: column.format for column in columns if column.format}
-    return tuple(row | ({"format": formats[row["column"]]} if row["column"] in formats else {}) for row in preparation)
-
-
-def _without_groups(frame: pl.DataFrame, options: TableOptions) -> tuple[pl.DataFrame, list[str]]:
-    """Return the input columns without that of the groups, which other rows don't share, and a note."""
-    kind, column = options.split_by
-    name = composed(column.strip())
-    if kind != GROUP or options.group_input or name not in frame.columns:
-        return frame, []
-    return frame.drop(name), [f"{name}: tells the group of a row, so it is left out (--group-input keeps it)"]
-
-
-def _refuse_outliers(values: Floats, names: Sequence[str], places: Places, remedy: str = "") -> None:
-    far = (values.max(axis=0) > FARTHEST) | (values.min(axis=0) < -FARTHEST)
-    if far.any():
-        column = int(far.argmax())
-        row = int(np.abs(values[:, column]).argmax())
-        raise InputError(
-            f"column {names[column]!r} holds a value in {places.of(row)} that is over {FARTHEST:g} standard "
-            f"deviations from the training rows: correct it, or {remedy or leave_out(names[column])}"
-        )
 
 
 def _standard(values: npt.NDArray[np.float64]) -> tuple[float, float]:
