@@ -254,7 +254,7 @@ class RMSprop(torch.optim.RMSprop):
             5.0
         """
         norm = self._stepper.clipper.norm
-        return torch.tensor(norm, dtype=torch.float64) if isinstance(norm, float) else norm
+        return torch.tensor(norm, dtype=torch.float64, device="cpu") if isinstance(norm, float) else norm
 
     @property
     def skipped_steps(self) -> int:
