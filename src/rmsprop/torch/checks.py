@@ -36,7 +36,8 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
 
     Raises:
         RuntimeError: If its gradient is partial, of another shape or of rows that it hasn't, its dtype is no float or
-            its layout not dense, its elements share memory, or a state tensor has another shape or device than it should.
+            its layout not dense, its elements share memory, or a state tensor has another shape or device than it
+            should.
     """
     grad = param.grad
     assert grad is not None
@@ -65,8 +66,8 @@ def check_rows(name: str, param: Tensor) -> None:
         param: The parameter, with a gradient in coordinates.
 
     Raises:
-        RuntimeError: If the parameter is a shard or not dense, the gradient of another shape, or a coordinate outside of
-            it.
+        RuntimeError: If the parameter is a shard or not dense, the gradient of another shape, or a coordinate outside
+            of it.
     """
     grad: Any = param.grad
     if is_shard(param) or is_shard(grad):

@@ -66,9 +66,7 @@ def _check_order(saved: list[dict[str, Any]], own: list[dict[str, Any]]) -> None
 
     Names that differ say nothing: a wrapper or a compiler adds to them.
     """
-    theirs, ours = (
-        [name for group in groups for name in group.get("param_names") or ()] for groups in (saved, own)
-    )
+    theirs, ours = ([name for group in groups for name in group.get("param_names") or ()] for groups in (saved, own))
     if theirs == ours or sorted(theirs) != sorted(ours):
         return
     there, here = next(pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1])
