@@ -30,6 +30,7 @@ from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
 from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
+from rmsprop.torch.callers import is_distributed_checkpoint
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
 from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
@@ -449,7 +450,9 @@ class RMSprop(torch.optim.RMSprop):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        if self.in_backward is None or _has_gradients(self.param_groups):
+        if not self.state and is_distributed_checkpoint("_init_optim_state"):
+            self._stepper.make_state(self)
+        elif self.in_backward is None or _has_gradients(self.param_groups):
             self._stepper.step(self)
         return loss
 

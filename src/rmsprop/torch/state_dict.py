@@ -8,6 +8,7 @@ import torch
 from torch.optim.optimizer import Optimizer, StateDict
 
 from rmsprop.torch.averaged import check_kind, is_averaged
+from rmsprop.torch.callers import is_distributed_checkpoint
 from rmsprop.torch.foreign import check_is_rmsprop, translated
 from rmsprop.torch.groups import slimmed
 from rmsprop.torch.state import exported
@@ -36,11 +37,15 @@ def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     """
     check_kind(state_dict["param_groups"], is_averaged(optimizer.defaults))
     check_is_rmsprop(state_dict)
-    _check_order(state_dict["param_groups"], optimizer.param_groups)
+    goes_by_names = is_distributed_checkpoint("_load_optim_state_dict")
+    if not goes_by_names:
+        _check_order(state_dict["param_groups"], optimizer.param_groups)
     params = {key for group in state_dict["param_groups"] for key in group["params"]}
     wrapped = {key: Saved(value) if key in params else value for key, value in state_dict["state"].items()}
     groups = translated(state_dict["param_groups"], optimizer.param_groups)
     groups = [group | {"state_dtype": _as_held(group["state_dtype"])} for group in groups]
+    if goes_by_names:  # and has put state in order, but not the names
+        groups = [{key: group[key] for key in group if key != "param_names"} for group in groups]
     return {**state_dict, "state": wrapped, "param_groups": groups}
 
 
