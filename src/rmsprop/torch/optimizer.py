@@ -553,6 +553,8 @@ class RMSprop(torch.optim.RMSprop):
     def share_memory(self) -> Self:
         """Move the state into memory that processes share, and make what there is none of yet.
 
+        Frozen parameters get theirs too, since one may wake in any of the processes.
+
         Each process then steps an optimizer of its own, on parameters that are shared too (``model.share_memory()``),
         as in Hogwild and A3C. Pass the optimizer to the processes, or fork them.
 
@@ -571,7 +573,7 @@ class RMSprop(torch.optim.RMSprop):
         for group in as_groups(self.param_groups):
             rule, rounding = check_group(group), choice_of(group)
             for param in group["params"]:
-                if param.requires_grad:
+                if param.is_floating_point() or param.is_complex():
                     state = complete(self.state, param, rule, count_on_device=False, rounding=rounding)
                     for value in state.values():
                         if isinstance(value, Tensor):
