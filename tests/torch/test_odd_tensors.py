@@ -273,7 +273,9 @@ UNTRAINABLE = {
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
-@pytest.mark.parametrize("flags", [{}, {"fused": False}, {"sparse": "lazy"}, {"momentum": 0.9}], ids=str)
+@pytest.mark.parametrize(
+    "flags", [{}, {"fused": True}, {"fused": False}, {"sparse": "lazy"}, {"momentum": 0.9}], ids=str
+)
 @pytest.mark.parametrize(("kind", "of_gradient", "message"), UNTRAINABLE.values(), ids=UNTRAINABLE)
 def test_what_holds_no_dense_numbers_is_refused_before_there_is_state(kind, of_gradient, message, flags):
     beside, param = torch.ones(2, requires_grad=True), kind(torch.ones(2, 3))
