@@ -283,7 +283,7 @@ def _hide_average(param: Tensor, state: Any, beta: float) -> None:
     if ITERATE not in state:
         return
     z = state[ITERATE]
-    if POINT in state and _equal(inside(param), inside(x_of(beta, _wide_point(state), z).to(param.dtype))):
+    if POINT in state and _shows_either(param, x_of(beta, _wide_point(state), z).to(param.dtype), state[POINT]):
         param.copy_(state[POINT])
     else:
         y = y_of(beta, param.to(z.dtype), z)
@@ -291,6 +291,11 @@ def _hide_average(param: Tensor, state: Any, beta: float) -> None:
         if LOST in state:
             state[LOST].copy_(y - param.to(z.dtype))
     state.pop(POINT, None)
+
+
+def _shows_either(param: Tensor, average: Tensor, point: Tensor) -> bool:
+    """Whether a parameter is its average, or y already, because its model was saved in train mode."""
+    return any(_equal(inside(param), inside(known)) for known in (average, point))
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
