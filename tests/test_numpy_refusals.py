@@ -7,6 +7,7 @@ import warnings
 import ml_dtypes  # noqa: F401 -- NumPy then knows bfloat16
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from rmsprop.numpy import RMSprop
@@ -102,6 +103,16 @@ REFUSED_GRADS = {
     "objects": ({"w": G, "b": H.astype(object)}, TypeError, "the gradient of array 'b' has dtype object"),
     "a list of numbers": ({"w": G, "b": [1.0] * 4}, TypeError, "the gradient of array 'b' is a list, but a NumPy"),
     "masked": ({"w": G, "b": np.ma.array(H)}, TypeError, "the gradient of array 'b' is a MaskedArray, but a NumPy"),
+    "of scipy": (
+        {"w": scipy.sparse.csr_array(G), "b": H},
+        TypeError,
+        "the gradient of array 'w' is a csr_array, but a NumPy array is needed: make it dense, or give some rows",
+    ),
+    "of torch": (
+        {"w": torch.ones(2, 3).to_sparse(), "b": H},
+        TypeError,
+        "the gradient of array 'w' is a Tensor, but a NumPy array is needed: make it dense, or give some rows",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from sharding import TIMEOUT, results, run_cases
 from sharding.clients import ON_MESHES, STORED
 from sharding.counting import LAYERS, WIDTH
 from sharding.runs import FORMS, RUNS
+from sharding.tables import RULES
 from workers import in_processes
 
 from benchmarks import scaling
@@ -14,8 +15,8 @@ from rmsprop.clipping import WORDS
 
 # The ranks that save come first.
 GROUPS = (
-    (4, ("clients", "counting", "saving", "converting")),
-    (2, ("clients", "counting", "loading", "converting")),
+    (4, ("clients", "tables", "counting", "saving", "converting")),
+    (2, ("clients", "tables", "counting", "loading", "converting")),
     (1, ("loading",)),
     (3, ("loading",)),
 )
@@ -51,6 +52,14 @@ def test_replicas_have_the_same_bits(found):
     first, *others = results(found, "replicas")
     assert all(other == first for other in others)
     assert {name: rest for name, (_, *rest) in first.items()} == {name: [True, ["kernel"]] for name in STORED}
+
+
+def test_tables_of_replicas_are_those_of_one_process(found):
+    first, *others = results(found, "tables_of_replicas")
+    assert all(other == first for other in others)
+    assert {name: rest for name, (_, *rest) in first.items()} == {
+        name: [True, [path]] for name, (_, path) in RULES.items()
+    }
 
 
 def test_flat_parameters_are_updated_where_they_are(found):

@@ -182,19 +182,11 @@ def test_contradictory_flags_are_refused_in_the_words_of_torch(options, words):
         optimizer.step()
 
 
-@pytest.mark.parametrize(
-    ("param", "reason"),
-    [
-        (torch.zeros(2, device="meta"), "device meta"),
-        (torch.zeros(2).to(torch.float8_e4m3fn), "dtype torch.float8_e4m3fn"),
-    ],
-    ids=["meta", "float8"],
-)
-def test_fused_says_what_it_cannot_update(param, reason):
-    words = "`fused=True` requires all the params to be floating point Tensors"
+def test_fused_says_what_it_cannot_update():
+    param = torch.zeros(2, device="meta")
     param.grad = torch.ones_like(param)
     optimizer = RMSprop([param], fused=True)
-    with pytest.raises(RuntimeError, match=f"{words}.*{reason}"):
+    with pytest.raises(RuntimeError, match=r"`fused=True` requires all the params to be floating point Tensors.*meta"):
         optimizer.step()
     assert dict(optimizer.state) == {}
 

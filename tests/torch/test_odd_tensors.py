@@ -261,3 +261,27 @@ def test_paths_name_the_instruction_set(instruction_set):
         assert trained([numbers(7)]).paths() == {"0": f"kernel ({instruction_set})"}
     finally:
         native.use_instruction_set(before)
+
+
+UNTRAINABLE = {
+    "coordinates": (*[torch.Tensor.to_sparse] * 2, r"layout torch\.sparse_coo: only dense"),
+    "compressed rows": (*[torch.Tensor.to_sparse_csr] * 2, r"layout torch\.sparse_csr: only dense"),
+    "oneDNN's": (*[torch.Tensor.to_mkldnn] * 2, r"layout torch\._mkldnn: only dense"),
+    "8 bits": (*[lambda values: values.to(torch.float8_e5m2)] * 2, r"float8_e5m2, in which PyTorch computes nothing"),
+    "whole numbers": (torch.Tensor.int, torch.Tensor.int, "int32: only floating point"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize(
+    "flags", [{}, {"fused": True}, {"fused": False}, {"sparse": "lazy"}, {"momentum": 0.9}], ids=str
+)
+@pytest.mark.parametrize(("kind", "of_gradient", "message"), UNTRAINABLE.values(), ids=UNTRAINABLE)
+def test_what_holds_no_dense_numbers_is_refused_before_there_is_state(kind, of_gradient, message, flags):
+    beside, param = torch.ones(2, requires_grad=True), kind(torch.ones(2, 3))
+    optimizer = RMSprop([beside, param], **flags)
+    beside.grad, param.grad = torch.ones(2), of_gradient(torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match=f"parameter 1 has .*{message}"):
+        optimizer.step()
+    assert not optimizer.state
+    assert torch.equal(beside, torch.ones(2))

@@ -158,11 +158,13 @@ def test_sharing_makes_all_state_at_once(row):
 
 
 def test_a_parameter_without_a_gradient_gets_shared_state_too():
-    params = [torch.zeros(3, requires_grad=True), torch.zeros(4, requires_grad=True)]
+    params = [torch.zeros(3, requires_grad=True), torch.zeros(4, requires_grad=True), torch.zeros(5)]  # one is frozen
     params[0].grad = torch.ones(3)
-    optimizer = RMSprop(params)
+    whole_numbers = torch.zeros(3, dtype=torch.int64)
+    optimizer = RMSprop([*params, whole_numbers])
     optimizer.share_memory()
     assert all(optimizer.state[param]["square_avg"].is_shared() for param in params)
+    assert whole_numbers not in optimizer.state
 
 
 def shared_by_hand(base, step):

@@ -93,6 +93,18 @@ def test_a_checkpoint_of_either_mode_goes_on_with_the_same_bits(make, copied, ev
     assert one.param_groups[0]["k"] == other.param_groups[0]["k"] == 12
 
 
+def test_weights_saved_in_train_mode_fit_state_saved_in_eval_mode(make):
+    one, other = make(), make()
+    take(one, 6)
+    with torch.no_grad():
+        for mine, its in zip(all_params(other), all_params(one), strict=True):
+            mine.copy_(its)
+    with one.evaluating():
+        other.load_state_dict(one.state_dict())
+    other.train()
+    assert_same(one, other)
+
+
 def test_weights_loaded_in_eval_mode_are_a_new_average():
     torch.manual_seed(0)
     optimizer = optimizer_of(beta=0.5)

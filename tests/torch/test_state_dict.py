@@ -173,6 +173,25 @@ def test_names_of_parameters_are_kept():
     assert loaded.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
 
 
+@pytest.mark.parametrize("cls", [RMSprop, torch.optim.RMSprop], ids=["ours", "torch's"])
+def test_names_in_another_order_are_refused(cls):
+    # Of equal shape, so that torch gives the state of one to the other without a word.
+    first, second = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    saving, loading = cls([("a", first), ("b", second)]), RMSprop([("b", second), ("a", first)])
+    with pytest.raises(ValueError, match="parameter 'a' where this optimizer has 'b', and the same names in another"):
+        loading.load_state_dict(saving.state_dict())
+    in_groups = RMSprop([{"params": [("a", second)]}, {"params": [("b", first)]}])
+    swapped = RMSprop([{"params": [("b", first)]}, {"params": [("a", second)]}])
+    with pytest.raises(ValueError, match="the same names in another order"):
+        swapped.load_state_dict(in_groups.state_dict())
+
+
+def test_names_that_a_wrapper_adds_to_are_loaded():
+    model = torch.nn.Linear(3, 2)
+    wrapped = [(f"module.{name}", param) for name, param in model.named_parameters()]
+    RMSprop(model.named_parameters()).load_state_dict(RMSprop(wrapped).state_dict())
+
+
 def test_step_counts_that_are_numbers_load(twins, train):
     params, copies = twins()
     optimizer, loaded = RMSprop(params), RMSprop(copies)

@@ -183,6 +183,33 @@ def test_parameters_added_later_take_part():
     assert second[0] == 1 - torch.tensor(0.1) / (torch.tensor(0.01).sqrt() + 1e-8)
 
 
+def test_frozen_parameters_take_part_once_they_wake():
+    models, optimizers = pair()
+    for model in models:
+        model.requires_grad_(False)
+        next(model.parameters()).requires_grad_(True)
+    step_in_backward(optimizers[0])
+    for seed in range(4):
+        if seed == 2:
+            for model in models:
+                model.requires_grad_(True)
+                next(model.parameters()).requires_grad_(False)
+        for model in models:
+            backward(model, seed)
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+    assert all(param.grad is None for param in models[0].parameters())
+    same(models, optimizers)
+
+
+def test_parameters_of_whole_numbers_are_left_alone():
+    frozen, trained = torch.ones(3, dtype=torch.int32), torch.ones(3, requires_grad=True)
+    step_in_backward(RMSprop([frozen, trained]))
+    trained.sum().backward()
+    assert not frozen.requires_grad
+    assert trained[0] < 1
+
+
 def test_a_backward_that_fails_leaves_the_next_one_right():
     models, optimizers = pair()
     step_in_backward(optimizers[0])

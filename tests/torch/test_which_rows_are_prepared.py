@@ -76,6 +76,25 @@ def test_who_does_not_prepare_is_told_of_it():
         optimizer.step()
 
 
+def a_wider_gradient(optimizer):
+    param_of(optimizer).grad_dtype = None
+    param_of(optimizer).grad = gradient(0, dtype=torch.float64)
+
+
+def a_gradient_of_shared_state(optimizer):
+    optimizer.share_memory()
+    param_of(optimizer).grad = gradient(0)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}], ids=str)
+@pytest.mark.parametrize("given", [a_wider_gradient, a_gradient_of_shared_state])
+def test_nobody_is_told_to_prepare_where_that_does_nothing(given, options):
+    optimizer = made(**options)
+    given(optimizer)
+    with pytest.warns(UserWarning, match=r"costs as much as one of the whole table$"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "sparse": "lazy"}, {"sparse": "rowwise"}], ids=str)
 def test_rows_that_rest_need_no_preparing(options):
     prepared, other = made(**options), made(**options)

@@ -172,10 +172,10 @@ def _fractions() -> Tensor:
     """
     decades = []
     for decade in range(_DECADES):
-        bounds = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32)
+        bounds = torch.linspace(0.1, 1, 2**decade + 1, dtype=torch.float32, device="cpu")
         decades.append(10.0 ** (decade - _DECADES + 1) * ((bounds[:-1] + bounds[1:]) / 2))
     between = torch.cat(decades)
-    return torch.cat([-between, torch.tensor([0.0, 1.0]), between]).sort().values
+    return torch.cat([-between, torch.tensor([0.0, 1.0], device="cpu"), between]).sort().values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,8 +52,8 @@ def _value(folder: Path, item: Item, left_out: dict[str, None]) -> Any:
     """Return a whole tensor, or an object."""
     if item.dtype is None:
         return _loaded(item.stretches[0], left_out)
-    whole = torch.empty(item.shape, dtype=item.dtype)
-    is_filled = torch.zeros(item.shape, dtype=torch.bool)
+    whole = torch.empty(item.shape, dtype=item.dtype, device="cpu")
+    is_filled = torch.zeros(item.shape, dtype=torch.bool, device="cpu")
     for stretch in item.stretches:
         place = tuple(slice(start, start + size) for start, size in zip(stretch.offsets, stretch.sizes, strict=True))
         chunk = _loaded(stretch, left_out)

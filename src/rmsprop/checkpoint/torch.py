@@ -344,7 +344,7 @@ def _state(form: str, parameter: Parameter, group: Group) -> dict[str, Any]:
         for name, array in arrays.items()
     }
     dtype = torch.float32 if step < FLOAT32_IS_FULL else torch.float64
-    return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=dtype), **tensors}
+    return {"step": step if form == "sb3" else torch.tensor(float(step), dtype=dtype, device="cpu"), **tensors}
 
 
 def write(content: StateDict, path: Path, like: Any) -> None:

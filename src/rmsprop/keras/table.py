@@ -58,7 +58,10 @@ class VariableTable:
         self.numbers, self.rule = numbers, targets[0].rule
         self._values, self._is_copied = [target.value for target in targets], is_copied
         self._dtype = getattr(torch, dtype)
-        self._memories = [torch.empty(value.shape, dtype=self._dtype) if is_copied else value for value in self._values]
+        self._memories = [
+            torch.empty(value.shape, dtype=self._dtype, device=value.device) if is_copied else value
+            for value in self._values
+        ]
         self.batch = Batch(dtype, len(targets), rule)
         state = [[target.state[name] for target in targets] for name in self.batch.state_columns]
         # NumPy fills an array of objects several times faster than Python converts as many ids.

@@ -203,10 +203,10 @@ def as_array(slot: Slot, grad: Any, what: str) -> Array:
         TypeError: If it is not a NumPy array.
     """
     if not isinstance(grad, (np.ndarray, np.generic)) or isinstance(grad, np.ma.MaskedArray):
-        raise TypeError(
-            f"{what} is a {type(grad).__name__}, but a NumPy array is needed: "
-            f"convert it with np.asarray(grad, {slot.dtype.name!r})"
-        )
+        remedy = f"convert it with np.asarray(grad, {slot.dtype.name!r})"
+        if any(hasattr(grad, name) for name in ("toarray", "todense")) or getattr(grad, "is_sparse", False):
+            remedy = "make it dense, or give some rows of it as (rows, values)"
+        raise TypeError(f"{what} is a {type(grad).__name__}, but a NumPy array is needed: {remedy}")
     return np.asarray(grad)
 
 

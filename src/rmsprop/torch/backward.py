@@ -37,7 +37,7 @@ def step_in_backward(optimizer: Optimizer) -> StepInBackward:
     ``max_grad_ratio``, ``max_grad_value`` and ``max_update_rms`` need no other gradient, and work too.
 
     Args:
-        optimizer: The optimizer. Parameters that are added to it later take part.
+        optimizer: The optimizer. Parameters that are added to it later take part, and frozen ones once they wake.
 
     Returns:
         A handle: `StepInBackward.remove` ends it, `StepInBackward.accumulating` sums gradients over micro-batches.
@@ -96,13 +96,13 @@ class StepInBackward:
         self._groups += [SharedGroup(self._optimizer, n) for n in range(len(self._groups), len(groups))]
         for shared, group, of_group in zip(self._groups, groups, names, strict=True):
             for param, name in zip(group["params"], of_group, strict=True):
-                if param not in self._hooked and param.requires_grad:
+                if param not in self._hooked and _may_train(param):
                     self._hooked.add(param)
                     take(param, self)
                     single = SingleParam(shared, param, name, number)
-                    self._hooks.append(param.register_post_accumulate_grad_hook(self._hook(single)))
+                    self._hooks.append(_registered(param, self._hook(single)))
                 number += 1
-        self._small = min(_MOST_SMALL, int(_SMALL * sum(map(_size, self._hooked))))
+        self._small = min(_MOST_SMALL, int(_SMALL * sum(_size(param) for param in self._hooked if param.requires_grad)))
 
     def remove(self) -> None:
         """Leave the steps to ``optimizer.step()`` again."""
@@ -213,6 +213,21 @@ def _check_can_serve(optimizer: Any) -> None:
         )
     if any(group["differentiable"] for group in as_groups(optimizer.param_groups)):
         raise RuntimeError("a step in backward can't be `differentiable`: backward frees the graph it would join")
+
+
+def _may_train(param: Tensor) -> bool:
+    """Whether a parameter can have gradients, perhaps later, when it isn't frozen any more."""
+    return param.requires_grad or ((param.is_floating_point() or param.is_complex()) and not param.is_inference())
+
+
+def _registered(param: Tensor, hook: Any) -> Any:
+    """Have a hook called after each accumulation; PyTorch takes it of a frozen parameter only while it isn't frozen."""
+    is_frozen = not param.requires_grad
+    param.requires_grad_(True)
+    try:
+        return param.register_post_accumulate_grad_hook(hook)
+    finally:
+        param.requires_grad_(not is_frozen)
 
 
 def _size(param: Tensor) -> int:

@@ -36,8 +36,9 @@ def check_param(name: str, param: Tensor, state: Mapping[str, Any]) -> None:
         state: Its state, as far as it has any.
 
     Raises:
-        RuntimeError: If its gradient is partial, of another shape or of rows that it hasn't, its dtype is no float, its
-            elements share memory, or a state tensor has another shape or device than it should.
+        RuntimeError: If its gradient is partial, of another shape or of rows that it hasn't, its dtype is no float or
+            its layout not dense, its elements share memory, or a state tensor has another shape or device than it
+            should.
     """
     grad = param.grad
     assert grad is not None
@@ -66,7 +67,8 @@ def check_rows(name: str, param: Tensor) -> None:
         param: The parameter, with a gradient in coordinates.
 
     Raises:
-        RuntimeError: If the parameter is a shard, the gradient of another shape, or a coordinate outside of it.
+        RuntimeError: If the parameter is a shard or not dense, the gradient of another shape, or a coordinate outside
+            of it.
     """
     grad: Any = param.grad
     if is_shard(param) or is_shard(grad):
@@ -74,6 +76,8 @@ def check_rows(name: str, param: Tensor) -> None:
             f"parameter {name} is a DTensor with a sparse gradient, whose rows can't be told from those of other "
             "shards: make the gradient dense (sparse=False in an Embedding)"
         )
+    if reason := _unfit_layout(param):
+        raise RuntimeError(f"parameter {name} {reason}")
     if grad.shape != param.shape:
         raise RuntimeError(
             f"parameter {name} has shape {tuple(param.shape)}, but its sparse gradient {tuple(grad.shape)}: call "
@@ -141,6 +145,10 @@ def _unusable(param: Tensor, grad: Any) -> str | None:
     """Return why no implementation can update a parameter, or None."""
     if not (param.is_floating_point() or param.is_complex()):
         return f"has dtype {param.dtype}: only floating point and complex parameters can be trained"
+    if param.dtype.itemsize < 2:
+        return f"has dtype {param.dtype}, in which PyTorch computes nothing: keep weights in bfloat16 or wider"
+    if reason := _unfit_layout(param):
+        return reason
     if grad.shape != param.shape:
         return f"has shape {tuple(param.shape)}, but its gradient {tuple(grad.shape)}: call zero_grad() after resizing"
     if is_partial(grad):
@@ -151,6 +159,13 @@ def _unusable(param: Tensor, grad: Any) -> str | None:
     if param.layout == torch.strided and not is_shard(param) and overlaps_itself(param):
         return "has elements that share their memory (it was expanded): make it a tensor of its own with clone()"
     return None
+
+
+def _unfit_layout(param: Tensor) -> str | None:
+    """Return why a parameter that isn't dense can't be updated, or None."""
+    if param.layout in (torch.strided, torch.jagged):
+        return None
+    return f"has layout {param.layout}: only dense parameters can be trained, though their gradients may be sparse"
 
 
 def _check_state(name: str, array: str, value: Tensor, param: Tensor) -> None:

@@ -80,14 +80,16 @@ def complete(
 def share(states: dict[Tensor, Any], params: Iterable[Tensor], rule: Updating, rounding: RoundingChoice) -> None:
     """Move the state of parameters into memory that processes share, and make what there is none of yet.
 
+    Frozen parameters get theirs too, since one may wake in any of the processes.
+
     Args:
         states: The state of all parameters; changed in place.
-        params: The parameters of a group; those that need no gradient have no state.
+        params: The parameters of a group.
         rule: The rule of the group.
         rounding: As for `complete`.
     """
     for param in params:
-        if param.requires_grad:
+        if param.is_floating_point() or param.is_complex():
             state = complete(states, param, rule, count_on_device=False, rounding=rounding)
             for value in state.values():
                 if isinstance(value, Tensor):

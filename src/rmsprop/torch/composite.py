@@ -137,7 +137,8 @@ def update_rounded(
 def _count(steps: list[Tensor]) -> None:
     """Count one more in each counter."""
     if all(step.device.type == "cpu" for step in steps):
-        torch._foreach_add_(steps, torch.tensor(1.0), alpha=1.0)  # a number would become a tensor once per counter
+        # a number would become a tensor once per counter
+        torch._foreach_add_(steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
     else:
         torch._foreach_add_(steps, 1.0)
 

@@ -108,7 +108,7 @@ def _of_part(values: Tensor) -> Tensor:
 @cache
 def _weights(device: torch.device) -> Tensor:
     weights = [2.0 ** (LIMB_BITS * (limb + LOWEST_LIMB)) for limb in range(LIMBS)]
-    return torch.tensor(weights, dtype=torch.float64).to(device, non_blocking=True)
+    return torch.tensor(weights, dtype=torch.float64, device="cpu").to(device, non_blocking=True)
 
 
 def summed(words: Tensor, mesh: Any) -> Tensor:

@@ -75,7 +75,8 @@ class Stream:
 
         torch's allocator hands pinned memory out again only after the copies that were put in line have been made.
         """
-        return torch.empty(words.shape, dtype=_WORD_DTYPES[words.dtype.itemsize], pin_memory=self.device.type != "cpu")
+        on_gpu = self.device.type != "cpu"
+        return torch.empty(words.shape, dtype=_WORD_DTYPES[words.dtype.itemsize], device="cpu", pin_memory=on_gpu)
 
     def send(self, words: _Words, room: Tensor | None = None) -> Tensor:
         """Copy an array to the device, by way of some memory that `room_for` has returned for one of its size."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.averaging import inner
+from rmsprop.averaging import ITERATE, AveragedRule, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.checks import check_param, check_prepared
@@ -142,6 +142,8 @@ class Members:
             check_prepared(name, param, states.get(param, {}))
             settle(states.get(param, {}))  # a dense gradient moves all rows
             state = complete(states, param, self.rule, self.on_device, self._changes, self.rounding)
+            if isinstance(self.rule, AveragedRule) and not self._group["k"]:
+                state[ITERATE].copy_(param.detach())  # weights may have been loaded since the state was made
             reason = self.asked or self._unfit(param, state)
             self.all.append(Member(self._number, name, number, param, reason))
         self._composite = [(m.param, states[m.param], m.param.dtype) for m in self.all if m.reason]

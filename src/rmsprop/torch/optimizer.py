@@ -30,6 +30,7 @@ from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
 from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
+from rmsprop.torch.callers import is_distributed_checkpoint
 from rmsprop.torch.checks import check_states_belong
 from rmsprop.torch.completion import share
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
@@ -265,7 +266,7 @@ class RMSprop(torch.optim.RMSprop):
             5.0
         """
         norm = self._stepper.clipper.norm
-        return torch.tensor(norm, dtype=torch.float64) if isinstance(norm, float) else norm
+        return torch.tensor(norm, dtype=torch.float64, device="cpu") if isinstance(norm, float) else norm
 
     @property
     def skipped_steps(self) -> int:
@@ -457,7 +458,9 @@ class RMSprop(torch.optim.RMSprop):
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = _evaluate(closure)
-        if self.in_backward is None or _has_gradients(self.param_groups):
+        if not self.state and is_distributed_checkpoint("_init_optim_state"):
+            self._stepper.make_state(self)
+        elif self.in_backward is None or _has_gradients(self.param_groups):
             self._stepper.step(self)
         return loss
 
@@ -557,6 +560,8 @@ class RMSprop(torch.optim.RMSprop):
 
     def share_memory(self) -> Self:
         """Move the state into memory that processes share, and make what there is none of yet.
+
+        Frozen parameters get theirs too, since one may wake in any of the processes.
 
         Each process then steps an optimizer of its own, on parameters that are shared too (``model.share_memory()``),
         as in Hogwild and A3C. Pass the optimizer to the processes, or fork them.

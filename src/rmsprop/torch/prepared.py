@@ -104,7 +104,7 @@ def _described(param: Any) -> str:
 def _places(table: NamedParam, rows: Any) -> Array:
     """Return the numbers of rows, checked."""
     try:
-        tensor = torch.as_tensor(rows)
+        tensor = rows if isinstance(rows, Tensor) else torch.as_tensor(rows, device="cpu")
     except (OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(
             f"rows of parameter {table.name} must be integers, in one tensor, array or list, but this "

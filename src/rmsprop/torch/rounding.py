@@ -237,5 +237,5 @@ class Rounder:
 def _positions(param: Tensor) -> Tensor:
     """Return the place of each element in the order in which a kernel goes through the parameter's memory."""
     order = torch.empty_like(param, dtype=torch.int64)
-    order.as_strided((order.numel(),), (1,)).copy_(torch.arange(order.numel()))
+    order.as_strided((order.numel(),), (1,)).copy_(torch.arange(order.numel(), device=order.device))
     return order.contiguous()

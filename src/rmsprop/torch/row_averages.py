@@ -48,13 +48,13 @@ def complete_row_averages(
     if not can_count(state.get("step"), param, on_device=False):
         state.set_counter(new_counter(state.get("step"), param, False))
     if ROW_AVERAGE not in state:
-        state[ROW_AVERAGE] = torch.full(param.shape[:1], rule.start("square_avg"), dtype=dtype)
+        state[ROW_AVERAGE] = torch.full(param.shape[:1], rule.start("square_avg"), dtype=dtype, device="cpu")
     elif state[ROW_AVERAGE].dtype != dtype or not state[ROW_AVERAGE].is_contiguous():
         state[ROW_AVERAGE] = state[ROW_AVERAGE].to(dtype).contiguous()
     if not group["staleness_decay"]:
         state.pop(ROW_STEPS, None)  # it would grow stale
     elif ROW_STEPS not in state:
-        state[ROW_STEPS] = torch.zeros(param.shape[:1], dtype=torch.int32)
+        state[ROW_STEPS] = torch.zeros(param.shape[:1], dtype=torch.int32, device="cpu")
     elif state[ROW_STEPS].dtype != torch.int32 or not state[ROW_STEPS].is_contiguous():
         state[ROW_STEPS] = state[ROW_STEPS].to(torch.int32).contiguous()
     keep_lost(state, param, choice)

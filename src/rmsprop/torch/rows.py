@@ -249,7 +249,7 @@ def _shape_of(grad: Tensor) -> tuple[int, int]:
 
 def _of_all_rows(grad: Tensor) -> Tensor:
     """Return a gradient of a whole parameter as one in coordinates of all its rows."""
-    places = torch.arange(len(grad))[None]
+    places = torch.arange(len(grad), device=grad.device)[None]
     return torch.sparse_coo_tensor(places, grad.detach(), grad.shape, is_coalesced=True, check_invariants=False)
 
 

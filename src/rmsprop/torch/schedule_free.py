@@ -219,7 +219,11 @@ class ScheduleFreeRMSprop(RMSprop):
         switch = _hide_average if train else _show_average
         with self._stepper.lock, torch.no_grad():
             for group in as_groups(self.param_groups):
+                if bool(group["train_mode"]) == train:
+                    continue
                 group["train_mode"], beta = train, averaging_of(group).beta
+                if not group["k"]:
+                    continue  # all three are what the parameters are
                 for param in group["params"]:
                     switch(param, self.state.get(param, {}), beta)
 
@@ -264,18 +268,22 @@ def _show_average(param: Tensor, state: Any, beta: float) -> None:
 
 def _hide_average(param: Tensor, state: Any, beta: float) -> None:
     """Put y back into a parameter."""
-    if POINT not in state:
+    if ITERATE not in state:
         return
     z = state[ITERATE]
-    shown = x_of(beta, _wide_point(state), z).to(param.dtype)
-    if _equal(inside(param), inside(shown)):
+    if POINT in state and _shows_either(param, x_of(beta, _wide_point(state), z).to(param.dtype), state[POINT]):
         param.copy_(state[POINT])
     else:
         y = y_of(beta, param.to(z.dtype), z)
         param.copy_(y)
         if LOST in state:
             state[LOST].copy_(y - param.to(z.dtype))
-    del state[POINT]
+    state.pop(POINT, None)
+
+
+def _shows_either(param: Tensor, average: Tensor, point: Tensor) -> bool:
+    """Whether a parameter is its average, or y already, because its model was saved in train mode."""
+    return any(_equal(inside(param), inside(known)) for known in (average, point))
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

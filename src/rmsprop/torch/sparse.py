@@ -38,18 +38,20 @@ _UNFIT_RULE = {"exact": moves_at_rest, "lazy": needs_all_rows, "rowwise": rowwis
 _WORDS = {"exact": "", "lazy": ", lazily", "rowwise": ", one average each"}
 
 
-def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group) -> str | None:
+def unfit_rows(param: Tensor, state: Mapping[str, Any], group: Group, is_prepared: bool | None = None) -> str | None:
     """Return why a sparse gradient must become a dense one, or None if its rows can be updated alone.
 
     Args:
         param: The parameter, with a sparse gradient or one that rests.
         state: Its state, as far as there is any yet.
         group: Its group.
+        is_prepared: Whether rows that move without a gradient are brought up to date before they are read. Default
+            None: its state tells.
 
     Returns:
         A reason that completes "as ...".
     """
-    if reason := unfit_table(param, state, group, _is_prepared(state)):
+    if reason := unfit_table(param, state, group, _is_prepared(state) if is_prepared is None else is_prepared):
         return reason
     grad = param.grad
     if grad is not None and grad.dtype != param.dtype:
@@ -221,6 +223,10 @@ class DenseSweeps:
                 )
             check_rows(name, param)
             check_fit(name, param, states.get(param, {}), group)
+        is_spared = {
+            id(param): unfit_rows(param, states.get(param, {}), group, is_prepared=True) is None
+            for _, param, group in found
+        }
         swept = self._sweep([(param, group) for _, param, group in found], states)
         known = {id(param) for param, _ in self._params}
         self._params += [(param, group) for param, group, _ in swept if id(param) not in known]
@@ -229,11 +235,10 @@ class DenseSweeps:
         self.has_warned = True
         names = {id(param): name for name, param, _ in found}
         remedy = ". prepare() of the optimizer with the rows, before each forward, spares that"
+        remedy *= is_spared[id(swept[0][0])]
         return (
             f"rmsprop makes the sparse gradient of parameter {names[id(swept[0][0])]} dense at every step, as "
-            f"{swept[0][2]}: the step is exact, but costs as much as one of the whole table"
-            + remedy
-            * (unfit_table(swept[0][0], {}, swept[0][1], is_prepared=True) is None)
+            f"{swept[0][2]}: the step is exact, but costs as much as one of the whole table{remedy}"
         )
 
     def _sweep(

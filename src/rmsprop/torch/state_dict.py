@@ -11,6 +11,7 @@ from torch.optim.optimizer import Optimizer, StateDict
 
 from rmsprop.codes import blocks
 from rmsprop.torch.averaged import check_kind, is_averaged
+from rmsprop.torch.callers import is_distributed_checkpoint
 from rmsprop.torch.counter import checked, is_shared
 from rmsprop.torch.foreign import check_is_rmsprop, translated
 from rmsprop.torch.groups import slimmed
@@ -41,14 +42,19 @@ def prepared_to_load(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
         state_dict: The state dict; left as it is.
 
     Raises:
-        ValueError: If it looks like that of another optimizer.
+        ValueError: If it looks like that of another optimizer, or names the parameters in another order.
     """
-    check_is_rmsprop(state_dict)
     check_kind(state_dict["param_groups"], is_averaged(optimizer.defaults))
+    check_is_rmsprop(state_dict)
+    goes_by_names = is_distributed_checkpoint("_load_optim_state_dict")
+    if not goes_by_names:
+        _check_order(state_dict["param_groups"], optimizer.param_groups)
     params = {key for group in state_dict["param_groups"] for key in group["params"]}
     wrapped = {key: Saved(value) if key in params else value for key, value in state_dict["state"].items()}
     groups = translated(state_dict["param_groups"], optimizer.param_groups)
     groups = [group | {"state_dtype": _as_held(group["state_dtype"])} for group in groups]
+    if goes_by_names:  # and has put state in order, but not the names
+        groups = [{key: group[key] for key in group if key != "param_names"} for group in groups]
     return {**state_dict, "state": wrapped, "param_groups": groups}
 
 
@@ -201,6 +207,22 @@ def as_torch_has_it(optimizer: Optimizer, state_dict: StateDict) -> StateDict:
     shown = {key: _exported(s, key in packed) if isinstance(s, dict) else s for key, s in states}
     groups = [_in_plain_words(dict(slimmed(group))) for group in state_dict["param_groups"]]
     return {**state_dict, "state": shown, "param_groups": groups}
+
+
+def _check_order(saved: list[dict[str, Any]], own: list[dict[str, Any]]) -> None:
+    """Check that state, which is given out by number, comes to the parameters that it was saved of.
+
+    Names that differ say nothing: a wrapper or a compiler adds to them.
+    """
+    theirs, ours = ([name for group in groups for name in group.get("param_names") or ()] for groups in (saved, own))
+    if theirs == ours or sorted(theirs) != sorted(ours):
+        return
+    there, here = next(pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1])
+    raise ValueError(
+        f"the state dict has parameter {there!r} where this optimizer has {here!r}, and the same names in another "
+        "order: state would go to the wrong parameters; make the optimizer with its parameters in the order in which "
+        "they were saved"
+    )
 
 
 def _as_held(state_dtype: Any) -> Any:

@@ -89,6 +89,19 @@ class Stepper:
             finally:
                 self._is_stepping = False
 
+    def make_state(self, optimizer: Optimizer) -> None:
+        """Make the state of all parameters that have a gradient, and neither change nor count anything.
+
+        Distributed checkpoints take a step of rate 0 and gradients of zeros for that. As others are taken, it would
+        count, and v leave its start.
+
+        Args:
+            optimizer: The optimizer.
+        """
+        with self._lock:
+            self.forget()
+            Plan(as_groups(optimizer.param_groups), optimizer.state, counts_on_device=False, numbering=self._numbering)
+
     def _step(self, optimizer: Optimizer) -> None:
         found_inf, max_norm = getattr(optimizer, "found_inf", None), getattr(optimizer, "_max_grad_norm", None)
         if found_inf is not None and not is_on_gpu(found_inf) and found_inf.item():

@@ -63,8 +63,8 @@ def is_told(state: Mapping[str, Any]) -> bool:
     """Whether a variance is what the two averages tell.
 
     Processes that may hold parts of one parameter, of a `DTensor` or of FSDP1's flat ones, must answer alike, or some
-    would wait for what the others don't send; and none may wait for one that saves nothing. So there it is after a
-    single step, which is where distributed checkpoints look before they load.
+    would wait for what the others don't send; and none may wait for one that saves nothing. So there it is before the
+    second step: before the first, distributed checkpoints look at what they are to load.
     """
     grad_var, square_avg = state["grad_var"], state["square_avg"]
     if is_shard(grad_var) or (torch.distributed.is_available() and torch.distributed.is_initialized()):

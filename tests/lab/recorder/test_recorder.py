@@ -4,6 +4,7 @@ import gc
 import math
 import sys
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -110,6 +111,34 @@ def test_an_optimizer_of_sparse_gradients_is_recorded(path):
             loss.backward()
             optimizer.step()
     assert [row.step for row in read(path).statistics] == [1, 2, 3]
+
+
+ROWS = {
+    "exact": {},
+    "centered": {"centered": True},
+    "prepared": {"momentum": 0.9, "weight_decay": 0.1, "weight_decay_mode": "decoupled"},
+    "8 bits": {"state_dtype": "8bit"},
+    "lazy": {"momentum": 0.9, "sparse": "lazy"},
+    "row-wise": {"sparse": "rowwise"},
+}
+
+
+@pytest.mark.parametrize("options", ROWS.values(), ids=ROWS)
+def test_rows_that_wait_go_on_waiting_while_they_are_recorded(path, options):
+    tables = []
+    for records in (True, False):
+        torch.manual_seed(0)
+        tables.append(nn.Embedding(50, 4, sparse=True))
+        optimizer = rmsprop.torch.RMSprop(tables[-1].parameters(), **options)
+        with Recorder(optimizer, path, every=1) if records else nullcontext():
+            for step in range(30):
+                ids = torch.randint(50, (5,), generator=torch.Generator().manual_seed(step))
+                optimizer.zero_grad()
+                optimizer.prepare(ids)
+                tables[-1](ids).square().sum().backward()
+                optimizer.step()
+        optimizer.prepare()
+    assert torch.equal(tables[0].weight, tables[1].weight)
 
 
 def test_an_optimizer_without_a_learning_rate_of_its_own_is_recorded(path):

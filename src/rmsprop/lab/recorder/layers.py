@@ -140,8 +140,8 @@ class Sampling:
         Returns:
             The vector.
         """
-        each = torch.tensor(values, dtype=like.dtype)
-        return each.repeat_interleave(torch.tensor(self.counts)).to(like.device)
+        each = torch.tensor(values, dtype=like.dtype, device="cpu")
+        return each.repeat_interleave(torch.tensor(self.counts, device="cpu")).to(like.device)
 
     def by_layer(self, vectors: Sequence[Tensor]) -> Tensor:
         """Return vectors of coordinates as matrices with a row per layer.
@@ -181,4 +181,4 @@ def _index(counts: Sequence[int], layer_of: Sequence[int], layers: int) -> Tenso
         rows[of] += range(start, start + count)
         start += count
     width = max((len(row) for row in rows), default=0)
-    return torch.tensor([row + [start] * (width - len(row)) for row in rows])
+    return torch.tensor([row + [start] * (width - len(row)) for row in rows], device="cpu")

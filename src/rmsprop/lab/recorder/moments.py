@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from rmsprop.torch.row_clock import ROWS, as_held
 
 # Choices of other packages' optimizers that no option of theirs names: timm's and Stable-Baselines3's keep
 # ``square_avg`` as torch's RMSprop does, and have ε inside the root.
@@ -93,7 +96,10 @@ def moments(optimizer: Optimizer, group: Mapping[str, Any], parameter: Tensor) -
         >>> moments(optimizer, optimizer.param_groups[0], weight).second
         tensor([0.0100])
     """
-    found = _known(optimizer, group, optimizer.state.get(parameter, {}))
+    state = optimizer.state.get(parameter, {})
+    if ROWS in as_held(state):  # reading brings all rows up to date, which rounds them otherwise: those of a copy
+        state = copy.deepcopy(state)
+    found = _known(optimizer, group, state)
     # What has these names elsewhere may be one number for all elements, or have an ε of another meaning.
     fits = found.second is not None and found.second.shape == parameter.shape and not math.isnan(found.eps)
     return found if fits else Moments()
