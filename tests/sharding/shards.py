@@ -1,6 +1,8 @@
 """Parameters that are cut along one dimension, copied or laid out on a mesh: each is trained as the whole one."""
 
+import gc
 import warnings
+import weakref
 from copy import deepcopy
 
 import torch
@@ -104,6 +106,22 @@ def beside_plain_parameters(mesh):
     reference.step()
     equal = torch.equal(alone, its) and torch.equal(full(params_of(sharded)[0].detach()), params_of(whole)[0].detach())
     return {"equal": equal, "paths": paths(optimizer)}
+
+
+@case
+def moved_to_other_memory(mesh):
+    """Whether a plan that goes on after shards were replaced holds on to the ones before."""
+    param = torch.nn.Parameter(spread(noise((8, 6), 1), mesh, [Shard(0)]))
+    optimizer = RMSprop([param])
+    plans, shards = [], []
+    for step in range(3):
+        param.grad = spread(noise((8, 6), step), mesh, [Shard(0)])
+        optimizer.step()
+        plans.append(optimizer._stepper.plan)
+        shards.append(weakref.ref(param._local_tensor))
+        param._local_tensor = param._local_tensor.clone()
+    gc.collect()
+    return len(set(plans)), [shard() is None for shard in shards]
 
 
 @case

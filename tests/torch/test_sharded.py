@@ -115,6 +115,11 @@ def test_sharded_and_plain_parameters_live_in_one_group(found):
     ]
 
 
+def test_shards_that_were_replaced_are_freed_though_the_plan_goes_on(found):
+    # The last was replaced after the last step.
+    assert results(found, "moved_to_other_memory") == [(1, [True, True, False]) for _ in found]
+
+
 def test_a_fully_sharded_model_trains_as_a_whole_one(found):
     by_rank = results(found, "fully_sharded")
     names = [f"{layer}.{name}" for layer in (0, 2, 4) for name in ("weight", "bias")]

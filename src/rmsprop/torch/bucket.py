@@ -224,7 +224,7 @@ class Bucket:
             return False
         if not all(is_plain_class(type(self._inside(param))) for param in self.params):
             return False
-        self._memories = list(map(self._inside, self.params))
+        self._memories = self.copies.memories = list(map(self._inside, self.params))
         if any(map(is_odd, self._memories)):
             return False
         self._place()
