@@ -118,9 +118,8 @@ def test_the_lowest_limb_has_one_below():
     assert clipping.limb_of(5e-324) == clipping.LOWEST_LIMB + 1
 
 
-@pytest.mark.parametrize(
-    ("values", "max_rms", "scale"),
-    [
+def test_what_quotients_are_multiplied_with():
+    rows = [
         ([], 1.0, 1.0),
         ([4.0], 1.0, 0.25),
         ([4.0, -4.0], 2.0, 0.5),
@@ -128,10 +127,11 @@ def test_the_lowest_limb_has_one_below():
         ([4.0], 5.0, 1.0),
         ([math.inf], 1.0, 1.0),
         ([math.nan], 1.0, 1.0),
-    ],
-)
-def test_what_quotients_are_multiplied_with(values, max_rms, scale):
-    assert clipping.update_scale(clipping.squares(np.array(values)), len(values), max_rms) == scale
+        ([0.0], 1.0, 1.0),
+    ]
+    values, limits, scales = zip(*rows, strict=True)
+    words = np.stack([clipping.squares(np.array(each)) for each in values])
+    assert clipping.update_scales(words, list(map(len, values)), np.array(limits)).tolist() == list(scales)
 
 
 @pytest.mark.parametrize("limit", [None, 1e-300, 0.5, 40, math.inf, np.float32(0.25), np.array(3)])

@@ -120,26 +120,27 @@ def factor(norm: float, max_norm: float) -> float:
     return min(1.0, max_norm / (norm + STABILIZER))
 
 
-def update_scale(words: Array, size: int, max_rms: float) -> float:
-    """Return what the quotients g/√v of a tensor are multiplied with, so that their root mean square is within a limit.
+def update_scales(words: Array, sizes: Any, max_rms: Any) -> Array:
+    """Return what the quotients g/√v of tensors are multiplied with, so that the RMS of each is within a limit.
 
     Args:
-        words: The sum of their squares.
-        size: How many they are; a complex number is two.
-        max_rms: The largest allowed root mean square.
+        words: A row per tensor, the sum of the squares of its quotients.
+        sizes: How many they are; a complex number is two.
+        max_rms: The largest allowed root mean square of each, or of all.
 
     Returns:
-        d/RMS, or 1 where RMS is at most d or not finite.
+        d/RMS of each, or 1 where RMS is at most d or not finite.
 
     Examples:
-        >>> update_scale(squares(np.full(9, 4.0)), 9, 1.0)
-        0.25
+        >>> update_scales(np.stack([squares(np.full(9, 4.0)), squares(np.ones(2))]), [9, 2], 1.0)
+        array([0.25, 1.  ])
 
     Source: Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", arXiv 1804.04235,
     section 6: U/max(1, RMS(U)/d).
     """
-    rms = norm(words) / math.sqrt(max(size, 1))
-    return max_rms / rms if max_rms < rms < math.inf else 1.0
+    rms = norms(words) / np.sqrt(np.maximum(sizes, 1))
+    is_above = (max_rms < rms) & (rms < math.inf)
+    return np.where(is_above, max_rms / np.where(is_above, rms, 1.0), 1.0)
 
 
 # What paper and timm keep norms of units above: of parameters, so that zeros can move, and of gradients, which are

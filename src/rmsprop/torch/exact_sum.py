@@ -69,7 +69,7 @@ def norms(words: Tensor) -> Tensor:
 
 
 def update_scales(words: Tensor, sizes: Tensor, max_rms: Tensor) -> Tensor:
-    """Return what the quotients of tensors are multiplied with, as `rmsprop.clipping.update_scale` does.
+    """Return what the quotients of tensors are multiplied with, as `rmsprop.clipping.update_scales` does.
 
     Args:
         words: A row per tensor, the sum of the squares of its quotients.

@@ -25,10 +25,8 @@ def update_scales(params: Sequence[Tensor], words: np.ndarray[Any, Any], limits:
         limits: The largest allowed root mean square of each.
     """
     sum_over_processes(params, words)
-    return [
-        clipping.update_scale(row, _size(param), limit) if row.any() else 1.0
-        for param, row, limit in zip(params, words, limits, strict=True)
-    ]
+    scales: list[float] = clipping.update_scales(words, list(map(_size, params)), np.array(limits)).tolist()
+    return scales
 
 
 def sum_over_processes(params: Sequence[Tensor], rows: np.ndarray[Any, Any]) -> None:
