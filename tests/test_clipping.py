@@ -177,5 +177,11 @@ def test_a_unit_is_scaled_to_a_ratio_of_its_parameters(grad_norm, param_norm, ra
     assert clipping.unit_factors(np.array([grad_norm]), np.array([param_norm]), ratio) == expected
 
 
+def test_a_row_longer_than_a_part_has_the_sum_of_its_parts():
+    row = np.full(2**20 + 3, 0.5, np.float32)
+    assert np.array_equal(clipping.row_squares(row[None])[0], clipping.squares(row))
+    assert clipping.norm(clipping.squares(row)) == math.sqrt(0.25 * row.size)
+
+
 def test_rows_without_numbers_have_a_norm_of_zero():
     assert clipping.norms(clipping.row_squares(np.zeros((3, 0), np.float32))).tolist() == [0.0, 0.0, 0.0]

@@ -93,13 +93,14 @@ def _test(place, name, tests, seconds):
     """Test the package in a folder, and end the process with what came of it."""
     # Of work, which other programs don't lengthen; a mutant that loops forever is noticed by the end of it.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    sys.path.insert(0, place)
+    sys.path.insert(0, str(place))
     sys.dont_write_bytecode = True
     output = os.open(LAST, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     code = 70
     try:
+        assert Path(importlib.import_module("rmsprop").__file__).is_relative_to(place)
         code = (name not in NATIVE and _quickly(name)) or any(map(_thoroughly, tests))
     except BaseException:
         traceback.print_exc()
