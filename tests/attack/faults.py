@@ -73,8 +73,8 @@ _CODE = [
     (r"\? -(\w+) :", r"? \1 :"),
     (r"return is_infinite\((\w+)\)", r"return !is_infinite(\1)"),
 ]
-# Lines that ask for memory ahead of its use: they compute nothing.
-_AHEAD = re.compile(r"announce|prefetch|look_ahead|kAhead|kAnnounced")
+# Lines that ask for memory ahead of its use, or say how much: they compute nothing.
+_AHEAD = re.compile(r"announce|prefetch|look_ahead|kAhead|kAnnounced|(param|state)_bytes_")
 _LONG, _AROUND = 100, 24
 
 
