@@ -21,6 +21,7 @@ _SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
 DISTRIBUTED = ".metadata"  # what describes a distributed checkpoint of PyTorch
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
+_IS_FOLDER = 0x10  # an attribute of MS-DOS that PyTorch's reader goes by: it brings back nothing of such a part
 
 
 def unreadable(path: Path, why: str) -> CheckpointError:
@@ -103,18 +104,36 @@ def whole_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = len(archive.infolist())
             check_size(path, sum(entry.file_size for entry in archive.infolist()))
-            bad = archive.testzip()
+            wrong = flaw_of(archive)
     except CheckpointError:
         raise
     except BAD_ZIP as error:
         raise damaged(path, "zip archive, which such a checkpoint is") from error
     except OSError as error:  # of the disk, or of a place that a made-up directory points to
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
-    if bad is not None:
-        raise unreadable(path, f"is damaged: the checksum of its part {bad!r} is wrong")
+    if wrong is not None:
+        raise unreadable(path, f"is damaged: {wrong}")
     # The directory has no checksum: a wrong length in one entry can hide all that follow.
     if entries != _entries_written(path):
         raise unreadable(path, "is damaged: its directory doesn't list as many parts as it says")
+
+
+def flaw_of(archive: zipfile.ZipFile) -> str | None:
+    """Return what is wrong with an archive, or None. Its directory has no checksum, so what it says is compared.
+
+    Args:
+        archive: The archive, open.
+
+    Returns:
+        A sentence without its end.
+    """
+    entries = archive.infolist()
+    if len({entry.filename for entry in entries}) < len(entries):
+        return "two of its parts have one name"
+    if hollow := next((entry for entry in entries if entry.external_attr & _IS_FOLDER and entry.file_size), None):
+        return f"its part {hollow.filename!r} is called a folder, and has content"
+    bad = archive.testzip()
+    return None if bad is None else f"the checksum of its part {bad!r} is wrong"
 
 
 def _entries_written(path: Path) -> int:
