@@ -46,8 +46,8 @@ PYTHON = {
     "rows.py": [["test_rows.py"], ["torch/test_sparse.py", "test_numpy_rows.py"]],
     "rowwise.py": [["test_rowwise.py"], ["torch/test_rowwise.py"]],
     "drift.py": [["test_drift.py"], ["torch/test_prepare.py"]],
-    "torch/rows.py": [["torch/test_sparse.py", "torch/test_rowwise.py"], ["torch/test_prepare.py"]],
-    "torch/prepared.py": [["torch/test_prepare.py"]],
+    "torch/rows/update.py": [["torch/test_sparse.py", "torch/test_rowwise.py"], ["torch/test_prepare.py"]],
+    "torch/rows/prepared.py": [["torch/test_prepare.py"]],
 }
 _OF_ROWS = [["test_rowwise.py", "test_rows.py"], ["torch/test_rowwise.py", "torch/test_sparse.py"]]
 _OF_ROWS += [["torch/test_prepare.py", "test_numpy_rows.py"]]

@@ -19,15 +19,15 @@ from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows, not_prepared
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
-from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle, table_of
-from rmsprop.torch.sparse import moves_rows, new_clock, unfit_rows
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
+from rmsprop.torch.rows.clock import ROWS, RowClock, as_held, settle, table_of
+from rmsprop.torch.rows.sparse import moves_rows, new_clock, unfit_rows
+from rmsprop.torch.rows.stored import StoredParam, StoredRows, flat
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, place_of
 
 
 class RowUpdate:

@@ -17,13 +17,13 @@ from rmsprop.rows import summed
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.threads import torch_threads
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.members import Member, Members
-from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held
-from rmsprop.torch.rows import RowUpdate
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.stored_rows import StoredParam
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, as_held
+from rmsprop.torch.rows.stored import StoredParam
+from rmsprop.torch.rows.update import RowUpdate
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, place_of
 
 
 def update_of(member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> RowUpdate:

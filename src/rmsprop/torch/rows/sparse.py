@@ -21,15 +21,15 @@ from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.torch.checks import check_rows
-from rmsprop.torch.counter import is_shared
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import rule_of
 from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.obstacles import asked_for
-from rmsprop.torch.packing import CODES
-from rmsprop.torch.rounding import RoundingChoice, choice_of, kept_dtype
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, is_on_rows
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.rows.clock import ROWS, RowClock, as_held, is_on_rows
+from rmsprop.torch.state.counter import is_shared
+from rmsprop.torch.state.packing import CODES
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import RoundingChoice, choice_of, kept_dtype
 
 Group = Mapping[str, Any]
 ON_ROWS = "tensor operations on rows"  # which no compiler traces
