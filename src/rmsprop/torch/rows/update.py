@@ -13,7 +13,7 @@ from torch import Tensor
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
 from rmsprop.batch import Batch
-from rmsprop.decays import Shares
+from rmsprop.decays import MOST_STEPS, Shares
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
@@ -73,7 +73,8 @@ class RowUpdate:
             if unfit_rows(param, self._state, self._group):
                 return False
             self._options, self._moves = self._members.options, moves_rows(self._group)
-        if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
+        counter = self._state.counter
+        if counter.item() >= (FLOAT32_IS_FULL if counter.dtype == torch.float32 else MOST_STEPS):
             return False
         if not is_sparse(grad):
             grad = _of_all_rows(grad)
@@ -194,7 +195,7 @@ class RowUpdate:
         param, width = StoredParam(self.member.param, as_held(self._state), self._choice), clock.shape[1]
         stored, number = StoredRows(as_held(self._state), clock.packing), self.member.number
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
-        rows, sums = summed(grad[0], values.numpy().reshape(-1, width))
+        rows, sums = summed(grad[0], values.numpy().reshape(len(grad[0]), width))
         units = np.unique(rows // clock.per_unit)
         index, owner = clock.numbers_of(units)
         whole = np.zeros((len(units) * clock.per_unit, width), sums.dtype)
