@@ -16,7 +16,7 @@ from rmsprop.rule import Rule
 Array = np.ndarray[Any, Any]
 
 BITS = 31  # of a number of steps
-MOST_STEPS = 2**BITS - 1  # that a row can remember
+LAST_STEP = 2**BITS - 1  # that a row can remember
 MOST_SEGMENTS = 1024  # stretches of equal decay that are remembered before all rows are brought up to date
 
 

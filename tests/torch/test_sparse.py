@@ -479,6 +479,24 @@ def test_rows_in_memory_of_others_are_refused(shares):
     assert torch.equal(table, torch.ones(4, 2))
 
 
+@pytest.mark.parametrize("options", [{}, {"centered": True}, {"sparse": "rowwise"}], ids=str)
+@pytest.mark.parametrize("whose", ["param", "state"])
+def test_a_gradient_in_memory_that_its_update_writes_to_is_read_before(implementation, options, whose):
+    start, places = torch.randn(5, 3), torch.tensor([[4, 3, 2, 1, 0]])
+    ours, theirs = (RMSprop([start.clone().requires_grad_()], **options, **implementation) for _ in range(2))
+    for optimizer in (ours, theirs):
+        param_of(optimizer).grad = sparse_of([[0, 1, 2, 3, 4]], start + 1, (5, 3))
+        optimizer.step()
+    param, state = param_of(ours), ours.state[param_of(ours)]
+    memory = param.detach() if whose == "param" else next(value for value in dict.values(state) if value.numel() > 1)
+    values = memory.view(5, -1).expand(5, 3)
+    for optimizer, read in ((ours, values), (theirs, values.clone())):
+        param_of(optimizer).grad = torch.sparse_coo_tensor(places, read, (5, 3), check_invariants=True)
+    ours.step()
+    theirs.step()
+    assert torch.equal(param, param_of(theirs))
+
+
 @pytest.mark.parametrize("has_momentum", [False, True])
 def test_a_scaler_and_backward_take_rows_too(has_momentum):
     tables = [nn.Embedding(20, 4, sparse=is_sparse) for is_sparse in (True, False)]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rmsprop import native, rowwise
 from rmsprop.averaging import AveragedRule
-from rmsprop.decays import MOST_STEPS
+from rmsprop.decays import LAST_STEP
 from rmsprop.drift import drifts
 from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
@@ -87,7 +87,7 @@ def unfit_table(param: Tensor, state: Mapping[str, Any], group: Group, is_prepar
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
         return "its rows don't follow each other in memory"
-    if has_taken(as_held(state).get("step"), MOST_STEPS):
+    if has_taken(as_held(state).get("step"), LAST_STEP):
         return "it has taken 2³¹ steps"
     if group["sparse"] == "rowwise":
         return _unfit_for_row_averages(param, state, choice_of(group))
