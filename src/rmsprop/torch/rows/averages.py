@@ -40,7 +40,7 @@ def complete_row_averages(
         state = states[param] = ParamState(state)
     state.tell(changes)
     settle(state)
-    choice, dtype = choice_of(group), state_dtype(param)
+    choice, dtype = choice_of(group), state_dtype(param).to_real()
     if ROW_AVERAGE not in state and _has_averages(state):
         complete(states, param, rule, count_on_device=False, changes=changes, rounding=_unpacked(choice))
         state[ROW_AVERAGE] = _means(state["square_avg"])

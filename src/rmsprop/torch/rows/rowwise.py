@@ -85,7 +85,7 @@ class RowwiseUpdate(RowUpdate):
         assert self._shape is not None
         held, width = as_held(self._state), self._shape[1]
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
-        rows, g = summed(grad[0], values.numpy().reshape(-1, width))
+        rows, g = summed(grad[0], values.numpy().reshape(len(grad[0]), width))
         param, index = StoredParam(self.member.param, held, self._choice), (rows[:, None] * width + np.arange(width))
         average, last = held[ROW_AVERAGE].numpy(), self._last()
         rate = lr * self._group["staleness_decay"]
