@@ -48,6 +48,7 @@ class ParamState(dict[str, Any]):
         is_prepared: Whether somebody brings rows that move without a gradient up to date before they are read.
 
     Examples:
+        >>> import torch
         >>> ParamState({"grad_var": torch.tensor(1.0), "grad_avg": torch.tensor(2.0)})["square_avg"]
         tensor(5.)
     """
