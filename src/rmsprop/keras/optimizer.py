@@ -153,7 +153,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             name=name,
         )
         self.dialect = dialect
-        self._excluded: dict[str, list[str]] = {}
+        self._excluded_names: list[str] = []
+        self._excluded_numbers: list[int] = []
         self._update = _array_update()
         self._kernel = KernelUpdate() if keras.backend.backend() == "torch" else None
         for field, keyword in KEYWORDS.items():
@@ -366,22 +367,28 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
         """Exempt variables from weight decay; a saved model and `get_config` keep it, which Keras forgets.
 
         Args:
-            var_list: The variables; those of a model that is loaded are found by their paths. Default: none.
-            var_names: Patterns (regular expressions) of names of variables, instead. Default: none.
+            var_list: The variables; they are kept by their numbers, once the optimizer is built. Default: none.
+            var_names: Patterns (regular expressions) of names of variables. Default: none.
 
         Examples:
             >>> optimizer = RMSprop(weight_decay=0.1)
             >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
             >>> RMSprop.from_config(optimizer.get_config()).get_config()["excluded_from_weight_decay"]
-            {'paths': [], 'var_names': ['bias']}
+            {'numbers': [], 'var_names': ['bias']}
         """
-        variables, patterns = list(var_list or ()), sorted(set(var_names or ()))
-        super().exclude_from_weight_decay(variables, patterns)
-        self._excluded = {"paths": [name_of(variable) for variable in variables], "var_names": patterns}
+        names = sorted(set(var_names or ()))
+        super().exclude_from_weight_decay(list(var_list or ()), names)
+        self._excluded_names, self._excluded_numbers = names, []
 
     def _use_weight_decay(self, variable: Any) -> bool:
-        by_path = name_of(variable) in self._excluded.get("paths", ())
-        return not by_path and super()._use_weight_decay(variable)
+        by_number = self._get_variable_index(variable) in self._excluded_numbers
+        return not by_number and super()._use_weight_decay(variable)
+
+    def _excluded(self) -> dict[str, Any]:
+        """Return what weight decay leaves out as `from_config` finds it again: a path may change in a loaded model."""
+        variables = enumerate(self._trainable_variables if self.built else ())
+        numbers = [number for number, variable in variables if not self._use_weight_decay(variable)]
+        return {"numbers": numbers, "var_names": self._excluded_names} if numbers or self._excluded_names else {}
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         """Leave weight decay to `update_step`: on the torch backend Keras rounds 1 − lr·λ to float32."""
@@ -397,8 +404,9 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             0.95
         """
         choices = {keyword: getattr(self, keyword) for keyword in KEYWORDS.values()}
-        excluded = {"excluded_from_weight_decay": self._excluded} if any(self._excluded.values()) else {}
-        return {**super().get_config(), **choices, "dialect": self.dialect, **excluded}
+        excluded = self._excluded()
+        named = {"excluded_from_weight_decay": excluded} if excluded else {}
+        return {**super().get_config(), **choices, "dialect": self.dialect, **named}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> RMSprop:
@@ -424,7 +432,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             optimizer.learning_rate = rate
         if excluded:
             optimizer.exclude_from_weight_decay(var_names=excluded["var_names"])
-            optimizer._excluded = excluded
+            optimizer._excluded_numbers = excluded["numbers"]
         return optimizer
 
     def save_own_variables(self, store: Any) -> None:
