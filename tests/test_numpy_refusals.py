@@ -102,7 +102,7 @@ REFUSED_GRADS = {
     "complex": (
         {"w": G, "b": H.astype(np.complex64)},
         TypeError,
-        "the gradient of array 'b' has dtype complex64, which the array's float32 can't hold: convert it with grad.real",
+        "the gradient of array 'b' has dtype complex64, which the array's float32 can't hold: convert it with grad.r",
     ),
     "objects": ({"w": G, "b": H.astype(object)}, TypeError, "the gradient of array 'b' has dtype object"),
     "a list of numbers": ({"w": G, "b": [1.0] * 4}, TypeError, "the gradient of array 'b' is a list, but a NumPy"),
