@@ -61,7 +61,7 @@ sanitize: compiler .venv/test  ## the kernel under AddressSanitizer, UndefinedBe
 attack: .venv/test  ## damaged files, kills, full disks and any order of uses, for an hour; make attack MINUTES=10
 	cd tests && ../$(BIN)/python -m attack $(MINUTES)
 
-mutants: .venv/test  ## small faults in the rule, the dialects, the reference, clipping and the kernel: do tests notice?
+mutants: .venv/test  ## small faults in the rule, the dialects, the reference, clipping, rows and the kernel: do tests notice?
 	cd tests && ../$(BIN)/python -m attack.mutants ../build/mutants.jsonl
 
 wheels: .venv/release  ## wheels for every platform and the source archive in build/release, checked

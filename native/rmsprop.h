@@ -206,11 +206,11 @@ typedef struct {
 enum { RMSPROP_NO_MEMORY = -3 };
 RMSPROP_EXPORT int32_t rmsprop_update_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
                                            rmsprop_parallel_for parallel_for, int32_t threads);
-/* Whether each of so many numbers of rows is one of `rows`, from 0. */
-RMSPROP_EXPORT int32_t rmsprop_are_rows(const int64_t* numbers, int64_t count, int64_t rows);
 /* Brings the averages of all rows of the one tensor of a batch to `now`; counts no step. Returns as the above. */
 RMSPROP_EXPORT int32_t rmsprop_settle_rows(const rmsprop_batch* batch, const rmsprop_rows* rows,
                                            rmsprop_parallel_for parallel_for, int32_t threads);
+/* Returns 1 if each of so many numbers is that of one of `rows` rows, which are counted from 0; else 0. */
+RMSPROP_EXPORT int32_t rmsprop_are_rows(const int64_t* numbers, int64_t count, int64_t rows);
 
 /* The instruction set in use: "avx512", "avx2", "baseline". */
 RMSPROP_EXPORT const char* rmsprop_instruction_set(void);

@@ -173,7 +173,7 @@ RMSPROP_NOINLINE void move_row(int64_t size, const Numbers<T, usual>& numbers, T
   const bool is_nothing = denominator == T(0);
   for (int64_t k = 0; k < size; ++k) {
     const T g = numbers.limited(grads[k] * numbers.grad_scale, numbers.max_grad), quotient = g / denominator;
-    const T moved_by = numbers.lr_outside * ((g == T(0)) & is_nothing ? g : quotient);
+    const T moved_by = numbers.lr_outside * (((g == T(0)) & is_nothing) ? g : quotient);
     const T p = params[k], decayed = p - decay * p;
     params[k] = (decay == T(0) ? p : decayed) - moved_by;
   }

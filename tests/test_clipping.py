@@ -161,3 +161,28 @@ def test_limits_that_mean_nothing_are_refused(value, error, message):
     with pytest.raises(error) as raised:
         clipping.check_limit("max_grad_norm", value)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("grad_norm", "param_norm", "ratio", "expected"),
+    [
+        (4.0, 200.0, 0.01, 0.5),
+        (2.0, 200.0, 0.01, 1.0),
+        (4.0, 0.0, 0.01, 1e-3 * 0.01 / 4.0),  # parameters of 0 can move
+        (5e-7, 5e-4, 1e-4, 1e-3 * 1e-4 / 1e-6),  # a gradient is not divided by less than 1e-6
+        (1e-3 * 1e-4, 1e-3, 1e-4, 1e-3 * 1e-4 / 1e-6),  # one at its limit is, as in timm
+        (0.0, 0.0, 0.01, 1.0),
+    ],
+)
+def test_a_unit_is_scaled_to_a_ratio_of_its_parameters(grad_norm, param_norm, ratio, expected):
+    assert clipping.unit_factors(np.array([grad_norm]), np.array([param_norm]), ratio) == expected
+
+
+def test_a_row_longer_than_a_part_has_the_sum_of_its_parts():
+    row = np.full(2**20 + 3, 0.5, np.float32)
+    assert np.array_equal(clipping.row_squares(row[None])[0], clipping.squares(row))
+    assert clipping.norm(clipping.squares(row)) == math.sqrt(0.25 * row.size)
+
+
+def test_rows_without_numbers_have_a_norm_of_zero():
+    assert clipping.norms(clipping.row_squares(np.zeros((3, 0), np.float32))).tolist() == [0.0, 0.0, 0.0]

@@ -55,6 +55,13 @@ def test_one_step_is_that_of_the_update_but_for_its_last_roundings(rule, dtype):
         assert np.abs(buffer - after["momentum_buffer"]).max() <= 3 * unit
 
 
+@pytest.mark.parametrize(
+    ("momentum", "left"), [(0.9, 1.0 - float(np.float32(1.0 - 0.9))), (0.3, float(np.float32(0.3)))]
+)
+def test_a_step_leaves_of_momentum_what_the_update_leaves_to_the_bit(momentum, left):
+    assert of_a_step(Rule(momentum=momentum), 0.1, 1, "float32") == (1.0, float(np.float32(0.1)) * left, left)
+
+
 def test_a_step_that_did_not_happen_is_forgotten():
     drift, rule = Drift("float64", 0), Rule(momentum=0.5)
     drift.record(rule, 1.0, 1)

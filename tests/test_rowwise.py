@@ -102,6 +102,25 @@ def test_a_row_of_one_number_is_the_update_of_one_number():
     assert same_bits(square_avg, state["square_avg"][:, 0])
 
 
+@pytest.mark.parametrize("by", [update, kernel_update])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_row_that_had_no_gradient_but_zeros_takes_no_step(by, inside):
+    table, square_avg = np.ones((2, 9), np.float32), np.zeros(2, np.float32)
+    rule = Rule(eps=0.0, eps_inside_sqrt=inside)
+    by(rule, 0.1, 1, table, (np.array([1]), np.zeros((1, 9), np.float32)), square_avg, 0.0, None)
+    assert same_bits(table, np.ones_like(table))
+    assert same_bits(square_avg, np.zeros_like(square_avg))
+
+
+def test_rows_whose_touches_are_counted_decay_only_if_asked_to():
+    tables, last = [np.ones((2, 3)) for _ in range(2)], np.array([0, 3], np.int32)
+    grad = np.array([1]), np.full((1, 3), 0.5)
+    update(Rule(), 0.1, 9, tables[0], grad, np.zeros(2), last=last)
+    update(Rule(), 0.1, 9, tables[1], grad, np.zeros(2))
+    assert same_bits(*tables)
+    assert last.tolist() == [0, 9]
+
+
 def test_a_stale_row_keeps_a_tenth():
     assert stale_decay(0.1, 20, np.array([0, 19, 15, 1])).tolist() == [0.1, 0.1, 0.5, 0.9]
     assert stale_decay(-0.1, 20, np.array([1])).tolist() == [0.0]

@@ -12,7 +12,7 @@ from support import ALL_RULES, TracedFloat, TracedNumber
 
 from rmsprop import Rule
 from rmsprop.hyperparameters import check_number, check_step_lr, known_below, known_from
-from rmsprop.rule import FLAGS, RuleOptions
+from rmsprop.rule import FLAGS, RuleOptions, agreement_scale
 from rmsprop.rule import NUMBERS as FIELDS_OF_NUMBERS
 
 NUMBERS = {
@@ -140,6 +140,20 @@ def test_gains_are_the_same_where_a_library_counts_or_traces(decay, step, of_dec
     # In float64 1 − ρᵗ is off by up to 2⁻⁵² where ρᵗ was rounded, and 1 − ρ or more; a share is made of two such. What
     # a library makes of it is rounded at most 8 times: the product with log ρ, twice expm1, difference and quotient.
     np.testing.assert_allclose(found, (gain, keep), rtol=2 * 2.0**-52 / (1.0 - decay) + 8 * unit)
+
+
+@pytest.mark.parametrize("of_largest", [float, TracedFloat])
+@pytest.mark.parametrize(("largest", "expected"), [(0.0, 0.75), (0.5, 0.375), (1.0, 0.1875)])
+def test_a_decay_is_corrected_by_a_largest_learning_rate_that_is_traced_too(largest, expected, of_largest):
+    rule = Rule(weight_decay=0.75, weight_decay_mode="decoupled", weight_decay_max_lr=of_largest(largest))
+    assert rule.decay_at(0.25) == expected
+
+
+@pytest.mark.parametrize(("count", "size", "expected"), [(2, 5, 2.5), (5, 5, 1.0), (1, 2000, 1000.0), (0, 5, 1000.0)])
+def test_the_scale_of_what_agrees_is_the_same_of_a_count_in_an_array(count, size, expected):
+    assert agreement_scale(count, size) == expected
+    with np.errstate(divide="ignore"):
+        assert agreement_scale(np.array(float(count)), np.array(float(size)), np) == expected
 
 
 def test_the_options_are_the_fields():

@@ -60,6 +60,16 @@ def test_factors_are_those_of_the_log():
     assert "takes only {:.0f} and {:.0f} times as long as the loop".format(*dense[2:]) in PAGE
 
 
+@pytest.mark.parametrize(
+    ("how", "name", "factor"),
+    [("by turns", "rmsprop", 1), ("alone", "rmsprop", 2), ("alone", "bytes touched, C++", 2)],
+)
+def test_ten_times_as_many_rows_cost_what_the_page_says(how, name, factor):
+    million, ten = (float(measured("rows.txt")[how, rows][name]) for rows in ("1,000,000", "10,000,000"))
+    assert round(ten / million) == factor
+    assert "the cost hardly changes by turns; alone it doubles, and so does the loop's" in PAGE
+
+
 def test_huge_pages_took_as_long_as_the_page_says():
     before, after = (measured(name)["by turns", "1,000,000"]["rmsprop"] for name in ("rows.txt", "huge-pages.txt"))
     assert f"({before} → {after} ms for a million" in PAGE

@@ -16,6 +16,7 @@ from rmsprop.rule import Rule
 Array = np.ndarray[Any, Any]
 
 BITS = 31  # of a number of steps
+LAST_STEP = 2**BITS - 1  # that a row can remember
 MOST_SEGMENTS = 1024  # stretches of equal decay that are remembered before all rows are brought up to date
 
 
@@ -170,14 +171,19 @@ class Decays:
     def _begin(self, kept: float, is_corrected: bool, begin: int) -> None:
         count, self._only = len(self._alike), None
         if count == len(self._begins):
-            self._begins, self._corrected = _doubled(self._begins), _doubled(self._corrected)
-            self._powers, self._whole = (Shares(*map(_doubled, each)) for each in (self._powers, self._whole))
+            self._double()
         self._begins[count], self._corrected[count] = begin, is_corrected
         self._powers.kept[count], self._powers.lost[count] = powers(kept)
         if count:
             last = self._up_to(count).shares(np.array(count - 1), self._begins[count - 1], np.array(begin))
             self._whole.kept[count - 1], self._whole.lost[count - 1] = last
         self._alike.append((kept, is_corrected))
+
+    def _double(self) -> None:
+        """Make room for as many segments again: in all arrays or, should a Ctrl-C come in between, in none."""
+        begins, corrected = _doubled(self._begins), _doubled(self._corrected)
+        of_powers, whole = (Shares(*map(_doubled, each)) for each in (self._powers, self._whole))
+        self._begins, self._corrected, self._powers, self._whole = begins, corrected, of_powers, whole
 
     def _up_to(self, count: int) -> Segments:
         of_powers = Shares(self._powers.kept[:count], self._powers.lost[:count])

@@ -88,6 +88,10 @@ def of_a_step(rule: Rule, lr: float, step: int, working: str) -> DriftShares:
     return DriftShares(kept, taken * momentum if rule.nesterov else taken, left)
 
 
+# What has happened since the last step: nothing.
+_ONE, _ZERO = np.ones(1), np.zeros(1)
+
+
 class Drift:
     """What the steps so far did to rows without a gradient, from each of the last steps on.
 
@@ -104,14 +108,14 @@ class Drift:
     """
 
     def __init__(self, working: str, now: int) -> None:
-        self._working, self._begin, self._count = working, now, 1
-        self._arrays = DriftShares(np.ones(16), np.zeros(16), np.ones(16))
+        self._working, self._begin = working, now
+        self._arrays = DriftShares(_ONE, _ZERO, _ONE)
         self._next: tuple[int, DriftShares] | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether all rows should be brought up to date, so that this can begin anew."""
-        return self._count > MOST_STEPS
+        return len(self._arrays.kept) > MOST_STEPS
 
     def record(self, rule: Rule, lr: float, step: int) -> None:
         """Take note of a step that is about to be taken; it counts once a later one is asked for.
@@ -125,21 +129,17 @@ class Drift:
         self._next = step, of_a_step(rule, lr, step, self._working)
 
     def _catch_up(self, now: int) -> None:
-        """Take over the step that was noted if it has been taken."""
-        noted, self._next = self._next, None
-        if noted is None or noted[0] > now:
+        """Take over the step that was noted if it has been taken; wholly or, should a Ctrl-C come in between, not."""
+        if self._next is None or self._next[0] > now:
+            self._next = None
             return
-        of_step = noted[1]
-        if self._count == len(self._arrays.kept):
-            self._arrays = DriftShares(*(np.concatenate([array, np.empty_like(array)]) for array in self._arrays))
-        kept, taken, left = (array[: self._count] for array in self._arrays)
-        taken *= of_step.kept
-        taken += of_step.taken * left
-        kept *= of_step.kept
-        left *= of_step.left
-        for array, nothing in zip(self._arrays, (1.0, 0.0, 1.0), strict=True):
-            array[self._count] = nothing
-        self._count += 1
+        of_step, (kept, taken, left) = self._next[1], self._arrays
+        arrays = DriftShares(
+            np.concatenate([kept * of_step.kept, _ONE]),
+            np.concatenate([taken * of_step.kept + of_step.taken * left, _ZERO]),
+            np.concatenate([left * of_step.left, _ONE]),
+        )
+        self._arrays, self._next = arrays, None
 
     def tables(self, now: int) -> tuple[int, DriftShares]:
         """Return what happened since each step.
@@ -151,7 +151,7 @@ class Drift:
             The first of these steps, and an array with an entry for it and each later one up to ``now``.
         """
         self._catch_up(now)
-        return self._begin, DriftShares(*(array[: self._count] for array in self._arrays))
+        return self._begin, self._arrays
 
     def shares(self, last: Array, now: int) -> DriftShares:
         """Return what happened to rows.

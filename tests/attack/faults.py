@@ -33,31 +33,48 @@ _SWAPS = {
 }
 _CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Raise, ast.Expr)
+
+
+def _other(match):
+    """Return another number."""
+    return str(2 * int(match[1]) + 1)
+
+
 _CODE = [
     (r" \+ ", " - "),
     (r" - ", " + "),
     (r" \* ", " / "),
     (r" / ", " * "),
+    (r" % ", " / "),
+    (r" << ", " >> "),
+    (r" >> ", " << "),
+    (r" \+= ", " -= "),
     (r" < ", " <= "),
+    (r" <= ", " < "),
     (r" > ", " >= "),
     (r" >= ", " > "),
     (r" == ", " != "),
     (r" != ", " == "),
     (r" & ", " | "),
     (r" && ", " || "),
+    (r" \|\| ", " && "),
+    (r"std::min", "std::max"),
+    (r"std::max", "std::min"),
     (r"\b0\.5\b", "0.25"),
-    (r"\? (\w[\w.]*) : (\w[\w.]*)", r"? \2 : \1"),
+    (r"(?<![\w.])(\d+)(?![\w.])", _other),
+    (r" \? ", " && false ? "),
+    (r" \? ", " || true ? "),
     (r"\((\w+), (\w+)\)", r"(\2, \1)"),
     (r", (\w+), (\w+)\)", r", \2, \1)"),
-    (r"!rule", "rule"),
-    (r"constexpr \(usual\)", "constexpr (!usual)"),
-    (r"constexpr \(!usual\)", "constexpr (usual)"),
-    (r"constexpr \((centered|has_momentum)\)", r"constexpr (!\1)"),
-    (r"(?m)(?<=^) +(?:if constexpr \(!usual\) )?\w+ = [^;]+;$", ";"),
+    (r"!(?=[\w(])", ""),
+    (r"(?m)^ +(?:if constexpr \(!usual\) )?\w+(?:\[[^=;]+\])? [-+|*/]?= [^;]+;$", ";"),
+    (r"(?m)^ +[\w.:>-]+\([^;{}]*\);$", ";"),
     (r"std::fabs\((\w+)\)", r"\1"),
     (r"\? -(\w+) :", r"? \1 :"),
     (r"return is_infinite\((\w+)\)", r"return !is_infinite(\1)"),
 ]
+# Lines that ask for memory ahead of its use, or say how much: they compute nothing.
+_AHEAD = re.compile(r"announce|prefetch|look_ahead|kAhead|kAnnounced|(param|state)_bytes_")
 _LONG, _AROUND = 100, 24
 
 
@@ -147,17 +164,38 @@ def _is_for_types(node):
 
 
 def of_native(source):
-    """Yield the mutants of a header of the kernel."""
-    offset = source.index("namespace {")
+    """Yield the mutants of a source of the kernel."""
+    seen = {source}
+    for line, start, end, replacement in [*_in_code(source), *_conditions(source)]:
+        after = source[:start] + replacement + source[end:]
+        if after not in seen:
+            seen.add(after)
+            yield Mutant(line, _told(source, after), after)
+
+
+def _in_code(source):
+    """Yield what `_CODE` changes: the line, where the change begins and ends, and what stands there then."""
+    lines, offset = source.splitlines(), source.index("namespace {")
     for pattern, replacement in _CODE:
         for match in re.finditer(pattern, source):
             line = source.count("\n", 0, match.start()) + 1
-            text = source.splitlines()[line - 1]
-            if match.start() < offset or text.lstrip().startswith("//") or "T operator()" in text:
-                continue
-            after = source[: match.start()] + match.expand(replacement) + source[match.end() :]
-            if after != source:
-                yield Mutant(line, _told(source, after), after)
+            text, place = lines[line - 1], match.start() - source.rfind("\n", 0, match.start()) - 1
+            in_comment = "//" in text[: place + 1]
+            if match.start() >= offset and not in_comment and "T operator()" not in text and not _AHEAD.search(text):
+                new = replacement(match) if callable(replacement) else match.expand(replacement)
+                yield line, match.start(), match.end(), new
+
+
+def _conditions(source):
+    """Yield what turns a condition round, as `_in_code` does."""
+    for match in re.finditer(r"(?m)^[^/\n]*\bif (?:constexpr )?\(", source):
+        end, depth = match.end(), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(source[end], 0)
+            end += 1
+        if not _AHEAD.search(source[match.start() : source.index("\n", end)]):
+            text = source[match.end() : end - 1]
+            yield source.count("\n", 0, match.end()) + 1, match.end(), end - 1, f"!({text})"
 
 
 def _told(before, after):

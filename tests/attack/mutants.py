@@ -1,15 +1,18 @@
 """Small faults put into what computes, one at a time: tests that don't notice one lack a row.
 
 Run as ``python -m attack.mutants OUT [FILE ...]`` in tests/; a line of JSON per mutant is appended to OUT, and those
-that it has as noticed are left out. A mutant of Python is tested by a forked process that has imported what tests need,
-but not the package; one of `native/update.hpp` is compiled, without optimisation and for one instruction set, and runs
-`tests/native/driver.cpp`. What no test can notice is listed, with the reason, in docs/promises.md.
+that it has as noticed are left out. They are tried in an order that is drawn, the same every time: a run that is
+stopped early has tried a sample. A mutant of Python is tested by a forked process that has imported what tests need,
+but not the package. One of the kernel is compiled, without optimisation and for one instruction set; those of
+`native/update.hpp` run `tests/native/driver.cpp`, and those of the update of rows are tested as Python's are. What no
+test can notice is listed, with the reason, in docs/promises.md.
 """
 
 import doctest
 import importlib
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -39,39 +42,66 @@ PYTHON = {
     "dialects.py": [["test_dialects.py", "test_rule.py"]],
     "reference.py": [["test_reference.py"], ["jax/test_arithmetic.py"]],
     "clipping.py": [["test_clipping.py"]],
+    "decays.py": [["test_rows.py"], ["torch/test_sparse.py"]],
+    "rows.py": [["test_rows.py"], ["torch/test_sparse.py", "test_numpy_rows.py"]],
+    "rowwise.py": [["test_rowwise.py"], ["torch/test_rowwise.py"]],
+    "drift.py": [["test_drift.py"], ["torch/test_prepare.py"]],
+    "torch/rows/update.py": [["torch/test_sparse.py", "torch/test_rowwise.py"], ["torch/test_prepare.py"]],
+    "torch/rows/prepared.py": [["torch/test_prepare.py"]],
 }
-NATIVE = "update.hpp"
-SECONDS = 60  # of work, of which the longest takes 10
+_OF_ROWS = [["test_rowwise.py", "test_rows.py"], ["torch/test_rowwise.py", "torch/test_sparse.py"]]
+_OF_ROWS += [["torch/test_prepare.py", "test_numpy_rows.py"]]
+NATIVE = {"rows.cpp": _OF_ROWS, "rows_api.cpp": _OF_ROWS, "update.hpp": None}  # None: the driver
+UPDATE = ("kernel", "squares")  # sources that have the update and are in what the driver runs
+LIBRARY = "rmsprop_native.so"
+SECONDS = 120  # of work for tests of a source without a fault; with one they have twice what they took, and some more
+MORE_SECONDS = 5
 LAST = Path(tempfile.gettempdir(), f"mutants-{os.getpid()}")  # what the last tests said
 
 
-def notices_python(name, source):
-    """Whether tests notice a mutant of a module."""
+def notices_python(name, source, seconds):
+    """Whether tests notice a mutant of a module within so many seconds of work."""
     with tempfile.TemporaryDirectory() as place:
-        copy = Path(place, "rmsprop")
-        copy.mkdir()
-        for path in {path.name: path for path in (*KERNEL, *PACKAGE.iterdir())}.values():
-            if path.name not in (name, "__pycache__"):
-                (copy / path.name).symlink_to(path)
-        (copy / name).write_text(source)
-        child = os.fork()
-        if child == 0:
-            _test(place, name)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        _link(Path(place, "rmsprop"), PACKAGE, name)
+        for path in KERNEL:
+            if not (link := Path(place, "rmsprop", path.name)).exists():
+                link.symlink_to(path)
+        Path(place, "rmsprop", name).write_text(source)
+        return _notices(place, name, PYTHON[name], seconds)
 
 
-def _test(place, name):
+def _link(copy, original, name):
+    """Link what is in a folder but for one file, in a copy of the folder."""
+    first, _, rest = name.partition("/")
+    copy.mkdir()
+    for path in original.iterdir():
+        if path.name not in (first, "__pycache__"):
+            (copy / path.name).symlink_to(path)
+    if rest:
+        _link(copy / first, original / first, rest)
+
+
+def _notices(place, name, tests, seconds):
+    """Whether tests notice that something is wrong with the package in a folder."""
+    child = os.fork()
+    if child == 0:
+        _test(place, name, tests, seconds)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+
+
+def _test(place, name, tests, seconds):
     """Test the package in a folder, and end the process with what came of it."""
     # Of work, which other programs don't lengthen; a mutant that loops forever is noticed by the end of it.
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    sys.path.insert(0, place)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    sys.path.insert(0, str(place))
     sys.dont_write_bytecode = True
     output = os.open(LAST, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     code = 70
     try:
-        code = _quickly(name) or any(map(_thoroughly, PYTHON[name]))
+        assert Path(importlib.import_module("rmsprop").__file__).is_relative_to(place)
+        code = (name not in NATIVE and _quickly(name)) or any(map(_thoroughly, tests))
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
@@ -80,12 +110,13 @@ def _test(place, name):
 
 
 def _quickly(name):
-    """Compare a few updates with the kernel's and run the module's own examples; return how many failed."""
+    """Compare a few updates with the kernel's and run a module's own examples; return how many failed."""
     from attack.test_small import test_the_kernel_has_the_bits_of_the_specification as compare
 
     for dtype in (np.float32, np.float64):
         compare(dtype)
-    return doctest.testmod(importlib.import_module(f"rmsprop.{name.removesuffix('.py')}")).failed
+    module = name.removesuffix(".py").replace("/", ".")
+    return doctest.testmod(importlib.import_module(f"rmsprop.{module}")).failed
 
 
 def _thoroughly(tests):
@@ -100,48 +131,63 @@ def _thoroughly(tests):
 
 
 class NativeTests:
-    """Compiles mutants of the update and runs the driver on them.
+    """Compiles mutants of a source of the kernel and runs tests on them.
 
     Args:
         place: A folder to work in.
+        name: The source.
     """
 
-    def __init__(self, place):
-        self.place, self.native = place, place / "native"
+    def __init__(self, place, name):
+        self.place, self.name, self.native = place, name, place / "native"
         shutil.copytree(ROOT / "native", self.native)
         self.flags = ["-std=c++20", "-O0", "-fPIC", "-ffp-contract=off", "-fno-math-errno"]
-        self.flags += ["-DRMSPROP_KERNELS=kernels_baseline", "-DRMSPROP_SQUARES=squares_baseline"]
-        for name in ("api", "bind", "pool"):
-            self._compile(self.native / f"{name}.cpp", "-c", "-o", place / f"{name}.o")
-        driver = shutil.copytree(ROOT / "tests" / "native", place / "tests" / "native") / "driver.cpp"
-        self._compile(driver, "-o", place / "driver", "-ldl", "-pthread")
+        self.flags += [f"-DRMSPROP_{kind.upper()}={kind}_baseline" for kind in ("kernels", "squares", "rows")]
+        self.changed = UPDATE if name == "update.hpp" else [name.removesuffix(".cpp")]
+        for path in self.native.glob("*.cpp"):
+            if path.stem not in self.changed:
+                self._compile(path, "-c", "-o", self._object(path.stem))
+        if NATIVE[name]:
+            _link(place / "rmsprop", PACKAGE, LIBRARY)
+        else:
+            self._write_cases()
+
+    def _write_cases(self):
+        driver = shutil.copytree(ROOT / "tests" / "native", self.place / "tests" / "native") / "driver.cpp"
+        self._compile(driver, "-o", self.place / "driver", "-ldl", "-pthread")
         sys.path.insert(0, str(ROOT / "tests" / "native"))
         import write_cases
 
         write_cases.LARGE = 3_011  # one thread without optimisation
-        write_cases.main(place / "cases.bin")
+        write_cases.main(self.place / "cases.bin")
+
+    def _object(self, stem):
+        return self.place / f"{stem}.o"
 
     def _compile(self, *arguments):
         command = [os.environ.get("CXX", "c++"), *self.flags, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True)
 
-    def notices(self, source):
-        """Whether the compiler or the driver notices a mutant."""
-        (self.native / NATIVE).write_text(source)
-        library = self.place / "rmsprop_native.so"
-        parts = [self.native / "kernel.cpp", self.native / "squares.cpp"]
-        parts += [self.place / f"{name}.o" for name in ("api", "bind", "pool")]
+    def notices(self, source, seconds):
+        """Whether the compiler or a test notices a mutant within so many seconds of work."""
+        (self.native / self.name).write_text(source)
+        library = self.place / LIBRARY
+        parts = [self.native / f"{stem}.cpp" for stem in self.changed]
+        parts += [self._object(path.stem) for path in self.native.glob("*.cpp") if path.stem not in self.changed]
         built = self._compile(*parts, "-shared", "-o", library, "-pthread")
         if built.returncode:
             LAST.write_text(built.stderr)
             return True
+        if tests := NATIVE[self.name]:
+            shutil.copy(library, self.place / "rmsprop")
+            return _notices(self.place, self.name, tests, seconds)
         command = [str(self.place / "driver"), str(library), str(self.place / "cases.bin")]
         return subprocess.run(command, capture_output=True).returncode != 0
 
 
 def explained():
     """Return why nothing can notice some mutants, as the page has it: (file, change) -> reason."""
-    rows = re.findall(r"^- `([\w.]+)`, `(.+ → .+)`: (.+)$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^- `([\w./]+)`, `(.+ → .+)`: (.+)$", PAGE.read_text(), re.MULTILINE)
     return {(name, change): reason for name, change, reason in rows}
 
 
@@ -149,7 +195,7 @@ def main(out, names):
     """Test each mutant, append what came of it, print what nothing notices; return how many of those have no reason."""
     out.parent.mkdir(parents=True, exist_ok=True)
     reasons, unexplained = explained(), 0
-    every = [*PYTHON, NATIVE]  # in this order: what writes the kernel's cases imports the package as it is
+    every = [*PYTHON, *NATIVE]  # in this order: what writes the kernel's cases imports the package as it is
     for name in sorted(names or every, key=every.index):
         survivors, tried = _try_all(out, name)
         print(f"{name}: {tried} mutants, {tried - len(survivors)} noticed, {_minutes():.1f} processor minutes so far")
@@ -167,10 +213,15 @@ def _try_all(out, name):
     rows = {(row["line"], row["change"]): row for row in known if row["file"] == name and row["noticed"]}
     with tempfile.TemporaryDirectory() as place, out.open("a") as results:
         source, mutants, notices = _subject(name, Path(place))
-        assert not notices(source), f"the tests fail on {name} as it is: see {LAST}"
+        before = _minutes()
+        assert not notices(source, SECONDS), f"the tests fail on {name} as it is: see {LAST}"
+        seconds = MORE_SECONDS + int(2 * 60 * (_minutes() - before))
         mutants = {(mutant.line, mutant.change): mutant for mutant in mutants}
-        for key in [key for key in mutants if key not in rows]:
-            rows[key] = {"file": name, "line": key[0], "change": key[1], "noticed": notices(mutants[key].source)}
+        for key in random.Random(0).sample([*mutants], len(mutants)):
+            if key in rows:
+                continue
+            noticed = notices(mutants[key].source, seconds)
+            rows[key] = {"file": name, "line": key[0], "change": key[1], "noticed": noticed}
             results.write(json.dumps(rows[key], ensure_ascii=False) + "\n")
             results.flush()
     return [rows[key] for key in mutants if not rows[key]["noticed"]], len(mutants)
@@ -183,9 +234,9 @@ def _minutes():
 
 def _subject(name, place):
     """Return a file's source, its mutants, and what tells whether one is noticed."""
-    if name == NATIVE:
+    if name in NATIVE:
         source = (ROOT / "native" / name).read_text()
-        return source, of_native(source), NativeTests(place).notices
+        return source, of_native(source), NativeTests(place, name).notices
     source = (PACKAGE / name).read_text()
     return source, of_python(source), partial(notices_python, name)
 

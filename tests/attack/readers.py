@@ -65,6 +65,12 @@ def _legacy(folder):
     torch.save(_state(), folder / "run.pt", _use_new_zipfile_serialization=False)
 
 
+def _distributed(folder):
+    from checkpoint.test_distributed_folders import written
+
+    written(folder / "run")
+
+
 def _recorded(folder):
     for name in ("sb3.zip", "lightning.ckpt"):
         for path in (Path(__file__).parents[1] / "checkpoint" / "recorded").rglob(name):
@@ -106,6 +112,7 @@ def _orbax(folder):
 CHECKPOINTS = {
     "torch": Reader(_torch, _one, CheckpointError),
     "torch before 1.6": Reader(_legacy, _one, CheckpointError),
+    "distributed": Reader(_distributed, lambda f, _: _moved(f / "run"), CheckpointError),
     "recorded": Reader(_recorded, _one, CheckpointError),
     "Optax .npz": Reader(_saved("run.npz", "optax"), _told, CheckpointError),
     "safetensors": Reader(_saved("run.safetensors", "optax"), _told, CheckpointError),

@@ -101,6 +101,15 @@ def loaded_or_refused(path, form, settings):
     return None
 
 
+def assert_same(loaded, expected):
+    assert loaded.groups == expected.groups
+    for parameter, other in zip(loaded.parameters, expected.parameters, strict=True):
+        assert (parameter.name, parameter.step) == (other.name, other.step)
+        assert parameter.arrays.keys() == other.arrays.keys()
+        for name, array in parameter.arrays.items():
+            np.testing.assert_array_equal(array, other.arrays[name])
+
+
 @pytest.mark.parametrize("kind", CHECKED)
 def test_a_flipped_bit_is_noticed_or_means_nothing(kind, whole, tmp_path):
     rng = np.random.default_rng(1)
@@ -115,12 +124,41 @@ def test_a_flipped_bit_is_noticed_or_means_nothing(kind, whole, tmp_path):
             if loaded is None:
                 noticed += 1
                 continue
-            assert loaded.groups == expected.groups
-            for parameter, other in zip(loaded.parameters, expected.parameters, strict=True):
-                assert (parameter.name, parameter.step) == (other.name, other.step)
-                for name, array in parameter.arrays.items():
-                    np.testing.assert_array_equal(array, other.arrays[name])
+            assert_same(loaded, expected)
     assert noticed
+
+
+# Bits of an entry in a zip archive's directory, which has no checksum: of the lengths of what follows its name (a wrong
+# one hides the next entries), and the one that makes it a folder.
+UNCHECKED = [*((byte, bit) for byte in (30, 32) for bit in range(8)), (38, 4)]
+
+
+@pytest.mark.parametrize("kind", ["torch", "optax", "numpy", "keras"])
+def test_a_flipped_bit_in_an_archives_directory_is_noticed_or_means_nothing(kind, whole, tmp_path):
+    ((path, file, content, form, settings),) = copies(kind, whole, tmp_path)
+    expected, end = load(whole[kind][0], form, **settings), content.rindex(b"PK\5\6")
+    start = int.from_bytes(content[end + 16 : end + 20], "little")
+    for entry in re.finditer(b"PK\1\2", content[start:end]):
+        for byte, bit in UNCHECKED:
+            flipped = bytearray(content)
+            flipped[start + entry.start() + byte] ^= 1 << bit
+            file.write_bytes(bytes(flipped))
+            if loaded := loaded_or_refused(path, form, settings):
+                assert_same(loaded, expected)
+
+
+def test_a_part_that_took_anothers_name_by_a_flipped_bit_is_noticed(tmp_path):
+    params = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = torch.optim.RMSprop(params)
+    for param in params:
+        param.grad = torch.ones(2)
+    optimizer.step()
+    save(optimizer.state_dict(), tmp_path / "run.npz", "numpy", notes=[])
+    content = bytearray((tmp_path / "run.npz").read_bytes())
+    content[content.rindex(b"0/square_avg.npy")] ^= 1  # which makes it 1/square_avg.npy, of which there is one
+    (tmp_path / "run.npz").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"run\.npz is damaged: two of its parts have one name"):
+        load(tmp_path / "run.npz")
 
 
 @pytest.mark.parametrize("kind", ["legacy.pt", "safetensors", "h5"])

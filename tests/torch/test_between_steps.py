@@ -6,8 +6,9 @@ from copy import deepcopy
 import pytest
 import torch
 
-from rmsprop.torch import RMSprop, plan, variance
+from rmsprop.torch import RMSprop, plan
 from rmsprop.torch.optimizer import RMSprop as Class
+from rmsprop.torch.state import variance
 
 
 def pair(shapes=((4, 4), (4, 4)), **options):

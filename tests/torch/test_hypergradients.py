@@ -10,7 +10,7 @@ from torch import nn
 
 from rmsprop import Rule
 from rmsprop.torch import HypergradientDescent, Marthe, RMSprop, step_in_backward
-from rmsprop.torch.tuned_rates import products
+from rmsprop.torch.rates.tuned import products
 
 STEPS, LR = 4, 0.01
 RULES = {

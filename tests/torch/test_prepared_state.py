@@ -9,7 +9,7 @@ import torch
 from prepared_rows import DECOUPLED, RULES, gradient, made, param_of, taken, taken_densely
 
 from rmsprop import drift, native
-from rmsprop.torch import row_clock
+from rmsprop.torch.rows import clock as row_clock
 
 
 @pytest.mark.parametrize("look", [lambda o: o.state_dict(), lambda o: o.state[param_of(o)]["momentum_buffer"]])

@@ -91,6 +91,33 @@ def test_tensor_operations_give_the_bits_of_the_kernel(dtype, options, width):
         assert torch.equal(array, operations.state_dict()["state"][0][name]), name
 
 
+@pytest.mark.parametrize("options", [{}, {"staleness_decay": 1.0}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_rows_are_rows_of_twice_as_many_real_numbers(dtype, options, implementation):
+    start = torch.randn(30, 6, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    numbers, pairs = (
+        RMSprop([each.clone().requires_grad_()], sparse="rowwise", **options, **implementation)
+        for each in (start, torch.view_as_real(start))
+    )
+    for nth in range(6):
+        random = torch.Generator().manual_seed(nth)
+        places, values = (
+            torch.randint(0, 30, (1, 7), generator=random),
+            torch.randn(7, 6, dtype=dtype, generator=random),
+        )
+        taken(numbers, torch.sparse_coo_tensor(places, values, (30, 6), check_invariants=True))
+        taken(pairs, torch.sparse_coo_tensor(places, torch.view_as_real(values), (30, 6, 2), check_invariants=True))
+        assert torch.equal(torch.view_as_real(param_of(numbers).detach()), param_of(pairs))
+    averages = [optimizer.state[param_of(optimizer)][AVERAGE] for optimizer in (numbers, pairs)]
+    assert torch.equal(*averages)
+    assert averages[0].dtype == averages[1].dtype
+    for optimizer in (numbers, pairs):  # and back each number gets its row's
+        optimizer.param_groups[0].update(sparse="exact", staleness_decay=0.0)
+        taken(optimizer, torch.zeros_like(param_of(optimizer)))
+    averages = [optimizer.state[param_of(optimizer)]["square_avg"] for optimizer in (numbers, pairs)]
+    assert torch.equal(torch.view_as_real(averages[0]), averages[1])
+
+
 def test_bfloat16_rows_move_on_average_where_they_are_rounded_at_random():
     optimizer = made((2000, 64), torch.bfloat16, lr=1e-3, rounding="stochastic")
     start = param_of(optimizer).detach().float().clone()

@@ -128,6 +128,14 @@ def test_hybrid_gradients(implementation, shape, sparse_dim):
     assert_close(sparse, dense)
 
 
+@pytest.mark.parametrize("shape", [(0, 6), (5, 0), (0, 0)], ids=str)
+def test_tables_without_numbers_count_their_steps(implementation, shape):
+    sparse, dense = pair(shape, both=implementation)
+    for nth in range(3):
+        step(sparse, dense, gradient(shape, nth, 3 if shape[0] else 0, unique=not shape[0]))
+    assert sparse.state[param_of(sparse)]["step"] == 3
+
+
 def test_the_number_of_sparse_dimensions_may_change():
     sparse, dense = pair((7, 5, 3))
     for nth in range(9):
@@ -200,6 +208,34 @@ def test_packed_averages_of_rows_at_rest_decay_without_bias():
     count = (~pairs).sum() * 64
     assert count > 1000
     assert abs(rest[~pairs].mean() / exact - 1) < 5 * 0.125 / count.sqrt()
+
+
+@pytest.mark.parametrize("options", [{}, {"bias_correction": True}, {"centered": True}], ids=str)
+def test_rows_whose_steps_no_int32_can_hold_are_updated_in_a_sweep(implementation, options):
+    sparse, dense = pair(**options, both=implementation)
+    step(sparse, dense, gradient((30, 6), 0, 10))
+    saved = dense.state_dict()
+    saved["state"][0]["step"] = torch.tensor(2.0**31 - 3, dtype=torch.float64)
+    for optimizer in (sparse, dense):
+        optimizer.load_state_dict(saved)
+    for nth in (1, 2):
+        step(sparse, dense, gradient((30, 6), nth, 10))  # nothing is said yet
+    with pytest.warns(UserWarning, match="as it has taken 2³¹ steps: the step is exact"):
+        step(sparse, dense, gradient((30, 6), 3, 10))
+    step(sparse, dense, gradient((30, 6), 4, 10))
+    assert_close(sparse, dense)
+
+
+@pytest.mark.parametrize("sparse", ["lazy", "rowwise"])
+def test_rows_that_only_rows_can_update_are_refused_where_no_int32_can_hold_their_steps(sparse):
+    optimizer = RMSprop([torch.ones(30, 6, requires_grad=True)], sparse=sparse)
+    saved = optimizer.state_dict()
+    saved["state"][0] = {"step": torch.tensor(2.0**31, dtype=torch.float64)}
+    optimizer.load_state_dict(saved)
+    param_of(optimizer).grad = gradient((30, 6), 0, 10)
+    with pytest.raises(RuntimeError, match="alone, as it has taken 2³¹ steps"):
+        optimizer.step()
+    assert torch.equal(param_of(optimizer), torch.ones(30, 6))
 
 
 def test_gradients_may_be_dense_and_sparse_by_turns(implementation):
@@ -441,6 +477,24 @@ def test_rows_in_memory_of_others_are_refused(shares):
     with pytest.raises(RuntimeError, match="parameter 1 has a sparse gradient and shares memory"):
         optimizer.step()
     assert torch.equal(table, torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"centered": True}, {"sparse": "rowwise"}], ids=str)
+@pytest.mark.parametrize("whose", ["param", "state"])
+def test_a_gradient_in_memory_that_its_update_writes_to_is_read_before(implementation, options, whose):
+    start, places = torch.randn(5, 3), torch.tensor([[4, 3, 2, 1, 0]])
+    ours, theirs = (RMSprop([start.clone().requires_grad_()], **options, **implementation) for _ in range(2))
+    for optimizer in (ours, theirs):
+        param_of(optimizer).grad = sparse_of([[0, 1, 2, 3, 4]], start + 1, (5, 3))
+        optimizer.step()
+    param, state = param_of(ours), ours.state[param_of(ours)]
+    memory = param.detach() if whose == "param" else next(value for value in dict.values(state) if value.numel() > 1)
+    values = memory.view(5, -1).expand(5, 3)
+    for optimizer, read in ((ours, values), (theirs, values.clone())):
+        param_of(optimizer).grad = torch.sparse_coo_tensor(places, read, (5, 3), check_invariants=True)
+    ours.step()
+    theirs.step()
+    assert torch.equal(param, param_of(theirs))
 
 
 @pytest.mark.parametrize("has_momentum", [False, True])

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from rmsprop.torch import RMSprop, joint_update, step_in_backward
+from rmsprop.torch import RMSprop, step_in_backward
+from rmsprop.torch.backward import joint_update
 
 
 class Tied(torch.nn.Module):

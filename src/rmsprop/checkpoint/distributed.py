@@ -21,7 +21,7 @@ from rmsprop.checkpoint.distributed_metadata import (
     not_described,
 )
 from rmsprop.checkpoint.distributed_trees import is_optimizers, tree_of
-from rmsprop.checkpoint.files import BAD_ZIP, DISTRIBUTED, damaged, unreadable
+from rmsprop.checkpoint.files import BAD_ZIP, DISTRIBUTED, damaged, flaw_of, unreadable
 from rmsprop.checkpoint.unpickling import read_pickled
 
 
@@ -84,7 +84,7 @@ def _check_whole(stretch: ByteRange, content: io.BytesIO) -> None:
     """Check the checksums, which torch doesn't look at, and that nothing is packed, which torch never does."""
     try:
         with zipfile.ZipFile(content) as archive:
-            is_whole = sum(part.file_size for part in archive.infolist()) < stretch.length and not archive.testzip()
+            is_whole = sum(part.file_size for part in archive.infolist()) < stretch.length and not flaw_of(archive)
     except (*BAD_ZIP, OSError):
         is_whole = False
     if not is_whole:

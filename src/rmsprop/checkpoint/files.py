@@ -23,6 +23,7 @@ BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError,
 DISTRIBUTED = ".metadata"  # what describes a distributed checkpoint of PyTorch
 _POINTER = b"version https://git-lfs"  # what a clone holds in the place of a large file
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
+_IS_FOLDER = 0x10  # an attribute of MS-DOS that PyTorch's reader goes by: it brings back nothing of such a part
 
 
 def unreadable(path: Path, why: str) -> CheckpointError:
@@ -109,7 +110,7 @@ def whole_zip(path: Path) -> None:
             entries = len(archive.infolist())
             twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]
             check_size(path, sum(entry.file_size for entry in archive.infolist()))
-            bad = archive.testzip()
+            wrong = flaw_of(archive)
     except CheckpointError:
         raise
     except BAD_ZIP as error:
@@ -118,11 +119,29 @@ def whole_zip(path: Path) -> None:
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
     if twice:
         raise unreadable(path, f"has {twice[0]!r} more than once, so that it can't be told which is meant")
-    if bad is not None:
-        raise unreadable(path, f"is damaged: the checksum of its part {bad!r} is wrong")
+    if wrong is not None:
+        raise unreadable(path, f"is damaged: {wrong}")
     # The directory has no checksum: a wrong length in one entry can hide all that follow.
     if entries != _entries_written(path):
         raise unreadable(path, "is damaged: its directory doesn't list as many parts as it says")
+
+
+def flaw_of(archive: zipfile.ZipFile) -> str | None:
+    """Return what is wrong with an archive, or None. Its directory has no checksum, so what it says is compared.
+
+    Args:
+        archive: The archive, open.
+
+    Returns:
+        A sentence without its end.
+    """
+    entries = archive.infolist()
+    if len({entry.filename for entry in entries}) < len(entries):
+        return "two of its parts have one name"
+    if hollow := next((entry for entry in entries if entry.external_attr & _IS_FOLDER and entry.file_size), None):
+        return f"its part {hollow.filename!r} is called a folder, and has content"
+    bad = archive.testzip()
+    return None if bad is None else f"the checksum of its part {bad!r} is wrong"
 
 
 def _entries_written(path: Path) -> int:

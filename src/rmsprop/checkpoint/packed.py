@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rmsprop.checkpoint.bitsandbytes import check_order, is_code, numbers
 from rmsprop.checkpoint.neutral import CheckpointError
-from rmsprop.torch.packing import CODES, SCALES, unpacked
+from rmsprop.torch.state.packing import CODES, SCALES, unpacked
 
 
 def unpacked_state(name: str, state: Mapping[str, Any]) -> dict[str, Any]:

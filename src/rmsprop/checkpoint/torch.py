@@ -25,7 +25,7 @@ from rmsprop.rule import FLAGS
 from rmsprop.storage import FLOAT32_IS_FULL, NARROW_DTYPES, working_dtype
 from rmsprop.torch.foreign import timms_choices
 from rmsprop.torch.groups import EXTRA, KEYS
-from rmsprop.torch.packing import CODES
+from rmsprop.torch.state.packing import CODES
 
 # Class of a live optimizer, as module and name -> format.
 _CLASSES = {

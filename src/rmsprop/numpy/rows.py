@@ -18,15 +18,13 @@ import numpy as np
 
 from rmsprop import native, reference
 from rmsprop.batch import Batch
-from rmsprop.decays import Decays, Shares
+from rmsprop.decays import LAST_STEP, Decays, Shares
 from rmsprop.numpy.memory import Array, Counter, Slot, as_array, check_held, check_unchanged
 from rmsprop.numpy.operations import real_numbers
 from rmsprop.row_table import RowTable
 from rmsprop.rows import moves_at_rest, summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import real_dtype, working_dtype
-
-_MOST_STEPS = 2**31 - 1  # that a row can remember
 
 
 class RowGradient(NamedTuple):
@@ -106,7 +104,7 @@ def unfit(slot: Slot, rule: Rule) -> str | None:
         return reason
     if not slot.fills_memory or not np.asarray(slot.array).flags.c_contiguous:
         return "its rows don't follow each other in memory"
-    return "it has taken 2³¹ steps" if slot.counter.value >= _MOST_STEPS else None
+    return "it has taken 2³¹ steps" if slot.counter.value >= LAST_STEP else None
 
 
 def dense(slot: Slot, grad: RowGradient) -> Array:

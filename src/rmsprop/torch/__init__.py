@@ -7,19 +7,18 @@ From the outside in:
 - `step`: one step in order, with the `plan` that is kept between steps; `members` what updates each parameter and, from
   `obstacles`, why no kernel does; `checks` and `overlap` what is refused or goes one after the other, `stage` what is
   updated at once.
+- `state`: what is kept per parameter, and how it is stored.
 - `bucket`: the tables that a kernel reads, beneath subclasses, shards and gaps, from `local`; `dense_copies` of what it
   can't work on, and `batch_scales` of whole tensors, measured before it does.
-- `state`: what is kept per parameter; `completion` makes what a rule needs of it, with a `variance` where centered and
-  `packing` where it has 8 bits; `counter` counts the steps, `rounding` says how numbers are stored.
-- `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_scales` what is
-  measured before, `gpu` what all launches need; `device` tells which kernel serves.
-- `clipping`: the norm of all gradients, `exact_sum` and `gpu_norm` who add it up, `limits`, `units` and `update_rms`
-  the limits of a group.
-- `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
-- `hypergradient_descent`, `marthe`: learning rates that follow their gradients, with `tuned_rates` in common; `tunable`
-  says which optimizers can have them.
-- `backward`: steps that backward takes, parameter by parameter or by the `joint_update` of several; `taken` by whom.
+- `rows`: the rows of sparse gradients, updated alone.
+- `gpu_launch`: the launches of the Triton kernels, which `triton` holds, beside the compiled one; `gpu_rows` those of
+  rows, `gpu_scales` what is measured before, `gpu` what all launches need; `device` tells which kernel serves.
+- `clipping`: the norm of all gradients, with `gpu_norm` on a device, and the limits of a group.
 - `composite`: array operations, for everything the kernels can't do: over `blocks` on the CPU, `foreach` elsewhere.
+- `schedule_free`: the class whose parameters are averages, `averaged` what that is in a group and a step.
+- `rates`: learning rates that follow their gradients.
+- `backward`: steps that backward takes.
+- `callers`: who calls, where that alone tells what is meant.
 """
 
 try:
@@ -27,10 +26,10 @@ try:
 except ImportError as error:
     raise ImportError("rmsprop.torch needs PyTorch: pip install 'rmsprop[torch]'") from error
 
-from rmsprop.torch.backward import step_in_backward
-from rmsprop.torch.hypergradient_descent import HypergradientDescent
-from rmsprop.torch.marthe import Marthe
+from rmsprop.torch.backward.step_in_backward import step_in_backward
 from rmsprop.torch.optimizer import RMSprop
+from rmsprop.torch.rates.hypergradient_descent import HypergradientDescent
+from rmsprop.torch.rates.marthe import Marthe
 from rmsprop.torch.schedule_free import ScheduleFreeRMSprop
 
 __all__ = ["HypergradientDescent", "Marthe", "RMSprop", "ScheduleFreeRMSprop", "step_in_backward"]

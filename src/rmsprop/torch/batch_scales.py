@@ -15,9 +15,9 @@ from torch import Tensor
 from rmsprop import layout, native
 from rmsprop.batch import Batch
 from rmsprop.threads import torch_threads
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.limits import Limits
+from rmsprop.torch.clipping.units import CutUnits, cuts, units_of
 from rmsprop.torch.local import as_real, is_shard
-from rmsprop.torch.units import CutUnits, cuts, units_of
 
 
 class BatchScales:

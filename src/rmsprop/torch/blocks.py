@@ -16,9 +16,9 @@ from torch import Tensor
 
 from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.limits import Limits
+from rmsprop.torch.clipping.update_rms import limiting
 from rmsprop.torch.local import as_real, is_dense
-from rmsprop.torch.update_rms import limiting
 
 # Elements of a block: its arrays and temporaries share a second-level cache. torch copies no more than this on one
 # thread; a larger block would wake others for the copy, which then spin beside NumPy and double the processor time.

@@ -22,9 +22,9 @@ from rmsprop.batch import Batch
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.torch.averaged import Rate
 from rmsprop.torch.batch_scales import BatchScales
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.dense_copies import DenseCopies, in_order
 from rmsprop.torch.device import dlpack_device, is_on_gpu
-from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import (
     inside,
     is_lazy,
@@ -36,9 +36,9 @@ from rmsprop.torch.local import (
     shards_of_gradients,
 )
 from rmsprop.torch.overlap import meets
-from rmsprop.torch.packing import CODES, SCALES
-from rmsprop.torch.rounding import LOST, RoundingChoice, place_of
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.state.packing import CODES, SCALES
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, RoundingChoice, place_of
 
 DTYPES = {getattr(torch, name): stored for name, stored in KERNEL_DTYPES.items()}
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from rmsprop import native
 from rmsprop.torch.local import is_partial, is_shard, is_sparse, overlaps_itself
-from rmsprop.torch.packing import ARRAYS, CODES
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, ROWS, RowClock, as_held
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, ROWS, RowClock, as_held
+from rmsprop.torch.state.packing import ARRAYS, CODES
+from rmsprop.torch.state.param_state import ParamState
 
 
 def names_of(param_groups: list[dict[str, Any]]) -> list[list[str]]:

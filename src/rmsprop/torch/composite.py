@@ -17,15 +17,15 @@ from torch import Tensor
 from rmsprop.averaging import Updating, inner
 from rmsprop.torch.averaged import apply
 from rmsprop.torch.blocks import update_in_blocks
+from rmsprop.torch.clipping.limits import Limits
+from rmsprop.torch.clipping.units import scaled
+from rmsprop.torch.clipping.update_rms import limiting
 from rmsprop.torch.foreach import Library, TensorList
-from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import as_real, is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.members import Member
-from rmsprop.torch.packing import PackedState
-from rmsprop.torch.rounding import LOST, Rounder, RoundingChoice, state_dtype
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.units import scaled
-from rmsprop.torch.update_rms import limiting
+from rmsprop.torch.state.packing import PackedState
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, Rounder, RoundingChoice, state_dtype
 
 # Elements that are updated together at most. A larger tensor keeps a device busy alone, and temporaries stay small.
 MOST_TOGETHER = 1 << 22

@@ -13,9 +13,9 @@ from rmsprop import layout
 from rmsprop.averaging import Updating
 from rmsprop.storage import NARROW_DTYPES
 from rmsprop.torch.local import inside, is_dense, is_odd
-from rmsprop.torch.packing import CODES, held
-from rmsprop.torch.rounding import state_dtype
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.state.packing import CODES, held
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import state_dtype
 
 _NARROW = {getattr(torch, name) for name in NARROW_DTYPES}
 

@@ -18,9 +18,9 @@ from rmsprop import layout
 from rmsprop.clipping import WORDS
 from rmsprop.rule import agreement_scale
 from rmsprop.torch import gpu
-from rmsprop.torch.exact_sum import update_scales
+from rmsprop.torch.clipping.exact_sum import update_scales
+from rmsprop.torch.clipping.units import factors, units_of
 from rmsprop.torch.local import as_real, inside
-from rmsprop.torch.units import factors, units_of
 
 if TYPE_CHECKING:
     from rmsprop.torch.bucket import Bucket
@@ -147,7 +147,7 @@ class Measuring:
 
 
 class UnitFactors:
-    """What the gradient of each unit of some tensors is multiplied with (`rmsprop.torch.units`).
+    """What the gradient of each unit of some tensors is multiplied with (`rmsprop.torch.clipping.units`).
 
     Args:
         buckets: The buckets of a launch.

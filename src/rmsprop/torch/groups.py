@@ -18,8 +18,8 @@ from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keywords import TORCH
 from rmsprop.rule import Rule
 from rmsprop.torch.averaged import KEYS_OF_AVERAGE, Rate, averaged_rule, is_averaged, next_step
-from rmsprop.torch.limits import LIMITS, check_limits
-from rmsprop.torch.rounding import choice_of
+from rmsprop.torch.clipping.limits import LIMITS, check_limits
+from rmsprop.torch.state.rounding import choice_of
 
 # Field of `Rule` -> key of a parameter group.
 KEYS = {field.name: TORCH.get(field.name, field.name) for field in fields(Rule)}

@@ -14,17 +14,17 @@ from rmsprop.averaging import ITERATE, AveragedRule, inner
 from rmsprop.storage import FLOAT32_IS_FULL
 from rmsprop.torch.averaged import check_stored
 from rmsprop.torch.checks import check_param, check_prepared
-from rmsprop.torch.completion import complete, is_complete
+from rmsprop.torch.clipping.limits import limits_of
 from rmsprop.torch.device import missing
 from rmsprop.torch.groups import FLAGS_OF_GROUP, check_group, read_options
-from rmsprop.torch.limits import limits_of
 from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.obstacles import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
-from rmsprop.torch.packing import held
-from rmsprop.torch.rounding import check_dtype, choice_of, unfit_rounding
-from rmsprop.torch.row_averages import complete_row_averages
-from rmsprop.torch.row_clock import is_on_rows, settle
-from rmsprop.torch.state import Changes, ParamState
+from rmsprop.torch.rows.averages import complete_row_averages
+from rmsprop.torch.rows.clock import is_on_rows, settle
+from rmsprop.torch.state.completion import complete, is_complete
+from rmsprop.torch.state.packing import held
+from rmsprop.torch.state.param_state import Changes, ParamState
+from rmsprop.torch.state.rounding import check_dtype, choice_of, unfit_rounding
 
 States = dict[Tensor, ParamState]
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from rmsprop.averaging import Updating, inner
 from rmsprop.torch.bucket import DTYPES, describe
+from rmsprop.torch.clipping.units import are_in_a_row, cuts
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.local import are_placed_alike, inside, is_plain_class, is_shard, is_uninitialized
-from rmsprop.torch.packing import CODES, held
-from rmsprop.torch.rounding import RoundingChoice, kept_dtype
-from rmsprop.torch.units import are_in_a_row, cuts
+from rmsprop.torch.state.packing import CODES, held
+from rmsprop.torch.state.rounding import RoundingChoice, kept_dtype
 
 
 def unfit(param: Tensor) -> str | None:

@@ -29,16 +29,16 @@ from rmsprop.storage import Rounding
 from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch import composite
 from rmsprop.torch.averaged import check_kind, is_averaged
-from rmsprop.torch.backward import NEEDS_ALL_GRADIENTS, StepInBackward
+from rmsprop.torch.backward.step_in_backward import NEEDS_ALL_GRADIENTS, StepInBackward
 from rmsprop.torch.callers import is_distributed_checkpoint
 from rmsprop.torch.checks import check_states_belong
-from rmsprop.torch.completion import share
+from rmsprop.torch.clipping.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.groups import EXTRA, KEYS, ParamGroup, as_groups, check_group, check_new_group, slimmed
-from rmsprop.torch.limits import LIMITS, Limits, check_not_differentiable
 from rmsprop.torch.paths import ScalesGradients, paths_of
-from rmsprop.torch.prepared import prepare
-from rmsprop.torch.rounding import choice_of
-from rmsprop.torch.sparse import ON_ROWS
+from rmsprop.torch.rows.prepared import prepare
+from rmsprop.torch.rows.sparse import ON_ROWS
+from rmsprop.torch.state.completion import share
+from rmsprop.torch.state.rounding import choice_of
 from rmsprop.torch.state_dict import adopt, as_torch_has_it, keep_shared, prepared_to_load
 from rmsprop.torch.step import Stepper
 

@@ -14,9 +14,9 @@ from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import as_groups, rule_of
 from rmsprop.torch.local import is_shard, is_sparse
 from rmsprop.torch.obstacles import asked_for, unfit, unfit_caution, unfit_limit, unfit_state, unfit_units
-from rmsprop.torch.rounding import choice_of, unfit_rounding
-from rmsprop.torch.sparse import path_on_rows
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.rows.sparse import path_on_rows
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import choice_of, unfit_rounding
 
 
 def paths_of(param_groups: list[dict[str, Any]], states: Mapping[Tensor, ParamState]) -> dict[str, str]:

@@ -21,17 +21,17 @@ from rmsprop.averaging import AveragedRule
 from rmsprop.torch import composite
 from rmsprop.torch.bucket import Bucket
 from rmsprop.torch.checks import names_of
+from rmsprop.torch.clipping.exact_sum import home_of
 from rmsprop.torch.dense_copies import copy_dtype
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.exact_sum import home_of
 from rmsprop.torch.local import inside, is_plain_class
 from rmsprop.torch.members import Member, Members, States
 from rmsprop.torch.overlap import Memory, check_own, entangled, meets, stretches
-from rmsprop.torch.row_clock import as_held, is_on_rows
-from rmsprop.torch.rowwise import update_of
-from rmsprop.torch.sparse import check_fit
+from rmsprop.torch.rows.clock import as_held, is_on_rows
+from rmsprop.torch.rows.rowwise import update_of
+from rmsprop.torch.rows.sparse import check_fit
 from rmsprop.torch.stage import Stage
-from rmsprop.torch.state import Changes, ParamState
+from rmsprop.torch.state.param_state import Changes, ParamState
 
 Groups = list[dict[str, Any]]
 Numbering = Sequence[tuple[list[str], Sequence[int]]]  # per group the names and the numbers of its parameters

@@ -17,7 +17,7 @@ from rmsprop.torch.averaged import KEYS_OF_AVERAGE, averaging_of
 from rmsprop.torch.groups import as_groups
 from rmsprop.torch.local import inside
 from rmsprop.torch.optimizer import RMSprop
-from rmsprop.torch.rounding import LOST
+from rmsprop.torch.state.rounding import LOST
 
 POINT = "y"  # where gradients are taken: kept in the state while the parameter shows the average
 

@@ -13,8 +13,8 @@ from rmsprop import stretch_table
 from rmsprop.threads import TorchUpdate
 from rmsprop.torch import gpu, gpu_launch
 from rmsprop.torch.bucket import Bucket
-from rmsprop.torch.units import scale_cut_units
-from rmsprop.torch.update_rms import agreement_scales, update_scales
+from rmsprop.torch.clipping.units import scale_cut_units
+from rmsprop.torch.clipping.update_rms import agreement_scales, update_scales
 
 
 class Stage:

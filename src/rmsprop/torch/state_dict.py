@@ -12,15 +12,15 @@ from torch.optim.optimizer import Optimizer, StateDict
 from rmsprop.codes import blocks
 from rmsprop.torch.averaged import check_kind, is_averaged
 from rmsprop.torch.callers import is_distributed_checkpoint
-from rmsprop.torch.counter import checked, is_shared
 from rmsprop.torch.foreign import check_is_rmsprop, translated
 from rmsprop.torch.groups import slimmed
 from rmsprop.torch.local import is_dense, is_shard, is_uninitialized
-from rmsprop.torch.packing import ARRAYS, CODES, SCALES, pack, unpack, unpacked
-from rmsprop.torch.rounding import LOST, RoundingChoice, choice_of, state_dtype, wide
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.variance import is_told, rebuilt_square_avg, split_square_avg
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, as_held
+from rmsprop.torch.state.counter import checked, is_shared
+from rmsprop.torch.state.packing import ARRAYS, CODES, SCALES, pack, unpack, unpacked
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, RoundingChoice, choice_of, state_dtype, wide
+from rmsprop.torch.state.variance import is_told, rebuilt_square_avg, split_square_avg
 
 
 class Saved:

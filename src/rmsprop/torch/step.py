@@ -19,13 +19,13 @@ from rmsprop.torch import composite, gpu
 from rmsprop.torch.averaged import Rate, count
 from rmsprop.torch.bucket import DTYPES
 from rmsprop.torch.checks import names_of
-from rmsprop.torch.clipping import Clipper
+from rmsprop.torch.clipping.clipper import Clipper
+from rmsprop.torch.clipping.limits import Limits, check_not_differentiable
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.groups import as_groups, is_fake, rate_of
-from rmsprop.torch.limits import Limits, check_not_differentiable
 from rmsprop.torch.members import Member
 from rmsprop.torch.plan import Numbering, Plan
-from rmsprop.torch.sparse import DenseSweeps
+from rmsprop.torch.rows.sparse import DenseSweeps
 from rmsprop.torch.stage import Stage
 
 # Refuses to be captured without `capturable`. PyTorch 2.10 knows it by its old name only.

@@ -8,8 +8,8 @@ import torch
 from rmsprop import Rule, clipping
 from rmsprop.torch import RMSprop, gpu, gpu_norm, obstacles
 from rmsprop.torch import device as devices
-from rmsprop.torch.exact_sum import squares_of
-from rmsprop.torch.rounding import TO_NEAREST
+from rmsprop.torch.clipping.exact_sum import squares_of
+from rmsprop.torch.state.rounding import TO_NEAREST
 
 SHAPES = ((2500,), (3, 5), (), (0,))
 

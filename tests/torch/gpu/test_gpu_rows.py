@@ -5,7 +5,7 @@ import torch
 
 from rmsprop.torch import RMSprop
 from rmsprop.torch import device as devices
-from rmsprop.torch.row_clock import ROWS, as_held
+from rmsprop.torch.rows.clock import ROWS, as_held
 
 
 def gradient(shape, nth, count, where, dtype):

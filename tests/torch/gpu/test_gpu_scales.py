@@ -9,7 +9,7 @@ import torch
 from rmsprop import clipping
 from rmsprop.torch import RMSprop
 from rmsprop.torch import device as devices
-from rmsprop.torch.exact_sum import norms_of_rows, update_scales
+from rmsprop.torch.clipping.exact_sum import norms_of_rows, update_scales
 
 SHAPES = ((40, 33), (3, 5, 2), (2500,), (), (0,))
 

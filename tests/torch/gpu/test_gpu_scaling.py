@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rmsprop.torch import RMSprop, plan
-from rmsprop.torch.counter import can_count, pinned
+from rmsprop.torch.state.counter import can_count, pinned
 
 # What torch says on a GPU when a capturable step is not captured.
 pytestmark = pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True:UserWarning")

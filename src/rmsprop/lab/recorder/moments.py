@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rmsprop.torch.row_clock import ROWS, as_held
+from rmsprop.torch.rows.clock import ROWS, as_held
 
 # Choices of other packages' optimizers that no option of theirs names: timm's and Stable-Baselines3's keep
 # ``square_avg`` as torch's RMSprop does, and have ε inside the root.

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from rmsprop.averaging import ITERATE, Updating
-from rmsprop.torch.counter import can_count, is_shared, new_counter
 from rmsprop.torch.local import as_real, is_lazy
-from rmsprop.torch.packing import ARRAYS, CODES, is_held, pack, unpack, zeros
-from rmsprop.torch.rounding import LOST, TO_NEAREST, RoundingChoice, kept_dtype, state_dtype
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, ROWS, as_held
-from rmsprop.torch.state import Changes, ParamState
-from rmsprop.torch.variance import rebuilt_square_avg, split_square_avg
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, ROWS, as_held
+from rmsprop.torch.state.counter import can_count, is_shared, new_counter
+from rmsprop.torch.state.packing import ARRAYS, CODES, is_held, pack, unpack, zeros
+from rmsprop.torch.state.param_state import Changes, ParamState
+from rmsprop.torch.state.rounding import LOST, TO_NEAREST, RoundingChoice, kept_dtype, state_dtype
+from rmsprop.torch.state.variance import rebuilt_square_avg, split_square_avg
 
 
 def complete(

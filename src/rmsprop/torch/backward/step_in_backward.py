@@ -1,7 +1,8 @@
 """A step inside backward: each parameter is updated, and its gradient freed, as soon as that is accumulated.
 
-Every parameter is updated by itself, or with small ones that arrive right before it (`rmsprop.torch.joint_update`).
-What all steps of a backward have in common is looked at once, when its first gradient arrives.
+Every parameter is updated by itself, or with small ones that arrive right before it
+(`rmsprop.torch.backward.joint_update`). What all steps of a backward have in common is looked at once, when its first
+gradient arrives.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from torch.optim import Optimizer
 
 from rmsprop.locks import lock_of
 from rmsprop.torch.averaged import is_averaged
+from rmsprop.torch.backward.joint_update import JointUpdate, SharedGroup, SingleParam
+from rmsprop.torch.backward.taken import check_free, give_back, take
 from rmsprop.torch.checks import names_of
 from rmsprop.torch.groups import as_groups
-from rmsprop.torch.joint_update import JointUpdate, SharedGroup, SingleParam
 from rmsprop.torch.local import is_uninitialized
 from rmsprop.torch.step import Stepper
-from rmsprop.torch.taken import check_free, give_back, take
 
 _graph_task: Any = torch._C._current_graph_task_id  # which backward runs
 

@@ -14,7 +14,7 @@ from rmsprop.hyperparameters import as_float
 from rmsprop.rates import additive, multiplicative
 from rmsprop.rule import Rule
 from rmsprop.torch.optimizer import RMSprop
-from rmsprop.torch.tunable import checked_rules
+from rmsprop.torch.rates.tunable import checked_rules
 
 Mode = Literal["multiplicative", "additive"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmsprop.torch.counter import is_shared
 from rmsprop.torch.local import as_real, is_shard
-from rmsprop.torch.rounding import wide
+from rmsprop.torch.state.counter import is_shared
+from rmsprop.torch.state.rounding import wide
 
 
 def _squared(tensor: Tensor) -> Tensor:

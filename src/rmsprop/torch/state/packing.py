@@ -18,9 +18,9 @@ from torch import Tensor
 from rmsprop.averaging import ITERATE
 from rmsprop.codes import blocks
 from rmsprop.storage import STREAMS, Packing, decode, encode, encode_again, state_noise
-from rmsprop.torch.counter import is_shared
 from rmsprop.torch.local import inside, is_shard, shard_like
-from rmsprop.torch.rounding import RoundingChoice
+from rmsprop.torch.state.counter import is_shared
+from rmsprop.torch.state.rounding import RoundingChoice
 
 ARRAYS = (*STREAMS, ITERATE)  # the names of the arrays of state
 # Array of state -> the names of what is held of it in 8 bits.

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rmsprop import clipping
-from rmsprop.torch.exact_sum import norms_of_rows
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.exact_sum import norms_of_rows
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.local import as_real, inside, is_dense, is_shard
 
 

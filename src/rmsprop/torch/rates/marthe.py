@@ -22,10 +22,10 @@ from torch import Tensor
 
 from rmsprop.rates import tangent
 from rmsprop.rule import Rule
-from rmsprop.torch.completion import complete
 from rmsprop.torch.optimizer import RMSprop
-from rmsprop.torch.tunable import check_gradients
-from rmsprop.torch.tuned_rates import Mode, Products, TunedRates, checked_number, loaded_like, products
+from rmsprop.torch.rates.tunable import check_gradients
+from rmsprop.torch.rates.tuned import Mode, Products, TunedRates, checked_number, loaded_like, products
+from rmsprop.torch.state.completion import complete
 
 # What a tangent has for a parameter: its rate under this name, and those of its state under the state's.
 _PARAM = "param"

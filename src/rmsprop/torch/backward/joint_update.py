@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rmsprop.torch.clipping.limits import limits_of
 from rmsprop.torch.groups import ParamGroup, check_group, lr_of, read_options
-from rmsprop.torch.limits import limits_of
 from rmsprop.torch.step import Stepper
 
 if TYPE_CHECKING:

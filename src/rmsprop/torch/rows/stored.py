@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rmsprop.codes import BLOCK
 from rmsprop.storage import STREAMS, Packing, decode, encode, noise, round_stochastically, split, state_noise
-from rmsprop.torch.packing import CODES, SCALES
-from rmsprop.torch.rounding import LOST, RoundingChoice
+from rmsprop.torch.state.packing import CODES, SCALES
+from rmsprop.torch.state.rounding import LOST, RoundingChoice
 
 Array = np.ndarray[Any, Any]
 

@@ -1,7 +1,7 @@
 """What is kept per parameter: a dict that tells of changes, and shows what torch's has.
 
 Centered state holds the variance ``grad_var`` = v − m² instead of ``square_avg`` = v, which is rebuilt where somebody
-asks for it (`rmsprop.torch.variance`).
+asks for it (`rmsprop.torch.state.variance`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from rmsprop.torch.counter import pinned
 from rmsprop.torch.local import is_shard
-from rmsprop.torch.packing import ARRAYS, CODES, SCALES, is_held, unpacked
-from rmsprop.torch.rounding import LOST
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held, settle
-from rmsprop.torch.variance import rebuilt_square_avg
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, as_held, settle
+from rmsprop.torch.state.counter import pinned
+from rmsprop.torch.state.packing import ARRAYS, CODES, SCALES, is_held, unpacked
+from rmsprop.torch.state.rounding import LOST
+from rmsprop.torch.state.variance import rebuilt_square_avg
 
 # What is brought up to date when it is read.
 _AVERAGES = {*ARRAYS, *CODES.values(), *SCALES.values()}

@@ -23,8 +23,8 @@ from rmsprop.threads import torch_threads
 from rmsprop.torch.device import is_on_gpu
 from rmsprop.torch.gpu_rows import RowLaunch
 from rmsprop.torch.local import is_sparse
-from rmsprop.torch.rounding import LOST, RoundingChoice
-from rmsprop.torch.stored_rows import StoredParam, StoredRows
+from rmsprop.torch.rows.stored import StoredParam, StoredRows
+from rmsprop.torch.state.rounding import LOST, RoundingChoice
 
 Array = np.ndarray[Any, Any]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from rmsprop.rule import Rule
-from rmsprop.torch.completion import complete, keep_lost
-from rmsprop.torch.counter import can_count, new_counter
 from rmsprop.torch.local import as_real
-from rmsprop.torch.rounding import RoundingChoice, choice_of, state_dtype
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, settle
-from rmsprop.torch.state import Changes, ParamState
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, settle
+from rmsprop.torch.state.completion import complete, keep_lost
+from rmsprop.torch.state.counter import can_count, new_counter
+from rmsprop.torch.state.param_state import Changes, ParamState
+from rmsprop.torch.state.rounding import RoundingChoice, choice_of, state_dtype
 
 
 def complete_row_averages(
@@ -40,7 +40,7 @@ def complete_row_averages(
         state = states[param] = ParamState(state)
     state.tell(changes)
     settle(state)
-    choice, dtype = choice_of(group), state_dtype(param)
+    choice, dtype = choice_of(group), state_dtype(param).to_real()
     if ROW_AVERAGE not in state and _has_averages(state):
         complete(states, param, rule, count_on_device=False, changes=changes, rounding=_unpacked(choice))
         state[ROW_AVERAGE] = _means(state["square_avg"])

@@ -31,6 +31,18 @@ def can_count(step: object, param: Tensor, on_device: bool) -> bool:
     return step.dtype == torch.float64 or type(step) is not Tensor or step.item() < FLOAT32_IS_FULL
 
 
+def has_taken(step: object, count: int) -> bool:
+    """Whether a step counter is known to have come so far; what is on a device would have to be waited for.
+
+    Args:
+        step: The counter: a tensor, a number, or None.
+        count: How far.
+    """
+    if isinstance(step, Tensor):
+        return type(step) is Tensor and step.device.type == "cpu" and step.numel() == 1 and step.item() >= count
+    return isinstance(step, Real) and float(step) >= count
+
+
 def checked(step: Any) -> Any:
     """Return a saved step counter, copied if it is a tensor.
 

@@ -16,20 +16,21 @@ from torch import Tensor
 
 from rmsprop import native, rowwise
 from rmsprop.averaging import AveragedRule
+from rmsprop.decays import LAST_STEP
 from rmsprop.drift import drifts
 from rmsprop.rows import moves_at_rest, needs_all_rows
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES, working_dtype
 from rmsprop.torch.checks import check_rows
-from rmsprop.torch.counter import is_shared
 from rmsprop.torch.device import is_on_gpu, missing
 from rmsprop.torch.groups import rule_of
 from rmsprop.torch.local import is_lazy, is_plain_class, is_sparse
 from rmsprop.torch.obstacles import asked_for
-from rmsprop.torch.packing import CODES
-from rmsprop.torch.rounding import RoundingChoice, choice_of, kept_dtype
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, is_on_rows
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.rows.clock import ROWS, RowClock, as_held, is_on_rows
+from rmsprop.torch.state.counter import has_taken, is_shared
+from rmsprop.torch.state.packing import CODES
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import RoundingChoice, choice_of, kept_dtype
 
 Group = Mapping[str, Any]
 ON_ROWS = "tensor operations on rows"  # which no compiler traces
@@ -86,6 +87,8 @@ def unfit_table(param: Tensor, state: Mapping[str, Any], group: Group, is_prepar
         return f"it is a {type(param).__name__} of {param.dtype}"
     if not param.is_contiguous() or is_lazy(param):
         return "its rows don't follow each other in memory"
+    if has_taken(as_held(state).get("step"), LAST_STEP):
+        return "it has taken 2³¹ steps"
     if group["sparse"] == "rowwise":
         return _unfit_for_row_averages(param, state, choice_of(group))
     return _unfit_state(param, state, rule, choice_of(group))

@@ -30,8 +30,8 @@ from rmsprop.threads import is_forked, one_thread
 from rmsprop.torch.blocks import BLOCK
 from rmsprop.torch.composite import IN_BLOCKS
 from rmsprop.torch.optimizer import RMSprop
-from rmsprop.torch.tunable import check_gradients
-from rmsprop.torch.tuned_rates import Mode, Products, TunedRates, loaded_like, products
+from rmsprop.torch.rates.tunable import check_gradients
+from rmsprop.torch.rates.tuned import Mode, Products, TunedRates, loaded_like, products
 
 
 class HypergradientDescent(TunedRates):

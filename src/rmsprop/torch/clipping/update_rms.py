@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rmsprop import clipping
 from rmsprop.rule import agreement_scale
-from rmsprop.torch.exact_sum import counts_here, home_of, squares_of, summed
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.exact_sum import counts_here, home_of, squares_of, summed
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.local import inside
 
 

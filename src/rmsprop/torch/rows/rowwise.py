@@ -17,13 +17,13 @@ from rmsprop.rows import summed
 from rmsprop.rule import Rule
 from rmsprop.storage import KERNEL_DTYPES
 from rmsprop.threads import torch_threads
-from rmsprop.torch.limits import Limits
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.members import Member, Members
-from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROW_AVERAGE, ROW_STEPS, as_held
-from rmsprop.torch.rows import RowUpdate
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.stored_rows import StoredParam
+from rmsprop.torch.rows.clock import ROW_AVERAGE, ROW_STEPS, as_held
+from rmsprop.torch.rows.stored import StoredParam
+from rmsprop.torch.rows.update import RowUpdate
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, place_of
 
 
 def update_of(member: Member, group: Mapping[str, Any], members: Members, state: ParamState) -> RowUpdate:
@@ -85,7 +85,7 @@ class RowwiseUpdate(RowUpdate):
         assert self._shape is not None
         held, width = as_held(self._state), self._shape[1]
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
-        rows, g = summed(grad[0], values.numpy().reshape(-1, width))
+        rows, g = summed(grad[0], values.numpy().reshape(len(grad[0]), width))
         param, index = StoredParam(self.member.param, held, self._choice), (rows[:, None] * width + np.arange(width))
         average, last = held[ROW_AVERAGE].numpy(), self._last()
         rate = lr * self._group["staleness_decay"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from rmsprop import clipping, native
 from rmsprop.threads import torch_threads
 from rmsprop.torch import gpu, gpu_norm
-from rmsprop.torch.exact_sum import counts_here, home_of, squares_of, summed
+from rmsprop.torch.clipping.exact_sum import counts_here, home_of, squares_of, summed
 from rmsprop.torch.local import inside, is_sparse
 
 if TYPE_CHECKING:

@@ -13,21 +13,22 @@ from torch import Tensor
 from rmsprop import native, reference
 from rmsprop.averaging import Updating, inner
 from rmsprop.batch import Batch
-from rmsprop.decays import Shares
+from rmsprop.decays import LAST_STEP, Shares
 from rmsprop.rows import summed, up_to_date
 from rmsprop.rule import Rule
 from rmsprop.storage import FLOAT32_IS_FULL, KERNEL_DTYPES
 from rmsprop.threads import torch_threads
 from rmsprop.torch.checks import check_rows, not_prepared
+from rmsprop.torch.clipping.limits import Limits
 from rmsprop.torch.device import is_on_gpu
-from rmsprop.torch.limits import Limits
 from rmsprop.torch.local import is_sparse
 from rmsprop.torch.members import Member, Members
-from rmsprop.torch.rounding import LOST, place_of
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle, table_of
-from rmsprop.torch.sparse import moves_rows, new_clock, unfit_rows
-from rmsprop.torch.state import ParamState
-from rmsprop.torch.stored_rows import StoredParam, StoredRows, flat
+from rmsprop.torch.overlap import stretch
+from rmsprop.torch.rows.clock import ROWS, RowClock, as_held, settle, table_of
+from rmsprop.torch.rows.sparse import moves_rows, new_clock, unfit_rows
+from rmsprop.torch.rows.stored import StoredParam, StoredRows, flat
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import LOST, place_of
 
 
 class RowUpdate:
@@ -53,7 +54,7 @@ class RowUpdate:
         self._call: Callable[[], int] | None = None
         held = (value for name, value in as_held(state).items() if name != "step")
         self._tensors = [member.param, state.counter, *(value for value in held if isinstance(value, Tensor))]
-        self._places = self._addresses()
+        self._places, self._written = self._addresses(), [stretch(tensor) for tensor in self._tensors]
         self._clock: Any = None
         self._table: Any = None
         self._table_of: RowClock | None = None  # which `prepare` of the optimizer may begin anew
@@ -73,7 +74,8 @@ class RowUpdate:
             if unfit_rows(param, self._state, self._group):
                 return False
             self._options, self._moves = self._members.options, moves_rows(self._group)
-        if self._state.counter.dtype == torch.float32 and self._state.counter.item() >= FLOAT32_IS_FULL:
+        counter = self._state.counter
+        if counter.item() >= (FLOAT32_IS_FULL if counter.dtype == torch.float32 else LAST_STEP):
             return False
         if not is_sparse(grad):
             grad = _of_all_rows(grad)
@@ -83,8 +85,17 @@ class RowUpdate:
         if self._shape not in (None, shape):
             return False
         self._shape = shape
-        self._rows, self._values = _row_numbers(grad), _values_of(grad)
+        self._rows, self._values = _row_numbers(grad), self._apart(_values_of(grad))
         return True
+
+    def _apart(self, values: Tensor) -> Tensor:
+        """Return the values of a gradient: a copy, where they lie in memory that the update writes to."""
+        begin = values.data_ptr()
+        end = begin + values.nbytes
+        for first, last in self._written:
+            if begin < last and first < end:
+                return values.clone()
+        return values
 
     def _addresses(self) -> list[Any]:
         param = self.member.param
@@ -194,7 +205,7 @@ class RowUpdate:
         param, width = StoredParam(self.member.param, as_held(self._state), self._choice), clock.shape[1]
         stored, number = StoredRows(as_held(self._state), clock.packing), self.member.number
         values = grad[1] if grad[1].dtype == torch.float64 else grad[1].float()
-        rows, sums = summed(grad[0], values.numpy().reshape(-1, width))
+        rows, sums = summed(grad[0], values.numpy().reshape(len(grad[0]), width))
         units = np.unique(rows // clock.per_unit)
         index, owner = clock.numbers_of(units)
         whole = np.zeros((len(units) * clock.per_unit, width), sums.dtype)

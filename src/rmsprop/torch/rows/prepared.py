@@ -17,12 +17,12 @@ from torch import Tensor
 
 from rmsprop.averaging import AveragedRule
 from rmsprop.torch.checks import names_of
-from rmsprop.torch.completion import complete, is_complete
 from rmsprop.torch.groups import as_groups, rule_of
-from rmsprop.torch.rounding import choice_of
-from rmsprop.torch.row_clock import ROWS, RowClock, as_held, settle
-from rmsprop.torch.sparse import moves_rows, new_clock, unfit_table
-from rmsprop.torch.state import ParamState
+from rmsprop.torch.rows.clock import ROWS, RowClock, as_held, settle
+from rmsprop.torch.rows.sparse import moves_rows, new_clock, unfit_table
+from rmsprop.torch.state.completion import complete, is_complete
+from rmsprop.torch.state.param_state import ParamState
+from rmsprop.torch.state.rounding import choice_of
 
 Array = np.ndarray[Any, Any]
 
