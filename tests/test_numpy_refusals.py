@@ -99,10 +99,18 @@ REFUSED_GRADS = {
         TypeError,
         "the gradient of array 'b' has dtype float64, which the array's float32 can't hold: convert it with grad.as",
     ),
-    "complex": ({"w": G, "b": H.astype(np.complex64)}, TypeError, "the gradient of array 'b' has dtype complex64"),
+    "complex": (
+        {"w": G, "b": H.astype(np.complex64)},
+        TypeError,
+        "the gradient of array 'b' has dtype complex64, which the array's float32 can't hold: convert it with grad.r",
+    ),
     "objects": ({"w": G, "b": H.astype(object)}, TypeError, "the gradient of array 'b' has dtype object"),
     "a list of numbers": ({"w": G, "b": [1.0] * 4}, TypeError, "the gradient of array 'b' is a list, but a NumPy"),
-    "masked": ({"w": G, "b": np.ma.array(H)}, TypeError, "the gradient of array 'b' is a MaskedArray, but a NumPy"),
+    "masked": (
+        {"w": G, "b": np.ma.array(H)},
+        TypeError,
+        "the gradient of array 'b' is a MaskedArray, but a NumPy array is needed: convert it with grad.filled(0)",
+    ),
     "of scipy": (
         {"w": scipy.sparse.csr_array(G), "b": H},
         TypeError,

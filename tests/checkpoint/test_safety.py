@@ -335,6 +335,10 @@ NAN = float("nan")
         ({"square_avg": torch.ones(3, device="meta")}, {}),
         ({"step": torch.ones(2)}, {}),
         ({"step": -5}, {}),
+        ({"step": torch.tensor(2.5)}, {}),
+        ({"step": torch.tensor(NAN)}, {}),
+        ({"step": None}, {}),
+        ({"step": True}, {}),
         ({}, {"alpha": torch.ones(2)}),
         ({}, {"alpha": NAN}),
         ({}, {"alpha": -3}),
@@ -354,6 +358,21 @@ def test_values_that_no_optimizer_has(state, group, whole, tmp_path):
     good = load(whole["torch"][0])
     with pytest.raises(CheckpointError, match=r"run\.pt"):
         save(good, tmp_path / "out.pt", "torch", like=tmp_path / "run.pt", notes=[])
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_part_that_is_there_twice(whole, tmp_path):
+    (tmp_path / "run.npz").write_bytes(Path(whole["numpy"][0]).read_bytes())
+    with zipfile.ZipFile(tmp_path / "run.npz", "a") as archive:
+        archive.writestr("lr.npy", archive.read("lr.npy"))
+    with pytest.raises(CheckpointError, match=r"run\.npz has 'lr\.npy' more than once"):
+        load(tmp_path / "run.npz")
+
+
+def test_a_pointer_of_git_lfs(tmp_path):
+    (tmp_path / "run.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"run\.pt only points to a file of Git LFS: get that"):
+        load(tmp_path / "run.pt")
 
 
 def test_what_is_stated_wins_over_a_bad_value(whole, tmp_path):

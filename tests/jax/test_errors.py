@@ -15,6 +15,42 @@ from rmsprop.jax import from_recipe, rmsprop, scale_by_rmsprop
 ONE_NUMBER = "is an array of shape (2,), but a hyperparameter is one number"
 
 
+@pytest.mark.parametrize(("returned", "shown"), [(None, "None"), ("0.1", "'0.1'")])
+def test_a_schedule_that_returns_no_number(returned, shown):
+    optimizer = rmsprop(lambda count: returned)
+    with pytest.raises(TypeError, match=f"a schedule returned {shown}, but a learning rate is one number"):
+        optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
+
+
+@pytest.mark.parametrize("leaf", ["relu", jax.nn.relu], ids=["text", "function"])
+def test_parameters_are_arrays(leaf):
+    with pytest.raises(TypeError, match="needs to be an array: leave it out, as equinox"):
+        rmsprop(0.1).init({"w": jnp.ones(2), "activation": leaf})
+
+
+def test_a_gradient_of_integers_says_what_to_give():
+    params = {"w": jnp.ones(2), "n": jnp.asarray(3)}
+    grads = jax.grad(lambda params: jnp.sum(params["w"]), allow_int=True)(params)
+    optimizer = rmsprop(0.1)
+    state = optimizer.init(params)
+    with pytest.raises(TypeError, match=r"dtype float0, .* give None in its place"):
+        optimizer.update(grads, state, params)
+    updates, _ = optimizer.update(grads | {"n": None}, state, params)
+    assert updates["n"] is None
+
+
+@pytest.mark.parametrize(
+    ("grads", "params", "what"),
+    [({"w": 1.0}, None, "state"), ({"w": 1.0, "b": 1.0}, {"w": 1.0}, "parameters"), ([1.0, 1.0], None, "state")],
+    ids=["one is missing", "a parameter is missing", "another container"],
+)
+def test_trees_of_another_structure(grads, params, what):
+    optimizer = rmsprop(0.1)
+    state = optimizer.init({"w": 1.0, "b": 1.0})
+    with pytest.raises(ValueError, match=f"the gradients and the {what} are trees of different structure"):
+        optimizer.update(grads, state, params)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

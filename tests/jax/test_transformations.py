@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from rmsprop import Rule
-from rmsprop.jax import RMSpropState, rmsprop, scale_by_rmsprop
+from rmsprop.jax import RMSpropState, from_recipe, rmsprop, scale_by_rmsprop
 
 PARAMS = {"a": jnp.array([1.0, -2.0]), "b": (jnp.ones((2, 3)), jnp.asarray(0.5))}
 EVERYTHING = {"centered": True, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "bias_correction": True}
@@ -179,6 +179,23 @@ def test_an_injected_number_of_a_bfloat16_model_is_used_in_float32():
     _, state = optimizer.update(params * 3, optimizer.init(params), params)
     _, state = optimizer.update(params, state, params)
     np.testing.assert_allclose(state.inner_state.square_avg, (0.75 * 9 + 1) / 1.75, rtol=1e-6)
+
+
+def test_a_recipe_may_be_injected():
+    optimizer = optax.inject_hyperparams(from_recipe, static_args=("name",))("efficientnet", learning_rate=0.1)
+    params, plain = jnp.ones(2), from_recipe("efficientnet", learning_rate=0.1)
+    updates, state = optimizer.update(params, optimizer.init(params), params)
+    assert set(state.hyperparams) == {"learning_rate"}
+    np.testing.assert_array_equal(updates, plain.update(params, plain.init(params), params)[0])
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.float32])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "weight_decay": 0.1}, {"centered": True}], ids=str)
+def test_dtypes_are_never_promoted_implicitly(dtype, options):
+    params, optimizer = jnp.ones(2, dtype), rmsprop(0.1, **options)
+    with jax.numpy_dtype_promotion("strict"):
+        updates, state = optimizer.update(params, optimizer.init(params), params)
+    assert (updates.dtype, jax.tree.leaves(state)[1].dtype) == (dtype, jnp.float32)
 
 
 def test_masked_leaves_pass_through():

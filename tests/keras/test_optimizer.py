@@ -109,6 +109,12 @@ def test_a_dialect_gives_defaults(name):
         ({"dialect": "keras4"}, ValueError, "Unknown dialect 'keras4'"),
         ({"learning_rate": -1.0}, ValueError, "Invalid learning rate: -1.0"),
         ({"learning_rate": "fast"}, TypeError, "Invalid learning rate: 'fast' is a str"),
+        ({"learning_rate": keras.Variable(0.1)}, TypeError, "Invalid learning rate: a keras.Variable"),
+        ({"clipnorm": 0.0}, ValueError, "Invalid clipnorm: 0.0 .allowed: a finite number above 0, or None for none"),
+        ({"clipvalue": -1.0}, ValueError, "Invalid clipvalue: -1.0"),
+        ({"global_clipnorm": float("inf")}, ValueError, "Invalid global_clipnorm: inf"),
+        ({"clipnorm": "1"}, TypeError, "Invalid clipnorm: '1' is a str"),
+        ({"loss_scale_factor": 0}, ValueError, "Invalid loss_scale_factor: 0"),
         ({"clipnorm": 1.0, "clipvalue": 1.0}, ValueError, "Only one of `clipnorm`, `clipvalue`"),
     ],
 )
@@ -145,6 +151,22 @@ def test_the_configuration_makes_an_equal_optimizer(rule):
     again = keras.optimizers.deserialize(json.loads(json.dumps(keras.optimizers.serialize(optimizer))))
     assert type(again) is RMSprop
     assert again.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("by", ["var_list", "var_names"])
+def test_what_weight_decay_leaves_out_survives_a_file(by, tmp_path, array):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, bias_initializer="ones")])
+    optimizer = RMSprop(0.1, weight_decay=0.5)
+    bias = model.layers[0].bias
+    optimizer.exclude_from_weight_decay(**{by: {"var_list": [bias], "var_names": ["bias"]}[by]})
+    model.compile(optimizer=optimizer, loss="mse")
+    optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.optimizer.apply([keras.ops.zeros(v.shape) for v in each.trainable_variables], each.trainable_variables)
+    assert array(loaded.layers[0].bias) == array(bias) == 1.0
+    np.testing.assert_array_equal(array(loaded.layers[0].kernel), array(model.layers[0].kernel))
 
 
 def test_a_schedule_survives_the_configuration():

@@ -7,6 +7,7 @@ import lzma
 import os
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ _SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".keras", ".h5", ".npz", ".
 # What zipfile raises for an archive that is cut, changed, encrypted or made up.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OverflowError)
 DISTRIBUTED = ".metadata"  # what describes a distributed checkpoint of PyTorch
+_POINTER = b"version https://git-lfs"  # what a clone holds in the place of a large file
 _LONGEST_END = 22 + 65535  # the record at the end of a zip archive, and its comment
 _IS_FOLDER = 0x10  # an attribute of MS-DOS that PyTorch's reader goes by: it brings back nothing of such a part
 
@@ -69,8 +71,11 @@ def check_is_file(path: Path) -> None:
         if not path.is_file():
             raise unreadable(path, "is not a regular file: write the checkpoint to a file first")
         with path.open("rb") as file:
-            if not file.read(1):
+            start = file.read(len(_POINTER))
+            if not start:
                 raise unreadable(path, "is empty: give a checkpoint that was written to its end")
+            if start == _POINTER:
+                raise unreadable(path, "only points to a file of Git LFS: get that, as git lfs pull does")
     except OSError as error:
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
 
@@ -103,6 +108,7 @@ def whole_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = len(archive.infolist())
+            twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]
             check_size(path, sum(entry.file_size for entry in archive.infolist()))
             wrong = flaw_of(archive)
     except CheckpointError:
@@ -111,6 +117,8 @@ def whole_zip(path: Path) -> None:
         raise damaged(path, "zip archive, which such a checkpoint is") from error
     except OSError as error:  # of the disk, or of a place that a made-up directory points to
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
+    if twice:
+        raise unreadable(path, f"has {twice[0]!r} more than once, so that it can't be told which is meant")
     if wrong is not None:
         raise unreadable(path, f"is damaged: {wrong}")
     # The directory has no checksum: a wrong length in one entry can hide all that follow.

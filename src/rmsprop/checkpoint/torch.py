@@ -202,6 +202,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor | np.generic) else value
 
 
+def _step(value: Any) -> int:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value // 1:
+        raise ValueError(f"Invalid step: {value!r} (allowed: a whole number)")
+    return int(value)
+
+
 def _parameters(form: str, state_dict: StateDict, groups: Sequence[Group]) -> Iterator[Parameter]:
     states = state_dict["state"]
     for number, group in enumerate(state_dict["param_groups"]):
@@ -214,7 +220,7 @@ def _parameter(form: str, name: str, state: Mapping[str, Any], number: int, grou
     state = unpacked_state(name, state)
     called = {"square_avg": "state1"} if form == "bitsandbytes" else {name: name for name in ARRAYS}
     arrays = {own: _array(state[key]) for own, key in called.items() if isinstance(state.get(key), Tensor)}
-    step = int(_plain(state["step"])) if "step" in state else None
+    step = _step(_plain(state["step"])) if "step" in state else None
     return averages.parameter(name, arrays, step, number, group.settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import Parameter, signature
 from typing import Any, Unpack
 
 import jax
@@ -177,6 +178,15 @@ def from_recipe(name: str, **overrides: Any) -> optax.GradientTransformationExtr
         Array([1.], dtype=float32)
     """
     return rmsprop(**get_recipe(name).arguments({"lr": "learning_rate"}, _fields(overrides)))
+
+
+# For programs that pass arguments by the signature, as optax.inject_hyperparams does.
+_OVERRIDES = [
+    each.replace(kind=Parameter.KEYWORD_ONLY, default=None) for each in signature(rmsprop).parameters.values()
+]
+from_recipe.__signature__ = signature(from_recipe).replace(  # type: ignore[attr-defined]
+    parameters=[signature(from_recipe).parameters["name"], *_OVERRIDES]
+)
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:

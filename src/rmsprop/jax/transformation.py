@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import reduce
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -148,6 +150,8 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
     """
 
     def init(params: Any) -> RMSpropState:
+        for leaf in jax.tree.leaves(params):
+            _check_param(leaf)
         trees = {
             name: jax.tree.map(lambda p, name=name: jnp.full_like(p, rule.start(name), dtype=_dtype(name, p)), params)
             for name in rule.state_names
@@ -158,11 +162,7 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
         if params is None and rule.decays_weights("l2", "decoupled", "cautious"):
             raise ValueError("weight_decay needs the parameters: call update(updates, state, params)")
         _check_state(rule, updates, state)
-        rate = lr(state.count) if callable(lr) else lr
-        if jnp.shape(rate) != ():
-            raise ValueError(
-                f"a schedule returned an array of shape {jnp.shape(rate)}, but a learning rate is one number"
-            )
+        rate = _scheduled(lr(state.count)) if callable(lr) else lr
         step = optax.safe_increment(state.count)
 
         def update_leaf(grad: Any, param: Any, *kept: Any) -> tuple[Any, ...]:
@@ -174,13 +174,33 @@ def transformation(rule: Rule, lr: Any, sign: float) -> optax.GradientTransforma
 
         tree: Any
         grads, tree = jax.tree.flatten(updates, is_leaf=_is_gradient)
-        columns = [tree.flatten_up_to(getattr(state, name)) for name in rule.state_names]
-        leaves = [None] * len(grads) if params is None else tree.flatten_up_to(params)
+        columns = [_leaves_as(tree, getattr(state, name), "state") for name in rule.state_names]
+        leaves = [None] * len(grads) if params is None else _leaves_as(tree, params, "parameters")
         rows = [update_leaf(*row) for row in zip(grads, leaves, *columns, strict=True)]
         changes, *new = (tree.unflatten(row[i] for row in rows) for i in range(1 + len(columns)))
         return changes, RMSpropState(count=step, **dict(zip(rule.state_names, new, strict=True)))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _scheduled(rate: Any) -> Any:
+    """Return what a schedule returned, if it is one number."""
+    if rate is None or isinstance(rate, str):
+        raise TypeError(f"a schedule returned {rate!r}, but a learning rate is one number: let it return that")
+    if jnp.shape(rate) != ():
+        raise ValueError(f"a schedule returned an array of shape {jnp.shape(rate)}, but a learning rate is one number")
+    return rate
+
+
+def _leaves_as(tree: Any, other: Any, what: str) -> list[Any]:
+    """Return the leaves of a tree that must have the structure of the gradients."""
+    try:
+        return tree.flatten_up_to(other)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ValueError(
+            f"the gradients and the {what} are trees of different structure ({error!s:.200}): give the gradients of "
+            "all parameters that init got, in the same containers, with None for one that has none"
+        ) from error
 
 
 def _is_gradient(leaf: Any) -> bool:
@@ -195,7 +215,7 @@ def _update_leaf(
     grad = _checked(grad, param, next(iter(state.values())))
     reference.check_real(rule, jnp.issubdtype(grad.dtype, jnp.complexfloating))
     given = (grad.dtype,) if param is None else (grad.dtype, jnp.result_type(param))
-    working = jnp.result_type(*given, *state.values())
+    working = _wider(*(working_dtype(dtype.name) for dtype in given), *(kept.dtype for kept in state.values()))
     g = grad.astype(working)
     p = None if param is None else jnp.asarray(param, working)
     g = reference.with_l2(rule, p, g)
@@ -205,7 +225,12 @@ def _update_leaf(
     if rule.decays_weights("decoupled", "cautious"):
         change = change + reference.decoupled_decay(rule, lr, p, change, _ARRAYS)
     kept = {name: value.astype(state[name].dtype) for name, value in new_state.items()}
-    return (sign * change).astype(jnp.result_type(*given)), kept
+    return (sign * change).astype(_wider(*given)), kept
+
+
+def _wider(*dtypes: Any) -> Any:
+    """Return the dtype that holds those of all, also where JAX was told to promote none, and of 8-bit floats."""
+    return jnp.dtype(reduce(np.promote_types, map(jnp.dtype, dtypes)))
 
 
 def _written_last(rule: Rule, step: Any, g: Any, mean: Any, new_variance: Any) -> Any:
@@ -247,6 +272,16 @@ def _check_state(rule: Rule, updates: Any, state: Any) -> None:
         )
 
 
+def _check_param(leaf: Any) -> None:
+    try:
+        jnp.result_type(leaf)
+    except TypeError as error:
+        raise TypeError(
+            f"a parameter is a {type(leaf).__name__} ({leaf!r:.40}), but needs to be an array: leave it out, as "
+            "equinox.filter(model, equinox.is_inexact_array) does, or put None in its place"
+        ) from error
+
+
 def _checked(grad: Any, param: Any, kept: Any) -> Any:
     if hasattr(grad, "todense"):
         raise TypeError(
@@ -254,6 +289,10 @@ def _checked(grad: Any, param: Any, kept: Any) -> Any:
             "give its todense(), which adds up repeated entries"
         )
     dtype, shape = jnp.result_type(grad), jnp.shape(grad)
+    if dtype == jax.dtypes.float0:
+        raise TypeError(
+            "a gradient has dtype float0, JAX's word for a parameter of integers that has none: give None in its place"
+        )
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"a gradient has dtype {dtype}, but RMSProp needs real or complex floats")
     if shape != jnp.shape(kept):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from rmsprop.dialects import learning_rate
-from rmsprop.hyperparameters import check_number
+from rmsprop.hyperparameters import as_float, check_number
 
 
 def checked_learning_rate(dialect: str, value: Any) -> Any:
@@ -23,7 +25,28 @@ def checked_learning_rate(dialect: str, value: Any) -> Any:
         ValueError: If it is out of range, or None for a dialect without a default.
     """
     value = learning_rate(dialect, value)
+    if isinstance(value, keras.Variable):
+        raise TypeError(
+            "Invalid learning rate: a keras.Variable (allowed: a finite number >= 0, a schedule or a function): give "
+            "its number, and assign to the optimizer's learning_rate between steps"
+        )
     return value if callable(value) else check_number("lr", value)
+
+
+def check_above_zero(numbers: Mapping[str, Any]) -> None:
+    """Refuse limits and factors that Keras takes and leaves without effect, or that make every update NaN.
+
+    Args:
+        numbers: Keyword of the optimizer -> what the caller gave; None is none.
+
+    Raises:
+        TypeError: If one is of the wrong type.
+        ValueError: If one is not a finite number above 0.
+    """
+    for keyword, value in numbers.items():
+        allowed = "a finite number above 0, or None for none"
+        if value is not None and not 0.0 < as_float(keyword, value, allowed) < math.inf:
+            raise ValueError(f"Invalid {keyword}: {value} (allowed: {allowed})")
 
 
 def name_of(variable: Any) -> str:

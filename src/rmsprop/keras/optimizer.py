@@ -16,7 +16,7 @@ from rmsprop import keywords, reference
 from rmsprop.dialects import get_dialect
 from rmsprop.hyperparameters import check_number, check_step_lr
 from rmsprop.keras import files
-from rmsprop.keras.inputs import check_gradient, checked_learning_rate, dense, name_of
+from rmsprop.keras.inputs import check_above_zero, check_gradient, checked_learning_rate, dense, name_of
 from rmsprop.keras.kernel import KernelUpdate, may_run
 from rmsprop.keras.table import Updatable
 from rmsprop.options import check_options, named_options
@@ -62,7 +62,7 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             dialect's, False for keras.
         weight_decay: λ, at least 0; ``exclude_from_weight_decay`` exempts variables. Default: the dialect's, none for
             keras.
-        clipnorm: Largest norm of each variable's gradient. Default None: no limit.
+        clipnorm: Largest norm of each variable's gradient, above 0. Default None: no limit.
         clipvalue: Largest magnitude of each element of a gradient. Default None: no limit.
         global_clipnorm: Largest norm of all gradients together. Default None: no limit.
         use_ema: Keep an exponential moving average of the model's variables. Default False.
@@ -139,12 +139,12 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             **options,
         )
         rule = rule.known()
+        limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        check_above_zero({**limits, "loss_scale_factor": loss_scale_factor})
         super().__init__(
             learning_rate=checked_learning_rate(dialect, learning_rate),
             weight_decay=rule.weight_decay or None,
-            clipnorm=clipnorm,
-            clipvalue=clipvalue,
-            global_clipnorm=global_clipnorm,
+            **limits,
             use_ema=use_ema,
             ema_momentum=ema_momentum,
             ema_overwrite_frequency=ema_overwrite_frequency,
@@ -153,6 +153,8 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             name=name,
         )
         self.dialect = dialect
+        self._excluded_names: list[str] = []
+        self._excluded_numbers: list[int] = []
         self._update = _array_update()
         self._kernel = KernelUpdate() if keras.backend.backend() == "torch" else None
         for field, keyword in KEYWORDS.items():
@@ -359,6 +361,35 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             self.assign(state[name], value)
         self.assign(variable, new_value)
 
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Exempt variables from weight decay; a saved model and `get_config` keep it, which Keras forgets.
+
+        Args:
+            var_list: The variables; they are kept by their numbers, once the optimizer is built. Default: none.
+            var_names: Patterns (regular expressions) of names of variables. Default: none.
+
+        Examples:
+            >>> optimizer = RMSprop(weight_decay=0.1)
+            >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+            >>> RMSprop.from_config(optimizer.get_config()).get_config()["excluded_from_weight_decay"]
+            {'numbers': [], 'var_names': ['bias']}
+        """
+        names = sorted(set(var_names or ()))
+        super().exclude_from_weight_decay(list(var_list or ()), names)
+        self._excluded_names, self._excluded_numbers = names, []
+
+    def _use_weight_decay(self, variable: Any) -> bool:
+        by_number = self._get_variable_index(variable) in self._excluded_numbers
+        return not by_number and super()._use_weight_decay(variable)
+
+    def _excluded(self) -> dict[str, Any]:
+        """Return what weight decay leaves out as `from_config` finds it again: a path may change in a loaded model."""
+        variables = enumerate(self._trainable_variables if self.built else ())
+        numbers = [number for number, variable in variables if not self._use_weight_decay(variable)]
+        return {"numbers": numbers, "var_names": self._excluded_names} if numbers or self._excluded_names else {}
+
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         """Leave weight decay to `update_step`: on the torch backend Keras rounds 1 − lr·λ to float32."""
 
@@ -373,7 +404,9 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             0.95
         """
         choices = {keyword: getattr(self, keyword) for keyword in KEYWORDS.values()}
-        return {**super().get_config(), **choices, "dialect": self.dialect}
+        excluded = self._excluded()
+        named = {"excluded_from_weight_decay": excluded} if excluded else {}
+        return {**super().get_config(), **choices, "dialect": self.dialect, **named}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> RMSprop:
@@ -390,11 +423,16 @@ class RMSprop(keras.optimizers.Optimizer):  # type: ignore[misc]
             >>> RMSprop.from_config(RMSprop().get_config() | {"learning_rate": -0.5}).get_config()["learning_rate"]
             -0.5
         """
+        arguments = dict(config)
+        excluded = arguments.pop("excluded_from_weight_decay", None)
         rate = config.get("learning_rate")
-        if not (isinstance(rate, Real) and rate < 0):
-            return super().from_config(dict(config), custom_objects)  # type: ignore[no-any-return]
-        optimizer: RMSprop = super().from_config({**config, "learning_rate": 0.0}, custom_objects)
-        optimizer.learning_rate = rate
+        below = isinstance(rate, Real) and rate < 0
+        optimizer: RMSprop = super().from_config(arguments | ({"learning_rate": 0.0} if below else {}), custom_objects)
+        if below:
+            optimizer.learning_rate = rate
+        if excluded:
+            optimizer.exclude_from_weight_decay(var_names=excluded["var_names"])
+            optimizer._excluded_numbers = excluded["numbers"]
         return optimizer
 
     def save_own_variables(self, store: Any) -> None:

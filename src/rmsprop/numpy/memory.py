@@ -203,7 +203,8 @@ def as_array(slot: Slot, grad: Any, what: str) -> Array:
         TypeError: If it is not a NumPy array.
     """
     if not isinstance(grad, (np.ndarray, np.generic)) or isinstance(grad, np.ma.MaskedArray):
-        remedy = f"convert it with np.asarray(grad, {slot.dtype.name!r})"
+        asked = "grad.filled(0)" if isinstance(grad, np.ma.MaskedArray) else f"np.asarray(grad, {slot.dtype.name!r})"
+        remedy = f"convert it with {asked}"
         if any(hasattr(grad, name) for name in ("toarray", "todense")) or getattr(grad, "is_sparse", False):
             remedy = "make it dense, or give some rows of it as (rows, values)"
         raise TypeError(f"{what} is a {type(grad).__name__}, but a NumPy array is needed: {remedy}")
@@ -222,9 +223,12 @@ def check_held(slot: Slot, grad: Array) -> None:
     """
     # NumPy calls integers of 64 bits safe in a float64, which has 53.
     if grad.dtype.name in ("int64", "uint64") or not np.can_cast(grad.dtype, slot.dtype, "safe"):
+        real = (
+            ".real" if grad.dtype.kind == "c" and slot.dtype.kind != "c" else ""
+        )  # astype would drop the rest unasked
         raise TypeError(
             f"the gradient of array {slot.name!r} has dtype {grad.dtype}, which the array's {slot.dtype} can't hold: "
-            f"convert it with grad.astype({slot.dtype.name!r})"
+            f"convert it with grad{real}.astype({slot.dtype.name!r})"
         )
 
 

@@ -225,9 +225,76 @@ def test_a_loss_that_is_not_a_number_to_the_end_is_kept(tmp_path, filler):
         assert len(history.train) >= 12
 
 
+# A line as programs print it, beside it the time, training and validation loss and the values that three of them give.
+_ROWS = "the order of the rows, counted"
+_PRINTED = {
+    "key=value": ("step={n} loss={x} lr=0.001\n", ("step", "loss", None)),
+    "key: value": ("step: {n} loss: {x} lr: 0.001\n", ("step", "loss", None)),
+    "HF Trainer": ("{{'loss': {x}, 'grad_norm': 1.2, 'epoch': 0.0{n}}}\n", (_ROWS, "loss", None)),
+    "HF Trainer 5": ("{{'loss': '{x}', 'learning_rate': '5e-05', 'epoch': '0.0{n}'}}\n", (_ROWS, "loss", None)),
+    "a bar": (
+        "  {n}%|#    | {n}/100 [00:01<00:10,  9.1it/s]\r{{'loss': {x}, 'epoch': 0.0{n}}}\n",
+        (_ROWS, "loss", None),
+    ),
+    "nanoGPT": ("iter {n}: loss {x}, time 123.45ms, mfu 12.3%\n", ("iter", "loss", None)),
+    "llm.c": ("step {n}/100 | loss {x} (+nanz)| norm 1.2 (+nanz)| lr 1.00e-04 | 123.4 ms\n", ("step", "loss", None)),
+    "torch mnist": (
+        "Train Epoch: {n} [640/60000 (1%)]\tLoss: {x}\n\nTest set: Average loss: {x}, Accuracy: 9850/10000 (98%)\n",
+        ("Epoch", "Loss", "test Average loss"),
+    ),
+    "torch imagenet": (
+        "Epoch: [{n}][  0/50]\tTime  0.1 ( 0.2)\tLoss {x} ({x})\tAcc@1  1.5 ( 1.1)\n",
+        ("Epoch", "Loss", None),
+    ),
+    "Keras": (
+        "Epoch {n}/3\n\x1b[1m32/32\x1b[0m \x1b[1m1s\x1b[0m 3ms/step - accuracy: 0.5 - loss: {x} - val_loss: {x}\n",
+        ("Epoch", "loss", "val_loss"),
+    ),
+    "logging": ("2024-05-01 10:00:0{n},123 INFO train: step {n} | loss {x}\n", ("step", "loss", None)),
+    "Lightning": (
+        "Epoch {n}: 100%|#| 9/9 [00:01<00:00, 80it/s, v_num=0, train_loss={x}]\n",
+        ("Epoch", "train_loss", None),
+    ),
+    "XGBoost": ("[{n}]\ttrain-rmse:{x}\teval-rmse:{x}\n", (_ROWS, "train-rmse", "eval-rmse")),
+    "LightGBM": ("[{n}]\ttraining's l2: {x}\tvalid_1's l2: {x}\n", (_ROWS, "training l2", "valid_1 l2")),
+    "JSON behind a word": ('INFO {{"step": {n}, "loss": {x}}}\n', ("step", "loss", None)),
+    "Megatron": (
+        " iteration      {n}/     100 | time per iteration (ms): 500.0 | lm loss: {x}E+00 | loss scale: 1.0 |\n",
+        ("iteration", "lm loss", None),
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "roles"), _PRINTED.values(), ids=_PRINTED)
+def test_what_programs_print_is_read(tmp_path, line, roles):
+    (tmp_path / "out.log").write_text(
+        "number of parameters: 10.65M\n" + "".join(line.format(n=n, x=x) for n, x in _POINTS)
+    )
+    (history,) = histories(tmp_path / "out.log")
+    assert (history.reading.time, history.reading.loss, history.reading.validation) == roles
+    assert history.train.values == tuple(float(x) for _, x in _POINTS)
+    assert set(history.validation.values) <= set(history.train.values)
+
+
+_POINTS = [(1, "2.5"), (2, "1.25"), (3, "1.125")]
+
+
+def test_a_download_of_tensorboard_is_a_curve(tmp_path):
+    (tmp_path / "curve.json").write_text(str([[1700000000.5 + n, 10 * n, float(x)] for n, x in _POINTS]))
+    (history,) = histories(tmp_path / "curve.json")
+    assert dict(zip(history.train.times, history.train.values, strict=True)) == {10 * n: float(x) for n, x in _POINTS}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("iter 0: loss 2.5\nstep 0: train loss 2.5, val loss 2.5\n" * 2, "name one of loss, train loss by --loss"),
+        ("Traceback (most recent call last):\n  File\nRuntimeError: CUDA out of memory\n", "is neither a table nor"),
+        ('{"step": 1, "loss": 2}\n{"step": 2, "loss": 3\n{"step": 3, "loss": 4}\n', "line 2 isn't JSON"),
+        (
+            '#{"t_start": 1.5, "env_id": "CartPole-v1"}\nr,l,t\n9.0,9,0.1\n8.0,8,0.2\n',
+            "rewards and lengths of episodes",
+        ),
         ('{"loss": [1, 2], "val"', "line 1 isn't JSON"),
         ("[1, 2, [3]]", "where a number is needed"),
         ("{}", "is empty"),

@@ -1,7 +1,7 @@
 """From a path to the histories that are there.
 
 - `content`, `folders`: the bytes of a file, and which file of a folder is the log.
-- `table`, `objects`: text to a `log`, a table of cells: CSV and its like, JSON.
+- `table`, `objects`, `lines`: text to a `log`, a table of cells: CSV and its like, JSON, what programs print.
 - `names`, `clock`, `groups`, `restarts`, `gaps`: what columns mean, and why times repeat.
 - `histories`: a log to histories, with all of these.
 - `record`, `run`, `events`, `steps`: the recorder's file, a folder of `rmsprop train`, TensorBoard's events.
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rmsprop.lab.diagnose.history import History
-from rmsprop.lab.diagnose.readers import events, folders, objects, record, run, table
+from rmsprop.lab.diagnose.readers import events, folders, lines, objects, record, run, table
 from rmsprop.lab.diagnose.readers.content import STANDARD_INPUT, content_of, name_of, text_of
 from rmsprop.lab.diagnose.readers.histories import of_log
 from rmsprop.lab.diagnose.reading import Reading
@@ -26,7 +26,7 @@ _PAGES = (REPORT, "tune.html")
 RECORD_SUFFIX = ".jsonl"
 # Files of such names are one per folder, whose name says more.
 _OF_A_FOLDER = ("record.jsonl", folders.TRAINER_STATE)
-_KINDS = "a recorder's file, a run's folder, a CSV or JSON file or TensorBoard's events"
+_KINDS = "a recorder's file, a run's folder, a CSV or JSON file, what a program printed or TensorBoard's events"
 
 
 def histories(
@@ -38,8 +38,8 @@ def histories(
     """Read a history, or all that are in a file or folder.
 
     Args:
-        path: A recorder's file, a file of CSV or JSON, a folder of `rmsprop train` or of another tool, a file or folder
-            of TensorBoard's events, or a folder of such; ``-`` is standard input.
+        path: A recorder's file, a file of CSV, of JSON or of what a program printed, a folder of `rmsprop train` or of
+            another tool, a file or folder of TensorBoard's events, or a folder of such; ``-`` is standard input.
         loss: The column or tag of the training loss, for all but our own. Default: guessed from the names.
         validation: That of the validation loss. Default: guessed.
         watch: Is given what is in a folder of such, and gives it back one by one. Default: it only does that.
@@ -134,7 +134,14 @@ def _file(path: Path, loss: str | None, validation: str | None, name: str = "") 
     where = "standard input" if path == STANDARD_INPUT else str(path)
     text = text_of(content, where)
     parse = objects.parse if text.lstrip()[:1] in ("{", "[") else table.parse
-    return of_log(parse(text, where, name), loss, validation)
+    try:
+        found = of_log(parse(text, where, name), loss, validation)
+    except InputError:
+        if (printed := lines.parse(text, where, name)) is None:
+            raise
+    else:
+        printed = None if any(history.train for history in found) else lines.parse(text, where, name)
+    return of_log(printed, loss, validation) if printed else found
 
 
 def _run(path: Path) -> History:

@@ -36,6 +36,8 @@ _SCORES = {
     *("map", "map50"),
     *REWARDS,
 }
+# The columns of the monitor.csv of Gym and Stable-Baselines3: reward, length, time.
+_EPISODE = {"r", "l", "t"}
 # A column with such a word beside the loss's is about the loss and isn't it: AMP's scale, say.
 _ABOUT = {"scale", "scaler", "weight", "coef"}
 # Such a one is it only where no other is.
@@ -98,10 +100,10 @@ def guess(
     for option, given in (("--loss", loss), ("--validation", validation)):
         if given is not None and given not in names:
             raise InputError(f"{option} {given!r} is not in {where}: it has {', '.join(names)}")
-    losses = _with_numbers([name for name in names if _is_loss(name)], counts)
+    losses = _with_numbers([name for name in names if is_loss(name)], counts)
     trained = [name for name in losses if not words(name) & HELD_OUT and name != validation]
     held_out = [name for name in losses if words(name) & HELD_OUT and name != loss]
-    scores = tuple(name for name in names if words(name) & _SCORES and not _is_loss(name))
+    scores = tuple(name for name in names if words(name) & _SCORES and not is_loss(name))
     lr = next((name for name in names if _is_rate(name) and (counts is None or counts[name])), None)
     if not trained and loss is None and validation is None and (pair := _numbered(held_out)):
         return Roles(*pair, lr, scores, notes=(_taken_for_training(pair[0]),))
@@ -178,7 +180,19 @@ def last_word(name: str) -> str:
     return re.sub(r"[ -]+", "_", re.split(r"[/.]", name)[-1].strip().lower()).strip("_#")
 
 
-def _is_loss(name: str) -> bool:
+def is_loss(name: str) -> bool:
+    """Tell whether a name is of a loss, or of what may stand for one.
+
+    Args:
+        name: The name.
+
+    Returns:
+        Whether it is.
+
+    Examples:
+        >>> is_loss("val_loss"), is_loss("loss scale")
+        (True, False)
+    """
     return bool(words(name) & _ALL_MEASURES) and not words(name) & _ABOUT
 
 
@@ -197,6 +211,8 @@ def _with_numbers(names: list[str], counts: Mapping[str, int] | None) -> list[st
 
 
 def _no_loss(names: Sequence[str], where: str, scores: Sequence[str]) -> str:
+    if _EPISODE.issubset(names):
+        return f"{where} holds the rewards and lengths of episodes, which aren't judged: give a log with a loss"
     shown = f" ({', '.join(scores)}: scores, which aren't judged)" if scores else ""
     return f"{where} has no column that looks like a training loss{shown}: name one of {', '.join(names)} by --loss"
 

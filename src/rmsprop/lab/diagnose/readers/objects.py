@@ -10,6 +10,8 @@ from rmsprop.lab.diagnose.readers.log import Log
 from rmsprop.lab.errors import InputError
 
 _STATE = "log_history"
+# What TensorBoard's page gives for a curve, as it names the same columns in CSV.
+_EXPORTED = ("Wall time", "Step", "Value")
 
 
 def parse(text: str, where: str, name: str) -> Log:
@@ -56,6 +58,12 @@ def _whole(value: Any, where: str, name: str) -> Log:
         value = value["history"]
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
         return _table(value, where, name, "a JSON file")
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, list) and len(each) == len(_EXPORTED) for each in value)
+    ):
+        return _table([dict(zip(_EXPORTED, each, strict=True)) for each in value], where, name, "a JSON file")
     columns = {"loss": value} if isinstance(value, list) else dict(_lists("", value))
     if not columns:
         return _table([value], where, name, "a JSON file")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rmsprop.lab.diagnose.readers.log import Log
+from rmsprop.lab.diagnose.readers.names import is_loss
 from rmsprop.lab.errors import InputError
 from rmsprop.lab.text_files import declared_separator
 
@@ -121,6 +122,11 @@ def _rows(lines: Iterator[tuple[int, list[str]]], where: str) -> _RawTable:
 
 def _check_header(header: Sequence[str], where: str) -> None:
     named = [name for name in header if name]
+    if len(header) == 1 and len(header[0].split()) > 1 and not is_loss(header[0]):
+        raise InputError(
+            f"{where} is neither a table nor lines of text that name a loss with a number, such as loss=0.5: "
+            "give a file whose first line names columns, separated by commas, or one of JSON"
+        )
     if all(map(_is_number, named)):
         raise InputError(f"{where} begins with numbers ({', '.join(header[:3])}): its first line must name the columns")
     twice = next((name for name, count in Counter(named).items() if count > 1), None)
