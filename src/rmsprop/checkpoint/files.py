@@ -108,7 +108,6 @@ def whole_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = len(archive.infolist())
-            twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]
             check_size(path, sum(entry.file_size for entry in archive.infolist()))
             wrong = flaw_of(archive)
     except CheckpointError:
@@ -117,8 +116,6 @@ def whole_zip(path: Path) -> None:
         raise damaged(path, "zip archive, which such a checkpoint is") from error
     except OSError as error:  # of the disk, or of a place that a made-up directory points to
         raise unreadable(path, f"can't be read: {error.strerror or error}") from error
-    if twice:
-        raise unreadable(path, f"has {twice[0]!r} more than once, so that it can't be told which is meant")
     if wrong is not None:
         raise unreadable(path, f"is damaged: {wrong}")
     # The directory has no checksum: a wrong length in one entry can hide all that follow.
@@ -136,8 +133,9 @@ def flaw_of(archive: zipfile.ZipFile) -> str | None:
         A sentence without its end.
     """
     entries = archive.infolist()
-    if len({entry.filename for entry in entries}) < len(entries):
-        return "two of its parts have one name"
+    name, count = next(iter(Counter(archive.namelist()).most_common(1)), ("", 0))
+    if count > 1:
+        return f"{count} of its parts are called {name!r}"
     if hollow := next((entry for entry in entries if entry.external_attr & _IS_FOLDER and entry.file_size), None):
         return f"its part {hollow.filename!r} is called a folder, and has content"
     bad = archive.testzip()
