@@ -68,8 +68,8 @@ class Decays {
     return own.then({rows_.later_kept[segment], rows_.later_lost[segment]});
   }
 
-  // Multiplies as `after` does, from the lowest bit up: numbers with one bit more are those that are known, and that
-  // bit.
+  // Multiplies as `after` does, from the lowest bit up: the numbers that follow are those that are known, with a bit
+  // more.
   void remember_more() {
     const int64_t power = RMSPROP_POWERS * (rows_.segments - 1) + std::countr_zero(static_cast<uint64_t>(known_));
     for (int64_t k = 0; k < known_; ++k) {
@@ -115,12 +115,12 @@ struct Decay {
   }
 };
 
-template <bool centered, class Before, class T>
-RMSPROP_NOINLINE void bring(int64_t size, const Before before, T* __restrict spreads, T* __restrict means) {
+template <bool centered, class T>
+RMSPROP_NOINLINE void bring(int64_t size, const Decay<false> decay, T* __restrict spreads, T* __restrict means) {
   for (int64_t k = 0; k < size; ++k) {
     T spread = spreads[k], mean{};
     if constexpr (centered) mean = means[k];
-    before.template bring<centered>(spread, mean);
+    decay.bring<centered>(spread, mean);
     spreads[k] = spread;
     if constexpr (centered) means[k] = mean;
   }

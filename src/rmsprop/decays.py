@@ -156,8 +156,8 @@ class Decays:
             step: Its number, counted from 1.
         """
         while self._alike and self._begins[len(self._alike) - 1] >= step - 1:
-            self._alike.pop()
             self._only = None
+            self._alike.pop()
         if rule is not self._rule:
             self._like, self._rule = self._likeness(rule), rule
         if not self._alike or self._alike[-1] != self._like:

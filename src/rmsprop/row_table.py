@@ -47,8 +47,8 @@ class RowTable:
     def __init__(self, batch: Batch, shape: tuple[int, int], per_unit: int, last: Array | None) -> None:
         self.batch, self._last = batch, last
         self._segments: Segments | None = None
-        self._how: tuple[Any, ...] = ()  # the call into C is made
         self._call: Callable[[], int] = int
+        self._how: tuple[Any, ...] = ()  # the call is made: what is done, on which threads
         memory = None if last is None else last.ctypes.data
         self.struct = RowsStruct(count=shape[0], width=shape[1], per_unit=per_unit, last=memory, chosen=-1)
 
@@ -132,8 +132,9 @@ class RowTable:
         self.struct.now, found = now, decays.segments(now)
         if found is self._segments:
             return
-        self._segments = found  # kept: C reads their memory
+        self._segments = None  # unknown, should a Ctrl-C come in between
         self.struct.segments = len(found.begins)
         self.struct.begins, self.struct.corrected = found.begins.ctypes.data, found.corrected.ctypes.data
         self.struct.kept, self.struct.lost = (share.ctypes.data for share in found.powers)
         self.struct.later_kept, self.struct.later_lost = (share.ctypes.data for share in found.later)
+        self._segments = found  # kept: C reads their memory

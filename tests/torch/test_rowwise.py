@@ -5,8 +5,10 @@ import io
 import pickle
 
 import numpy as np
+import prepared_rows
 import pytest
 import torch
+from prepared_rows import param_of
 from torch import nn
 
 from rmsprop import Rule, rowwise
@@ -15,21 +17,13 @@ from rmsprop.torch import RMSprop
 AVERAGE = "row_square_avg"
 
 
-def gradient(nth, shape=(30, 6), count=7, dtype=torch.float32, sparse_dim=1):
+def gradient(nth, shape=(30, 6), count=7, *rest, **options):
     """An uncoalesced gradient of some rows, some of which occur several times."""
-    random = torch.Generator().manual_seed(nth)
-    indices = torch.stack([torch.randint(0, n, (count,), generator=random) for n in shape[:sparse_dim]])
-    values = torch.randn(count, *shape[sparse_dim:], generator=random).to(dtype)
-    return torch.sparse_coo_tensor(indices, values, shape, check_invariants=True)
+    return prepared_rows.gradient(nth, shape, count, *rest, **options)
 
 
-def made(shape=(30, 6), dtype=torch.float32, **options):
-    start = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return RMSprop([start.requires_grad_()], sparse="rowwise", **options)
-
-
-def param_of(optimizer):
-    return optimizer.param_groups[0]["params"][0]
+def made(*given, **options):
+    return prepared_rows.made(*given, sparse="rowwise", **options)
 
 
 def taken(optimizer, grad):

@@ -35,10 +35,7 @@ def complete_row_averages(
     Returns:
         The parameter's state.
     """
-    state = states[param]
-    if not isinstance(state, ParamState):
-        state = states[param] = ParamState(state)
-    state.tell(changes)
+    state = ParamState.of(states, param, changes)
     settle(state)
     choice, dtype = choice_of(group), state_dtype(param).to_real()
     if ROW_AVERAGE not in state and _has_averages(state):

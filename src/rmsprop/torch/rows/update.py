@@ -180,7 +180,7 @@ class RowUpdate:
     def _kernel_table(self, rule: Rule) -> Any:
         clock = self._clock
         if self._table is None or self._table_of is not clock:
-            self._table_of = clock
+            self._table_of = None  # unknown, should a Ctrl-C come in between
             param, state, choice = self.member.param, self._state, self._choice
             batch = Batch(
                 KERNEL_DTYPES[str(param.dtype).removeprefix("torch.")],
@@ -197,6 +197,7 @@ class RowUpdate:
             batch.place([clock.shape[0] * clock.shape[1]], [param.data_ptr(), 0, *addresses])
             batch.number([place_of(self.member.number, param)])
             self._table = table_of(batch, clock.shape, clock.per_unit, clock.last, self.member.number)
+            self._table_of = clock
         return self._table
 
     def _by_numpy(self, rule: Rule, lr: float, step: int, grad: tuple[Any, Tensor], limits: Limits) -> int:

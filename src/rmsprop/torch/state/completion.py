@@ -46,10 +46,7 @@ def complete(
     Returns:
         The parameter's state.
     """
-    state = states[param]
-    if not isinstance(state, ParamState):
-        state = states[param] = ParamState(state)
-    state.tell(changes)
+    state = ParamState.of(states, param, changes)
     if not can_count(state.get("step"), param, count_on_device):
         state.set_counter(new_counter(state.get("step"), param, count_on_device))
     if ROW_AVERAGE in state:

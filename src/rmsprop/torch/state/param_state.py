@@ -67,6 +67,15 @@ class ParamState(dict[str, Any]):
             state.set_counter(state["step"])
         return state
 
+    @classmethod
+    def of(cls, states: dict[Tensor, Any], param: Tensor, changes: Changes | None) -> Self:
+        """Return the state of a parameter, which tells of changes from now on; whatever there is becomes one."""
+        state = states[param]
+        if not isinstance(state, cls):
+            state = states[param] = cls(state)
+        state.tell(changes)
+        return state
+
     def set_counter(self, step: Any) -> None:
         """Keep a copy of a step counter, in memory that stays with this state where that can be had."""
         made = pinned(step)
